@@ -1,0 +1,69 @@
+"""inkdrop: the whole diffusion stack in one small library."""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+# The public names and where they live; nothing is loaded before its first use.
+_HOME = {
+    "Batch": "inkdrop.train.updates",
+    "Cond": "inkdrop.cond",
+    "Dataset": "inkdrop.data.dataset",
+    "Denoiser": "inkdrop.diffusion.guidance",
+    "Discrete": "inkdrop.diffusion.process",
+    "EDM": "inkdrop.diffusion.parameterization",
+    "Eps": "inkdrop.diffusion.parameterization",
+    "Flow": "inkdrop.diffusion.process",
+    "Mean": "inkdrop.diffusion.parameterization",
+    "Model": "inkdrop.model",
+    "Noise": "inkdrop.diffusion.noise",
+    "Parameterization": "inkdrop.diffusion.parameterization",
+    "Predictor": "inkdrop.diffusion.guidance",
+    "Process": "inkdrop.diffusion.process",
+    "Sampling": "inkdrop.tasks.generate",
+    "Score": "inkdrop.diffusion.parameterization",
+    "SeededNoise": "inkdrop.diffusion.noise",
+    "Spec": "inkdrop.model",
+    "Step": "inkdrop.diffusion.samplers.step",
+    "TrainConfig": "inkdrop.train.config",
+    "UNet": "inkdrop.networks.unet",
+    "UNetConfig": "inkdrop.networks.unet",
+    "Update": "inkdrop.train.updates",
+    "V": "inkdrop.diffusion.parameterization",
+    "VE": "inkdrop.diffusion.process",
+    "VP": "inkdrop.diffusion.process",
+    "Velocity": "inkdrop.diffusion.parameterization",
+    "X0": "inkdrop.diffusion.parameterization",
+    "bits_per_dimension": "inkdrop.diffusion.likelihood",
+    "cfg": "inkdrop.diffusion.guidance",
+    "clip": "inkdrop.diffusion.constraints",
+    "ddim": "inkdrop.diffusion.samplers.ddim",
+    "ddpm": "inkdrop.diffusion.samplers.ddpm",
+    "ddpm_beta": "inkdrop.diffusion.samplers.ddpm",
+    "dpmpp_2m": "inkdrop.diffusion.samplers.dpmpp_2m",
+    "euler": "inkdrop.diffusion.samplers.ddim",
+    "generate": "inkdrop.tasks.generate",
+    "grid": "inkdrop.diffusion.times",
+    "heun": "inkdrop.diffusion.samplers.heun",
+    "interpolate_pictures": "inkdrop.tasks.interpolate",
+    "interpolate_seeds": "inkdrop.tasks.interpolate",
+    "open_data": "inkdrop.data.open",
+    "train": "inkdrop.train.run",
+    "updates": "inkdrop.train.updates",
+}
+
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'inkdrop' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

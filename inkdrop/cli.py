@@ -1,0 +1,242 @@
+"""The command line: parse and dispatch only. Heavy modules load inside the command that needs them.
+
+Bad input is one sentence on standard error and exit code 2, never a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inkdrop.config import nearest
+
+if TYPE_CHECKING:
+    from inkdrop.model import Model
+    from inkdrop.tasks.generate import Sampling
+
+
+def main() -> None:
+    """Runs a command and turns every expected error into one sentence."""
+    try:
+        commands(standalone_mode=False)
+    except (ValueError, FloatingPointError) as error:
+        _leave(str(error))
+    except OSError as error:
+        _leave(_said(error))
+    except click.ClickException as error:
+        _leave(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+
+
+def _said(error: OSError) -> str:
+    if error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
+
+
+def _leave(sentence: str) -> None:
+    click.echo(f"inkdrop: {sentence}", err=True)
+    sys.exit(2)
+
+
+class Commands(click.Group):
+    """A group that suggests the nearest command for a misspelt one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            known = self.list_commands(ctx)
+            raise click.UsageError(
+                f"there is no command {args[0]!r}; known are: {', '.join(known)}."
+                f"{nearest(args[0], known)}"
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="inkdrop")
+def commands() -> None:
+    """Train diffusion models on your own pictures and sample from them."""
+
+
+def sampling_options(command: Any) -> Any:
+    """The options that every sampling command has; --help tells the defaults."""
+    for option in reversed(
+        (
+            click.option("--steps", type=int, help="Steps of the sampler [the model's own]."),
+            click.option("--sampler", help="ddim, ddpm, ddpm_beta, euler, heun or dpmpp_2m."),
+            click.option("--grid", help="uniform, leading, trailing, karras or logsnr."),
+            click.option("--guidance", type=float, help="Scale of guidance; 1 is none."),
+            click.option("--eta", type=float, help="Fresh noise: 0 (DDIM) to 1 (DDPM)."),
+            click.option("--two-calls", is_flag=True, help="Guide in two calls: less memory."),
+            click.option("--device", help="Such as cpu or cuda [a GPU if there is one]."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _sampling(options: dict[str, Any]) -> Sampling:
+    from inkdrop.tasks.generate import Sampling
+
+    return Sampling(
+        sampler=options["sampler"],
+        grid=options["grid"],
+        steps=options["steps"],
+        guidance=options["guidance"],
+        eta=options["eta"],
+        batched=not options["two_calls"],
+    )
+
+
+def _model(run: str, device: str | None) -> Model:
+    from inkdrop.model import Model
+    from inkdrop.train.checkpoint import resolve
+    from inkdrop.train.defaults import pick_device
+
+    return Model.load(resolve(run)).to(pick_device(device))
+
+
+@commands.command()
+@click.argument("data")
+@click.option("--out", help="The run's folder [runs/NAME].")
+@click.option("--minutes", type=float, help="Train about this long; measured at the start.")
+@click.option("--updates", type=int, help="Train this many updates [20000].")
+@click.option("--size", type=int, help="Side of the square pictures [64 or less].")
+@click.option("--channels", type=int, help="1 grey, 3 RGB, 4 RGBA [as the data].")
+@click.option("--background", default="white", help="Colour behind transparent pictures.")
+@click.option("--split", help="The part of the data to use, such as train.")
+@click.option("--label", help="A table's column of labels.")
+@click.option("--batch", type=int, help="Pictures per update [64].")
+@click.option("--accumulate", type=int, help="Parts a batch is split into, to save memory.")
+@click.option("--lr", type=float, help="Peak learning rate [0.001].")
+@click.option("--warmup", type=int, help="Updates until the peak [200].")
+@click.option("--ema", type=float, help="Decay of the averaged weights [0.999].")
+@click.option("--loss", help="simple, min_snr, edm or hybrid [edm].")
+@click.option("--times", help="uniform or lognormal [lognormal].")
+@click.option("--condition-drop", type=float, help="How often labels are dropped [0.1].")
+@click.option("--flip", is_flag=True, default=None, help="Mirror pictures at random.")
+@click.option("--precision", help="auto, float32 or bfloat16.")
+@click.option("--compile", help="auto, on or off.")
+@click.option("--seed", type=int, help="Of weights, order, noise and all else [0].")
+@click.option("--process", help="cosine, linear, scaled_linear, sigmoid, vp, ve or flow.")
+@click.option("--predict", help="What the network predicts: edm, eps, x0, v, velocity, mean.")
+@click.option("--width", type=int, help="Channels of the U-Net at full resolution.")
+@click.option("--save-every", type=int, help="Updates between checkpoints [two minutes].")
+@click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
+@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+def train(**options: Any) -> None:
+    """Train on DATA: a folder, zip, array, table or IDX files of pictures, or "digits".
+
+    The same command again resumes exactly where it stopped.
+    """
+    from inkdrop.train.show import train_and_show
+
+    train_and_show(options)
+
+
+@commands.command()
+@click.argument("run")
+@click.option("--count", default=16, help="How many samples.", show_default=True)
+@click.option("--label", multiple=True, help="A class (may repeat) [all classes in turn].")
+@click.option("--seed", default=0, help="Sample i of a seed is always the same.", show_default=True)
+@click.option("--batch", default=64, help="Samples at a time.", show_default=True)
+@click.option("--columns", type=int, help="Of the grid [near square].")
+@click.option("--scale", type=int, help="Enlarge each picture [so that it is seen].")
+@click.option("-o", "--out", default="samples.png", help="The picture.", show_default=True)
+@sampling_options
+def sample(
+    run: str, count: int, label: tuple[str, ...], seed: int, batch: int, **options: Any
+) -> None:
+    """Sample pictures from RUN (a run or a model folder) into one grid."""
+    from inkdrop.media.image import grid, save_image
+    from inkdrop.tasks.generate import generate_many
+
+    if count < 1:
+        raise ValueError(f"count is {count}: ask for at least 1 sample")
+    model = _model(run, options["device"])
+    names = _labels(model, label, count)
+    x = generate_many(
+        model, seed=seed, count=count, labels=names, batch=batch, sampling=_sampling(options)
+    )
+    scale = options["scale"] or max(1, 96 // x.shape[-1])
+    save_image(grid(x.cpu(), columns=options["columns"], scale=scale), Path(options["out"]))
+    click.echo(f"{count} samples of seed {seed} are in {options['out']}")
+
+
+def _labels(model: Model, asked: tuple[str, ...], count: int) -> list[str | int] | None:
+    """One label a sample: those asked for in turn, or all classes in turn, or none."""
+    names = asked or model.spec.labels
+    return [names[i % len(names)] for i in range(count)] if names else None
+
+
+@commands.command()
+@click.argument("run")
+@click.option("--seeds", nargs=2, type=int, help="Walk between sample 0 of two seeds.")
+@click.option("--pictures", nargs=2, type=click.Path(), help="Walk between two picture files.")
+@click.option(
+    "--frames", default=16, help="Pictures in the walk, ends included.", show_default=True
+)
+@click.option(
+    "--depth", default=0.5, help="How far two pictures are noised, up to 1.", show_default=True
+)
+@click.option("--label", help="The class to walk in [the first].")
+@click.option("--scale", type=int, help="Enlarge each picture [so that it is seen].")
+@click.option(
+    "-o", "--out", default="walk.png", help="The strip; beside it NAME.webp.", show_default=True
+)
+@sampling_options
+def interpolate(run: str, frames: int, depth: float, label: str | None, **options: Any) -> None:
+    """Walk between two seeds or two pictures: a strip and an animated WebP."""
+    from inkdrop.media.image import save_animation, save_image, strip, to_picture
+    from inkdrop.tasks.interpolate import interpolate_pictures, interpolate_seeds, read_for
+
+    if (options["seeds"] is None) == (options["pictures"] is None):
+        raise ValueError("say either --seeds A B or --pictures A B")
+    model, sampling = _model(run, options["device"]), _sampling(options)
+    if label is None and model.spec.labels:
+        label = model.spec.labels[0]
+    if options["seeds"]:
+        steps = interpolate_seeds(
+            model, options["seeds"], frames=frames, label=label, sampling=sampling
+        )
+    else:
+        first, second = (read_for(model, Path(path)) for path in options["pictures"])
+        steps = interpolate_pictures(
+            model, (first, second), frames=frames, depth=depth, label=label, sampling=sampling
+        )
+    for step in steps:
+        x = step.x
+    x = model.codec.decode(x).cpu()
+    scale = options["scale"] or max(1, 96 // x.shape[-1])
+    out = Path(options["out"])
+    save_image(strip(x, scale=scale), out)
+    film = [to_picture(frame).resize((x.shape[-1] * scale, x.shape[-2] * scale), 0) for frame in x]
+    save_animation(film, out.with_suffix(".webp"))
+    click.echo(f"the walk is in {out} and, moving, in {out.with_suffix('.webp')}")
+
+
+@commands.command()
+@click.argument("run")
+@click.option("--data", help="Pictures to explain with [the run's own].")
+@click.option("-o", "--out", help="The report's folder [RUN/explain].")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--quick", is_flag=True, help="Leave out the 1000-step row.")
+@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+def explain(
+    run: str, data: str | None, out: str | None, seed: int, quick: bool, **options: Any
+) -> None:
+    """Draw what a lecture on diffusion draws, from your own model: a report with figures."""
+    from inkdrop.explain.report import explain as figures
+    from inkdrop.train.run import data_of
+
+    model = _model(run, options["device"])
+    pictures = data_of(Path(run), data)
+    folder = Path(out) if out else Path(run) / "explain"
+    for title, path in figures(model, pictures, folder, seed=seed, quick=quick):
+        click.echo(f"{title}: {path}")

@@ -1,0 +1,1 @@
+"""Codecs: from data space to the space in which diffusion happens, and back."""

@@ -1,0 +1,59 @@
+"""Frozen dataclasses from JSON and back, with errors that a person can act on."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A trailing sentence " Did you mean 'x'?" for a misspelt name, or an empty string."""
+    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {match[0]!r}?" if match else ""
+
+
+def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
+    """The entry called `name`; ValueError lists the known ones and the nearest if there is none."""
+    if name not in table:
+        known = ", ".join(sorted(table))
+        hint = nearest(str(name), table)
+        raise ValueError(f"there is no {kind} {name!r}; known are: {known}.{hint}")
+    return table[name]
+
+
+def parse(cls: type[T], data: Mapping[str, Any], where: str) -> T:
+    """A frozen dataclass from a plain dict; unknown keys and wrong types are a ValueError in words.
+
+    `where` names the source of the data (a file, the command line) in the message.
+    """
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    if not dataclasses.is_dataclass(cls):
+        raise TypeError(f"{cls.__name__} is not a dataclass")
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{where} must hold key-value pairs, not {type(data).__name__}")
+    known = [field.name for field in dataclasses.fields(cls)]
+    for key in data:
+        if key not in known:
+            raise ValueError(
+                f"{where} has an unknown key {key!r}.{nearest(key, known)}"
+                f" Known keys: {', '.join(known)}"
+            )
+    cls.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+    try:
+        return TypeAdapter(cls).validate_python(dict(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        name = f"{key!r} is {first['input']!r}: " if key else ""
+        raise ValueError(f"{where}: {name}{reason}") from None
+
+
+def dump(value: Any) -> dict[str, Any]:
+    """The plain dict of a frozen dataclass, ready for JSON; `parse` is its inverse."""
+    return dataclasses.asdict(value)

@@ -1,0 +1,221 @@
+"""Arrays of numbers as pictures: .npy and .npz files, and whatever other kinds hand over."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inkdrop.config import nearest
+from inkdrop.data import dataset
+from inkdrop.data.dataset import ArrayStore, Dataset, digest
+from inkdrop.data.labels import classes
+from inkdrop.data.options import Options
+
+_IMAGES = ("images", "image", "x", "x_train", "data", "arr_0")
+_LABELS = ("labels", "label", "y", "y_train", "targets", "arr_1")
+_BESIDE = (("images", "labels"), ("imgs", "labels"), ("image", "label"), ("img", "label"))
+
+
+def open_array(path: Path, options: Options) -> Dataset:
+    """Pictures of an .npy or .npz; never a pickle.
+
+    In an .npz the pictures are under images, x, data or arr_0 (or the one array of 3 or more axes),
+    labels under labels, y or arr_1; `image` and `label` name other keys. Without labels of its own
+    a file x-images.npy takes those of x-labels.npy or .npz beside it ("imgs" and "img" too).
+    """
+    options.refuse(path.name, "caption", "split")
+    arrays = _load(path)
+    key = _image_key(arrays, options.image, path.name)
+    labels = _own_labels(arrays, key, options.label, path.name)
+    labels, notes = _labels_beside(path) if labels is None else (labels, [])
+    return from_array(arrays[key], labels, options, path.name, notes=notes)
+
+
+def from_array(
+    array: NDArray[Any],
+    labels: NDArray[Any] | Sequence[object] | None,
+    options: Options,
+    where: str,
+    *,
+    top: float | None = None,
+    notes: Sequence[str] = (),
+) -> Dataset:
+    """A data set of an array [N, H, W], [N, H, W, C] or [N, C, H, W].
+
+    Of four axes the shorter of the second and the last is the channels (the second if equal).
+    Values become [-1, 1]: uint8 from 0 ... 255, uint16 from 0 ... 65535, bool from 0, 1, floats
+    from [0, 1] or, if any is negative, from [-1, 1] as they are; `top` says 0 ... top instead.
+    Pictures keep their size unless one is asked for: Lanczos, shorter side, centre square.
+    """
+    array, layout = _layout(array, where)
+    unit, shift, said = _values(array, where, top)
+    array, changed = _channels(array, options.channels, where)
+    if options.size is not None and array.shape[2:] != (options.size, options.size):
+        array, unit, shift = _resized(array, options.size, unit, shift)
+        changed.append(f"resized to {options.size}x{options.size}, as asked")
+    if array.nbytes <= dataset.CACHE_BYTES:
+        array = np.ascontiguousarray(array)  # a mapped file is read, a view is packed
+    index, names = (None, ()) if labels is None else classes(labels, where)
+    return Dataset(
+        name=where,
+        shape=(array.shape[1], array.shape[2], array.shape[3]),
+        store=ArrayStore(array, unit, shift),
+        count=len(array),
+        fingerprint=digest([array, unit, shift, names, *([] if index is None else [index])]),
+        labels=index,
+        label_names=names,
+        notes=(*layout, *said, *changed, *notes),
+    )
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file by key; "" is the key of an .npy, which is mapped, not read."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    if not start:
+        raise ValueError(f"{path.name} is empty (0 bytes)")
+    if start != b"\x93NUMPY" and start[:2] != b"PK":
+        raise ValueError(f"{path.name} is no NumPy file, whatever its name says")
+    try:
+        if start == b"\x93NUMPY":
+            return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
+        with path.open("rb") as file:  # opened here, for a broken one is left open by np.load
+            loaded = np.load(file, allow_pickle=False)
+            return {key: loaded[key] for key in loaded.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+        if "allow_pickle" in str(error) or "Python objects" in str(error):
+            raise ValueError(
+                f"{path.name} holds Python objects, which are never loaded (pictures of unequal"
+                " sizes or channel counts are saved so); make them one array of numbers"
+            ) from None
+        raise ValueError(f"{path.name} is corrupt or truncated: {error}") from None
+
+
+def _image_key(arrays: dict[str, NDArray[Any]], asked: str | None, where: str) -> str:
+    shapes = ", ".join(f"{key or 'array'} {list(a.shape)}" for key, a in list(arrays.items())[:6])
+    if asked is not None:
+        if asked not in arrays:
+            hint = nearest(asked, arrays)
+            raise ValueError(f"{where} has no array {asked!r}; it holds {shapes}.{hint}")
+        return asked
+    pictures = [key for key, array in arrays.items() if array.ndim >= 3]
+    known = [key for key in _IMAGES if key in arrays]
+    numbered = [key for key in pictures if key.startswith("arr_")]
+    if known and known[0] in pictures and not (known[0] == "arr_0" and len(numbered) > 1):
+        return known[0]
+    if len(pictures) == 1 or len(arrays) == 1:
+        return pictures[0] if pictures else next(iter(arrays))
+    if not pictures:
+        raise ValueError(f"{where} holds no pictures, which have 3 or 4 axes; it holds {shapes}")
+    raise ValueError(
+        f"{where} holds {len(pictures)} arrays that could be pictures ({shapes}); name one with"
+        " image=..., or stack them to one [N, H, W, C], all of one size and channel count"
+    )
+
+
+def _own_labels(
+    arrays: dict[str, NDArray[Any]], image: str, asked: str | None, where: str
+) -> NDArray[Any] | None:
+    if asked is not None and asked not in arrays:
+        keys = ", ".join(key for key in arrays if key) or "one array without a name"
+        raise ValueError(
+            f"{where} has no array {asked!r}; it holds {keys}.{nearest(asked, arrays)}"
+        )
+    known = [key for key in _LABELS if key in arrays and key != image]
+    key = asked or (known[0] if known else None)
+    return None if key is None else arrays[key]
+
+
+def _labels_beside(path: Path) -> tuple[NDArray[Any] | None, list[str]]:
+    for images, labels in _BESIDE:
+        beside = path.with_name(path.name.replace(images, labels))
+        if images in path.name and beside.is_file():
+            arrays = _load(beside)
+            if len(arrays) == 1:
+                return next(iter(arrays.values())), [f"labels are those of {beside.name} beside it"]
+    return None, []
+
+
+def _layout(array: NDArray[Any], where: str) -> tuple[NDArray[Any], list[str]]:
+    """A view [N, C, H, W] and what to say of it."""
+    shape = list(array.shape)
+    if array.ndim == 3 and shape[2] <= 4:
+        raise ValueError(f"{where} is {shape}, one picture; many are [N, H, W] or [N, H, W, C]")
+    if array.ndim not in (3, 4):
+        raise ValueError(
+            f"{where} is {shape}; pictures are [N, H, W], [N, H, W, C] or [N, C, H, W]"
+        )
+    if array.size == 0:
+        raise ValueError(f"{where} is {shape} and holds no pictures")
+    if array.ndim == 3:
+        return array[:, None], []
+    if shape[1] <= shape[3]:
+        return array, [f"{shape} is read as [N, C, H, W]"]
+    return array.transpose(0, 3, 1, 2), [f"{shape} is read as [N, H, W, C]"]
+
+
+def _values(array: NDArray[Any], where: str, top: float | None) -> tuple[float, float, list[str]]:
+    """unit and shift, so that v / unit - shift is within [-1, 1], and what to say of it."""
+    if top is None and array.dtype == np.bool_:
+        top = 1.0
+    if top is None and array.dtype in (np.uint8, np.uint16):
+        top = float(np.iinfo(array.dtype).max)
+    if top is not None:
+        return top / 2, 1.0, []
+    if array.dtype.kind != "f":
+        raise ValueError(
+            f"{where} holds {array.dtype}, whose range is not known; convert it to uint8 (0 to"
+            " 255), uint16 (0 to 65535) or floats in [0, 1] or [-1, 1]"
+        )
+    low, high = float(array.min()), float(array.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(f"{where} holds values that are NaN or infinite; replace them first")
+    if low < -1 or high > 1:
+        raise ValueError(
+            f"{where} holds floats from {low:g} to {high:g}; scale them to [0, 1] or [-1, 1] first"
+        )
+    if low < 0:
+        return 1.0, 0.0, [f"floats from {low:g} to {high:g} are taken as [-1, 1], as they are"]
+    return 0.5, 1.0, [f"floats from {low:g} to {high:g} are taken as [0, 1]: 0 black, 1 white"]
+
+
+def _channels(array: NDArray[Any], asked: int | None, where: str) -> tuple[NDArray[Any], list[str]]:
+    """The array with as many channels as asked: grey repeated, RGB weighed, all else refused."""
+    have = array.shape[1]
+    if asked is None or asked == have:
+        return array, []
+    if have == 1:
+        return np.repeat(array, asked, axis=1), [f"grey is repeated to {asked} channels, as asked"]
+    if have == 3 and asked == 1:
+        weights = np.array([0.299, 0.587, 0.114], np.float32)
+        grey = np.tensordot(array, weights, axes=([1], [0]))[:, None]
+        whole = np.rint(grey) if array.dtype.kind == "u" else grey
+        return whole.astype(array.dtype), ["colour is turned to grey, as asked"]
+    raise ValueError(
+        f"{where} has {have} channels and cannot be given {asked}; leave out channels={asked}"
+    )
+
+
+def _resized(
+    array: NDArray[Any], size: int, unit: float, shift: float
+) -> tuple[NDArray[Any], float, float]:
+    """uint8 stays so; all else becomes float32 in [-1, 1], where Lanczos may not overshoot."""
+    from PIL import Image
+
+    height, width = array.shape[2:]
+    side = min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    box, way = (left, top, left + side, top + side), Image.Resampling.LANCZOS
+    whole = array.dtype == np.uint8
+    out = np.empty((*array.shape[:2], size, size), np.uint8 if whole else np.float32)
+    for i, j in np.ndindex(*array.shape[:2]):
+        plane = np.ascontiguousarray(array[i, j])
+        plane = plane if whole else (plane / unit - shift).astype(np.float32)
+        out[i, j] = np.asarray(Image.fromarray(plane).resize((size, size), way, box))
+    return (out, unit, shift) if whole else (np.clip(out, -1, 1), 1.0, 0.0)

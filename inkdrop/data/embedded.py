@@ -1,0 +1,22 @@
+"""Data that needs no files: the handwritten digits that scikit-learn brings along."""
+
+from __future__ import annotations
+
+from inkdrop.data.array import from_array
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.options import Options
+
+EMBEDDED = ("digits",)
+
+
+def open_digits(options: Options) -> Dataset:
+    """1,797 handwritten digits, 8x8 grey with 17 levels, labels 0 to 9 (UCI; Alpaydin, Kaynak)."""
+    options.refuse("digits", "image", "label", "caption", "split")
+    try:
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    except ImportError:
+        raise ValueError(
+            "the embedded digits need scikit-learn; run: pip install scikit-learn"
+        ) from None
+    digits = load_digits()
+    return from_array(digits.images, digits.target, options, "digits", top=16)

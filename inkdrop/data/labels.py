@@ -1,0 +1,46 @@
+"""Class labels as 0 ... K-1 with names, from whatever a data set holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def classes(
+    values: Sequence[object] | NDArray[np.generic], where: str
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """int64 [N] in 0 ... K-1 and K names: the distinct values in their order, numbers or words.
+
+    Numbers 0 ... K-1 stay what they are; others (1, 5, 7) become 0, 1, 2 named "1", "5", "7".
+    ValueError if there is not one number or word for each picture.
+    """
+    array = values if isinstance(values, np.ndarray) else _array(values, where)
+    if array.ndim != 1:
+        hint = "; use argmax(axis=1) for one-hot labels" if array.ndim == 2 else ""
+        raise ValueError(f"labels of {where} must be [N], not {list(array.shape)}{hint}")
+    if array.dtype.kind not in "iubUS":
+        raise ValueError(
+            f"labels of {where} must be whole numbers or words, not {array.dtype};"
+            " convert them first"
+        )
+    if array.dtype.kind == "S":
+        array = np.char.decode(array.astype(np.bytes_), "utf-8")
+    distinct, index = np.unique(array, return_inverse=True)
+    return index.astype(np.int64), tuple(str(value) for value in distinct.tolist())
+
+
+def _array(values: Sequence[object], where: str) -> NDArray[np.generic]:
+    """One array of whole numbers or of words; a mixture would turn 1 into "1" unseen."""
+    missing = [i for i, value in enumerate(values) if value is None]
+    if missing:
+        raise ValueError(
+            f"{where} has no label for {len(missing)} of {len(values)} pictures, the first being"
+            f" number {missing[0]}"
+        )
+    kinds = {type(value) for value in values}
+    if len(kinds) > 1 or not issubclass(next(iter(kinds), int), (int, str)):
+        names = " and ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(f"labels of {where} must be all whole numbers or all words, not {names}")
+    return np.asarray(values)

@@ -1,0 +1,90 @@
+"""One door to all data: what a path is decides how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from inkdrop.data.archive import open_archive
+from inkdrop.data.array import open_array
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.embedded import EMBEDDED, open_digits
+from inkdrop.data.folder import list_files, open_folder
+from inkdrop.data.idx import find_idx, is_idx, open_idx
+from inkdrop.data.options import Options
+from inkdrop.data.table import open_table
+from inkdrop.data.tree import is_picture, visible
+from inkdrop.files import must_exist
+
+Opener = Callable[[Path, Options], Dataset]
+
+_BY_SUFFIX: dict[str, Opener] = {
+    ".zip": open_archive,
+    ".npy": open_array,
+    ".npz": open_array,
+    ".parquet": open_table,
+}
+
+
+def open_data(
+    path: str | Path,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    background: str = "white",
+    image: str | None = None,
+    label: str | None = None,
+    caption: str | None = None,
+    split: str | None = None,
+) -> Dataset:
+    """Open pictures to train on: a folder, .zip, .npy, .npz, .parquet, IDX files, or "digits".
+
+    size: side of the square pictures; by default arrays keep theirs, and picture files get 64, or
+        the shorter side of the smallest if that is less
+    channels: 1 grey, 3 RGB, 4 RGBA; by default picture files are RGB if any of them has colour
+    background: the colour that transparency is laid over, a name or #rrggbb
+    image, label, caption: names of a table's columns, or of an .npz's arrays, if not the usual ones
+    split: the part to use, such as "train", where the data is divided
+
+    ValueError, in one sentence, if there is nothing that can be used.
+    """
+    options = Options(size, channels, background, image, label, caption, split)
+    if isinstance(path, str) and path in EMBEDDED:  # ./digits is a folder of that name
+        return open_digits(options)
+    if not str(path):
+        raise ValueError("the path of the data is empty; write . for the current folder")
+    path = must_exist(path)
+    opener, path = _opener(path)
+    return opener(path, options)
+
+
+def _opener(path: Path) -> tuple[Opener, Path]:
+    """How to open a path, and the path itself or the one data file in that folder."""
+    if path.is_dir():
+        return _folder_opener(path)
+    if path.suffix.lower() in _BY_SUFFIX:
+        return _BY_SUFFIX[path.suffix.lower()], path
+    if is_idx(path.name):
+        return open_idx, path
+    if is_picture(path.name):
+        raise ValueError(f"{path} is one picture; give the folder that holds all of them")
+    raise ValueError(
+        f"{path} is no data that can be read: give a folder of pictures, a"
+        f" {', '.join(_BY_SUFFIX)} file or IDX files (such as train-images-idx3-ubyte.gz)"
+    )
+
+
+def _folder_opener(path: Path) -> tuple[Opener, Path]:
+    """IDX files, pictures, or else the only file in the folder that holds data."""
+    if find_idx(path):
+        return open_idx, path
+    if any(is_picture(name) and visible(name) for name in list_files(path)):
+        return open_folder, path
+    files = sorted(f for f in path.iterdir() if f.suffix.lower() in _BY_SUFFIX and visible(f.name))
+    files = [file for file in files if "label" not in file.name]
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files)
+        raise ValueError(f"{path} holds no pictures but several data files; give one of {names}")
+    if files:
+        return _BY_SUFFIX[files[0].suffix.lower()], files[0]
+    return open_folder, path  # which says what was looked for

@@ -1,0 +1,171 @@
+"""Parquet tables with a column of encoded pictures, such as data sets are shared in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inkdrop.config import nearest
+from inkdrop.data.dataset import Dataset, digest
+from inkdrop.data.labels import classes
+from inkdrop.data.options import Options
+from inkdrop.data.pictures import Encoded, prepare
+
+_IMAGES = ("image", "img", "picture", "png", "jpg", "jpeg", "webp", "bytes")
+_LABELS = ("label", "labels", "class", "class_id", "category", "target", "y")
+_NAMES = ("label_name", "class_name", "name")
+_CAPTIONS = ("caption", "text", "prompt")
+
+
+def open_table(path: Path, options: Options) -> Dataset:
+    """Pictures of a Parquet file; all encoded ones are held in memory.
+
+    The picture column holds bytes, or {bytes, path} as `datasets` writes it. Labels are a column
+    called label or class (numbers or words; names from class_name, label_name or name, or from the
+    table's own metadata), captions one called caption, text or prompt; `image`, `label`, `caption`
+    name other columns, and `split` keeps the rows whose column `split` says so.
+    """
+    table = _read(path)
+    columns = list(table.column_names)
+    image = _pick(columns, options.image, _IMAGES, path.name, "image") or _binary(table, path.name)
+    table, notes = _of_split(table, options.split, path.name)
+    pictures = [_encoded(row, i, path) for i, row in enumerate(table[image].to_pylist())]
+    if not pictures:
+        raise ValueError(f"{path.name} has no rows")
+    ready = prepare(pictures, options, path.name)
+    table = table.take(ready.kept)
+    labels, names = _labels(table, options.label, path.name)
+    captions = _captions(table, options.caption, path.name)
+    return Dataset(
+        name=path.name,
+        shape=ready.shape,
+        store=ready.store,
+        count=len(ready.kept),
+        fingerprint=digest([ready.fingerprint, names, labels, captions]),
+        labels=labels,
+        label_names=names,
+        captions=captions,
+        notes=(*notes, *ready.notes),
+    )
+
+
+def _read(path: Path) -> Any:
+    try:
+        import pyarrow  # type: ignore[import-untyped]
+        import pyarrow.parquet  # type: ignore[import-untyped]
+    except ImportError:
+        raise ValueError(
+            f"reading {path.name} needs pyarrow; run: pip install 'inkdrop[parquet]'"
+        ) from None
+    try:
+        return pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{path.name} is corrupt, truncated or no Parquet file: {said}") from None
+
+
+def _pick(
+    columns: Sequence[str], asked: str | None, known: Sequence[str], where: str, what: str
+) -> str | None:
+    """The column asked for, or the first that has a known name."""
+    if asked is None:
+        return next((name for name in known if name in columns), None)
+    if asked not in columns:
+        raise ValueError(
+            f"{where} has no column {asked!r} for {what}={asked!r}; it has"
+            f" {', '.join(columns)}.{nearest(asked, columns)}"
+        )
+    return asked
+
+
+def _binary(table: Any, where: str) -> str:
+    """The one column of bytes, where none has a known name."""
+    fields = [f for f in table.schema if "binary" in str(f.type)]
+    if len(fields) != 1:
+        raise ValueError(
+            f"{where} has {len(fields)} columns of encoded pictures; name the one to use with"
+            f" image=...; it has {', '.join(table.column_names)}"
+        )
+    return str(fields[0].name)
+
+
+def _of_split(table: Any, split: str | None, where: str) -> tuple[Any, list[str]]:
+    if "split" not in table.column_names:
+        if split is not None:
+            raise ValueError(f"{where} has no column split; leave out split={split!r}")
+        return table, []
+    values = [str(value) for value in table["split"].to_pylist()]
+    distinct = sorted(set(values))
+    if split is None:
+        shown = ", ".join(distinct)
+        chooses = f"; split={distinct[0]!r} chooses one" if len(distinct) > 1 else ""
+        return table, [f"the parts {shown} are used together{chooses}"] if chooses else []
+    if split not in distinct:
+        raise ValueError(
+            f"{where} has no split {split!r}; it has {', '.join(distinct)}."
+            + nearest(split, distinct)
+        )
+    return table.take([i for i, value in enumerate(values) if value == split]), []
+
+
+def _encoded(row: Any, number: int, path: Path) -> Encoded:
+    name = f"row {number}"
+    file = row.get("path") if isinstance(row, dict) else None
+    data = row.get("bytes") if isinstance(row, dict) else row
+    if file:
+        name += f" ({file})"
+    return Encoded(name, _loader(name, data))
+
+
+def _loader(name: str, data: Any) -> Callable[[], Path | bytes]:
+    def load() -> bytes:
+        if not isinstance(data, bytes):
+            raise ValueError(f"{name} holds no encoded picture but {type(data).__name__}")
+        return data
+
+    return load
+
+
+def _labels(table: Any, asked: str | None, where: str) -> tuple[Any, tuple[str, ...]]:
+    column = _pick(table.column_names, asked, _LABELS, where, "label")
+    if column is None:
+        return None, ()
+    values = table[column].to_pylist()
+    labels, names = classes(values, where)
+    if not isinstance(values[0], int):
+        return labels, names
+    told = _schema_names(table, column)
+    if told is not None and min(values) >= 0 and max(values) < len(told):
+        return np.asarray(values, np.int64), told
+    return labels, (_names_beside(table, labels, len(names)) if asked is None else None) or names
+
+
+def _schema_names(table: Any, column: str) -> tuple[str, ...] | None:
+    """Class names as `datasets` keeps them in the table's metadata."""
+    try:
+        about = json.loads((table.schema.metadata or {})[b"huggingface"])
+        return tuple(str(name) for name in about["info"]["features"][column]["names"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _names_beside(table: Any, labels: Any, count: int) -> tuple[str, ...] | None:
+    """Names from a column that has exactly one for each label."""
+    column = _pick(table.column_names, None, _NAMES, "", "")
+    if column is None:
+        return None
+    pairs = set(zip(labels.tolist(), map(str, table[column].to_pylist()), strict=True))
+    names = dict(pairs)
+    one_to_one = len(pairs) == len(names) == len(set(names.values())) == count
+    return tuple(names[i] for i in range(count)) if one_to_one else None
+
+
+def _captions(table: Any, asked: str | None, where: str) -> tuple[str, ...] | None:
+    column = _pick(table.column_names, asked, _CAPTIONS, where, "caption")
+    if column is None:
+        return None
+    return tuple("" if value is None else str(value) for value in table[column].to_pylist())

@@ -1,0 +1,1 @@
+"""The mathematics of diffusion: processes, parameterizations, grids, samplers, guidance, losses."""

@@ -1,0 +1,45 @@
+"""Guidance: from a predictor (x, t, cond) -> x_0 to a denoiser (x, t) -> x_0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from inkdrop.cond import Cond, cat
+
+Predictor = Callable[[Tensor, Tensor, Cond], Tensor]
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+
+
+def bind(predict: Predictor, cond: Cond) -> Denoiser:
+    """The plain conditional denoiser: one network call a step."""
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        return predict(x, t, cond)
+
+    return denoise
+
+
+def cfg(
+    predict: Predictor, cond: Cond, uncond: Cond, scale: float, *, batched: bool = True
+) -> Denoiser:
+    """Classifier-free guidance, eps = eps_null + scale (eps_cond - eps_null). Ho & Salimans 2022.
+
+    Written in x_0, which is affine in eps at a given x_t, so the same combination. `batched` makes
+    one call of twice the batch; two calls need less memory. A scale of 1 is the plain conditional
+    model and costs one evaluation.
+    """
+    if scale == 1:
+        return bind(predict, cond)
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        if batched:
+            both = predict(torch.cat([x, x]), torch.cat([t, t]), cat([cond, uncond]))
+            x0, null = both.chunk(2)
+        else:
+            x0, null = predict(x, t, cond), predict(x, t, uncond)
+        return torch.lerp(null, x0, scale)
+
+    return denoise

@@ -1,0 +1,365 @@
+"""The forward process x_t = alpha(t) x_0 + sigma(t) eps, and everything that follows from it.
+
+A process is two functions of time, alpha and sigma. The Markov chain, the posterior, DDIM's family
+of steps and the log signal-to-noise ratio are all derived from them here, once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from inkdrop.config import choose
+
+
+def like(c: Tensor, x: Tensor) -> Tensor:
+    """Coefficients [B] or [] shaped and cast to multiply x [B, ...]; never below float32."""
+    dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
+    c = c.to(device=x.device, dtype=dtype)
+    return c.view(-1, *([1] * (x.ndim - 1))) if c.ndim else c
+
+
+class Process(ABC):
+    """alpha(t) and sigma(t) on the process's own clock, from 0 (data) to t_max (noise)."""
+
+    t_max: ClassVar[float]
+
+    @abstractmethod
+    def alpha(self, t: Tensor) -> Tensor:
+        """The factor of x_0 at time t, any shape; 1 at t = 0."""
+
+    @abstractmethod
+    def sigma(self, t: Tensor) -> Tensor:
+        """The standard deviation of the noise at time t, any shape; 0 at t = 0."""
+
+    @abstractmethod
+    def time_at(self, logsnr: Tensor) -> Tensor:
+        """The time at which the log signal-to-noise ratio is `logsnr`: the inverse of `logsnr`."""
+
+    @property
+    @abstractmethod
+    def t_min(self) -> float:
+        """The least noisy time that is worth a network call; grids end there, then at 0."""
+
+    @property
+    def t_start(self) -> float:
+        """The noisiest time whose log-SNR is finite."""
+        return self.t_max
+
+    def logsnr(self, t: Tensor) -> Tensor:
+        """log(alpha^2 / sigma^2), as a difference of logarithms: sigma(0) may be -0.0."""
+        return 2 * (self.alpha(t).log() - self.sigma(t).abs().log())
+
+    def time_feature(self, t: Tensor) -> Tensor:
+        """What a network is told of the time: 0 to 999, the units of DDPM's embedding."""
+        return t * (999.0 / self.t_max)
+
+    def input_scale(self, t: Tensor) -> Tensor:
+        """The factor that keeps a network's input near unit variance."""
+        return torch.ones_like(t)
+
+    def previous(self, t: Tensor) -> Tensor:
+        """The neighbouring step before t; only a discrete table has one."""
+        raise ValueError(
+            f"{type(self).__name__} is continuous: a posterior mean between neighbouring steps"
+            " exists for discrete tables only; use eps, x0, v or velocity"
+        )
+
+    def check_steps(self, steps: int) -> None:
+        """ValueError unless a grid of `steps` steps makes sense."""
+        if steps < 1:
+            raise ValueError(f"steps is {steps}: a grid needs at least 1 step")
+
+    def add_noise(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """x_t ~ q(x_t | x_0) in closed form; x0, eps [B, ...], t [B]. DDPM eq. 4."""
+        return like(self.alpha(t), x0) * x0 + like(self.sigma(t), x0) * eps
+
+    def renoise(self, x: Tensor, s: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """x_t ~ q(x_t | x_s) for s < t: the Markov chain, in one stride. DDPM eq. 2."""
+        ratio = self.alpha(t) / self.alpha(s)
+        variance = self.sigma(t) ** 2 - (ratio * self.sigma(s)) ** 2
+        return like(ratio, x) * x + like(variance.clamp(min=0).sqrt(), x) * noise
+
+    def coefficients(self, t: Tensor, s: Tensor, eta: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+        """(c_x, c_x0, c_noise) of `step` for times t and s of any shape.
+
+        The variance of the posterior q(x_s | x_t, x_0) is sigma_s^2 (1 - SNR_t / SNR_s); eta^2 of
+        it is drawn anew, the rest keeps the direction of the present noise. DDIM eq. 12 and 16.
+        """
+        if not 0 <= eta <= 1:
+            raise ValueError(f"eta is {eta}: it must be between 0 (DDIM) and 1 (DDPM)")
+        alpha_t, sigma_t, alpha_s, sigma_s = (
+            self.alpha(t),
+            self.sigma(t),
+            self.alpha(s),
+            self.sigma(s),
+        )
+        fresh = (
+            eta**2 * -torch.expm1(self.logsnr(t) - self.logsnr(s)) if eta else torch.zeros_like(t)
+        )
+        kept = sigma_s / sigma_t * (1 - fresh).clamp(min=0).sqrt()
+        return kept, alpha_s - alpha_t * kept, sigma_s * fresh.clamp(min=0).sqrt()
+
+    def step(
+        self,
+        x: Tensor,
+        x0: Tensor,
+        t: Tensor,
+        s: Tensor,
+        eta: float = 0.0,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        """x_s from x_t and x_0 for s < t: DDIM at eta = 0, q(x_s | x_t, x_0) at eta = 1.
+
+        x, x0, noise [B, ...]; t, s [B] or []; `noise` is unit Gaussian, needed when eta > 0.
+        """
+        c_x, c_x0, c_noise = self.coefficients(t, s, eta)
+        y = like(c_x, x) * x + like(c_x0, x) * x0
+        if eta == 0:
+            return y
+        if noise is None:
+            raise ValueError(f"eta is {eta}: a stochastic step needs the noise to be drawn")
+        return y + like(c_noise, x) * noise
+
+    def posterior(self, x: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean [B, ...] and variance [B] of q(x_s | x_t, x_0), s < t. DDPM eq. 6 and 7."""
+        c_x, c_x0, c_noise = self.coefficients(t, s, eta=1.0)
+        return like(c_x, x) * x + like(c_x0, x) * x0, c_noise**2
+
+    def eps(self, x: Tensor, x0: Tensor, t: Tensor) -> Tensor:
+        """The noise that x_t holds, given x_0. DDPM eq. 9, solved for eps."""
+        return (x - like(self.alpha(t), x) * x0) / like(self.sigma(t), x)
+
+
+SCHEDULES = ("linear", "cosine", "scaled_linear", "sigmoid")
+
+
+def betas(schedule: str, steps: int) -> Tensor:
+    """The variances beta_1 ... beta_T of a discrete chain, float64 [T].
+
+    linear: 1e-4 to 0.02 (DDPM); cosine: s = 0.008, clipped at 0.999 (Improved DDPM, eq. 17);
+    scaled_linear: 0.00085 to 0.012, linear in the root (Stable Diffusion); sigmoid: 1e-4 to 0.02.
+    """
+    f64 = torch.float64
+    if schedule == "linear":
+        return torch.linspace(1e-4, 0.02, steps, dtype=f64)
+    if schedule == "scaled_linear":
+        return torch.linspace(0.00085**0.5, 0.012**0.5, steps, dtype=f64) ** 2
+    if schedule == "sigmoid":
+        return torch.linspace(-6, 6, steps, dtype=f64).sigmoid() * (0.02 - 1e-4) + 1e-4
+    choose("schedule", schedule, dict.fromkeys(SCHEDULES))
+    i = torch.arange(steps + 1, dtype=f64) / steps
+    bar = torch.cos((i + 0.008) / 1.008 * torch.pi / 2) ** 2
+    return (1 - bar[1:] / bar[:-1]).clamp(max=0.999)
+
+
+def rescale_to_zero_snr(alpha: Tensor) -> Tensor:
+    """Shift and scale alpha_1 ... alpha_T so that the last is 0 and the first unchanged.
+
+    Lin et al. 2023 (Common Diffusion Noise Schedules Are Flawed), algorithm 1.
+    """
+    return (alpha - alpha[-1]) * (alpha[0] / (alpha[0] - alpha[-1]))
+
+
+@lru_cache(maxsize=32)
+def _table(schedule: str, steps: int, zero: bool, device: torch.device) -> tuple[Tensor, ...]:
+    """(alpha, sigma, logsnr) at i = 0 ... T, float64."""
+    log_alpha = torch.log1p(-betas(schedule, steps)).cumsum(0) / 2
+    alpha, sigma = log_alpha.exp(), (-torch.expm1(2 * log_alpha)).sqrt()
+    if zero:
+        alpha = rescale_to_zero_snr(alpha)
+        sigma = ((1 - alpha) * (1 + alpha)).sqrt()
+    one, none = alpha.new_ones(1), alpha.new_zeros(1)
+    alpha, sigma = torch.cat([one, alpha]), torch.cat([none, sigma])
+    logsnr = 2 * (alpha.log() - sigma.log())
+    return alpha.to(device), sigma.to(device), logsnr.to(device)
+
+
+@dataclass(frozen=True)
+class Discrete(Process):
+    """A table of T noise levels (DDPM); t = i / T, and i = 0 is data.
+
+    Between entries the log-SNR is interpolated and the network gets a fractional time; beside the
+    infinite ends, sigma (below i = 1) and alpha (above i = T - 1, zero terminal SNR) are linear.
+    Entry i gives the network the time i - 1, so 0 ... T - 1 as in DDPM.
+    """
+
+    schedule: str = "cosine"
+    steps: int = 1000
+    zero_terminal_snr: bool = False
+
+    t_max: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        choose("schedule", self.schedule, dict.fromkeys(SCHEDULES))
+        if self.steps < 2:
+            raise ValueError(f"steps is {self.steps}: a table needs at least 2 noise levels")
+
+    def table(self, device: torch.device | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """(alpha, sigma, logsnr) at i = 0 ... T, float64 [T + 1]."""
+        device = device or torch.device("cpu")
+        alpha, sigma, logsnr = _table(self.schedule, self.steps, self.zero_terminal_snr, device)
+        return alpha, sigma, logsnr
+
+    @property
+    def t_min(self) -> float:
+        return 1 / self.steps
+
+    @property
+    def t_start(self) -> float:
+        return 1 - 1 / self.steps if self.zero_terminal_snr else 1.0
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return self._levels(t)[0]
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self._levels(t)[1]
+
+    def _levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        alpha, sigma, logsnr = self.table(t.device)
+        i = t.double() * self.steps
+        entry = i.round()
+        # An entry of the table is met to the last bit; i / T * T need not be an integer again.
+        exact = (i - entry).abs() < 1e-9 * self.steps
+        low = i.floor().clamp(1, self.steps - 1).long()
+        level = torch.lerp(logsnr[low], logsnr[low + 1], i - low)
+        a, b = level.sigmoid().sqrt(), (-level).sigmoid().sqrt()
+        below, near = sigma[1] * i, entry.long().clamp(0, self.steps)
+        a = torch.where(i < 1, ((1 - below) * (1 + below)).clamp(min=0).sqrt(), a)
+        b = torch.where(i < 1, below, b)
+        if self.zero_terminal_snr:
+            above = alpha[-2] * (self.steps - i)
+            last = i > self.steps - 1
+            a = torch.where(last, above, a)
+            b = torch.where(last, ((1 - above) * (1 + above)).clamp(min=0).sqrt(), b)
+        return torch.where(exact, alpha[near], a), torch.where(exact, sigma[near], b)
+
+    def time_at(self, logsnr: Tensor) -> Tensor:
+        alpha, sigma, table = self.table(logsnr.device)
+        finite = table[1:] if not self.zero_terminal_snr else table[1:-1]
+        wanted = logsnr.double()
+        # searchsorted wants an increasing sequence; the table's log-SNR falls.
+        position = torch.searchsorted(-finite, -wanted).clamp(1, len(finite) - 1)
+        high, low = finite[position - 1], finite[position]
+        i = position + (high - wanted) / (high - low)
+        i = torch.where(wanted >= finite[0], (-wanted).sigmoid().sqrt() / sigma[1], i)
+        if self.zero_terminal_snr:
+            beyond = self.steps - wanted.sigmoid().sqrt() / alpha[-2]
+            return torch.where(wanted < finite[-1], beyond, i) / self.steps
+        return i.clamp(max=self.steps) / self.steps
+
+    def time_feature(self, t: Tensor) -> Tensor:
+        return t * self.steps - 1
+
+    def previous(self, t: Tensor) -> Tensor:
+        return t - 1 / self.steps
+
+    def check_steps(self, steps: int) -> None:
+        super().check_steps(steps)
+        if steps > self.steps:
+            raise ValueError(
+                f"steps is {steps}: this model's table has {self.steps} noise levels; ask for at"
+                " most that"
+            )
+
+
+@dataclass(frozen=True)
+class VP(Process):
+    """The variance-preserving SDE with beta(t) linear from 0.1 to 20, t in [0, 1].
+
+    Song et al. 2021 (score SDE), eq. 32-33: log alpha = -t^2 (b1 - b0) / 4 - t b0 / 2.
+    """
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+
+    t_max: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta_min < self.beta_max:
+            raise ValueError(f"beta_min {self.beta_min} must be above 0 and below {self.beta_max}")
+
+    @property
+    def t_min(self) -> float:
+        return 1e-3
+
+    def _log_alpha(self, t: Tensor) -> Tensor:
+        return -(t**2) * ((self.beta_max - self.beta_min) / 4) - t * (self.beta_min / 2)
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return self._log_alpha(t).exp()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return (-torch.expm1(2 * self._log_alpha(t))).clamp(min=0).sqrt()
+
+    def time_at(self, logsnr: Tensor) -> Tensor:
+        # -2 log alpha, a quadratic in t; torch's softplus is only linear beyond 20
+        decay = torch.logaddexp(-logsnr, torch.zeros_like(logsnr))
+        slope = self.beta_max - self.beta_min
+        return 2 * decay / (self.beta_min + (self.beta_min**2 + 2 * slope * decay).sqrt())
+
+
+@dataclass(frozen=True)
+class VE(Process):
+    """The variance-exploding process of EDM: alpha = 1 and t is sigma itself, up to 80."""
+
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma_min < self.sigma_max:
+            raise ValueError(
+                f"sigma_min {self.sigma_min} must be above 0 and below {self.sigma_max}"
+            )
+
+    @property
+    def t_max(self) -> float:  # type: ignore[override]
+        return self.sigma_max
+
+    @property
+    def t_min(self) -> float:
+        return self.sigma_min
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return t
+
+    def time_at(self, logsnr: Tensor) -> Tensor:
+        return (-logsnr / 2).exp()
+
+    def time_feature(self, t: Tensor) -> Tensor:
+        return 250 * t.clamp(min=self.sigma_min / 2).log()
+
+    def input_scale(self, t: Tensor) -> Tensor:
+        return (1 + t**2).rsqrt()
+
+
+@dataclass(frozen=True)
+class Flow(Process):
+    """Rectified flow: the straight line x_t = (1 - t) x_0 + t eps, t in [0, 1]. Liu et al. 2022."""
+
+    t_max: ClassVar[float] = 1.0
+
+    @property
+    def t_min(self) -> float:
+        return 1e-3
+
+    @property
+    def t_start(self) -> float:
+        return 1 - 1e-3
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return t
+
+    def time_at(self, logsnr: Tensor) -> Tensor:
+        return (-logsnr / 2).sigmoid()

@@ -1,0 +1,47 @@
+"""DDIM and Euler: the first-order step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from inkdrop.diffusion.guidance import Denoiser
+from inkdrop.diffusion.noise import Noise
+from inkdrop.diffusion.process import Process
+from inkdrop.diffusion.samplers.step import Step, Walk
+
+
+def ddim(
+    process: Process,
+    denoise: Denoiser,
+    x: Tensor,
+    times: Tensor,
+    *,
+    eta: float = 0.0,
+    noise: Noise | None = None,
+) -> Iterator[Step]:
+    """DDIM, order 1, one call a step; eta from 0 (deterministic) to 1 (DDPM).
+
+    Song et al. 2021, eq. 12. x [B, ...] noise at times[0]; times as `grid` makes them.
+    """
+    walk = Walk(process, x, times, eta)
+    for i in range(walk.total):
+        x0 = denoise(x, walk.now[i])
+        x = walk.step(i, x, x0, noise)
+        yield walk.done(i, x, x0)
+
+
+def euler(
+    process: Process,
+    denoise: Denoiser,
+    x: Tensor,
+    times: Tensor,
+    *,
+    eta: float = 0.0,
+    noise: Noise | None = None,
+) -> Iterator[Step]:
+    """Euler's rule on d(x / alpha) / d(sigma / alpha) = eps (EDM eq. 1): DDIM at eta = 0."""
+    if eta:
+        raise ValueError(f"eta is {eta}: euler is deterministic; use ddim or ddpm for fresh noise")
+    return ddim(process, denoise, x, times)

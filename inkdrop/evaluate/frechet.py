@@ -1,0 +1,56 @@
+"""Frechet distance between Gaussians fitted to two sets of features (Heusel et al. 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """Mean [D] and covariance [D, D], both float64."""
+
+    mean: Tensor
+    cov: Tensor
+
+
+def fit(features: Tensor) -> Gaussian:
+    """Gaussian of features [N, D]: their mean and unbiased covariance; N must be at least 2."""
+    if features.ndim != 2 or len(features) < 2:
+        shape = list(features.shape)
+        raise ValueError(f"features have shape {shape}; give [N, D] with at least two rows.")
+    if not features.isfinite().all():
+        raise ValueError("features hold a NaN or an infinity; look for it in the pictures.")
+    x = features.detach().double()
+    mean = x.mean(0)
+    centred = x - mean
+    return Gaussian(mean, centred.T @ centred / (len(x) - 1))
+
+
+def frechet_distance(a: Gaussian, b: Gaussian) -> float:
+    """|m_a - m_b|^2 + tr(A + B - 2 (A B)^1/2), never negative; Dowson and Landau 1982, eq. 4."""
+    if a.mean.shape != b.mean.shape:
+        na, nb = len(a.mean), len(b.mean)
+        raise ValueError(f"the Gaussians have {na} and {nb} dimensions; use one feature network.")
+    # A B is similar to A^1/2 B A^1/2, which is symmetric: its eigenvalues are real and >= 0
+    # even where a covariance has no full rank and the root of A B itself would not settle.
+    root = _root(a.cov)
+    cross = _clean(torch.linalg.eigvalsh(root @ b.cov @ root)).sqrt().sum()
+    total = (a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace() - 2 * cross
+    return max(0.0, float(total))
+
+
+def _root(matrix: Tensor) -> Tensor:
+    """Symmetric square root of a positive semi-definite matrix [D, D]."""
+    values, vectors = torch.linalg.eigh(matrix)
+    root: Tensor = (vectors * _clean(values).sqrt()) @ vectors.T
+    return root
+
+
+def _clean(values: Tensor) -> Tensor:
+    """Eigenvalues with those that are only rounding, of either sign, put to zero."""
+    # a zero comes out as about eps, whose root would be 1e-8 instead of nothing
+    floor = values.abs().max() * torch.finfo(values.dtype).eps * len(values)
+    return torch.where(values > floor, values, torch.zeros_like(values))

@@ -1,0 +1,122 @@
+"""The forward process: pictures dissolve like ink in water."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from inkdrop.diffusion.process import VE, Process
+from inkdrop.explain.section import EPS, X0, XT, Section, equation, p
+from inkdrop.explain.style import ACCENT, GAP, GREY, INK, colours, plot, sheet, tiles, tiles_height
+from inkdrop.explain.subject import Subject
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+COLUMNS, ROWS, MOMENTS, FRAMES = 9, 3, 5, 48
+
+
+def moments(process: Process, count: int) -> Tensor:
+    """`count` times from data (0) to noise, float64: even in t, for VE even in log sigma."""
+    if isinstance(process, VE):
+        ends = [math.log(process.t_min), math.log(process.t_max)]
+        late = torch.linspace(ends[0], ends[1], count - 1, dtype=torch.float64).exp()
+        return torch.cat([late.new_zeros(1), late])
+    return torch.linspace(0, process.t_max, count, dtype=torch.float64)
+
+
+def dissolved(subject: Subject, x0: Tensor, on: Tensor) -> list[Tensor]:
+    """Each picture of x0 at all times `on` [T, C, H, W], under one noise that only grows."""
+    eps = subject.noise(range(len(x0))).initial()
+    rows = []
+    for one, noise in zip(x0, eps, strict=True):
+        many, same = one.expand(len(on), *one.shape), noise.expand(len(on), *one.shape)
+        rows.append(subject.shown(subject.model.process.add_noise(many, same, on), on))
+    return rows
+
+
+def forward_figure(subject: Subject) -> Figure:
+    """Pictures along the forward process, and below them the histogram of all their values."""
+    process, x0 = subject.model.process, subject.pictures(ROWS)
+    on = moments(process, COLUMNS)
+    high = tiles_height(len(x0), COLUMNS, x0.shape)
+    figure = sheet("The forward process: a drop of ink in water", high + 3.0)
+    above, below = figure.add_gridspec(2, 1, height_ratios=[high, 1.7])
+    left = [float(v) for v in process.alpha(on) ** 2]
+    ratio = [f"= {v:.2g}" if v > 1e-3 else "< 0.001" for v in left]
+    names = [f"t = {float(t):.3g}" for t in on]
+    axes = figure.add_subplot(above)
+    tiles(axes, dissolved(subject, x0, on), above=names, size=8.5)
+    foot = len(x0) * (x0.shape[-2] / x0.shape[-1] + GAP)
+    for i, text in enumerate(ratio):
+        what = rf"$\bar\alpha$ {text}"
+        axes.text(i * (1 + GAP) + 0.5, foot + 0.08, what, ha="center", va="top", size=8.5, color=INK)
+    _histograms(figure, below, subject)
+    return figure
+
+
+def _histograms(figure: Figure, place: object, subject: Subject) -> None:
+    """The values of many pictures at a few times, against the standard Gaussian."""
+    x0 = subject.pictures(256)
+    eps = subject.noise(range(len(x0))).initial()
+    on = moments(subject.model.process, COLUMNS)[:: (COLUMNS - 1) // (MOMENTS - 1)]
+    line = torch.linspace(-3.5, 3.5, 141)
+    bell = (-(line**2) / 2).exp() / math.sqrt(2 * math.pi)
+    for i, (cell, t) in enumerate(zip(place.subgridspec(1, MOMENTS), on, strict=True)):  # type: ignore[attr-defined]
+        axes = figure.add_subplot(cell)
+        values = subject.shown(subject.model.process.add_noise(x0, eps, t), t).flatten().numpy()
+        axes.hist(values, bins=56, range=(-3.5, 3.5), density=True, color=INK, alpha=0.8)
+        axes.plot(line, bell, color=ACCENT, linewidth=1.6)
+        plot(axes, f"values at t = {float(t):.3g}", "", "")
+        axes.set_title(axes.get_title(loc="left"), loc="left", fontsize=8.5, color=GREY)
+        axes.set_yticks([])
+        axes.set_ylim(0, 1.1)
+        axes.grid(visible=False)
+
+
+def forward_film(subject: Subject) -> tuple[Image, ...]:
+    """The same pictures side by side, dissolving frame by frame."""
+    from PIL import Image
+
+    x0 = subject.pictures(ROWS)
+    on = moments(subject.model.process, FRAMES)
+    scale = max(1, 128 // x0.shape[-1])
+    rows = [colours(row) for row in dissolved(subject, x0, on)]
+    frames = []
+    for i in range(FRAMES):
+        side = torch.cat([torch.from_numpy(row[i]) for row in rows], dim=1).numpy()
+        frame = Image.fromarray(side)
+        frames.append(frame.resize((frame.width * scale, frame.height * scale), 0))
+    return (frames[0],) * 8 + tuple(frames) + (frames[-1],) * 8
+
+
+def forward_section(subject: Subject) -> Section:
+    """The forward process, told and drawn."""
+    process = subject.model.process
+    words = p(
+        "Nothing is learned here. A picture is mixed with Gaussian noise, a little more at every",
+        "moment, until nothing of it can be told from noise. Because sums of Gaussians are Gaussian,",
+        f"any moment <i>t</i> is reached in one stride from the picture {X0}:",
+    )
+    words += equation(f"{XT} = √ᾱ<sub>t</sub> {X0} + {sigma_text(process)} {EPS}, &ensp; {EPS} ~ 𝒩(0, 1)")
+    words += p(
+        "ᾱ is the share of the picture that is left, as variance. The three pictures are yours; each",
+        "keeps the same noise from left to right, so that one drop spreads. Below: how often each",
+        "pixel value occurs. Whatever it was at first, it ends as the bell curve in red, which is why",
+        "sampling can begin there.",
+    )
+    return Section(
+        "forward", "A drop of ink dissolves", words, forward_figure(subject),
+        forward_film(subject), alt="pictures dissolving into noise from left to right",
+    )  # fmt: skip
+
+
+def sigma_text(process: Process) -> str:
+    """sigma as a formula in HTML."""
+    on = torch.tensor([0.3 * process.t_max], dtype=torch.float64)
+    preserving = bool(((process.alpha(on) ** 2 + process.sigma(on) ** 2 - 1).abs() < 1e-9).all())
+    return "√(1 − ᾱ<sub>t</sub>)" if preserving else "<i>σ</i><sub>t</sub>"

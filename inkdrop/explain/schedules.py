@@ -1,0 +1,121 @@
+"""Noise schedules side by side: how fast a picture is lost."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from inkdrop.diffusion.process import SCHEDULES, VE, VP, Discrete, Flow, Process
+from inkdrop.explain.section import BAR, Section, equation, frac, p
+from inkdrop.explain.style import ACCENT, GREY, INK, TEAL, legend, plot, sheet, tiles, tiles_height
+from inkdrop.explain.subject import Subject
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = 10
+LINES = (INK, TEAL, "#e9a03b", "#8f6bb3", "#5b8fc7", GREY, "#a0a8b2")
+
+
+def known() -> dict[str, Process]:
+    """The processes to compare, by the names that a reader knows them by."""
+    named: dict[str, Process] = {name: Discrete(name) for name in SCHEDULES}
+    return {**named, "flow": Flow(), "VE": VE()}
+
+
+def name_of(process: Process) -> str:
+    """What a process is called in the figures."""
+    for name, other in known().items():
+        if other == process:
+            return name
+    if isinstance(process, Discrete):
+        end = ", zero terminal SNR" if process.zero_terminal_snr else ""
+        return f"{process.schedule}, T = {process.steps}{end}"
+    return "continuous VP" if isinstance(process, VP) else type(process).__name__
+
+
+def clock(process: Process, u: Tensor) -> Tensor:
+    """Times at the share u in [0, 1] of the way from data to noise; for VE even in log sigma."""
+    if isinstance(process, VE):
+        low, high = math.log(process.t_min), math.log(process.t_max)
+        return (low + u * (high - low)).exp()
+    return process.t_min + u * (process.t_start - process.t_min)
+
+
+def schedules_figure(subject: Subject) -> Figure:
+    """alpha-bar and log-SNR of every schedule, and one picture that dissolves along each."""
+    own = name_of(subject.model.process)
+    all_of_them = known() | {own: subject.model.process}
+    shown = {name: process for name, process in all_of_them.items() if not isinstance(process, VE)}
+    high = tiles_height(len(shown), COLUMNS, subject.model.spec.shape, 6.4)
+    figure = sheet("Noise schedules: how fast a picture is lost", high + 4.1)
+    above, below = figure.add_gridspec(2, 1, height_ratios=[3.3, high])
+    left, right = above.subgridspec(1, 2)
+    _curves(figure, left, right, all_of_them, own)
+    axes = figure.add_subplot(below)
+    x0 = subject.pictures(1)
+    eps = subject.noise([0]).initial()
+    on = torch.linspace(0, 1, COLUMNS, dtype=torch.float64)
+    rows, shape = [], (COLUMNS, *x0.shape[1:])
+    for process in shown.values():
+        noisy = process.add_noise(x0.expand(shape), eps.expand(shape), clock(process, on))
+        rows.append(subject.model.codec.decode(noisy).cpu())
+    names = [f"{name}\n(this model)" if name == own else name for name in shown]
+    tiles(axes, rows, left=names, above=["data", *[""] * (COLUMNS - 2), "noise"])
+    return figure
+
+
+def _curves(
+    figure: Figure, left: object, right: object, processes: dict[str, Process], own: str
+) -> None:
+    share, level = figure.add_subplot(left), figure.add_subplot(right)  # type: ignore[call-overload]
+    u = torch.linspace(0, 1, 400, dtype=torch.float64)
+    for (name, process), colour in zip(processes.items(), LINES, strict=False):
+        mine = name == own
+        style = "--" if isinstance(process, Flow | VE) and not mine else "-"
+        label = f"{name} (this model)" if mine else name
+        if isinstance(process, VE):
+            label += ", even in log σ"
+        colour, width = (ACCENT, 3.2) if mine else (colour, 1.5)
+        on, above = clock(process, u), 3 if mine else 2
+        if not isinstance(process, VE):  # its alpha is 1 throughout
+            share.plot(u, process.alpha(on) ** 2, style, color=colour, lw=width, zorder=above)
+        level.plot(
+            u, process.logsnr(on), style, color=colour, lw=width, label=label, zorder=above
+        )
+    plot(share, "what is left of the picture", "way from data to noise", "share left, ᾱ = α²")
+    plot(level, "signal against noise", "way from data to noise", "log-SNR = log(α² / σ²)")
+    level.set_ylim(-16, 14)
+    legend(level, "lower left", labelspacing=0.25)
+
+
+def schedules_section(subject: Subject) -> Section:
+    """The schedules, told and drawn."""
+    process = subject.model.process
+    words = p(
+        "How fast the picture goes is a choice, not a law: the schedule. A step of the chain keeps",
+        "1 − <i>β</i> of the variance and adds <i>β</i> of noise, and the shares multiply:",
+    )
+    words += equation(f"{BAR} = ∏<sub>s≤t</sub> (1 − <i>β</i><sub>s</sub>)")
+    words += equation(f"log-SNR(<i>t</i>) = log {frac('<i>α</i>(<i>t</i>)²', '<i>σ</i>(<i>t</i>)²')}")
+    words += p(
+        "The log-SNR is what a network feels: the same log-SNR is the same difficulty, whatever the",
+        "clock says. The linear schedule spends its last third on pictures that are lost already; it",
+        "suits large pictures better, where neighbouring pixels agree and noise hides them later. The",
+        "cosine takes the share away almost evenly.",
+        f"This model is trained on <b>{name_of(process)}</b>, drawn in red{_end(process)}",
+    )
+    return Section(
+        "schedules", "How fast to dissolve: the schedule", words, schedules_figure(subject),
+        alt="curves of alpha-bar and log-SNR, one for each schedule",
+    )  # fmt: skip
+
+
+def _end(process: Process) -> str:
+    """What the model's own schedule begins and ends with."""
+    ends = torch.tensor([process.t_min, process.t_start], dtype=torch.float64)
+    first, last = process.logsnr(ends).tolist()
+    return f": its log-SNR falls from {first:.1f} to {last:.1f}."

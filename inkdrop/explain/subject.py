@@ -1,0 +1,125 @@
+"""What is explained: a model and the pictures that it is explained with."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inkdrop.cond import Cond
+from inkdrop.data import Dataset, epoch_order
+from inkdrop.diffusion.guidance import Denoiser
+from inkdrop.diffusion.noise import SeededNoise
+from inkdrop.diffusion.process import like
+from inkdrop.diffusion.samplers import Step
+from inkdrop.model import Model
+from inkdrop.tasks.generate import Sampling, denoiser, start, times, walk
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model (in evaluation mode), pictures like those it makes, and a seed for all that is drawn.
+
+    ValueError if the model makes no pictures, or the data are not of its shape and classes.
+    """
+
+    model: Model
+    data: Dataset
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        shape, labels = self.model.spec.shape, self.model.spec.labels
+        if len(shape) != 3:
+            raise ValueError(
+                f"explain draws pictures [channels, height, width], and this model makes {shape}"
+            )
+        if tuple(self.data.shape) != tuple(shape):
+            raise ValueError(
+                f"the model makes {shape} and {self.data.name} holds {tuple(self.data.shape)};"
+                " give the data that it was trained on"
+            )
+        if not labels or (self.data.labels is None and self.model.spec.condition_drop):
+            return
+        if self.data.labels is None or tuple(self.data.label_names) != labels:
+            raise ValueError(
+                f"the model knows the classes {', '.join(labels[:10])}, and {self.data.name} does"
+                " not have the same; give the data that it was trained on"
+            )
+
+    def indices(self, count: int) -> list[int]:
+        """The numbers of `count` pictures, or of all if there are fewer: a seeded choice."""
+        order = epoch_order(len(self.data), self.seed, 0)
+        return [int(i) for i in order[:count]]
+
+    def pictures(self, count: int) -> Tensor:
+        """At most `count` pictures in diffusion space [B, C, H, W]."""
+        return self.model.codec.encode(self.data.pixels(self.indices(count)).to(self.model.device))
+
+    def cond(self, count: int) -> Cond:
+        """What the network is told of `pictures(count)`."""
+        indices = self.indices(count)
+        if not self.model.spec.labels:
+            return Cond()
+        if self.data.labels is None:
+            return self.model.null(len(indices))
+        label = torch.from_numpy(np.asarray(self.data.labels[indices]))
+        return Cond(label=label.to(self.model.device))
+
+    def noise(self, samples: Sequence[int]) -> SeededNoise:
+        """The noise of these samples."""
+        return SeededNoise(
+            self.seed, tuple(samples), tuple(self.model.spec.shape), self.model.device
+        )
+
+    def labels(self, count: int) -> list[str] | None:
+        """Classes for `count` samples: 0, 1, 2 and so on; None for a model without classes."""
+        names = self.model.spec.labels
+        return [names[i % len(names)] for i in range(count)] if names else None
+
+    def shown(self, z: Tensor, t: Tensor | None = None) -> Tensor:
+        """Pictures of a state in diffusion space; at times t [B] or [], kept near unit size."""
+        if t is not None:
+            process = self.model.process
+            size = (process.alpha(t) ** 2 + process.sigma(t) ** 2).sqrt().clamp(min=1)
+            z = z / like(size, z)
+        return self.model.codec.decode(z).cpu()
+
+    @torch.no_grad()
+    def sample(self, name: str, steps: int, count: int, *, keep: bool = False) -> Run:
+        """`count` samples by the sampler called `name`, without guidance.
+
+        keep: every Step is kept, else the last alone.
+        """
+        sampling = Sampling(sampler=name, steps=steps, guidance=1.0)
+        noise, on = self.noise(range(count)), times(self.model, sampling)
+        denoise = Counted(denoiser(self.model, self.labels(count), count, sampling))
+        x = start(self.model, noise, on)
+        done = deque(
+            walk(self.model, denoise, noise, x, on, sampling), maxlen=None if keep else 1
+        )
+        return Run(x, float(on[0]), list(done), denoise.calls)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished sampling: where it began, x [B, ...] at time t; its Steps; its network calls."""
+
+    x: Tensor
+    t: float
+    steps: list[Step]
+    calls: int
+
+
+class Counted:
+    """A denoiser that counts how often it is called."""
+
+    def __init__(self, denoise: Denoiser) -> None:
+        self.denoise, self.calls = denoise, 0
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        self.calls += 1
+        return self.denoise(x, t)

@@ -1,0 +1,259 @@
+"""One small network, three things to predict: the mean of the last step, x_0 and eps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from inkdrop.cond import Cond
+from inkdrop.diffusion.constraints import clip
+from inkdrop.diffusion.losses import low_discrepancy, squared_error, uniform_times
+from inkdrop.diffusion.noise import SeededNoise, generator, key
+from inkdrop.diffusion.parameterization import X0, Eps, Mean, Parameterization
+from inkdrop.diffusion.process import Discrete
+from inkdrop.diffusion.samplers import ddim
+from inkdrop.diffusion.times import uniform
+from inkdrop.explain.section import EPS, XT, Section, equation, p, sub
+from inkdrop.explain.section import X0 as DATA
+from inkdrop.explain.style import (
+    ACCENT,
+    GREY,
+    INK,
+    TEAL,
+    legend,
+    plot,
+    sheet,
+    tiles,
+    tiles_height,
+)
+from inkdrop.explain.subject import Subject
+from inkdrop.networks.unet import UNet, UNetConfig
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TARGETS: dict[str, Parameterization] = {"mean": Mean(), "x_0": X0(), "eps": Eps()}
+COLOURS = {"mean": INK, "x_0": TEAL, "eps": ACCENT}
+SPOKEN = {"mean": "mean", "x_0": r"$x_0$", "eps": r"$\epsilon$"}
+SIDE, SAMPLES, STEPS, POINTS = 16, 10, 50, 12
+PROCESS = Discrete("cosine")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the small networks are trained; the same for every target, seeds too."""
+
+    updates: int = 300
+    batch: int = 48
+    lr: float = 2e-3
+    width: int = 24
+    pictures: int = 1024
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What came of one target.
+
+    levels, errors: log-SNR [L] and the squared error of x_0 there [L] after the last update;
+    curve: (update, the same error averaged in the logarithm over all levels); samples [B, C, H, W].
+    """
+
+    levels: Tensor
+    errors: Tensor
+    curve: list[tuple[int, float]]
+    samples: Tensor
+
+
+def small(x: Tensor) -> Tensor:
+    """Pictures at most 16 pixels wide and high, each side by means of areas."""
+    size = [min(SIDE, side) for side in x.shape[-2:]]
+    return torch.nn.functional.adaptive_avg_pool2d(x, size)
+
+
+def network(channels: int, plan: Plan) -> UNet:
+    """The small U-Net, with the same first weights every time."""
+    groups = min(8, plan.width)
+    config = UNetConfig(
+        in_channels=channels, width=plan.width, multipliers=(1, 2), blocks=1, attention=(),
+        middle_attention=False, norm_groups=groups,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(plan.seed, "targets", "weights") % 2**63)
+        return UNet(config)
+
+
+def predict(net: nn.Module, target: Parameterization, x: Tensor, t: Tensor) -> Tensor:
+    """x_0 [B, C, H, W] as the network's output means it."""
+    seen, feature = target.inputs(PROCESS, x, t)
+    return target.x0(PROCESS, net(seen, feature, Cond()), x, t)
+
+
+def teach(target: Parameterization, pictures: Tensor, held: Tensor, plan: Plan) -> Taught:
+    """Trains one small network by the plain squared error of its target, and looks at it."""
+    net = network(pictures.shape[1], plan).to(pictures.device)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=plan.lr, betas=(0.9, 0.99))
+    curve = []
+    for update in range(plan.updates):
+        if update % max(1, plan.updates // POINTS) == 0:
+            curve.append((update, _mean(errors(net, target, held, plan)[1])))
+        for group in optimizer.param_groups:
+            group["lr"] = plan.lr * min((update + 1) / 20, 1 - update / plan.updates)
+        optimizer.zero_grad()
+        loss(net, target, pictures, update, plan).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+    levels, final = errors(net, target, held, plan)
+    curve.append((plan.updates, _mean(final)))
+    return Taught(levels, final, curve, samples(net, target, held, plan))
+
+
+def loss(
+    net: nn.Module, target: Parameterization, pictures: Tensor, update: int, plan: Plan
+) -> Tensor:
+    """The loss of one update; pictures, times and noise depend on (seed, update) alone."""
+    draw = generator(plan.seed, "targets", update)
+    rows = torch.randint(len(pictures), (plan.batch,), generator=draw)
+    x0 = pictures[rows.to(pictures.device)]
+    u = low_discrepancy(torch.rand(plan.batch, generator=draw, dtype=torch.float64))
+    eps = torch.randn(x0.shape, generator=draw).to(x0.device)
+    t = uniform_times(PROCESS, u).to(x0.device)
+    seen, feature = target.inputs(PROCESS, PROCESS.add_noise(x0, eps, t), t)
+    wanted = target.target(PROCESS, x0, eps, t)
+    return squared_error(net(seen, feature, Cond()), wanted).mean()
+
+
+@torch.no_grad()
+def errors(
+    net: nn.Module, target: Parameterization, held: Tensor, plan: Plan
+) -> tuple[Tensor, Tensor]:
+    """Noise levels (log-SNR, from 6 to -6) [L], and the squared error of x_0 at each [L]."""
+    # The mean is defined at whole entries of the table, so all are asked there.
+    wanted = torch.linspace(6, -6, 13, dtype=torch.float64)
+    times = (PROCESS.time_at(wanted) * PROCESS.steps).round().clamp(min=2) / PROCESS.steps
+    found = []
+    for i, t in enumerate(times):
+        draw = generator(plan.seed, "targets", "held", i)
+        eps = torch.randn(held.shape, generator=draw).to(held.device)
+        now = t.to(held.device).expand(len(held))
+        x = PROCESS.add_noise(held, eps, now)
+        found.append(squared_error(predict(net, target, x, now), held).mean().cpu())
+    return PROCESS.logsnr(times), torch.stack(found)
+
+
+@torch.no_grad()
+def samples(net: nn.Module, target: Parameterization, like: Tensor, plan: Plan) -> Tensor:
+    """Pictures by DDIM from the same noise for every target; x_0 is clipped."""
+    noise = SeededNoise(plan.seed, range(SAMPLES), tuple(like.shape[1:]), like.device)
+    denoise = clip(lambda x, t: predict(net, target, x, t))
+    x = noise.initial()
+    for step in ddim(PROCESS, denoise, x, uniform(PROCESS, STEPS)):
+        x = step.x
+    return x.cpu()
+
+
+def _mean(errors: Tensor) -> float:
+    """Averaged in the logarithm: every noise level counts alike."""
+    return float(errors.log().mean().exp())
+
+
+def teach_all(subject: Subject, plan: Plan) -> tuple[dict[str, Taught], Tensor]:
+    """Each target's result, and the small pictures that none of them trained on."""
+    pictures = small(subject.data.pixels(subject.indices(plan.pictures)))
+    pictures = pictures.to(subject.model.device)
+    if pictures.shape[1] not in (1, 3):
+        pictures = pictures[:, :1]
+    count = max(1, min(len(pictures) // 8, 96))
+    held, rest = pictures[:count], pictures[count:]
+    rest = rest if len(rest) else held
+    return {name: teach(target, rest, held, plan) for name, target in TARGETS.items()}, held
+
+
+def targets_figure(results: dict[str, Taught], held: Tensor) -> Figure:
+    """Error by noise level, error by update, and samples of all three."""
+    rows = [taught.samples for taught in results.values()] + [held[:SAMPLES]]
+    high = tiles_height(len(rows), SAMPLES, held.shape, 6.9)
+    figure = sheet("One small network, three things to predict", high + 4.0)
+    above, below = figure.add_gridspec(2, 1, height_ratios=[3.3, high])
+    left, right = above.subgridspec(1, 2, width_ratios=[1.35, 1])
+    _by_level(figure, left, results, held)
+    by_update = figure.add_subplot(right)
+    for name, taught in results.items():
+        updates, values = zip(*taught.curve, strict=True)
+        by_update.plot(updates, values, color=COLOURS[name], lw=2)
+        by_update.plot(updates[-1:], values[-1:], "o", color=COLOURS[name], ms=5)
+    plot(by_update, "while learning, all levels alike", "updates", "", log=True)
+    axes = figure.add_subplot(below)
+    names = [f"predicts {SPOKEN[name]}" for name in results] + ["real"]
+    tiles(axes, rows, left=names)
+    return figure
+
+
+def _by_level(figure: Figure, place: object, results: dict[str, Taught], held: Tensor) -> None:
+    axes = figure.add_subplot(place)  # type: ignore[call-overload]
+    for name, taught in results.items():
+        label = f"predicts {SPOKEN[name]}"
+        axes.plot(taught.levels, taught.errors, "o-", color=COLOURS[name], ms=4, lw=2, label=label)
+    levels = next(iter(results.values())).levels
+    spread = float((held - held.mean(0)).pow(2).mean()) if len(held) > 1 else float(held.var())
+    axes.axhline(spread, color=GREY, ls="--", lw=1.2)
+    axes.text(6, spread * 1.12, "always the mean picture", ha="left", size=8.5, color=GREY)
+    axes.plot(levels, (-levels).exp(), color=GREY, ls=":", lw=1.4)
+    axes.text(1.9, 0.3, r"$x_t / \alpha_t$ as it is", size=8.5, color=GREY, ha="left")
+    label = r"noise level: log-SNR  (much noise $\rightarrow$)"
+    plot(axes, r"squared error of $x_0$", label, "", log=True)
+    axes.set_xlim(6.6, -6.6)
+    least = min(float(taught.errors.min()) for taught in results.values())
+    axes.set_ylim(min(least, 2e-3) / 1.5, 2e3)
+    legend(axes, "upper left")
+
+
+def targets_section(subject: Subject, plan: Plan | None = None) -> Section:
+    """The three targets, told, trained and drawn."""
+    plan = plan or Plan(seed=subject.seed)
+    results, held = teach_all(subject, plan)
+    words = p(
+        "To go one step back is to know the mean of the Gaussian that leads there. That mean is a",
+        f"mixture of the present state {XT} and the picture {DATA}; and {DATA} and the noise {EPS}",
+        f"determine each other once {XT} is seen:",
+    )
+    words += equation(
+        f"{sub('μ̃', 't')} = <i>a</i><sub>t</sub> {XT} + <i>b</i><sub>t</sub> {DATA},"
+        f" &ensp; {DATA} = ({XT} − √(1 − ᾱ<sub>t</sub>) {EPS}) / √ᾱ<sub>t</sub>"
+    )
+    words += p(
+        "So a network may be asked for any of the three: on paper it is the same. It is not the same",
+        f"to learn. The same small network ({_count(plan, held):,} weights) was trained three times on",
+        f"{len(held[0, 0])} × {len(held[0, 0, 0])} pixel versions of your pictures: {plan.updates}",
+        "updates, the same first weights, pictures, times and noise, each by the plain squared error",
+        "of its own target. To compare them, each answer is turned into the picture that it implies.",
+    )
+    return Section(
+        "targets", "What to predict: mean, x₀ or ε", words, targets_figure(results, held),
+        after=_lesson(results), alt="error of x0 of three targets by noise level, and samples",
+    )  # fmt: skip
+
+
+def _count(plan: Plan, held: Tensor) -> int:
+    return sum(weight.numel() for weight in network(held.shape[1], plan).parameters())
+
+
+def _lesson(results: dict[str, Taught]) -> str:
+    final = {name: taught.curve[-1][1] for name, taught in results.items()}
+    said = ", ".join(f"{final[name]:.3g} ({spoken})" for name, spoken in _HTML.items())
+    return p(
+        f"Error of {DATA} over all levels: {said}. Predicting <b>the mean</b> is mostly repeating the",
+        f"input, for {sub('μ̃', 't')} and {XT} differ by a thousandth of the way: the loss is small",
+        f"while what it says of {DATA} is multiplied by 1/<i>b</i><sub>t</sub>. Predicting <b>x₀</b>",
+        f"is safe in heavy noise, where <b>{EPS}</b> is multiplied by <i>σ</i>/<i>α</i>; predicting",
+        f"{EPS} is better in light noise, where the input is nearly the answer and only the little",
+        "that is wrong with it must be found. The dashed and dotted lines are two answers that need",
+        "no network; a good predictor is below both everywhere, and v and EDM's preconditioning are",
+        "mixtures made to follow the better one.",
+    )
+
+
+_HTML = {"mean": "mean", "x_0": "x₀", "eps": "ε"}

@@ -1,0 +1,333 @@
+"""Picture files and tensors: read anything by stated rules, write grids, strips and animations."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inkdrop.config import choose, nearest
+from inkdrop.files import must_exist, replacing
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_PIXELS = 80_000_000
+
+# suffix -> Pillow's name; the formats that are read (by content, whatever the suffix) and written
+FORMATS = {
+    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".gif": "GIF", ".bmp": "BMP",
+    ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM", ".avif": "AVIF",
+    ".jp2": "JPEG2000",
+}  # fmt: skip
+_ANIMATED = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
+_OPTIONS: dict[str, dict[str, int | bool]] = {
+    "WEBP": {"lossless": True, "exact": True},
+    "JPEG": {"quality": 95},
+}
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+@dataclass(frozen=True)
+class PictureInfo:
+    """What a header says: size in pixels once turned, channels 1 (grey) or 3, alpha or not."""
+
+    width: int
+    height: int
+    channels: int
+    alpha: bool
+
+
+def picture_info(
+    source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
+) -> PictureInfo:
+    """Size and kind of a picture from its header alone; the errors of `read_image`."""
+    with _open(source, name or _name(source), max_pixels) as picture:
+        width, height = picture.size
+        if _turn(picture) >= 5:
+            width, height = height, width
+        return PictureInfo(width, height, 1 if _is_grey(picture) else 3, _has_alpha(picture))
+
+
+def read_image(
+    source: Path | bytes,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    background: str = "white",
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> NDArray[np.uint8]:
+    """A picture file, or its bytes, as uint8 [H, W, C]; C is 1 if it is stored as grey, else 3.
+
+    - Turned as its EXIF orientation says; of an animation the first frame.
+    - Transparency is laid over `background` (a colour's name or #rrggbb), unless channels is 4.
+    - 1-bit becomes 0 and 255; palettes, CMYK, YCbCr and LAB become RGB (a grey palette grey).
+    - 16-bit grey is scaled by 255/65535, float grey within [0, 1] by 255; other float and 32-bit
+      pictures run from their own minimum to their own maximum. Nothing is clipped.
+    - `channels` 1, 3 or 4 asks for grey, RGB or RGBA whatever is stored.
+    - `size` scales with Lanczos until the shorter side is `size`, cropped to the centre square.
+
+    ValueError, in one sentence that names the file (`name` for bytes), if it is missing, empty, no
+    picture, corrupt or truncated, or if its header claims more than max_pixels (nothing is
+    decoded then). Pillow's settings are neither changed nor needed.
+    """
+    name = name or _name(source)
+    with _open(source, name, max_pixels) as picture:
+        if size is not None:  # lets JPEG decode at 1/2, 1/4 or 1/8; at least twice the size is left
+            picture.draft(picture.mode, (2 * size, 2 * size))
+        try:
+            picture.load()
+        except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error
+            raise ValueError(f"{name} is corrupt or truncated: {_said(error)}") from None
+        return _pixels(picture, name, size, channels, background)
+
+
+def from_picture(
+    picture: Image.Image, *, channels: int | None = None, background: str = "white"
+) -> Tensor:
+    """A Pillow picture as float32 [C, H, W] in [-1, 1], by the rules of `read_image`."""
+    pixels = _pixels(picture, "the picture", None, channels, background)
+    return torch.from_numpy(pixels).permute(2, 0, 1).float().div_(127.5).sub_(1).contiguous()
+
+
+def to_picture(x: Tensor) -> Image.Image:
+    """[C, H, W] in [-1, 1], clamped there, as grey (C=1), RGB (3) or RGBA (4) of 8 bits."""
+    from PIL import Image
+
+    if x.ndim != 3 or x.shape[0] not in _MODES:
+        raise ValueError(
+            f"a picture is [1, 3 or 4 channels, height, width], not {list(x.shape)};"
+            " choose the channels to show first, such as x[:3]"
+        )
+    x = x.detach().float().cpu()
+    if not bool(torch.isfinite(x).all()):
+        raise ValueError("a picture cannot be made of values that are NaN or infinite")
+    pixels = x.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if x.shape[0] == 1 else pixels))
+
+
+def grid(x: Tensor, *, columns: int | None = None, pad: int = 2, scale: int = 1) -> Image.Image:
+    """[B, C, H, W] in [-1, 1] as one picture, row by row; near-square unless `columns` is given.
+
+    `pad` white pixels between cells; each cell is enlarged by the whole number `scale`.
+    """
+    if x.ndim != 4 or x.shape[0] == 0:
+        raise ValueError(f"a grid is made of [B, C, H, W] with B > 0, not {list(x.shape)}")
+    if scale < 1 or pad < 0 or (columns is not None and columns < 1):
+        raise ValueError(
+            f"a grid needs columns >= 1, pad >= 0 and scale >= 1, not {columns}, {pad}, {scale}"
+        )
+    cells = x.detach().float().cpu()
+    cells = cells.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
+    count, channels, height, width = cells.shape
+    columns = min(count, columns or math.ceil(math.sqrt(count * height / width)))
+    rows = math.ceil(count / columns)
+    canvas = torch.ones(channels, rows * (height + pad) - pad, columns * (width + pad) - pad)
+    for i, cell in enumerate(cells):
+        top, left = i // columns * (height + pad), i % columns * (width + pad)
+        canvas[:, top : top + height, left : left + width] = cell
+    return to_picture(canvas)
+
+
+def strip(x: Tensor, *, pad: int = 2, scale: int = 1) -> Image.Image:
+    """[B, C, H, W] in [-1, 1] side by side in one row."""
+    return grid(x, columns=max(1, x.shape[0]), pad=pad, scale=scale)
+
+
+def save_image(picture: Image.Image, path: str | Path) -> None:
+    """Write a picture, beside and renamed; the suffix is the format (WebP without loss)."""
+    path = Path(path)
+    kind = choose("picture format", path.suffix.lower(), FORMATS)
+    if kind == "JPEG" and picture.has_transparency_data:
+        raise ValueError(f"{path.name} cannot hold transparency; use .png or .webp")
+    _write(path, [picture], kind, _OPTIONS.get(kind, {}))
+
+
+def save_animation(frames: Sequence[Image.Image], path: str | Path, fps: float = 12) -> None:
+    """Write an endless animation as .webp or .png without loss, or .gif (256 colours a frame).
+
+    Frames in a row that are equal may be stored as one that is shown for longer.
+    """
+    path = Path(path)
+    kind = choose("animation format", path.suffix.lower(), _ANIMATED)
+    if not frames or len({frame.size for frame in frames}) > 1:
+        raise ValueError(f"{path.name} needs frames of one size, at least one")
+    if not fps > 0:
+        raise ValueError(f"fps is frames a second, more than 0, not {fps}")
+    timing: dict[str, int | bool] = {"save_all": True, "duration": round(1000 / fps), "loop": 0}
+    _write(path, frames, kind, timing | _OPTIONS.get(kind, {}))
+
+
+def _write(
+    path: Path, frames: Sequence[Image.Image], kind: str, options: dict[str, int | bool]
+) -> None:
+    memory = BytesIO()  # encoders lose the reason of a failed write, so they write to memory
+    extra = {"append_images": frames[1:]} if len(frames) > 1 else {}
+    frames[0].save(memory, kind, **options, **extra)
+    with replacing(path) as part:
+        part.write_bytes(memory.getvalue())
+
+
+def _name(source: Path | bytes) -> str:
+    return "the picture" if isinstance(source, bytes) else str(source)
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _open(source: Path | bytes, name: str, max_pixels: int) -> Image.Image:
+    """The header of a picture; nothing is decoded yet."""
+    from PIL import Image, UnidentifiedImageError
+
+    Image.init()
+    if not isinstance(source, bytes):
+        must_exist(source, "picture")
+    kinds = sorted({kind for kind in FORMATS.values() if kind in Image.OPEN})
+    limit = ValueError(
+        f"{name} claims in its header to hold more than {max_pixels / 1e6:g} megapixels,"
+        " so it is not decoded; scale it down first"
+    )
+    try:
+        file = BytesIO(source) if isinstance(source, bytes) else source
+        picture = Image.open(file, formats=kinds)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise limit from None
+    except UnidentifiedImageError:
+        raise ValueError(_unknown(source, name)) from None
+    except (OSError, ValueError, SyntaxError, struct.error, EOFError) as error:
+        reason = getattr(error, "strerror", None)  # set if the system refused, not the decoder
+        why = f"cannot be read: {reason}" if reason else f"has a corrupt header: {_said(error)}"
+        raise ValueError(f"{name} {why}") from None
+    if picture.width * picture.height > max_pixels:
+        picture.close()
+        raise limit
+    return picture
+
+
+def _unknown(source: Path | bytes, name: str) -> str:
+    length = len(source) if isinstance(source, bytes) else source.stat().st_size
+    if length == 0:
+        return f"{name} is empty (0 bytes)"
+    return f"{name} is no picture, whatever its name says (it begins like no known format)"
+
+
+def _turn(picture: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 if there is none or it cannot be read."""
+    try:
+        turn = int(picture.getexif().get(0x0112, 1))
+    except Exception:  # a broken side note must not lose the picture
+        return 1
+    return turn if 1 <= turn <= 8 else 1
+
+
+def _turned(picture: Image.Image, turn: int) -> Image.Image:
+    from PIL.Image import Transpose as How
+
+    ways = {
+        2: How.FLIP_LEFT_RIGHT, 3: How.ROTATE_180, 4: How.FLIP_TOP_BOTTOM, 5: How.TRANSPOSE,
+        6: How.ROTATE_270, 7: How.TRANSVERSE, 8: How.ROTATE_90,
+    }  # fmt: skip
+    return picture.transpose(ways[turn]) if turn in ways else picture
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
+
+
+def _has_alpha(picture: Image.Image) -> bool:
+    return picture.has_transparency_data and not _is_deep(picture)
+
+
+def _is_grey(picture: Image.Image) -> bool:
+    """Stored as grey: the mode counts, or a palette of nothing but greys, not the pixels."""
+    if picture.mode in ("P", "PA"):
+        colours = np.asarray(picture.getpalette() or [], np.uint8).reshape(-1, 3)
+        return bool((colours == colours[:, :1]).all())
+    return picture.mode in ("1", "L", "LA", "La") or _is_deep(picture)
+
+
+def _pixels(
+    picture: Image.Image, name: str, size: int | None, channels: int | None, background: str
+) -> NDArray[np.uint8]:
+    """uint8 [H, W, C] of a decoded picture, by the rules of `read_image`."""
+    if channels is not None and channels not in _MODES:
+        raise ValueError(f"a picture has 1, 3 or 4 channels, not {channels}")
+    colour = parse_colour(background)
+    try:
+        turn = _turn(picture)
+        plain = _fitted(_turned(_plain(picture, name), turn), size)
+        if channels != 4:
+            plain = _flat(plain, colour)
+        plain = plain if channels is None else plain.convert(_MODES[channels])
+    except (OSError, SyntaxError, struct.error) as error:
+        raise ValueError(f"{name} cannot be converted: {_said(error)}") from None
+    pixels = np.array(plain, np.uint8)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _plain(picture: Image.Image, name: str) -> Image.Image:
+    """The same picture in 8 bits a channel: L, LA, RGB or RGBA."""
+    if _is_deep(picture):
+        return _shallow(picture, name)
+    mode = ("L" if _is_grey(picture) else "RGB") + ("A" if _has_alpha(picture) else "")
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
+def _shallow(picture: Image.Image, name: str) -> Image.Image:
+    from PIL import Image
+
+    values = np.asarray(picture).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} holds values that are NaN or infinite")
+    top = 1.0 if picture.mode == "F" else 65535.0
+    low, high = values.min(), values.max()
+    if low >= 0 and high <= top:
+        low, high = 0.0, top
+    scaled = (values - low) * (255 / max(high - low, 1e-300))
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+
+
+def _fitted(picture: Image.Image, size: int | None) -> Image.Image:
+    from PIL.Image import Resampling
+
+    if size is None or picture.size == (size, size):
+        return picture
+    (width, height), side = picture.size, min(picture.size)
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side)
+    return picture.resize((size, size), Resampling.LANCZOS, box)  # alpha is premultiplied in it
+
+
+def parse_colour(colour: str) -> tuple[int, int, int]:
+    """(red, green, blue), 0 to 255, of a colour's name or #rrggbb; ValueError suggests a name."""
+    from PIL import ImageColor
+
+    try:
+        red, green, blue = ImageColor.getrgb(colour)[:3]
+    except ValueError:
+        hint = nearest(colour, ImageColor.colormap)
+        raise ValueError(f"there is no colour {colour!r}; write a name or #rrggbb.{hint}") from None
+    return red, green, blue
+
+
+def _flat(picture: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+    """Alpha laid over a colour; grey stays grey if the colour is a grey."""
+    from PIL import Image
+
+    if not picture.mode.endswith("A"):
+        return picture
+    canvas = Image.new("RGBA", picture.size, (*colour, 255))
+    canvas.alpha_composite(picture.convert("RGBA"))
+    grey = picture.mode == "LA" and len(set(colour)) == 1
+    return canvas.convert("L" if grey else "RGB")

@@ -1,0 +1,420 @@
+"""The U-Net of DDPM, ADM and Stable Diffusion, over 1, 2 or 3 spatial axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import EllipsisType
+from typing import Literal, NamedTuple, cast, get_args, get_type_hints
+
+import torch
+from torch import Tensor, nn
+
+from inkdrop.cond import Cond
+from inkdrop.config import nearest
+from inkdrop.networks.attention import AttentionBlock, Transformer
+from inkdrop.networks.layers import (
+    ACTIVATIONS,
+    Activation,
+    BlockStyle,
+    Downsample,
+    Embed,
+    Modulation,
+    ResBlock,
+    TimeOrder,
+    Upsample,
+    conv,
+    pad_to_multiple,
+    sinusoidal,
+    unpatch,
+    zeroed,
+)
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """The shape of a U-Net; the defaults suit a small model trained from scratch.
+
+    A tuple "per level" runs from full resolution (level 0) to the lowest; the middle is as the
+    lowest level.
+
+    dims: spatial axes: 1 sound, 2 pictures, 3 volumes
+    in_channels, out_channels: of x and of the output (None: as x)
+    concat_channels: channels of cond.concat, joined to x (5 for an inpainting model)
+    patch: side of the block of pixels that one place of level 0 holds (1: every pixel is a place)
+    width: channels at full resolution, before the multiplier
+    multipliers: channels of each level in units of width; each level halves the size
+    blocks: residual blocks a level on the way down; one more on the way up; or per level
+    attention: levels with attention; -1 is the lowest
+    middle_attention: attention between the two residual blocks of the middle
+    head_channels: channels of one attention head; unless
+    heads: their number is given, for all levels or per level
+    cross_attention_dim: width of cond.tokens; then every attention is a transformer
+    transformer_depth: layers of each transformer, for all levels or per level
+    projection: how a map enters a transformer: 1x1 convolution or linear layer
+    num_classes: classes of cond.label; row num_classes of the table is the null label
+    vector_dim: width of cond.vector, added to the time embedding through two layers
+    time_dim: width of the time embedding (None: 4 width)
+    time_order, time_shift: of the sinusoids: which comes first, and the frequencies' shift
+    modulation: the embedding scales and shifts the second norm (ADM) or is added before it (DDPM)
+    resample: between levels: strided convolution, residual block (ADM), or plain mean and repeat
+    down_padding: of the strided convolution: both ends, or the far end only (DDPM)
+    norm_groups, norm_eps: of the group norms; each level's channels divide by the groups
+    activation, dropout: in the residual blocks
+    skip_scale: what each residual sum is multiplied with (1, or 1/sqrt(2) in Song et al. 2021)
+    odd_sizes: a size that does not halve is padded with repeated edges and cropped at the end, or
+        resized to the skip connection's size on the way up (Stable Diffusion in diffusers)
+    """
+
+    dims: int = 2
+    in_channels: int = 3
+    out_channels: int | None = None
+    concat_channels: int = 0
+    patch: int = 1
+    width: int = 64
+    multipliers: tuple[int, ...] = (1, 2, 2)
+    blocks: int | tuple[int, ...] = 2
+    attention: tuple[int, ...] = (-1,)
+    middle_attention: bool = True
+    head_channels: int = 32
+    heads: int | tuple[int, ...] | None = None
+    cross_attention_dim: int | None = None
+    transformer_depth: int | tuple[int, ...] = 1
+    projection: Literal["conv", "linear"] = "linear"
+    num_classes: int | None = None
+    vector_dim: int | None = None
+    time_dim: int | None = None
+    time_order: TimeOrder = "cos_sin"
+    time_shift: float = 0.0
+    modulation: Modulation = "scale_shift"
+    resample: Literal["conv", "resblock", "pool"] = "conv"
+    down_padding: Literal["symmetric", "asymmetric"] = "symmetric"
+    norm_groups: int = 32
+    norm_eps: float = 1e-5
+    activation: Activation = "silu"
+    dropout: float = 0.0
+    skip_scale: float = 1.0
+    odd_sizes: Literal["pad", "resize"] = "pad"
+
+    def __post_init__(self) -> None:
+        _check_words(self)
+        _check_numbers(self)
+        _check_levels(self)
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions."""
+        return len(self.multipliers)
+
+    def channels_at(self, level: int) -> int:
+        """Channels of a level; -1 is the lowest."""
+        return self.width * self.multipliers[level]
+
+    def heads_at(self, level: int) -> int:
+        """Attention heads of a level."""
+        if self.heads is None:
+            return self.channels_at(level) // self.head_channels
+        return _at(self.heads, level)
+
+    def attends(self, level: int) -> bool:
+        """True if this level has attention."""
+        return level in {a % self.levels for a in self.attention}
+
+
+def _at(value: int | tuple[int, ...], level: int) -> int:
+    return value if isinstance(value, int) else value[level]
+
+
+def _check_words(config: UNetConfig) -> None:
+    for name, hint in get_type_hints(UNetConfig).items():
+        known = [word for word in get_args(hint) if isinstance(word, str)]
+        value = getattr(config, name)
+        if known and value not in known:
+            raise ValueError(
+                f"{name} is {value!r} but must be one of {', '.join(known)}."
+                f"{nearest(str(value), known)}"
+            )
+
+
+_AT_LEAST_ONE = (
+    "in_channels", "out_channels", "patch", "width", "multipliers", "blocks", "heads",
+    "head_channels", "cross_attention_dim", "transformer_depth", "num_classes", "vector_dim",
+    "time_dim", "norm_groups",
+)  # fmt: skip
+
+
+def _check_numbers(config: UNetConfig) -> None:
+    if config.dims not in (1, 2, 3):
+        raise ValueError(f"dims is {config.dims} but must be 1, 2 or 3")
+    for name in _AT_LEAST_ONE:
+        value = getattr(config, name)
+        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+        if any(n < 1 for n in numbers):
+            raise ValueError(f"{name} is {value} but must be at least 1")
+    if not 0 <= config.dropout < 1:
+        raise ValueError(f"dropout is {config.dropout} but must be from 0 up to, not including, 1")
+    if config.concat_channels < 0:
+        raise ValueError(f"concat_channels is {config.concat_channels} but must not be negative")
+
+
+def _check_levels(config: UNetConfig) -> None:
+    levels = config.levels
+    if levels == 0:
+        raise ValueError("multipliers is empty but needs one number for each level")
+    for name in ("blocks", "heads", "transformer_depth"):
+        value = getattr(config, name)
+        if isinstance(value, tuple) and len(value) != levels:
+            raise ValueError(
+                f"{name} has {len(value)} numbers but there are {levels} levels in multipliers"
+            )
+    for level in config.attention:
+        if not -levels <= level < levels:
+            raise ValueError(f"attention names level {level} but the levels are 0 to {levels - 1}")
+    if config.odd_sizes == "resize" and config.patch > 1:
+        raise ValueError(f"odd_sizes 'resize' needs patch 1, not {config.patch}")
+    if config.odd_sizes == "resize" and config.resample != "conv":
+        raise ValueError(f"odd_sizes 'resize' needs resample 'conv', not {config.resample!r}")
+    for level in range(levels):
+        _check_divides(config, level)
+
+
+def _check_divides(config: UNetConfig, level: int) -> None:
+    channels = config.channels_at(level)
+    if channels % config.norm_groups:
+        raise ValueError(
+            f"level {level} has {channels} channels, which do not divide into"
+            f" {config.norm_groups} groups; change width or norm_groups"
+        )
+    middle = config.middle_attention and level == config.levels - 1
+    if not (config.attends(level) or middle):
+        return
+    size = config.head_channels if config.heads is None else config.heads_at(level)
+    if channels % size:
+        what = "heads of {} channels" if config.heads is None else "{} heads"
+        name = "head_channels" if config.heads is None else "heads"
+        raise ValueError(
+            f"level {level} has {channels} channels, which do not divide into"
+            f" {what.format(size)}; change width or {name}"
+        )
+
+
+class Context(NamedTuple):
+    """What the blocks are told: emb [B, E] activated, tokens [B, L, D], mask [B, L] bool."""
+
+    emb: Tensor
+    tokens: Tensor | None
+    mask: Tensor | None
+
+
+class Stage(nn.Module):
+    """A residual block, and attention where the level has it."""
+
+    def __init__(self, block: ResBlock, attention: nn.Module | None) -> None:
+        super().__init__()
+        self.block, self.attention = block, attention
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        h: Tensor = self.block(x, context.emb)
+        return h if self.attention is None else self.attention(h, context.tokens, context.mask)
+
+
+class Level(nn.Module):
+    """The stages of one resolution, and the step to the next (None at the end of the way)."""
+
+    def __init__(self, stages: list[Stage], resample: nn.Module | None) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.resample = resample
+
+
+class UNet(nn.Module):
+    """(x [B, C, *spatial], t [B], cond) -> [B, C', *spatial]; Ronneberger 2015, Ho et al. 2020.
+
+    Reads cond.label (with num_classes), tokens and mask (with cross_attention_dim), vector (with
+    vector_dim) and concat (with concat_channels). Any spatial size. A new network returns zeros.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        time_dim = config.time_dim or 4 * config.width
+        self._style = BlockStyle(
+            config.dims,
+            embed=time_dim,
+            modulation=config.modulation,
+            groups=config.norm_groups,
+            eps=config.norm_eps,
+            activation=config.activation,
+            dropout=config.dropout,
+            scale=config.skip_scale,
+        )
+        self.time = Embed(config.width, time_dim)
+        self.label = nn.Embedding(config.num_classes + 1, time_dim) if config.num_classes else None
+        self.vector = Embed(config.vector_dim, time_dim) if config.vector_dim else None
+        joined = config.in_channels + config.concat_channels
+        self.input = self._input(joined)
+        skips = [config.channels_at(0)]
+        self.down = nn.ModuleList(self._down(level, skips) for level in range(config.levels))
+        self.mid = self._mid()
+        self.up = nn.ModuleList(self._up(level, skips) for level in reversed(range(config.levels)))
+        self.norm = self._style.norm(config.channels_at(0))
+        out = (config.out_channels or config.in_channels) * config.patch**config.dims
+        self.output = zeroed(conv(config.dims, config.channels_at(0), out))
+
+    def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        """x [B, C, *spatial], t [B] in units of 0 to about 1000 -> [B, C', *spatial]."""
+        context = self.context(t, cond)
+        x, crop = self._padded(self._joined(x, cond))
+        h, skips = self.encode(x, context)
+        h = self.middle(h, context)
+        h = self.decode(h, skips, context)
+        h = self.output(self.activation(self.norm(h)))
+        return (h if self.config.patch == 1 else unpatch(h, self.config.patch))[crop]
+
+    def encode(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
+        """The way down: the map of the lowest level, and all maps kept for the way up."""
+        h = self.input(x)
+        skips = [h]
+        for level in cast(Iterable[Level], self.down):
+            for stage in level.stages:
+                h = stage(h, context)
+                skips.append(h)
+            if level.resample is not None:
+                h = level.resample(h, context.emb)
+                skips.append(h)
+        return h, skips
+
+    def middle(self, h: Tensor, context: Context) -> Tensor:
+        """The blocks at the lowest level."""
+        for stage in self.mid:
+            h = stage(h, context)
+        return h
+
+    def decode(self, h: Tensor, skips: list[Tensor], context: Context) -> Tensor:
+        """The way up; takes the kept maps from the end of `skips`."""
+        for level in cast(Iterable[Level], self.up):
+            for stage in level.stages:
+                h = stage(torch.cat([h, skips.pop()], dim=1), context)
+            if level.resample is not None:
+                size = skips[-1].shape[2:] if self.config.odd_sizes == "resize" else None
+                h = level.resample(h, context.emb, size)
+        return h
+
+    def context(self, t: Tensor, cond: Cond) -> Context:
+        """The activated embedding of time, label and vector [B, E], and the tokens."""
+        config = self.config
+        waves = sinusoidal(t, config.width, order=config.time_order, shift=config.time_shift)
+        emb = self.time(waves)
+        if self.label is not None:
+            emb = emb + self.label(self._labels(cond))
+        if self.vector is not None:
+            emb = emb + self.vector(_needed(cond.vector, "vector", config.vector_dim))
+        tokens = None
+        if config.cross_attention_dim is not None:
+            tokens = _needed(cond.tokens, "tokens", config.cross_attention_dim).to(emb.dtype)
+        return Context(self.activation(emb), tokens, cond.mask)
+
+    @property
+    def activation(self) -> Callable[[Tensor], Tensor]:
+        """The activation of all blocks."""
+        return ACTIVATIONS[self.config.activation]
+
+    def _input(self, channels: int) -> nn.Module:
+        config = self.config
+        if config.patch == 1:
+            return conv(config.dims, channels, config.channels_at(0))
+        kernel = 2 * config.patch - 1
+        return conv(
+            config.dims, channels, config.channels_at(0), kernel=kernel, stride=config.patch
+        )
+
+    def _down(self, level: int, skips: list[int]) -> Level:
+        stages = []
+        channels = self.config.channels_at(level)
+        for _ in range(_at(self.config.blocks, level)):
+            stages.append(self._stage(skips[-1], level, self.config.attends(level)))
+            skips.append(channels)
+        if level == self.config.levels - 1:
+            return Level(stages, None)
+        skips.append(channels)
+        return Level(stages, self._resample(channels, "down"))
+
+    def _mid(self) -> nn.ModuleList:
+        channels = self.config.channels_at(-1)
+        return nn.ModuleList(
+            self._stage(channels, self.config.levels - 1, attention)
+            for attention in (self.config.middle_attention, False)
+        )
+
+    def _up(self, level: int, skips: list[int]) -> Level:
+        stages = []
+        channels = self.config.channels_at(min(level + 1, self.config.levels - 1))
+        for _ in range(_at(self.config.blocks, level) + 1):
+            stages.append(self._stage(channels + skips.pop(), level, self.config.attends(level)))
+            channels = self.config.channels_at(level)
+        return Level(stages, self._resample(channels, "up") if level else None)
+
+    def _stage(self, channels: int, level: int, attention: bool) -> Stage:
+        block = ResBlock(self._style, channels, self.config.channels_at(level))
+        return Stage(block, self._attention(level) if attention else None)
+
+    def _attention(self, level: int) -> nn.Module:
+        config = self.config
+        channels, heads = config.channels_at(level), config.heads_at(level)
+        if config.cross_attention_dim is None:
+            return AttentionBlock(self._style, channels, heads)
+        return Transformer(
+            self._style,
+            channels,
+            heads,
+            depth=_at(config.transformer_depth, level),
+            context=config.cross_attention_dim,
+            projection=config.projection,
+        )
+
+    def _resample(self, channels: int, way: Literal["up", "down"]) -> nn.Module:
+        kind, dims = self.config.resample, self.config.dims
+        if kind == "resblock":
+            return ResBlock(self._style, channels, channels, resample=way)
+        if way == "up":
+            return Upsample(dims, channels, learned=kind == "conv")
+        return Downsample(dims, channels, learned=kind == "conv", padding=self.config.down_padding)
+
+    def _joined(self, x: Tensor, cond: Cond) -> Tensor:
+        config = self.config
+        if x.ndim != config.dims + 2 or x.shape[1] != config.in_channels:
+            raise ValueError(
+                f"x has shape {list(x.shape)} but the network takes {config.in_channels} channels"
+                f" and {config.dims} spatial axes: [batch, {config.in_channels}, ...]"
+            )
+        if not config.concat_channels:
+            return x
+        return torch.cat([x, _needed(cond.concat, "concat", config.concat_channels, 1)], dim=1)
+
+    def _padded(self, x: Tensor) -> tuple[Tensor, tuple[slice | EllipsisType, ...]]:
+        if self.config.odd_sizes == "resize":
+            return x, (...,)
+        return pad_to_multiple(x, self.config.patch * 2 ** (self.config.levels - 1))
+
+    def _labels(self, cond: Cond) -> Tensor:
+        classes, label = self.config.num_classes or 0, cond.label
+        if label is None:
+            raise ValueError(
+                f"the network needs cond.label, a class from 0 to {classes} ({classes} = no class)"
+            )
+        # Only on the CPU: reading a label back from an accelerator would stall it every step.
+        if label.device.type == "cpu" and not bool(((label >= 0) & (label <= classes)).all()):
+            bad = int(label[(label < 0) | (label > classes)][0])
+            raise ValueError(f"label {bad} is not from 0 to {classes} ({classes} = no class)")
+        return label
+
+
+def _needed(value: Tensor | None, name: str, size: int | None, axis: int = -1) -> Tensor:
+    if value is None:
+        raise ValueError(f"the network needs cond.{name} with {size} numbers along axis {axis}")
+    if value.shape[axis] != size:
+        raise ValueError(
+            f"cond.{name} has {value.shape[axis]} numbers along axis {axis} but the network"
+            f" takes {size}"
+        )
+    return value

@@ -1,0 +1,60 @@
+"""From a data set to batches: a pure function of the update's number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from inkdrop.cond import Cond
+from inkdrop.data.augment import flip
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.order import batch_indices, epoch_order
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.updates import Batch
+
+
+def split(data: Dataset, seed: int) -> tuple[Dataset, Dataset | None]:
+    """(training part, held-out part): one in twenty and at most 256 are held out, none of a few."""
+    held = min(len(data) // 20, 256)
+    if held == 0:
+        return data, None
+    order = epoch_order(len(data), seed, 0)
+    return data.subset(np.sort(order[held:])), data.subset(np.sort(order[:held]))
+
+
+def gather(data: Dataset, indices: np.ndarray, device: torch.device) -> Batch:
+    """The pictures and labels with these numbers."""
+    x0 = data.pixels(indices).to(device)
+    if data.labels is None:
+        return Batch(x0)
+    return Batch(x0, Cond(label=torch.from_numpy(data.labels[indices]).to(device)))
+
+
+@dataclass(frozen=True)
+class Feed:
+    """The rows of each update's global batch, in the order that (seed, epoch, position) gives."""
+
+    data: Dataset
+    config: TrainConfig
+    device: torch.device
+
+    def __call__(self, update: int, rows: range) -> Batch:
+        config = self.config
+        indices = batch_indices(len(self.data), config.batch, config.seed, update)
+        batch = gather(self.data, indices[rows.start : rows.stop], self.device)
+        if not config.flip:
+            return batch
+        return Batch(flip(batch.x0, config.seed, update, first=rows.start), batch.cond)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Rows of the held-out part, for the validation loss."""
+
+    data: Dataset
+    device: torch.device
+
+    def __call__(self, rows: range) -> Batch:
+        return gather(self.data, np.arange(rows.start, rows.stop), self.device)

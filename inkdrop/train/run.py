@@ -1,0 +1,355 @@
+"""A run: a folder in which a training lives, that the same call resumes exactly.
+
+    run.json        what was asked, the config and the model's description: fixed at the first start
+    metrics.jsonl   one line an update, and one a validation
+    samples/        a grid of pictures now and then, and final.png
+    checkpoints/    see checkpoint.py
+
+`train` is a generator of events; showing them is the caller's `for` loop.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inkdrop.config import dump, parse
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.open import open_data
+from inkdrop.files import clear_leftovers, replacing
+from inkdrop.media.image import grid, save_image
+from inkdrop.model import Model, read_json
+from inkdrop.tasks.generate import Sampling, generate
+from inkdrop.train import checkpoint, defaults
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.feed import Feed, HeldOut, split
+from inkdrop.train.parallel import World
+from inkdrop.train.updates import State, Update, start, updates, validation_loss
+
+SAVE_SECONDS = 120.0
+PREVIEWS = 10
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence for the user."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The averaged weights' loss on held-out data and fixed noise, after `update` updates."""
+
+    update: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """A grid of samples was written."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint was committed."""
+
+    path: Path
+
+
+Event = Update | Note | Validated | Pictured | Saved
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What was asked of a run besides its data.
+
+    config: everything that decides the result; minutes: if given, config.updates is replaced at the
+    first start by what fits; model: parts of model.json that replace the default ones;
+    save_every: updates between checkpoints (None: one every two minutes);
+    source: how the data was opened, kept for later commands.
+    config, minutes, model and the data itself must not change between starts of one run.
+    """
+
+    config: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    minutes: float | None = None
+    model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    save_every: int | None = None
+    source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and not self.minutes > 0:
+            raise ValueError(f"minutes is {self.minutes}: it must be above 0")
+        if self.save_every is not None and self.save_every < 1:
+            raise ValueError(f"save_every is {self.save_every}: it must be at least 1")
+
+
+def train(
+    data: Dataset,
+    out: str | Path,
+    ask: Ask | None = None,
+    *,
+    stop: threading.Event | None = None,
+    world: World | None = None,
+    device: torch.device | None = None,
+) -> Iterator[Event]:
+    """Trains on `data` in the run folder `out`, from its newest sound checkpoint if it has one.
+
+    Setting `stop` ends it after the running update, with a checkpoint. ValueError if `out` holds a
+    run of other data or another configuration.
+    """
+    ask = ask or Ask()
+    out, world, stop = Path(out), world or World(), stop or threading.Event()
+    device = device or defaults.pick_device()
+    training, held = split(data, ask.config.seed)
+    plan = _plan(out, data, training, ask, device, world)
+    config = plan.config
+    torch.manual_seed(config.seed)  # the weights' first values
+    model = Model.build(plan.description, "the model's description").to(device)
+    state = start(model, config)
+    newest, said = checkpoint.latest(out / "checkpoints")
+    yield from map(Note, (*data.notes, *said))
+    if newest is not None:
+        checkpoint.load(newest, state)
+        yield Note(f"resuming {out} after update {state.update:,} of {config.updates:,}")
+    run = _Run(out, config, model, state, HeldOut(held, device) if held else None, world)
+    run.rewind()
+    prepared = dataclasses.replace(model, network=world.wrap(_compiled(model.network, config)))
+    feed = Feed(training, config, device)
+    yield from run.loop(updates(prepared, feed, config, state, world), stop, ask.save_every)
+
+
+def data_of(run: Path, other: str | None = None) -> Dataset:
+    """The data that a run was trained on, or `other` opened with the same options."""
+    file = run / "run.json"
+    if not file.is_file() and other is None:
+        raise ValueError(f"{run} is not a run with its data; name some with --data")
+    source = dict(read_json(file).get("source", {})) if file.is_file() else {}
+    path = other or source.get("path")
+    if path is None:
+        raise ValueError(f"{file} does not say where the data is; name it with --data")
+    return open_data(path, **source.get("options", {}))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    config: TrainConfig
+    description: dict[str, Any]
+
+
+def _plan(
+    out: Path, data: Dataset, training: Dataset, ask: Ask, device: torch.device, world: World
+) -> _Plan:
+    """The run's fixed plan: read from run.json, or made and written there at the first start."""
+    asked = {
+        "data": data.fingerprint,
+        "config": dump(ask.config),
+        "minutes": ask.minutes,
+        "model": dict(ask.model),
+    }
+    file = out / "run.json"
+    if file.is_file():
+        stored = read_json(file)
+        _compare(out, stored.get("asked", {}), json.loads(json.dumps(asked)))
+        return _Plan(parse(TrainConfig, stored["config"], str(file)), stored["model"])
+    if (out / "checkpoints").exists():
+        raise ValueError(f"{out} has checkpoints but no run.json; restore it or use another folder")
+    drop = ask.config.condition_drop
+    description = defaults.model_description(data, condition_drop=drop, changes=ask.model)
+    config = ask.config
+    if ask.minutes is not None:
+        config = _fit(config, description, training, ask.minutes, device)
+    if world.main:
+        out.mkdir(parents=True, exist_ok=True)
+        whole = {"asked": asked, "config": dump(config), "model": description}
+        whole["source"] = dict(ask.source)
+        with replacing(file) as beside:
+            beside.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    world.wait()
+    stored = read_json(file)
+    return _Plan(parse(TrainConfig, stored["config"], str(file)), stored["model"])
+
+
+def _compare(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    if before.get("data") != now["data"]:
+        raise ValueError(
+            f"{out} is a run on other data (or the data changed since); train into another folder"
+            " with --out, or bring the data back"
+        )
+    for name, old, new in _differences(before, now):
+        raise ValueError(
+            f"{out} was started with {name} {old}, not {new}; ask for the same as before to resume"
+            " it, or train into another folder with --out"
+        )
+
+
+def _differences(
+    before: Mapping[str, Any], now: Mapping[str, Any]
+) -> Iterator[tuple[str, object, object]]:
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new)
+        elif old != new:
+            yield name, old, new
+
+
+def _fit(
+    config: TrainConfig,
+    description: Mapping[str, Any],
+    data: Dataset,
+    minutes: float,
+    device: torch.device,
+) -> TrainConfig:
+    """The config with as many updates as fit in `minutes`, by a few that are thrown away."""
+    model = Model.build(description, "the model's description").to(device)
+    feed, state = Feed(data, config, device), start(model, config)
+    trial = dataclasses.replace(config, updates=6)
+    ticks = []
+    for _ in updates(model, feed, trial, state):
+        ticks.append(time.perf_counter())
+    seconds = (ticks[-1] - ticks[1]) / (len(ticks) - 2)
+    return dataclasses.replace(config, updates=max(20, round(minutes * 60 / seconds)))
+
+
+def _compiled(network: torch.nn.Module, config: TrainConfig) -> torch.nn.Module:
+    cuda = next(network.parameters()).is_cuda
+    if config.compile == "on" or (config.compile == "auto" and cuda):
+        return torch.compile(network)  # type: ignore[return-value]
+    return network
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The folder's side of a training: when to save, to validate and to draw."""
+
+    out: Path
+    config: TrainConfig
+    model: Model
+    state: State
+    held: HeldOut | None
+    world: World
+
+    def rewind(self) -> None:
+        """Drops what a killed run logged or left half written after its last checkpoint."""
+        if not self.world.main:
+            return
+        clear_leftovers(self.out)
+        if (self.out / "checkpoints").is_dir():
+            clear_leftovers(self.out / "checkpoints")
+        log = self.out / "metrics.jsonl"
+        if not log.is_file():
+            return
+        lines = []
+        for line in log.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                break  # the last line of a killed run may be cut
+            if entry["update"] <= self.state.update:
+                lines.append(line + "\n")
+        with replacing(log) as beside:
+            beside.write_text("".join(lines), encoding="utf-8")
+
+    def loop(
+        self, steps: Iterator[Update], stop: threading.Event, save_every: int | None
+    ) -> Iterator[Event]:
+        """The updates, with checkpoints, validation and pictures between them."""
+        preview = max(1, self.config.updates // PREVIEWS)
+        saved, began = time.monotonic(), time.monotonic()
+        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            for update in steps:
+                self.log(
+                    update=update.index + 1, **_entry(update), seconds=time.monotonic() - began
+                )
+                yield update
+                done = self.state.update
+                leave = self.world.agree(stop.is_set())
+                if done % preview == 0 and not leave:
+                    yield from self.look(f"{done:08d}", Sampling(steps=20))
+                due = done % save_every == 0 if save_every else self._due(saved)
+                if done == self.config.updates or due or leave:
+                    yield from self.save()
+                    saved = time.monotonic()
+                if leave:
+                    yield Note(f"stopped after update {done:,}; the same command goes on from here")
+                    return
+        except FloatingPointError:
+            yield from self.save()
+            raise
+        if not (self.out / "samples" / "final.png").is_file():
+            yield from self.look("final", Sampling())
+
+    def _due(self, saved: float) -> bool:
+        # Clocks differ between processes: all save when one wants to.
+        return self.world.agree(time.monotonic() - saved > SAVE_SECONDS)
+
+    def save(self) -> Iterator[Event]:
+        """A checkpoint, by the main process."""
+        if self.world.main:
+            path = checkpoint.save(self.out / "checkpoints", self.model, self.state)
+            yield Saved(path)
+        self.world.wait()
+
+    def look(self, name: str, sampling: Sampling) -> Iterator[Event]:
+        """Validation and a grid of samples, both with the averaged weights, by the main process."""
+        if self.world.main:
+            model = self.averaged()
+            if self.held is not None:
+                count = len(self.held.data)
+                loss = validation_loss(model, self.config, self.held, count)
+                self.log(update=self.state.update, validation=loss)
+                yield Validated(self.state.update, loss)
+            if len(model.spec.shape) == 3 and model.spec.shape[0] in (1, 3, 4):
+                yield self.draw(model, name, sampling)
+        self.world.wait()
+
+    def averaged(self) -> Model:
+        """A model of its own with the averaged weights."""
+        network = copy.deepcopy(self.state.network)
+        network.load_state_dict(self.state.ema)
+        network.eval().requires_grad_(False)
+        return dataclasses.replace(self.model, network=network)
+
+    def draw(self, model: Model, name: str, sampling: Sampling) -> Pictured:
+        """A grid: with labels one column a class (at most 10), else a square of 16."""
+        labels = list(model.spec.labels[:10])
+        count = 4 * len(labels) if labels else 16
+        wanted = [labels[i % len(labels)] for i in range(count)] if labels else None
+        if not model.spec.condition_drop:
+            sampling = dataclasses.replace(sampling, guidance=None if labels is None else 1.0)
+        for step in generate(model, samples=range(count), labels=wanted, sampling=sampling):
+            x = step.x
+        picture = grid(
+            model.codec.decode(x).cpu(), columns=len(labels) or None, scale=_scale(x.shape[-1])
+        )
+        path = self.out / "samples" / f"{name}.png"
+        save_image(picture, path)
+        return Pictured(path)
+
+    def log(self, **entry: float | int | bool) -> None:
+        """One line of metrics.jsonl."""
+        if self.world.main:
+            with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+
+
+def _entry(update: Update) -> dict[str, float]:
+    return {name: value for name, value in dump(update).items() if name not in ("index", "total")}
+
+
+def _scale(size: int) -> int:
+    """How much to enlarge small pictures so that a person can see them."""
+    return max(1, 48 // size)

@@ -1,0 +1,179 @@
+"""A training as a person sees it: what was asked, a progress bar, pictures, a polite end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from inkdrop.config import choose, parse
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.embedded import EMBEDDED
+from inkdrop.data.open import open_data
+from inkdrop.diffusion.process import SCHEDULES
+from inkdrop.registry import PARAMETERIZATIONS
+from inkdrop.train import defaults
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.parallel import World, world
+from inkdrop.train.run import Ask, Event, Note, Pictured, Saved, Validated, train
+from inkdrop.train.updates import Update
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+DATA_OPTIONS = ("size", "channels", "background", "split", "label")
+CONFIG_OPTIONS = (
+    "updates", "batch", "accumulate", "lr", "warmup", "ema", "loss", "times", "condition_drop",
+    "flip", "precision", "compile", "seed",
+)  # fmt: skip
+
+
+def train_and_show(options: Mapping[str, Any]) -> None:
+    """The `train` command: `options` are its command line's."""
+    path = options["data"]
+    opened = {k: options[k] for k in DATA_OPTIONS if options[k] is not None}
+    absolute = path if path in EMBEDDED else str(Path(path).resolve())
+    data = open_data(path, **opened)
+    out = Path(options["out"] or Path("runs") / Path(absolute).stem)
+    given = {k: options[k] for k in CONFIG_OPTIONS if options[k] is not None}
+    config = parse(TrainConfig, given, "the command line")
+    if options["minutes"] is not None and options["updates"] is not None:
+        raise ValueError("say how long to train either with --minutes or with --updates, not both")
+    ask = Ask(
+        config=config,
+        minutes=options["minutes"],
+        model=_model_parts(data, options),
+        save_every=options["save_every"],
+        source={"path": absolute, "options": opened},
+    )
+    with world() as here, _signals() as stop:
+        events = train(
+            data, out, ask, stop=stop, world=here, device=defaults.pick_device(options["device"])
+        )
+        _show(events, data, out, here, tensorboard=options["tensorboard"])
+
+
+def _model_parts(data: Dataset, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of model.json that the command line replaces."""
+    parts: dict[str, Any] = {}
+    process, predict, width = options["process"], options["predict"], options["width"]
+    if process is not None:
+        continuous = {"vp": {"kind": "vp"}, "ve": {"kind": "ve"}, "flow": {"kind": "flow"}}
+        tables = {name: {"kind": "discrete", "schedule": name} for name in SCHEDULES}
+        parts["process"] = choose("process", process, {**tables, **continuous})
+    if predict is not None:
+        choose("prediction", predict, PARAMETERIZATIONS)
+        parts["parameterization"] = {"kind": predict}
+        if predict == "edm":
+            parts["parameterization"]["sigma_data"] = defaults.spread(data)
+    if width is not None:
+        network = defaults.network(data.shape, len(data.label_names))
+        parts["network"] = {**network, "width": width}
+    return parts
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; a second one ends at once, as usual."""
+    stop = threading.Event()
+    before: dict[signal.Signals, Any] = {}
+
+    def asked(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, asked)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show(
+    events: Iterator[Event], data: Dataset, out: Path, here: World, *, tensorboard: bool
+) -> None:
+    console = Console(quiet=not here.main, highlight=False)
+    console.print(data.describe())
+    writer = _tensorboard(out) if tensorboard and here.main else None
+    columns = (
+        TextColumn("update {task.completed:,.0f} of {task.total:,.0f}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        line = Line(bar)
+        for event in events:
+            line.take(event)
+            if writer is not None:
+                _write(writer, event)
+    if line.picture is not None:
+        console.print(f"pictures: {line.picture}")
+        console.print(f"more: inkdrop sample {out} -o more.png")
+
+
+class Line:
+    """The progress bar's side of a run: a smoothed loss and the sentences above it."""
+
+    def __init__(self, bar: Progress) -> None:
+        self.bar = bar
+        self.task = bar.add_task("train", total=None, loss=float("nan"), visible=False)
+        self.loss: float | None = None
+        self.picture: Path | None = None
+
+    def take(self, event: Event) -> None:
+        """Shows one event."""
+        say = self.bar.console.print
+        if isinstance(event, Update):
+            self._update(event)
+        elif isinstance(event, Note):
+            say(event.text)
+        elif isinstance(event, Validated):
+            say(f"update {event.update:,}: loss on held-out pictures {event.loss:.4f}")
+        elif isinstance(event, Pictured):
+            self.picture = event.path
+            say(f"samples: {event.path}")
+        elif isinstance(event, Saved):
+            pass
+
+    def _update(self, update: Update) -> None:
+        if not update.applied:
+            self.bar.console.print(f"update {update.index:,} was not finite and not applied")
+            return
+        self.loss = update.loss if self.loss is None else 0.98 * self.loss + 0.02 * update.loss
+        self.bar.update(
+            self.task,
+            completed=update.index + 1,
+            total=update.total,
+            loss=self.loss,
+            visible=True,
+        )
+
+
+def _tensorboard(out: Path) -> SummaryWriter:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ValueError(
+            "--tensorboard needs an extra: pip install 'inkdrop[tensorboard]'"
+        ) from None
+    return SummaryWriter(str(out / "tensorboard"))
+
+
+def _write(writer: SummaryWriter, event: Event) -> None:
+    if isinstance(event, Update):
+        writer.add_scalar("loss", event.loss, event.index)
+        writer.add_scalar("grad_norm", event.grad_norm, event.index)
+        writer.add_scalar("lr", event.lr, event.index)
+    elif isinstance(event, Validated):
+        writer.add_scalar("validation", event.loss, event.update)

@@ -1,0 +1,216 @@
+"""`updates`: training as a generator, one optimizer step at a time.
+
+What an update computes is a function of the config, the state and the update's number: noise,
+times and condition drop are keyed by (seed, update, row of the global batch). So a resumed run, or
+one split over processes, meets the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from inkdrop.cond import Cond
+from inkdrop.diffusion.losses import TIMES, hybrid, loss_weight, low_discrepancy, squared_error
+from inkdrop.diffusion.noise import generator, key
+from inkdrop.model import Model
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.ema import average, decay_at, snapshot
+from inkdrop.train.parallel import World
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Data x0 [B, C, *spatial] in diffusion space and what the network is told of it."""
+
+    x0: Tensor
+    cond: Cond = field(default_factory=Cond)
+
+
+class Batches(Protocol):
+    """The data as a pure function: rows `rows` of the global batch of update `update`."""
+
+    def __call__(self, update: int, rows: range) -> Batch: ...
+
+
+@dataclass(frozen=True)
+class Update:
+    """One optimizer step: its number (0 first), the mean loss of this process's rows, and norms.
+
+    total: how many there will be; applied is False if loss or gradient was not finite and the
+    weights were left alone.
+    """
+
+    index: int
+    total: int
+    loss: float
+    grad_norm: float
+    lr: float
+    applied: bool
+
+
+@dataclass
+class State:
+    """What changes in training: all of it, and nothing else, is in a checkpoint."""
+
+    network: nn.Module
+    ema: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer
+    update: int = 0
+    refused: int = 0
+
+
+def start(model: Model, config: TrainConfig) -> State:
+    """The state before the first update."""
+    trainable = [p for p in model.network.parameters() if p.requires_grad]
+    if not trainable:
+        raise ValueError("no weight of this model requires a gradient; there is nothing to train")
+    optimizer = torch.optim.AdamW(
+        trainable, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+    )
+    return State(model.network, snapshot(model.network), optimizer)
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """True where the device multiplies bfloat16 in hardware, and so faster than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        flags = torch.cpu.get_capabilities()
+        return any(bool(flags.get(name)) for name in ("avx512_bf16", "amx_bf16"))
+    return False
+
+
+def autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
+    """The context in which the network runs at the precision asked for."""
+    low = config.precision == "bfloat16" or (config.precision == "auto" and bfloat16_pays(device))
+    return torch.autocast(device.type, dtype=torch.bfloat16) if low else nullcontext()
+
+
+def draw_times(model: Model, config: TrainConfig, update: int) -> Tensor:
+    """Times of the whole global batch [B], float64."""
+    u = torch.rand(
+        config.batch, generator=generator(config.seed, "times", update), dtype=torch.float64
+    )
+    if config.low_discrepancy:
+        u = low_discrepancy(u)
+    return TIMES[config.times](model.process, u)
+
+
+def draw_noise(x0: Tensor, seed: int, update: int, rows: range) -> Tensor:
+    """Unit Gaussian noise like x0 for these rows of the global batch."""
+    shape = x0.shape[1:]
+    dtype = x0.dtype
+    noise = [
+        torch.randn(shape, generator=generator(seed, "noise", update, row), dtype=dtype)
+        for row in rows
+    ]
+    return torch.stack(noise).to(x0.device)
+
+
+def drop(model: Model, config: TrainConfig, cond: Cond, update: int, rows: range) -> Cond:
+    """The condition, replaced by null with the probability `condition_drop`."""
+    if cond.empty or config.condition_drop == 0:
+        return cond
+    u = torch.rand(config.batch, generator=generator(config.seed, "drop", update))
+    keep = u[rows.start : rows.stop] >= config.condition_drop
+    return cond.where(keep, model.null(len(rows)))
+
+
+def losses(model: Model, config: TrainConfig, batch: Batch, update: int, rows: range) -> Tensor:
+    """The loss of each row [B]: noise is added, the network asked, its error weighed."""
+    process, parameterization = model.process, model.parameterization
+    x0 = batch.x0
+    t = draw_times(model, config, update)[rows.start : rows.stop].to(x0.device)
+    eps = draw_noise(x0, config.seed, update, rows)
+    x = process.add_noise(x0, eps, t)
+    target = parameterization.target(process, x0, eps, t)
+    seen, feature = parameterization.inputs(process, x, t)
+    cond = drop(model, config, batch.cond, update, rows)
+    with autocast(config, x0.device):
+        out = model.network(seen, feature, cond)
+    if config.loss == "hybrid":
+        return hybrid(process, parameterization, out, x0, x, t, target)
+    weight = loss_weight(config.loss)(process, parameterization, t)
+    return squared_error(out, target) * weight.to(device=x0.device, dtype=target.dtype)
+
+
+def gradients(
+    model: Model, config: TrainConfig, batches: Batches, update: int, world: World
+) -> float:
+    """Adds the global batch's mean gradient to the weights; returns the mean loss of our rows."""
+    rows = world.rows(config.batch)
+    if len(rows) % config.accumulate:
+        raise ValueError(
+            f"accumulate is {config.accumulate}: it does not divide a process's {len(rows)} rows"
+        )
+    part = len(rows) // config.accumulate
+    total = 0.0
+    for first in range(rows.start, rows.stop, part):
+        piece = range(first, first + part)
+        last = piece.stop == rows.stop
+        sync = nullcontext() if last or world.size == 1 else model.network.no_sync()  # type: ignore[operator]
+        with sync:
+            loss = losses(model, config, batches(update, piece), update, piece).sum() / len(rows)
+            loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+    return total
+
+
+def updates(
+    model: Model, batches: Batches, config: TrainConfig, state: State, world: World | None = None
+) -> Iterator[Update]:
+    """Trains `model` from `state` on, which is changed in place; yields after every optimizer step.
+
+    model.network may be `state.network` wrapped (DDP, compiled). A step whose loss or gradient is
+    not finite is not applied; after three in a row FloatingPointError names the batch.
+    """
+    world = world or World()
+    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+    model.network.train()
+    while state.update < config.updates:
+        index = state.update
+        lr = config.lr_at(index)
+        with torch.random.fork_rng(enabled=True):
+            # Dropout is the only user of torch's own stream; it too is a function of the update.
+            torch.manual_seed(key(config.seed, "dropout", index, world.rank))
+            loss = gradients(model, config, batches, index, world)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm).item()
+        # The gradient is the same in every process, so all of them decide alike.
+        applied = math.isfinite(norm)
+        if applied:
+            for group in state.optimizer.param_groups:
+                group["lr"] = lr
+            state.optimizer.step()
+            average(state.ema, state.network, decay_at(config.ema, index))
+        state.optimizer.zero_grad(set_to_none=True)
+        state.refused = 0 if applied else state.refused + 1
+        state.update += 1
+        if state.refused == 3:
+            raise FloatingPointError(
+                f"loss or gradient was not finite in three updates in a row, the last with batch"
+                f" {index} (loss {loss}); look at its data, lower lr ({config.lr:g}) or use float32"
+            )
+        yield Update(index, config.updates, loss, norm, lr, applied)
+
+
+@torch.no_grad()
+def validation_loss(
+    model: Model, config: TrainConfig, batches: Callable[[range], Batch], count: int
+) -> float:
+    """Mean loss over `count` held-out samples on noise and times that are the same every time."""
+    model.network.eval()
+    total, step = 0.0, config.batch
+    for first in range(0, count, step):
+        rows = range(0, min(step, count - first))
+        batch = batches(range(first, first + len(rows)))
+        # Negative updates never occur in training: this noise is nobody else's.
+        total += losses(model, config, batch, -1 - first // step, rows).sum().item()
+    model.network.train()
+    return total / count

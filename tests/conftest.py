@@ -1,0 +1,13 @@
+"""One thread: tests are tiny, and threads that wait for each other are slower than one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+# Tests share exact.py and tiny.py, which are imported by name.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "tasks")]
+
+torch.set_num_threads(1)

@@ -1,0 +1,59 @@
+"""What only a zip can get wrong; all else is tried in test_folder.py."""
+
+from __future__ import annotations
+
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from inkdrop.data import open_data
+
+
+def png(colour: str) -> bytes:
+    memory = BytesIO()
+    Image.new("RGB", (32, 32), colour).save(memory, "PNG")
+    return memory.getvalue()
+
+
+def write(path: Path, *colours: str) -> bytes:
+    with zipfile.ZipFile(path, "w") as archive:
+        for i, colour in enumerate(colours):
+            archive.writestr(f"{i}.png", png(colour))
+    return path.read_bytes()
+
+
+def test_nothing_is_unpacked(tmp_path: Path) -> None:
+    write(tmp_path / "a.zip", "red", "blue")
+    data = open_data(tmp_path / "a.zip")
+    assert data.pixels([1])[0, :, 0, 0].tolist() == [-1, -1, 1]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_a_truncated_zip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    for data in (write(path, "red", "blue")[:-40], b"", b"text"):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=r"a.zip is corrupt, truncated or no zip"):
+            open_data(path)
+
+
+def test_a_flipped_bit_in_a_picture_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    data = bytearray(write(path, "red"))
+    data[80] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"1 of 1 .*0.png is corrupt in the archive"):
+        open_data(path)
+
+
+def test_an_encrypted_picture_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    data = bytearray(write(path, "red"))
+    data[6] |= 1  # the flag in the file's own header, and in the directory at the end
+    data[data.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"0.png is encrypted"):
+        open_data(path)

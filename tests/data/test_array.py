@@ -1,0 +1,189 @@
+"""Arrays in every layout and range; what cannot be understood is refused in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from inkdrop.data import dataset, open_data
+from inkdrop.data.dataset import Dataset
+
+RNG = np.random.default_rng(0)
+
+
+def opened(folder: Path, array: NDArray[Any], **options: Any) -> Dataset:
+    np.save(folder / "a.npy", array)
+    return open_data(folder / "a.npy", **options)
+
+
+def integers(*shape: int) -> NDArray[np.uint8]:
+    return RNG.integers(0, 256, shape, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((5, 8, 9), None),
+        ((5, 8, 9, 3), (0, 3, 1, 2)),
+        ((5, 3, 8, 9), (0, 1, 2, 3)),
+        ((5, 12, 16, 16), (0, 1, 2, 3)),
+        ((5, 16, 16, 12), (0, 3, 1, 2)),
+        ((5, 1, 8, 8), (0, 1, 2, 3)),
+        ((5, 8, 8, 8), (0, 1, 2, 3)),
+        ((5, 2, 8, 3), (0, 1, 2, 3)),
+    ],
+)
+def test_layouts(tmp_path: Path, shape: tuple[int, ...], axes: tuple[int, ...] | None) -> None:
+    array = integers(*shape)
+    data = opened(tmp_path, array)
+    expected = array[:, None] if axes is None else array.transpose(axes)
+    assert data.shape == expected.shape[1:] and len(data) == 5
+    assert np.allclose(data.pixels(range(5)).numpy(), expected / 127.5 - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([0, 255, 51], np.uint8), [-1, 1, -0.6]),
+        (np.array([0, 65535, 13107], np.uint16), [-1, 1, -0.6]),
+        (np.array([False, True, True]), [-1, 1, 1]),
+        (np.array([0, 1, 0.2], np.float64), [-1, 1, -0.6]),
+        (np.array([0, 1, 0.25], np.float16), [-1, 1, -0.5]),
+        (np.array([-0.5, 0.125, 1], np.float32), [-0.5, 0.125, 1]),
+    ],
+)
+def test_ranges(tmp_path: Path, values: NDArray[Any], expected: list[float]) -> None:
+    array = np.broadcast_to(values[:, None, None], (3, 8, 8))
+    pixels = opened(tmp_path, array).pixels(range(3))
+    assert pixels.dtype == torch.float32
+    assert torch.allclose(
+        pixels[:, 0, 0, 0], torch.tensor(expected, dtype=torch.float32), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.zeros((4, 8, 8), np.int64), "int64, whose range is not known; convert it to uint8"),
+        (np.full((4, 8, 8), 255.0), "floats from 255 to 255; scale them"),
+        (np.full((4, 8, 8), -2.0), "scale them"),
+        (np.full((4, 8, 8), np.nan), "NaN"),
+        (np.zeros((64, 64, 3), np.uint8), "one picture; many are"),
+        (np.zeros((4, 784), np.uint8), r"\[4, 784\]; pictures are"),
+        (np.zeros((2, 3, 4, 8, 8), np.uint8), "pictures are"),
+        (np.zeros((0, 8, 8), np.uint8), "holds no pictures"),
+        (np.array([[1], "two"], object), "unequal sizes or channel"),
+    ],
+)
+def test_what_is_not_understood_is_refused(tmp_path: Path, array: NDArray[Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said) as caught:
+        opened(tmp_path, array)
+    assert "a.npy" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_broken_files_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "whole.npy", integers(4, 8, 8))
+    np.savez(tmp_path / "whole.npz", integers(4, 8, 8))
+    for name in ("whole.npy", "whole.npz"):
+        broken = tmp_path / name.replace("whole", "short")
+        broken.write_bytes((tmp_path / name).read_bytes()[:-100])
+        with pytest.raises(ValueError, match=r"short.np. is corrupt or truncated"):
+            open_data(broken)
+    (tmp_path / "empty.npy").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"empty.npy is empty"):
+        open_data(tmp_path / "empty.npy")
+    (tmp_path / "text.npz").write_text("hello there")
+    with pytest.raises(ValueError, match=r"text.npz is no NumPy file"):
+        open_data(tmp_path / "text.npz")
+
+
+def test_an_npz_with_labels(tmp_path: Path) -> None:
+    images = integers(4, 8, 8, 3)
+    for keys in (("images", "labels"), ("x", "y"), ("data", "label"), ("cats", "y")):
+        arrays = {keys[0]: images, keys[1]: np.array([5, 2, 5, 9])}
+        np.savez(tmp_path / "a.npz", allow_pickle=False, **arrays)
+        data = open_data(tmp_path / "a.npz")
+        assert data.labels is not None and data.labels.tolist() == [1, 0, 1, 2]
+        assert data.label_names == ("2", "5", "9")
+    np.savez(tmp_path / "a.npz", images, np.array(["b", "a", "a", "b"]))
+    assert open_data(tmp_path / "a.npz").label_names == ("a", "b")
+
+
+def test_keys_can_be_named(tmp_path: Path) -> None:
+    small, large = integers(4, 8, 8), integers(4, 16, 16)
+    np.savez(tmp_path / "a.npz", small=small, large=large, kind=[0, 1, 0, 1])
+    with pytest.raises(ValueError, match=r"2 arrays that could be pictures"):
+        open_data(tmp_path / "a.npz")
+    data = open_data(tmp_path / "a.npz", image="large", label="kind")
+    assert data.shape == (1, 16, 16) and data.label_names == ("0", "1")
+    with pytest.raises(ValueError, match=r"no array 'larg'.*Did you mean 'large'"):
+        open_data(tmp_path / "a.npz", image="larg")
+    with pytest.raises(ValueError, match=r"no array 'kinds'.*Did you mean 'kind'"):
+        open_data(tmp_path / "a.npz", image="large", label="kinds")
+
+
+def test_pictures_saved_one_by_one_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", integers(8, 8, 1), integers(8, 8, 3))
+    with pytest.raises(ValueError, match=r"arr_1 \[8, 8, 3\]\).*of one size and channel count"):
+        open_data(tmp_path / "a.npz")
+
+
+def test_labels_of_another_number_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=integers(4, 8, 8), labels=[0, 1])
+    with pytest.raises(ValueError, match=r"4 pictures but 2 labels"):
+        open_data(tmp_path / "a.npz")
+
+
+def test_labels_in_the_file_beside(tmp_path: Path) -> None:
+    np.savez(tmp_path / "test-imgs.npz", integers(3, 8, 8))
+    np.savez(tmp_path / "test-labels.npz", np.array([2, 1, 0]))
+    data = open_data(tmp_path)  # the only data file in the folder
+    assert data.labels is not None and data.labels.tolist() == [2, 1, 0]
+    assert any("test-labels.npz" in note for note in data.notes)
+
+
+def test_channels_as_asked(tmp_path: Path) -> None:
+    grey = opened(tmp_path, integers(2, 8, 8), channels=3)
+    assert grey.shape == (3, 8, 8)
+    assert torch.equal(grey.pixels([0])[:, 0], grey.pixels([0])[:, 2])
+    white = opened(tmp_path, np.full((2, 8, 8, 3), 255, np.uint8), channels=1)
+    assert white.shape == (1, 8, 8) and (white.pixels([0]) == 1).all()
+    with pytest.raises(ValueError, match=r"12 channels and cannot be given 3"):
+        opened(tmp_path, integers(2, 12, 16, 16), channels=3)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_a_size_keeps_any_channel_count(tmp_path: Path, kind: type) -> None:
+    levels: NDArray[Any] = np.array(
+        [0, 50, 100, 150, 200] if kind is np.uint8 else [-1, -0.5, 0, 0.5, 1], kind
+    )
+    array = np.broadcast_to(levels[:, None, None], (2, 5, 12, 20))
+    data = opened(tmp_path, array, size=6)
+    assert data.shape == (5, 6, 6)
+    native = opened(tmp_path, array).pixels([0])[:, :, :6, :6]
+    assert torch.allclose(data.pixels([0]), native, atol=1e-6)
+
+
+def test_large_arrays_stay_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = integers(6, 8, 9, 3)
+    small = opened(tmp_path, array)
+    monkeypatch.setattr(dataset, "CACHE_BYTES", 100)
+    large = open_data(tmp_path / "a.npy")
+    assert isinstance(getattr(large.store, "array"), np.memmap)  # noqa: B009
+    assert torch.equal(large.pixels([3, 1]), small.pixels([3, 1]))
+    assert large.fingerprint == small.fingerprint
+
+
+def test_the_fingerprint_is_of_content_and_options(tmp_path: Path) -> None:
+    array = integers(4, 8, 8)
+    first = opened(tmp_path, array).fingerprint
+    (tmp_path / "b").mkdir()
+    assert opened(tmp_path / "b", array).fingerprint == first
+    assert opened(tmp_path, array, size=4).fingerprint != first
+    array[3, 7, 7] ^= 1
+    assert opened(tmp_path, array).fingerprint != first

@@ -1,0 +1,252 @@
+"""Folders and zips of pictures: the same tree is tried as both."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from inkdrop.data import dataset, open_data
+from inkdrop.data.dataset import Dataset
+
+Opens = Callable[..., Dataset]
+
+
+def picture(
+    path: Path, colour: Any = "red", size: tuple[int, int] = (8, 8), mode: str = "RGB"
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path)
+
+
+def zipped(folder: Path) -> Path:
+    path = folder.parent / f"{folder.name}.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, file.relative_to(folder))
+    return path
+
+
+@pytest.fixture(params=["folder", "zip"])
+def opens(request: pytest.FixtureRequest) -> Opens:
+    """Opens a folder as it is, or the zip of it."""
+    kind = request.param
+    return lambda folder, **options: open_data(
+        zipped(folder) if kind == "zip" else folder, **options
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    return folder
+
+
+def test_classes_are_sub_folders(opens: Opens, root: Path) -> None:
+    picture(root / "rose" / "deep" / "b.png", "red")
+    picture(root / "rose" / "a.PNG", "red")
+    picture(root / "daisy" / "c.jpg", "white")
+    data = opens(root)
+    assert data.labels is not None and data.labels.tolist() == [0, 1, 1]
+    assert data.label_names == ("daisy", "rose") and data.shape == (3, 8, 8)
+    assert data.pixels([1]).mean((2, 3)).tolist() == [[1, -1, -1]]
+
+
+def test_a_folder_around_everything_is_no_class(opens: Opens, root: Path) -> None:
+    for name in ("set/rose/a.png", "set/daisy/b.png"):
+        picture(root / name)
+    assert opens(root).label_names == ("daisy", "rose")
+
+
+def test_without_sub_folders_or_with_one_there_are_no_labels(opens: Opens, root: Path) -> None:
+    picture(root / "all" / "a.png")
+    assert opens(root).labels is None
+    picture(root / "b.png")
+    picture(root / "more" / "c.png")
+    data = opens(root)
+    assert data.labels is None
+    assert any("1 of 3 pictures is in no sub-folder" in note for note in data.notes)
+
+
+def test_parts_are_no_classes(opens: Opens, root: Path) -> None:
+    for name in ("train/rose/a.png", "train/daisy/b.png", "test/rose/c.png"):
+        picture(root / name)
+    data, train = opens(root), opens(root, split="train")
+    assert len(data) == 3 and data.label_names == ("daisy", "rose")
+    assert any("the parts test, train are used together" in note for note in data.notes)
+    assert len(train) == 2 and train.label_names == ("daisy", "rose")
+    with pytest.raises(ValueError, match=r"no sub-folder 'trian'.*Did you mean 'train'"):
+        opens(root, split="trian")
+
+
+def test_captions_in_text_files(opens: Opens, root: Path) -> None:
+    picture(root / "a.png")
+    picture(root / "b.png")
+    (root / "a.txt").write_text("a red square\n", encoding="utf-8")
+    (root / "readme.txt").write_text("about")
+    data = opens(root)
+    assert data.captions == ("a red square", "")
+    assert any("1 of 2 pictures is without a caption" in note for note in data.notes)
+    assert any("1 of 4 files is no picture and ignored: readme.txt" in n for n in data.notes)
+
+
+def test_metadata_tells_captions_and_labels(opens: Opens, root: Path) -> None:
+    rows = [
+        {"file_name": "b.png", "text": "second", "label": "cat"},
+        {"file_name": "./a.png", "caption": "first", "label": "dog"},
+    ]
+    picture(root / "in" / "a.png")
+    picture(root / "in" / "b.png")
+    (root / "in" / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+    data = opens(root)
+    assert data.captions == ("first", "second") and data.label_names == ("cat", "dog")
+    assert data.labels is not None and data.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", r"metadata.jsonl line 2 in photos(.zip)? is not JSON"),
+        ('{"text": "x"}', r'line 2 .* must be an object with "file_name"'),
+        ('{"file_name": "q.png"}', r"line 2 .* names 'q.png', which is not there"),
+        ('{"file_name": "b.png"}', r"gives labels, but none to b.png"),
+    ],
+)
+def test_metadata_that_is_wrong_is_refused(opens: Opens, root: Path, line: str, said: str) -> None:
+    picture(root / "a.png")
+    picture(root / "b.png")
+    (root / "metadata.jsonl").write_text('{"file_name": "a.png", "label": 3}\n' + line)
+    with pytest.raises(ValueError, match=said):
+        opens(root)
+
+
+def test_one_colour_picture_makes_all_rgb(opens: Opens, root: Path) -> None:
+    for i in range(3):
+        picture(root / f"{i}.png", 100, mode="L")
+    assert opens(root).shape == (1, 8, 8)
+    picture(root / "colour.png", "red")
+    data = opens(root)
+    assert data.shape == (3, 8, 8)
+    assert sum("3 of 4 pictures are grey and expanded to RGB" in note for note in data.notes) == 1
+    assert torch.allclose(data.pixels([0]), torch.tensor(100 / 127.5 - 1))
+    assert opens(root, channels=1).shape == (1, 8, 8)
+    assert opens(root, channels=4).shape == (4, 8, 8)
+
+
+def test_transparent_grey_over_a_colour_is_rgb(opens: Opens, root: Path) -> None:
+    picture(root / "a.png", (0, 0), mode="LA")
+    assert opens(root).shape == (1, 8, 8)
+    data = opens(root, background="red")
+    assert data.pixels([0])[0, :, 0, 0].tolist() == [1, -1, -1]
+    assert any("transparent and laid over red" in note for note in data.notes)
+
+
+def test_the_size_is_64_or_the_smallest_side(opens: Opens, root: Path) -> None:
+    picture(root / "a.png", size=(200, 100))
+    data = opens(root)
+    assert data.shape == (3, 64, 64) and "64x64, the default" in data.notes[0]
+    picture(root / "b.png", size=(50, 40))
+    data = opens(root)
+    assert data.shape == (3, 40, 40)
+    assert "the shorter side of the smallest picture b.png (50x40)" in data.notes[0]
+    data = opens(root, size=48)
+    assert data.shape == (3, 48, 48) and "1 of 2 pictures is smaller and enlarged" in data.notes[0]
+
+
+def test_hidden_files_are_not_seen(opens: Opens, root: Path) -> None:
+    picture(root / "a.png")
+    for name in (".b.png", ".git/c.png", "__MACOSX/d.png"):
+        picture(root / name)
+    assert len(opens(root)) == 1
+
+
+def test_a_bad_picture_in_a_hundred_is_skipped_and_named(opens: Opens, root: Path) -> None:
+    for i in range(99):
+        picture(root / "in" / f"{i:02}.png", (i, 0, 0))
+        (root / "in" / f"{i:02}.txt").write_text(str(i))
+    (root / "in" / "50x.png").write_bytes((root / "in" / "50.png").read_bytes()[:-30])
+    data = opens(root)
+    assert len(data) == 99 and data.captions == tuple(map(str, range(99)))
+    assert data.pixels([51])[0, 0, 0, 0] == pytest.approx(51 / 127.5 - 1)
+    assert any("1 of 100 pictures is skipped: in/50x.png is corrupt" in n for n in data.notes)
+
+
+def test_more_bad_pictures_are_refused_with_reasons(opens: Opens, root: Path) -> None:
+    for i in range(19):
+        picture(root / f"{i}.png")
+    (root / "a.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"1 of 20 pictures in photos.* 1 %.*: a.png is empty"):
+        opens(root)
+    for name in ("b.png", "c.jpg", "d.webp"):
+        (root / name).write_text("not a picture")
+    with pytest.raises(ValueError, match=r"4 of 23 .*b.png is no picture.*; and 1 more"):
+        opens(root)
+
+
+def test_nothing_to_read_says_what_was_sought(opens: Opens, root: Path) -> None:
+    (root / "a.heic").write_text("x")
+    with pytest.raises(ValueError, match=r"no pictures.*\.png.*1 other files \(a.heic\)"):
+        opens(root)
+    (root / "a.heic").unlink()
+    with pytest.raises(ValueError, match=r"found no files at all"):
+        opens(root)
+
+
+def test_columns_are_not_for_folders(opens: Opens, root: Path) -> None:
+    picture(root / "a.png")
+    with pytest.raises(ValueError, match=r"has no choice of label; leave out label='style'"):
+        opens(root, label="style")
+
+
+def test_pictures_on_demand_are_the_same(
+    opens: Opens, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(5):
+        picture(root / f"{i}.png", (i * 50, 0, 0))
+    cached = opens(root)
+    monkeypatch.setattr(dataset, "CACHE_BYTES", 100)
+    lazy = opens(root)
+    assert torch.equal(lazy.pixels([4, 0, 4]), cached.pixels([4, 0, 4]))
+    assert lazy.fingerprint == cached.fingerprint
+    (root / "5.png").write_bytes((root / "4.png").read_bytes()[:-30])
+    with pytest.raises(ValueError, match=r"1 of 6 pictures"):  # found at opening, not at use
+        opens(root)
+
+
+def test_the_fingerprint_is_of_content_not_place(root: Path, tmp_path: Path) -> None:
+    picture(root / "a.png", "red")
+    first = open_data(root).fingerprint
+    assert open_data(zipped(root)).fingerprint == first
+    (tmp_path / "other").mkdir()
+    picture(tmp_path / "other" / "a.png", "red")
+    assert open_data(tmp_path / "other").fingerprint == first
+    assert open_data(root, size=4).fingerprint != first
+    (root / "a.txt").write_text("caption")
+    assert open_data(root).fingerprint != first
+    (root / "a.txt").unlink()
+    picture(root / "a.png", "blue")
+    assert open_data(root).fingerprint != first
+
+
+def test_links_in_a_circle_end(root: Path) -> None:
+    picture(root / "in" / "a.png")
+    (root / "in" / "back").symlink_to(root, target_is_directory=True)
+    assert len(open_data(root)) == 1
+
+
+def test_draws_are_in_range_and_of_the_right_kind(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        Image.fromarray(rng.integers(0, 256, (80, 90, 3), np.uint8)).save(root / f"{i}.jpg")
+    x = open_data(root).pixels(range(4))
+    assert x.shape == (4, 3, 64, 64) and x.dtype == torch.float32
+    assert x.min() >= -1 and x.max() <= 1 and x.is_contiguous()

@@ -1,0 +1,119 @@
+"""Generating: seeds mean seeds, guidance is honest, and broken steps are loud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import tiny
+import torch
+from torch import Tensor
+
+from inkdrop.cond import Cond
+from inkdrop.model import Model
+from inkdrop.tasks.generate import Sampling, generate, generate_many
+
+
+@pytest.fixture()
+def model(tmp_path: Path) -> Model:
+    return random_model(tmp_path)
+
+
+def random_model(folder: Path, condition_drop: float = 0.1) -> Model:
+    torch.manual_seed(0)
+    model = tiny.model(tiny.data(folder), condition_drop=condition_drop)
+    torch.nn.init.normal_(model.network.output.weight, std=0.1)  # type: ignore[union-attr, arg-type]
+    model.network.eval()
+    return model
+
+
+def last(model: Model, **asked: object) -> Tensor:
+    for step in generate(model, **asked):  # type: ignore[arg-type]
+        x = step.x
+    return x
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddpm_beta", "ddim", "euler", "heun", "dpmpp_2m"])
+def test_sample_is_the_same_alone_or_in_a_batch(model: Model, sampler: str) -> None:
+    sampling = Sampling(sampler=sampler, steps=6, guidance=2.0)
+    batch = last(model, seed=3, samples=range(5), labels=[0, 1, 0, 1, 0], sampling=sampling)
+    alone = last(model, seed=3, samples=[3], labels=[1], sampling=sampling)
+    torch.testing.assert_close(alone[0], batch[3], rtol=0, atol=1e-5)
+    assert not torch.allclose(batch[0], batch[2], atol=1e-2)
+
+
+def test_many_in_batches_are_the_same_samples(model: Model) -> None:
+    sampling = Sampling(steps=4, guidance=1.0)
+    labels = [i % 2 for i in range(7)]
+    whole = generate_many(model, seed=1, count=7, labels=labels, sampling=sampling)
+    parts = generate_many(model, seed=1, count=7, labels=labels, batch=3, sampling=sampling)
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-5)
+
+
+def test_two_threads_share_one_model(model: Model) -> None:
+    want = [last(model, seed=s, samples=range(2), labels=[0, 1]) for s in (0, 1)]
+    got: dict[int, Tensor] = {}
+
+    def work(seed: int) -> None:
+        got[seed] = last(model, seed=seed, samples=range(2), labels=[0, 1])
+
+    threads = [Thread(target=work, args=(seed,)) for seed in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(got[seed], want[seed]) for seed in (0, 1))
+
+
+def test_guidance_one_costs_one_evaluation_and_two_calls_agree(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    forward = type(model.network).forward
+
+    def counted(self: torch.nn.Module, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        sizes.append(len(x))
+        return forward(self, x, t, cond)
+
+    monkeypatch.setattr(type(model.network), "forward", counted)
+    ask = {"samples": range(3), "labels": [0, 1, 1]}
+    last(model, sampling=Sampling(steps=2, guidance=1.0), **ask)
+    assert sizes == [3, 3]
+    sizes.clear()
+    one = last(model, sampling=Sampling(steps=2, guidance=3.0), **ask)
+    assert sizes == [6, 6]
+    sizes.clear()
+    two = last(model, sampling=Sampling(steps=2, guidance=3.0, batched=False), **ask)
+    assert sizes == [3, 3, 3, 3]
+    torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
+
+
+def test_grad_mode_does_not_leak_to_the_caller(model: Model) -> None:
+    for _ in generate(model, sampling=Sampling(steps=2)):
+        assert torch.is_grad_enabled()
+
+
+def test_bad_requests_are_refused_before_the_first_call(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    never = random_model(tmp_path / "other", condition_drop=0.0)
+    for broken, asked, said in (
+        (model, {"sampling": Sampling(steps=0)}, "steps is 0"),
+        (model, {"sampling": Sampling(steps=2000)}, "steps is 2000.*1000 noise levels"),
+        (model, {"sampling": Sampling(sampler="dim")}, "no sampler 'dim'.*Did you mean 'ddim'"),
+        (model, {"sampling": Sampling(grid="karas")}, "no grid 'karas'.*Did you mean 'karras'"),
+        (model, {"sampling": Sampling(guidance=3.0)}, "nothing to guide towards: give it a label"),
+        (model, {"labels": [0, 1]}, "1 samples need as many labels, not 2"),
+        (model, {"sampling": Sampling(eta=1.5)}, "eta is 1.5"),
+        (never, {"labels": [0], "sampling": Sampling(guidance=2.0)}, "condition drop 0"),
+        (never, {}, "cannot sample without a label"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            last(broken, **asked)
+
+
+def test_non_finite_step_names_itself(model: Model) -> None:
+    with torch.no_grad():
+        model.network.output.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
+    with pytest.raises(FloatingPointError, match=r"step 1 of 4 \(t = 1 to 0\.75\).*prediction"):
+        last(model, sampling=Sampling(steps=4))

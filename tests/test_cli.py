@@ -1,0 +1,122 @@
+"""The command line: its files, and one sentence with exit code 2 for everything that is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+from test_generate import random_model
+
+from inkdrop.cli import main
+from inkdrop.media.image import to_picture
+from inkdrop.tasks.generate import Sampling, generate
+
+
+def inkdrop(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["inkdrop", *map(str, words)])
+    main()
+
+
+@pytest.fixture()
+def saved(tmp_path: Path) -> Path:
+    random_model(tmp_path).save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_sample_writes_the_grid(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "new" / "grid.png"
+    inkdrop(monkeypatch, "sample", saved, "--steps", 3, "--count", 6, "--scale", 2, "-o", out)
+    with Image.open(out) as picture:
+        assert picture.size[0] > 3 * 16
+
+
+def test_interpolate_ends_equal_sample(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strip, film = tmp_path / "walk.png", tmp_path / "walk.webp"
+    inkdrop(
+        monkeypatch, "interpolate", saved, "--seeds", 3, 7, "--frames", 4, "--steps", 3,
+        "--scale", 1, "-o", strip,
+    )  # fmt: skip
+    model = random_model(tmp_path)
+    with Image.open(film) as frames:
+        for index, seed in ((0, 3), (3, 7)):
+            for step in generate(model, seed=seed, labels=["0"], sampling=Sampling(steps=3)):
+                want = to_picture(step.x[0])
+            frames.seek(index)
+            assert np.array_equal(np.asarray(frames.convert("L")), np.asarray(want))
+
+
+def test_walk_between_two_pictures(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, grey in (("a.png", 60), ("b.png", 200)):
+        Image.new("RGB", (20, 12), (grey, grey, grey)).save(tmp_path / name)
+    inkdrop(
+        monkeypatch, "interpolate", saved, "--pictures", tmp_path / "a.png", tmp_path / "b.png",
+        "--steps", 4, "-o", tmp_path / "walk.png",
+    )  # fmt: skip
+    assert (tmp_path / "walk.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sampel", "x"], "there is no command 'sampel'"),
+        (["train", "{tmp}/nothing"], "there is no file or folder"),
+        (["train", "{tmp}/empty"], "no picture"),
+        (["train", "{tmp}/tiny.npz", "--loss", "simpel"], "Did you mean 'simple'"),
+        (["train", "{tmp}/tiny.npz", "--btach", "8"], "--batch"),
+        (["train", "{tmp}/tiny.npz", "--predict", "epsilon"], "no prediction 'epsilon'"),
+        (["train", "{tmp}/tiny.npz", "--process", "cosin"], "Did you mean 'cosine'"),
+        (["train", "{tmp}/tiny.npz", "--lr", "-1"], "lr is -1"),
+        (["train", "{tmp}/tiny.npz", "--minutes", "1", "--updates", "1"], "not both"),
+        (["train", "{tmp}/tiny.npz", "--device", "tpu"], "the device 'tpu' cannot be used"),
+        (["sample", "{tmp}/nothing"], "there is no model folder or run"),
+        (["sample", "{tmp}/empty"], "neither a model folder nor a run"),
+        (["sample", "{tmp}/model", "--steps", "0"], "steps is 0"),
+        (["sample", "{tmp}/model", "--steps", "1001"], "steps is 1001"),
+        (["sample", "{tmp}/model", "--count", "0"], "count is 0"),
+        (["sample", "{tmp}/model", "--label", "cat"], "there is no class 'cat'"),
+        (["sample", "{tmp}/model", "--steps", "2", "-o", "{tmp}/grid.xyz"], "xyz"),
+        (["interpolate", "{tmp}/model"], "say either --seeds A B or --pictures A B"),
+        (["interpolate", "{tmp}/model", "--seeds", "1", "2", "--eta", "1"], "deterministic"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    words: list[str],
+    said: str,
+    saved: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        inkdrop(monkeypatch, *(word.replace("{tmp}", str(tmp_path)) for word in words))
+    message = capsys.readouterr().err
+    assert left.value.code == 2
+    assert said in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_whole_way_in_one_process_each(tmp_path: Path) -> None:
+    tiny.data(tmp_path)
+    run = [sys.executable, "-m", "inkdrop"]
+    train = [*run, "train", "tiny.npz", "--updates", "3", "--width", "32", "--batch", "8"]
+    first = subprocess.run(train, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "pictures: runs/tiny/samples/final.png" in first.stdout
+    again = subprocess.run(train, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "resuming runs/tiny after update 3 of 3" in again.stdout
+    sample = [*run, "sample", "runs/tiny", "--steps", "2", "-o", "grid.png"]
+    subprocess.run(sample, cwd=tmp_path, capture_output=True, check=True)
+    assert (tmp_path / "grid.png").is_file()

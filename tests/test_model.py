@@ -1,0 +1,114 @@
+"""A model folder: a round trip to the bit, no code, and every fault told in a sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file, save_file
+
+from inkdrop.cond import Cond
+from inkdrop.model import Model
+
+
+@pytest.fixture()
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    model = tiny.model(tiny.data(tmp_path))
+    torch.nn.init.normal_(model.network.output.weight)  # type: ignore[union-attr, arg-type]
+    model.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def edit(folder: Path, *keys: str, value: object) -> None:
+    file = folder / "model.json"
+    data = json.loads(file.read_text())
+    inner = data
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    file.write_text(json.dumps(data))
+
+
+def test_round_trip_is_exact(folder: Path, tmp_path: Path) -> None:
+    model = Model.load(folder)
+    model.save(tmp_path / "again")
+    for name in ("model.json", "network.safetensors"):
+        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    assert sorted(p.name for p in folder.iterdir()) == ["model.json", "network.safetensors"]
+
+
+def test_denoise_keeps_the_precision_of_x(folder: Path) -> None:
+    model = Model.load(folder, dtype=torch.bfloat16)
+    x, t = torch.randn(3, 1, 8, 8), torch.full((3,), 0.5, dtype=torch.float64)
+    out = model.denoise(x, t, Cond(label=torch.tensor([0, 1, 2])))
+    assert out.dtype == torch.float32
+    exact = Model.load(folder).denoise(x, t, Cond(label=torch.tensor([0, 1, 2])))
+    assert 0 < float((out - exact).abs().max()) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "said"),
+    [
+        (("proces",), {}, r"unknown key 'proces'\. Did you mean 'process'"),
+        (("format_version",), 99, "is of format 99"),
+        (("process", "kind"), "discret", "no process 'discret'.*Did you mean 'discrete'"),
+        (("process", "schedule"), "cosin", "Did you mean 'cosine'"),
+        (("network", "widht"), 8, r"unknown key 'widht'\. Did you mean 'width'"),
+        (("network", "width"), "many", "'width' is 'many'"),
+        (("network", "_class_name"), "os.system", "unknown key '_class_name'"),
+        (("spec", "condition_drop"), 2.0, "condition_drop is 2.0"),
+        (("parameterization", "kind"), "epsilon", "no parameterization 'epsilon'"),
+    ],
+)
+def test_hostile_or_misspelt_description_is_refused(
+    folder: Path, keys: tuple[str, ...], value: object, said: str
+) -> None:
+    edit(folder, *keys, value=value)
+    with pytest.raises(ValueError, match=said) as caught:
+        Model.load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_weight_must_find_its_place(folder: Path) -> None:
+    file = folder / "network.safetensors"
+    weights = load_file(file)
+    name = sorted(weights)[0]
+    for change, said in (
+        ({name: None}, f"lacks 1 weights: {name}"),
+        ({"stranger": torch.zeros(1)}, "does not use 1 weights: stranger"),
+        ({name: torch.zeros(3, 3, 3)}, f"other shapes for 1 weights: {name}"),
+    ):
+        changed = {k: v for k, v in {**weights, **change}.items() if v is not None}
+        save_file(changed, file)
+        with pytest.raises(ValueError, match=said):
+            Model.load(folder)
+    save_file(weights, file)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
+    with pytest.raises(ValueError, match="truncated"):
+        Model.load(folder)
+    file.unlink()
+    with pytest.raises(ValueError, match=r"network\.safetensors is missing"):
+        Model.load(folder)
+
+
+def test_missing_or_broken_description(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="it is not a model folder"):
+        Model.load(tmp_path)
+    (folder / "model.json").write_text("{")
+    with pytest.raises(ValueError, match="is not valid JSON"):
+        Model.load(folder)
+    (folder / "model.json").write_text("[]")
+    with pytest.raises(ValueError, match="must hold a JSON object"):
+        Model.load(folder)
+
+
+def test_labels_by_name_or_number(folder: Path) -> None:
+    model = Model.load(folder)
+    assert torch.equal(model.label(["1", 0]).label, torch.tensor([1, 0]))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no class 'cat'; known: 0, 1"):
+        model.label(["cat"])

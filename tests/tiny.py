@@ -1,0 +1,57 @@
+"""A data set and a network small enough to train in a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.open import open_data
+from inkdrop.model import Model
+from inkdrop.train import defaults
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.run import Ask
+
+NETWORK: dict[str, Any] = {
+    "kind": "unet",
+    "in_channels": 1,
+    "width": 8,
+    "multipliers": (1, 2),
+    "blocks": 1,
+    "head_channels": 8,
+    "norm_groups": 4,
+    "num_classes": 2,
+}
+
+
+def data(folder: Path, count: int = 48) -> Dataset:
+    """Two classes of 8x8 pictures: bright above or bright below, with some noise."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % 2
+    images = rng.integers(0, 60, (count, 8, 8))
+    images[labels == 0, :4] += 180
+    images[labels == 1, 4:] += 180
+    path = folder / "tiny.npz"
+    np.savez(path, images=images.astype(np.uint8), labels=labels)
+    return open_data(path)
+
+
+def ask(**config: Any) -> Ask:
+    """A short training of the tiny network."""
+    return Ask(
+        TrainConfig(**{"updates": 8, "batch": 8, "warmup": 2, "precision": "float32", **config}),
+        model={"network": NETWORK},
+        save_every=4,
+    )
+
+
+def model(pictures: Dataset, *, condition_drop: float = 0.1, dropout: float = 0.0) -> Model:
+    """The tiny network with fresh weights, ready to be sampled from."""
+    description = defaults.model_description(
+        pictures,
+        condition_drop=condition_drop,
+        changes={"network": {**NETWORK, "dropout": dropout}},
+    )
+    return Model.build(description, "the tiny model")

@@ -1,0 +1,183 @@
+"""A run resumes to the bit, refuses what does not fit, and never starts afresh in silence."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file
+
+from inkdrop.data.dataset import Dataset
+from inkdrop.model import Model
+from inkdrop.train import checkpoint
+from inkdrop.train.run import Ask, Event, Note, Saved, data_of, train
+from inkdrop.train.updates import Update
+
+CPU = torch.device("cpu")
+SCRIPT = Path(__file__).parent / "killed_run.py"
+
+
+def run(data: Dataset, out: Path, asked: Ask, stop: threading.Event | None = None) -> list[Event]:
+    return list(train(data, out, asked, stop=stop, device=CPU))
+
+
+def tensors(out: Path, update: int) -> dict[str, torch.Tensor]:
+    folder = out / "checkpoints" / f"{update:08d}"
+    return {
+        f"{file.relative_to(folder)}:{name}": value.clone()  # the file is mapped, not read
+        for file in sorted(folder.rglob("*.safetensors"))
+        for name, value in load_file(file).items()
+    }
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_killed_run_resumes_to_the_bit(tmp_path: Path) -> None:
+    data = tiny.data(tmp_path)
+    asked = tiny.ask(updates=40, flip=True)
+    run(data, tmp_path / "whole", asked)
+    killed = subprocess.run([sys.executable, SCRIPT, tmp_path, tmp_path / "killed"], timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    newest, _ = checkpoint.latest(tmp_path / "killed" / "checkpoints")
+    assert newest is not None
+    assert newest.name == "00000024"
+    events = run(data, tmp_path / "killed", asked)
+    first = next(event for event in events if isinstance(event, Update))
+    assert first.index == 24
+    assert equal(tensors(tmp_path / "whole", 40), tensors(tmp_path / "killed", 40))
+    whole, killed_log = (
+        [
+            {k: v for k, v in json.loads(line).items() if k != "seconds"}
+            for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        ]
+        for name in ("whole", "killed")
+    )
+    assert whole == killed_log
+
+
+def test_stop_finishes_the_update_saves_and_says_so(tmp_path: Path) -> None:
+    data, stop = tiny.data(tmp_path), threading.Event()
+    asked = dataclasses.replace(tiny.ask(), save_every=None)
+    events = []
+    for event in train(data, tmp_path / "run", asked, stop=stop, device=CPU):
+        events.append(event)
+        if isinstance(event, Update) and event.index == 2:
+            stop.set()
+    assert any(isinstance(e, Saved) and e.path.name == "00000003" for e in events)
+    assert isinstance(events[-1], Note)
+    assert "stopped after update 3" in events[-1].text
+
+
+def test_interrupt_on_the_command_line_saves(tmp_path: Path) -> None:
+    tiny.data(tmp_path)
+    command = [sys.executable, "-m", "inkdrop", "train", str(tmp_path / "tiny.npz")]
+    command += ["--updates", "100000", "--width", "32", "--out", str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        log = tmp_path / "run" / "metrics.jsonl"
+        while not log.is_file() and process.poll() is None:
+            pass
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert b"the same command goes on from here" in out
+    newest, _ = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    assert newest is not None
+
+
+def test_another_configuration_or_other_data_is_refused(tmp_path: Path) -> None:
+    data, out = tiny.data(tmp_path), tmp_path / "run"
+    run(data, out, tiny.ask())
+    with pytest.raises(ValueError, match=r"started with lr 0\.001, not 0\.002.*--out"):
+        run(data, out, tiny.ask(lr=0.002))
+    with pytest.raises(ValueError, match="a run on other data"):
+        run(tiny.data(tmp_path, 40), out, tiny.ask())
+    assert [e for e in run(data, out, tiny.ask()) if isinstance(e, Update)] == []
+
+
+@pytest.mark.parametrize("harm", ["missing", "truncated", "flipped"])
+def test_damaged_checkpoint_falls_back_and_says_so(tmp_path: Path, harm: str) -> None:
+    data, out = tiny.data(tmp_path), tmp_path / "run"
+    run(data, out, tiny.ask())
+    want = tensors(out, 8)
+    file = out / "checkpoints" / "00000008" / "training" / "optimizer.safetensors"
+    content = bytearray(file.read_bytes())
+    if harm == "missing":
+        file.unlink()
+    elif harm == "truncated":
+        file.write_bytes(content[:-10])
+    else:
+        content[-5] ^= 1
+        file.write_bytes(content)
+    events = run(data, out, tiny.ask())
+    notes = [e.text for e in events if isinstance(e, Note)]
+    assert any("00000008 is damaged (training/optimizer.safetensors" in text for text in notes)
+    assert next(e for e in events if isinstance(e, Update)).index == 4
+    assert equal(tensors(out, 8), want)
+
+
+def test_no_sound_checkpoint_is_an_error_and_nothing_is_lost(tmp_path: Path) -> None:
+    data, out = tiny.data(tmp_path), tmp_path / "run"
+    run(data, out, tiny.ask())
+    for folder in checkpoint.listed(out / "checkpoints"):
+        (folder / "manifest.json").unlink()
+    with pytest.raises(ValueError, match=r"no checkpoint in .* is sound"):
+        run(data, out, tiny.ask())
+    assert len(checkpoint.listed(out / "checkpoints")) == 2
+    (out / "run.json").unlink()
+    with pytest.raises(ValueError, match=r"checkpoints but no run\.json"):
+        run(data, out, tiny.ask())
+
+
+def test_full_disk_leaves_the_older_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = tiny.data(tmp_path), tmp_path / "run"
+    run(data, out, tiny.ask(updates=4))
+    want = tensors(out, 4)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    shutil.rmtree(out / "samples")
+    (out / "run.json").write_text(
+        (out / "run.json").read_text().replace('"updates": 4', '"updates": 8')
+    )
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match="the disk is full"):
+        run(data, out, tiny.ask(updates=8))
+    assert equal(tensors(out, 4), want)
+    assert [p.name for p in (out / "checkpoints").iterdir()] == ["00000004"]
+
+
+def test_checkpoint_holds_a_model_folder_with_the_averaged_weights(tmp_path: Path) -> None:
+    data, out = tiny.data(tmp_path), tmp_path / "run"
+    run(data, out, tiny.ask())
+    model = Model.load(checkpoint.resolve(out))
+    averaged = load_file(out / "checkpoints" / "00000008" / "training" / "average.safetensors")
+    assert all(torch.equal(v, averaged[k]) for k, v in model.network.state_dict().items())
+    assert model.spec.labels == ("0", "1")
+    assert len(list((out / "samples").glob("*.png"))) == 9
+    with pytest.raises(ValueError, match="does not say where the data is"):
+        data_of(out)
+
+
+def test_minutes_are_turned_into_updates_once(tmp_path: Path) -> None:
+    data, out, stop = tiny.data(tmp_path), tmp_path / "run", threading.Event()
+    stop.set()
+    asked = dataclasses.replace(tiny.ask(), minutes=0.01)
+    run(data, out, asked, stop)
+    planned = json.loads((out / "run.json").read_text())["config"]["updates"]
+    assert planned >= 20
+    run(data, out, asked, stop)
+    assert json.loads((out / "run.json").read_text())["config"]["updates"] == planned
