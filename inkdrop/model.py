@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,12 @@ class Model:
     @property
     def device(self) -> torch.device:
         """Where the network's weights are."""
-        return next(self.network.parameters()).device
+        return self._weight.device
+
+    @cached_property
+    def _weight(self) -> Tensor:
+        # Found once: a search through all modules would cost as much as a step's arithmetic.
+        return next(self.network.parameters())
 
     def denoise(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """The predictor (x_t [B, ...], t [B], cond) -> x_0 [B, ...], in x_t's precision."""
@@ -83,8 +89,7 @@ class Model:
     def predict(self, x: Tensor, t: Tensor, cond: Cond) -> tuple[Tensor, Tensor | None]:
         """x_0 and, where the network says one, the fraction of its log variance (else None)."""
         seen, feature = self.parameterization.inputs(self.process, x, t)
-        dtype = next(self.network.parameters()).dtype
-        out = self.network(seen.to(dtype), feature, cond)
+        out = self.network(seen.to(self._weight.dtype), feature, cond)
         fraction = None
         if self.spec.learned_variance:
             out, fraction = out.chunk(2, dim=1)

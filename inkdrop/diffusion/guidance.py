@@ -34,10 +34,13 @@ def cfg(
     if scale == 1:
         return bind(predict, cond)
 
+    both = cat([cond, uncond])
+
     def denoise(x: Tensor, t: Tensor) -> Tensor:
         if batched:
-            both = predict(torch.cat([x, x]), torch.cat([t, t]), cat([cond, uncond]))
-            x0, null = both.chunk(2)
+            one = len(t) == 1 or t.stride(0) == 0
+            times = t[:1].expand(2 * len(t)) if one else torch.cat([t, t])
+            x0, null = predict(torch.cat([x, x]), times, both).chunk(2)
         else:
             x0, null = predict(x, t, cond), predict(x, t, uncond)
         return torch.lerp(null, x0, scale)

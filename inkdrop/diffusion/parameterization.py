@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -26,18 +27,55 @@ class Parameterization(ABC):
     def affine(self, process: Process, t: Tensor) -> tuple[Tensor, Tensor]:
         """(a, b) with x_0 = a x_t + b output, each of t's shape; ValueError where undefined."""
 
+    def scales(self, process: Process, t: Tensor) -> tuple[Tensor, Tensor]:
+        """(factor of x_t, time feature) of the network's inputs, each of t's shape."""
+        return process.input_scale(t), process.time_feature(t)
+
     def inputs(self, process: Process, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """What the network sees: x [B, ...] scaled, and the time feature [B]."""
-        return like(process.input_scale(t), x) * x, process.time_feature(t)
+        if shared(t):
+            scale, feature = _scales_at(self, process, t[0].item())
+            seen = x if scale == 1 else x * scale
+            return seen, torch.full((len(x),), feature, device=x.device)
+        factor, features = self.scales(process, t)
+        return like(factor, x) * x, features.to(x.device)
 
     def x0(self, process: Process, out: Tensor, x: Tensor, t: Tensor) -> Tensor:
         """x_0 [B, ...] from the network's output, in at least float32 and x's precision."""
+        if shared(t):
+            slope, gain = _affine_at(self, process, t[0].item())
+            return torch.add(x * slope, out.to(x.dtype), alpha=gain)
         a, b = self.affine(process, t)
         return like(a, x) * x + like(b, x) * out.to(x.dtype)
 
     def x0_weight(self, process: Process, t: Tensor) -> Tensor:
         """The weight [B] that a squared error of x_0 gets from a squared error of the output."""
         return self.affine(process, t)[1].double() ** -2
+
+
+def shared(t: Tensor) -> bool:
+    """True if t [B] is visibly one time for the whole batch, as samplers hand it out.
+
+    Then the coefficients are plain numbers that are computed once: most of a loop's cost besides
+    the network is this arithmetic on tiny tensors.
+    """
+    return t.device.type == "cpu" and (len(t) == 1 or t.stride(0) == 0)
+
+
+@lru_cache(maxsize=4096)
+def _scales_at(
+    parameterization: Parameterization, process: Process, t: float
+) -> tuple[float, float]:
+    scale, feature = parameterization.scales(process, torch.tensor(t, dtype=torch.float64))
+    return scale.item(), feature.item()
+
+
+@lru_cache(maxsize=4096)
+def _affine_at(
+    parameterization: Parameterization, process: Process, t: float
+) -> tuple[float, float]:
+    a, b = parameterization.affine(process, torch.tensor(t, dtype=torch.float64))
+    return a.item(), b.item()
 
 
 def _divide(value: Tensor, by: Tensor, name: str) -> Tensor:
@@ -146,9 +184,9 @@ class EDM(Parameterization):
     def _variance(self, process: Process, t: Tensor) -> Tensor:
         return process.alpha(t) ** 2 * self.sigma_data**2 + process.sigma(t) ** 2
 
-    def inputs(self, process: Process, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def scales(self, process: Process, t: Tensor) -> tuple[Tensor, Tensor]:
         feature = -125 * process.logsnr(t).clamp(-40, 40)
-        return like(self._variance(process, t).rsqrt(), x) * x, feature
+        return self._variance(process, t).rsqrt(), feature
 
     def target(self, process: Process, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         # (x_0 - c_skip x_t) / c_out with the common factors cancelled: no division by sigma.

@@ -30,7 +30,8 @@ def uniform(process: Process, steps: int) -> Tensor:
 def leading(process: Process, steps: int) -> Tensor:
     """Every (T // steps)-th table entry from the data up: DDIM's own grid, starts below t_max."""
     table = _table(process, "leading")
-    entries = torch.arange(steps - 1, -1, -1) * (table.steps // steps) + 1
+    count = torch.arange(steps - 1, -1, -1, dtype=torch.float64)
+    entries = count * (table.steps // steps) + 1
     return _with_zero(entries / table.steps)
 
 

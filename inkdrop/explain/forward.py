@@ -10,11 +10,24 @@ from torch import Tensor
 
 from inkdrop.diffusion.process import VE, Process
 from inkdrop.explain.section import EPS, X0, XT, Section, equation, p
-from inkdrop.explain.style import ACCENT, GAP, GREY, INK, colours, plot, sheet, tiles, tiles_height
+from inkdrop.explain.style import (
+    ACCENT,
+    GAP,
+    GREY,
+    INK,
+    beside,
+    colours,
+    plot,
+    sheet,
+    stacked,
+    tiles,
+    tiles_height,
+)
 from inkdrop.explain.subject import Subject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
     from PIL.Image import Image
 
 COLUMNS, ROWS, MOMENTS, FRAMES = 9, 3, 5, 48
@@ -45,7 +58,7 @@ def forward_figure(subject: Subject) -> Figure:
     on = moments(process, COLUMNS)
     high = tiles_height(len(x0), COLUMNS, x0.shape)
     figure = sheet("The forward process: a drop of ink in water", high + 3.0)
-    above, below = figure.add_gridspec(2, 1, height_ratios=[high, 1.7])
+    above, below = stacked(figure, (high, 1.7))
     left = [float(v) for v in process.alpha(on) ** 2]
     ratio = [f"= {v:.2g}" if v > 1e-3 else "< 0.001" for v in left]
     names = [f"t = {float(t):.3g}" for t in on]
@@ -53,20 +66,20 @@ def forward_figure(subject: Subject) -> Figure:
     tiles(axes, dissolved(subject, x0, on), above=names, size=8.5)
     foot = len(x0) * (x0.shape[-2] / x0.shape[-1] + GAP)
     for i, text in enumerate(ratio):
-        what = rf"$\bar\alpha$ {text}"
-        axes.text(i * (1 + GAP) + 0.5, foot + 0.08, what, ha="center", va="top", size=8.5, color=INK)
+        at, what = i * (1 + GAP) + 0.5, rf"$\bar\alpha$ {text}"
+        axes.text(at, foot + 0.08, what, ha="center", va="top", size=8.5, color=INK)
     _histograms(figure, below, subject)
     return figure
 
 
-def _histograms(figure: Figure, place: object, subject: Subject) -> None:
+def _histograms(figure: Figure, place: SubplotSpec, subject: Subject) -> None:
     """The values of many pictures at a few times, against the standard Gaussian."""
     x0 = subject.pictures(256)
     eps = subject.noise(range(len(x0))).initial()
     on = moments(subject.model.process, COLUMNS)[:: (COLUMNS - 1) // (MOMENTS - 1)]
     line = torch.linspace(-3.5, 3.5, 141)
     bell = (-(line**2) / 2).exp() / math.sqrt(2 * math.pi)
-    for i, (cell, t) in enumerate(zip(place.subgridspec(1, MOMENTS), on, strict=True)):  # type: ignore[attr-defined]
+    for i, (cell, t) in enumerate(zip(beside(place, (1,) * MOMENTS), on, strict=True)):
         axes = figure.add_subplot(cell)
         values = subject.shown(subject.model.process.add_noise(x0, eps, t), t).flatten().numpy()
         axes.hist(values, bins=56, range=(-3.5, 3.5), density=True, color=INK, alpha=0.8)
@@ -98,16 +111,16 @@ def forward_section(subject: Subject) -> Section:
     """The forward process, told and drawn."""
     process = subject.model.process
     words = p(
-        "Nothing is learned here. A picture is mixed with Gaussian noise, a little more at every",
-        "moment, until nothing of it can be told from noise. Because sums of Gaussians are Gaussian,",
-        f"any moment <i>t</i> is reached in one stride from the picture {X0}:",
+        "Nothing is learned here. A picture is mixed with Gaussian noise, a little more at",
+        "every moment, until nothing of it can be told from noise. Because sums of Gaussians",
+        f"are Gaussian, any moment <i>t</i> is reached in one stride from the picture {X0}:",
     )
     words += equation(f"{XT} = √ᾱ<sub>t</sub> {X0} + {sigma_text(process)} {EPS}, &ensp; {EPS} ~ 𝒩(0, 1)")
     words += p(
-        "ᾱ is the share of the picture that is left, as variance. The three pictures are yours; each",
-        "keeps the same noise from left to right, so that one drop spreads. Below: how often each",
-        "pixel value occurs. Whatever it was at first, it ends as the bell curve in red, which is why",
-        "sampling can begin there.",
+        "ᾱ is the share of the picture that is left, as variance. The three pictures are yours;",
+        "each keeps the same noise from left to right, so that one drop spreads. Below: how",
+        "often each pixel value occurs. Whatever it was at first, it ends as the bell curve in",
+        "red, which is why sampling can begin there.",
     )
     return Section(
         "forward", "A drop of ink dissolves", words, forward_figure(subject),

@@ -10,11 +10,24 @@ from torch import Tensor
 
 from inkdrop.diffusion.process import SCHEDULES, VE, VP, Discrete, Flow, Process
 from inkdrop.explain.section import BAR, Section, equation, frac, p
-from inkdrop.explain.style import ACCENT, GREY, INK, TEAL, legend, plot, sheet, tiles, tiles_height
+from inkdrop.explain.style import (
+    ACCENT,
+    GREY,
+    INK,
+    TEAL,
+    beside,
+    legend,
+    plot,
+    sheet,
+    stacked,
+    tiles,
+    tiles_height,
+)
 from inkdrop.explain.subject import Subject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
 
 COLUMNS = 10
 LINES = (INK, TEAL, "#e9a03b", "#8f6bb3", "#5b8fc7", GREY, "#a0a8b2")
@@ -52,8 +65,8 @@ def schedules_figure(subject: Subject) -> Figure:
     shown = {name: process for name, process in all_of_them.items() if not isinstance(process, VE)}
     high = tiles_height(len(shown), COLUMNS, subject.model.spec.shape, 6.4)
     figure = sheet("Noise schedules: how fast a picture is lost", high + 4.1)
-    above, below = figure.add_gridspec(2, 1, height_ratios=[3.3, high])
-    left, right = above.subgridspec(1, 2)
+    above, below = stacked(figure, (3.3, high))
+    left, right = beside(above, (1, 1))
     _curves(figure, left, right, all_of_them, own)
     axes = figure.add_subplot(below)
     x0 = subject.pictures(1)
@@ -69,9 +82,13 @@ def schedules_figure(subject: Subject) -> Figure:
 
 
 def _curves(
-    figure: Figure, left: object, right: object, processes: dict[str, Process], own: str
+    figure: Figure,
+    left: SubplotSpec,
+    right: SubplotSpec,
+    processes: dict[str, Process],
+    own: str,
 ) -> None:
-    share, level = figure.add_subplot(left), figure.add_subplot(right)  # type: ignore[call-overload]
+    share, level = figure.add_subplot(left), figure.add_subplot(right)
     u = torch.linspace(0, 1, 400, dtype=torch.float64)
     for (name, process), colour in zip(processes.items(), LINES, strict=False):
         mine = name == own
@@ -89,24 +106,26 @@ def _curves(
     plot(share, "what is left of the picture", "way from data to noise", "share left, ᾱ = α²")
     plot(level, "signal against noise", "way from data to noise", "log-SNR = log(α² / σ²)")
     level.set_ylim(-16, 14)
-    legend(level, "lower left", labelspacing=0.25)
+    legend(level, "lower left")
 
 
 def schedules_section(subject: Subject) -> Section:
     """The schedules, told and drawn."""
     process = subject.model.process
     words = p(
-        "How fast the picture goes is a choice, not a law: the schedule. A step of the chain keeps",
-        "1 − <i>β</i> of the variance and adds <i>β</i> of noise, and the shares multiply:",
+        "How fast the picture goes is a choice, not a law: the schedule. A step of the chain",
+        "keeps 1 − <i>β</i> of the variance and adds <i>β</i> of noise, and the shares",
+        "multiply:",
     )
     words += equation(f"{BAR} = ∏<sub>s≤t</sub> (1 − <i>β</i><sub>s</sub>)")
-    words += equation(f"log-SNR(<i>t</i>) = log {frac('<i>α</i>(<i>t</i>)²', '<i>σ</i>(<i>t</i>)²')}")
+    ratio = frac("<i>α</i>(<i>t</i>)²", "<i>σ</i>(<i>t</i>)²")
+    words += equation(f"log-SNR(<i>t</i>) = log {ratio}")
     words += p(
-        "The log-SNR is what a network feels: the same log-SNR is the same difficulty, whatever the",
-        "clock says. The linear schedule spends its last third on pictures that are lost already; it",
-        "suits large pictures better, where neighbouring pixels agree and noise hides them later. The",
-        "cosine takes the share away almost evenly.",
-        f"This model is trained on <b>{name_of(process)}</b>, drawn in red{_end(process)}",
+        "The log-SNR is what a network feels: the same log-SNR is the same difficulty, whatever",
+        "the clock says. The linear schedule spends its last third on pictures that are lost",
+        "already; it suits large pictures better, where neighbouring pixels agree and noise",
+        "hides them later. The cosine takes the share away almost evenly. This model is trained",
+        f"on <b>{name_of(process)}</b>, drawn in red{_end(process)}",
     )
     return Section(
         "schedules", "How fast to dissolve: the schedule", words, schedules_figure(subject),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
 
 INK, ACCENT, TEAL, GREY, PALE = "#12355b", "#d1495b", "#2a9d8f", "#68727d", "#e4e9ef"
 DEEP, PAPER = (10, 28, 51), (252, 252, 250)  # the two ends of a grey picture
@@ -57,11 +58,27 @@ def plot(axes: Axes, title: str, x: str, y: str, *, log: bool = False) -> None:
     axes.spines["bottom"].set_color(PALE)
     if log:
         axes.set_yscale("log")
+    axes.minorticks_off()
 
 
-def legend(axes: Axes, where: str = "best", **options: Any) -> None:
-    """The names of the curves."""
-    axes.legend(loc=where, fontsize=9, frameon=False, labelcolor=INK, handlelength=1.8, **options)
+def legend(axes: Axes, where: str) -> None:
+    """The names of the curves, such as at the "upper right"."""
+    axes.legend(
+        loc=where,  # type: ignore[call-overload]
+        fontsize=9, frameon=False, labelcolor=INK, handlelength=1.8, labelspacing=0.3,
+    )  # fmt: skip
+
+
+def stacked(figure: Figure, heights: tuple[float, float]) -> tuple[SubplotSpec, SubplotSpec]:
+    """The figure's place, divided into an upper and a lower part."""
+    cells = figure.add_gridspec(2, 1, height_ratios=heights)
+    return cells[0], cells[1]
+
+
+def beside(place: SubplotSpec, widths: tuple[float, ...]) -> list[SubplotSpec]:
+    """A place divided from left to right."""
+    cells = place.subgridspec(1, len(widths), width_ratios=widths)
+    return [cells[0, i] for i in range(len(widths))]
 
 
 def colours(x: Tensor) -> NDArray[np.uint8]:

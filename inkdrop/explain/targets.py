@@ -23,9 +23,11 @@ from inkdrop.explain.style import (
     GREY,
     INK,
     TEAL,
+    beside,
     legend,
     plot,
     sheet,
+    stacked,
     tiles,
     tiles_height,
 )
@@ -34,11 +36,12 @@ from inkdrop.networks.unet import UNet, UNetConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
 
 TARGETS: dict[str, Parameterization] = {"mean": Mean(), "x_0": X0(), "eps": Eps()}
 COLOURS = {"mean": INK, "x_0": TEAL, "eps": ACCENT}
 SPOKEN = {"mean": "mean", "x_0": r"$x_0$", "eps": r"$\epsilon$"}
-SIDE, SAMPLES, STEPS, POINTS = 16, 10, 50, 12
+SIDE, SAMPLES, STEPS, POINTS = 12, 10, 50, 8
 PROCESS = Discrete("cosine")
 
 
@@ -47,9 +50,9 @@ class Plan:
     """How the small networks are trained; the same for every target, seeds too."""
 
     updates: int = 300
-    batch: int = 48
+    batch: int = 32
     lr: float = 2e-3
-    width: int = 24
+    width: int = 16
     pictures: int = 1024
     seed: int = 0
 
@@ -69,9 +72,9 @@ class Taught:
 
 
 def small(x: Tensor) -> Tensor:
-    """Pictures at most 16 pixels wide and high, each side by means of areas."""
-    size = [min(SIDE, side) for side in x.shape[-2:]]
-    return torch.nn.functional.adaptive_avg_pool2d(x, size)
+    """Pictures at most 12 pixels wide and high, each side by means of areas."""
+    height, width = (min(SIDE, side) for side in x.shape[-2:])
+    return nn.functional.adaptive_avg_pool2d(x, (height, width))
 
 
 def network(channels: int, plan: Plan) -> UNet:
@@ -99,7 +102,7 @@ def teach(target: Parameterization, pictures: Tensor, held: Tensor, plan: Plan) 
     curve = []
     for update in range(plan.updates):
         if update % max(1, plan.updates // POINTS) == 0:
-            curve.append((update, _mean(errors(net, target, held, plan)[1])))
+            curve.append((update, _mean(errors(net, target, held[:32], plan)[1])))
         for group in optimizer.param_groups:
             group["lr"] = plan.lr * min((update + 1) / 20, 1 - update / plan.updates)
         optimizer.zero_grad()
@@ -177,8 +180,8 @@ def targets_figure(results: dict[str, Taught], held: Tensor) -> Figure:
     rows = [taught.samples for taught in results.values()] + [held[:SAMPLES]]
     high = tiles_height(len(rows), SAMPLES, held.shape, 6.9)
     figure = sheet("One small network, three things to predict", high + 4.0)
-    above, below = figure.add_gridspec(2, 1, height_ratios=[3.3, high])
-    left, right = above.subgridspec(1, 2, width_ratios=[1.35, 1])
+    above, below = stacked(figure, (3.3, high))
+    left, right = beside(above, (1.35, 1))
     _by_level(figure, left, results, held)
     by_update = figure.add_subplot(right)
     for name, taught in results.items():
@@ -192,22 +195,23 @@ def targets_figure(results: dict[str, Taught], held: Tensor) -> Figure:
     return figure
 
 
-def _by_level(figure: Figure, place: object, results: dict[str, Taught], held: Tensor) -> None:
-    axes = figure.add_subplot(place)  # type: ignore[call-overload]
+def _by_level(figure: Figure, place: SubplotSpec, results: dict[str, Taught], held: Tensor) -> None:
+    axes = figure.add_subplot(place)
     for name, taught in results.items():
         label = f"predicts {SPOKEN[name]}"
         axes.plot(taught.levels, taught.errors, "o-", color=COLOURS[name], ms=4, lw=2, label=label)
     levels = next(iter(results.values())).levels
     spread = float((held - held.mean(0)).pow(2).mean()) if len(held) > 1 else float(held.var())
     axes.axhline(spread, color=GREY, ls="--", lw=1.2)
-    axes.text(6, spread * 1.12, "always the mean picture", ha="left", size=8.5, color=GREY)
+    text = "always the mean picture"
+    axes.text(-6.4, spread / 1.2, text, ha="right", va="top", size=8.5, color=GREY)
     axes.plot(levels, (-levels).exp(), color=GREY, ls=":", lw=1.4)
-    axes.text(1.9, 0.3, r"$x_t / \alpha_t$ as it is", size=8.5, color=GREY, ha="left")
+    axes.text(-1.9, 2.4, r"$x_t / \alpha_t$ as it is", size=8.5, color=GREY, ha="left")
     label = r"noise level: log-SNR  (much noise $\rightarrow$)"
     plot(axes, r"squared error of $x_0$", label, "", log=True)
     axes.set_xlim(6.6, -6.6)
-    least = min(float(taught.errors.min()) for taught in results.values())
-    axes.set_ylim(min(least, 2e-3) / 1.5, 2e3)
+    found = torch.cat([taught.errors for taught in results.values()])
+    axes.set_ylim(min(float(found.min()), 2e-3) / 1.5, max(20 * float(found.max()), 1e3))
     legend(axes, "upper left")
 
 
@@ -216,20 +220,22 @@ def targets_section(subject: Subject, plan: Plan | None = None) -> Section:
     plan = plan or Plan(seed=subject.seed)
     results, held = teach_all(subject, plan)
     words = p(
-        "To go one step back is to know the mean of the Gaussian that leads there. That mean is a",
-        f"mixture of the present state {XT} and the picture {DATA}; and {DATA} and the noise {EPS}",
-        f"determine each other once {XT} is seen:",
+        "To go one step back is to know the mean of the Gaussian that leads there. That mean is",
+        f"a mixture of the present state {XT} and the picture {DATA}; and {DATA} and the noise",
+        f"{EPS} determine each other once {XT} is seen:",
     )
     words += equation(
         f"{sub('μ̃', 't')} = <i>a</i><sub>t</sub> {XT} + <i>b</i><sub>t</sub> {DATA},"
         f" &ensp; {DATA} = ({XT} − √(1 − ᾱ<sub>t</sub>) {EPS}) / √ᾱ<sub>t</sub>"
     )
     words += p(
-        "So a network may be asked for any of the three: on paper it is the same. It is not the same",
-        f"to learn. The same small network ({_count(plan, held):,} weights) was trained three times on",
-        f"{len(held[0, 0])} × {len(held[0, 0, 0])} pixel versions of your pictures: {plan.updates}",
-        "updates, the same first weights, pictures, times and noise, each by the plain squared error",
-        "of its own target. To compare them, each answer is turned into the picture that it implies.",
+        "So a network may be asked for any of the three: on paper it is the same. It is not the",
+        f"same to learn. The same small network ({_count(plan, held):,} weights) was trained",
+        f"three times on {len(held[0, 0])} × {len(held[0, 0, 0])} pixel versions of your",
+        f"pictures: {plan.updates} updates, the same first weights, pictures, times and noise,",
+        "each by the plain squared error of its own target. To compare them, each answer is",
+        f"turned into the picture that it implies. The samples are made by DDIM in {STEPS}",
+        "steps, from the same noise in each column.",
     )
     return Section(
         "targets", "What to predict: mean, x₀ or ε", words, targets_figure(results, held),
@@ -245,14 +251,15 @@ def _lesson(results: dict[str, Taught]) -> str:
     final = {name: taught.curve[-1][1] for name, taught in results.items()}
     said = ", ".join(f"{final[name]:.3g} ({spoken})" for name, spoken in _HTML.items())
     return p(
-        f"Error of {DATA} over all levels: {said}. Predicting <b>the mean</b> is mostly repeating the",
-        f"input, for {sub('μ̃', 't')} and {XT} differ by a thousandth of the way: the loss is small",
-        f"while what it says of {DATA} is multiplied by 1/<i>b</i><sub>t</sub>. Predicting <b>x₀</b>",
-        f"is safe in heavy noise, where <b>{EPS}</b> is multiplied by <i>σ</i>/<i>α</i>; predicting",
-        f"{EPS} is better in light noise, where the input is nearly the answer and only the little",
-        "that is wrong with it must be found. The dashed and dotted lines are two answers that need",
-        "no network; a good predictor is below both everywhere, and v and EDM's preconditioning are",
-        "mixtures made to follow the better one.",
+        f"Error of {DATA} over all levels: {said}. Predicting <b>the mean</b> is mostly",
+        f"repeating the input, for {sub('μ̃', 't')} and {XT} differ by a thousandth of the way:",
+        f"the loss is small while what it says of {DATA} is multiplied by",
+        "1/<i>b</i><sub>t</sub>. Predicting <b>x₀</b> is safe in heavy noise, where",
+        f"<b>{EPS}</b> is multiplied by <i>σ</i>/<i>α</i>; predicting {EPS} is better in light",
+        "noise, where the input is nearly the answer and only the little that is wrong with it",
+        "must be found. The dashed and dotted lines are two answers that need no network; a",
+        "good predictor is below both everywhere, and v and EDM's preconditioning are mixtures",
+        "made to follow the better one.",
     )
 
 

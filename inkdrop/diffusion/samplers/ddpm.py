@@ -47,9 +47,10 @@ def ddpm_beta(
         )
     walk = Walk(process, x, times, 1.0)
     sigma = process.sigma(times.double().cpu()).tolist()
-    for i, (c_x, c_x0, c_noise) in enumerate(walk.c):
-        if c_noise:
-            walk.c[i] = (c_x, c_x0, c_noise * sigma[i] / sigma[i + 1])
+    walk.c = tuple(
+        (c_x, c_x0, c_noise and c_noise * sigma[i] / sigma[i + 1])
+        for i, (c_x, c_x0, c_noise) in enumerate(walk.c)
+    )
     for i in range(walk.total):
         x0 = denoise(x, walk.now[i])
         x = walk.step(i, x, x0, noise)

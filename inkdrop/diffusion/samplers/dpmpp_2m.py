@@ -11,7 +11,7 @@ from torch import Tensor
 from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import Noise
 from inkdrop.diffusion.process import Process
-from inkdrop.diffusion.samplers.step import Step, Walk
+from inkdrop.diffusion.samplers.step import Step, Walk, log_snrs
 
 
 def dpmpp_2m(
@@ -33,7 +33,7 @@ def dpmpp_2m(
     if eta not in (0.0, 1.0):
         raise ValueError(f"eta is {eta}: dpmpp_2m is defined for 0 (ODE) and 1 (SDE)")
     walk = Walk(process, x, times, eta)
-    level: list[float] = process.logsnr(times.double().cpu()).tolist()
+    level = log_snrs(process, walk.t)
     gap = [after - before for before, after in itertools.pairwise(level)]
     infinite = float("inf")
     before: Tensor | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from torch import Tensor
 from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import Noise
 from inkdrop.diffusion.process import Process
-from inkdrop.diffusion.samplers.step import Step, Walk
+from inkdrop.diffusion.samplers.step import Step, Walk, log_snrs
 
 
 def heun(
@@ -33,14 +35,14 @@ def heun(
         raise ValueError(f"eta is {eta}: heun is deterministic; use ddim or ddpm for fresh noise")
     walk = Walk(process, x, times, 0.0)
     # half the factor: exp((logsnr_s - logsnr_t) / 2) / 2
-    level = process.logsnr(times.double().cpu())
-    mix: list[float] = (((level[1:] - level[:-1]) / 2).exp() / 2).tolist()
+    level = log_snrs(process, walk.t)
+    mix = [math.exp((s - t) / 2) / 2 if s < math.inf > -t else math.inf for t, s in pairwise(level)]
     for i in range(walk.total):
         x0 = denoise(x, walk.now[i])
         y = walk.step(i, x, x0, None)
         if walk.t[i + 1] > 0:
             correction = denoise(y, walk.now[i + 1])
-            weight = 0.5 if mix[i] == float("inf") else mix[i]
+            weight = 0.5 if mix[i] == math.inf else mix[i]
             x0 = torch.lerp(x0, correction, weight)
             y = walk.step(i, x, x0, None)
         x = y

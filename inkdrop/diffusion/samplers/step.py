@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -45,30 +46,47 @@ class Sampler(Protocol):
     ) -> Iterator[Step]: ...
 
 
+@lru_cache(maxsize=64)
+def _coefficients(
+    process: Process, times: tuple[float, ...], eta: float
+) -> tuple[tuple[float, float, float], ...]:
+    """(c_x, c_x0, c_noise) of each interval; a pure function, so runs on one grid share it."""
+    grid = torch.tensor(times, dtype=torch.float64)
+    columns = process.coefficients(grid[:-1], grid[1:], eta)
+    return tuple(zip(*(column.tolist() for column in columns), strict=True))
+
+
+@lru_cache(maxsize=64)
+def log_snrs(process: Process, times: tuple[float, ...]) -> tuple[float, ...]:
+    """The log-SNR at each time of a grid; infinite where sigma or alpha is 0."""
+    return tuple(process.logsnr(torch.tensor(times, dtype=torch.float64)).tolist())
+
+
 class Walk:
-    """A grid made ready for a loop: times as numbers, as [B] tensors, and c_x, c_x0, c_noise."""
+    """A grid made ready for a loop: times as numbers, as [B] tensors, and c_x, c_x0, c_noise.
+
+    The [B] tensors stay on the CPU: every sample has the same time, so that what depends on it is
+    plain numbers, and a GPU is not asked for them.
+    """
 
     def __init__(self, process: Process, x: Tensor, times: Tensor, eta: float) -> None:
         if times.ndim != 1 or len(times) < 2 or not bool((times[1:] < times[:-1]).all()):
             raise ValueError("a grid must be a falling sequence of at least two times")
-        if times[0] > process.t_max or times[-1] < 0:
-            raise ValueError(
-                f"the grid runs from {float(times[0]):g} to {float(times[-1]):g}, outside the"
-                f" process's range of 0 to {process.t_max:g}"
-            )
         exact = times.detach().double().cpu()
+        self.t: tuple[float, ...] = tuple(exact.tolist())
+        if self.t[0] > process.t_max or self.t[-1] < 0:
+            raise ValueError(
+                f"the grid runs from {self.t[0]:g} to {self.t[-1]:g}, outside the process's range"
+                f" of 0 to {process.t_max:g}"
+            )
         self.total = len(times) - 1
-        self.t: list[float] = exact.tolist()
-        self.now = exact.to(x.device).unsqueeze(1).expand(-1, x.shape[0]).unbind(0)
-        columns = process.coefficients(exact[:-1], exact[1:], eta)
-        self.c: list[tuple[float, float, float]] = list(
-            zip(*(column.tolist() for column in columns), strict=True)
-        )
+        self.now = exact.unsqueeze(1).expand(-1, x.shape[0]).unbind(0)
+        self.c = _coefficients(process, self.t, eta)
 
     def step(self, i: int, x: Tensor, x0: Tensor, noise: Noise | None) -> Tensor:
         """x at the grid's next time: `process.step` as three multiply-adds."""
         c_x, c_x0, c_noise = self.c[i]
-        y = torch.add(x * c_x, x0, alpha=c_x0)
+        y = (x * c_x).add_(x0, alpha=c_x0)
         if c_noise:
             if noise is None:
                 raise ValueError("a stochastic step (eta above 0) needs a source of noise")

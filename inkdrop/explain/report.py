@@ -1,0 +1,107 @@
+"""The report: every section in turn, its figure as a PNG, and all of them as one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inkdrop.data import Dataset
+from inkdrop.explain.derivation import derivation_section
+from inkdrop.explain.errors import errors_section
+from inkdrop.explain.forward import forward_section
+from inkdrop.explain.page import page
+from inkdrop.explain.reverse import reverse_section, solvers_section
+from inkdrop.explain.schedules import name_of, schedules_section
+from inkdrop.explain.section import Section
+from inkdrop.explain.style import needs_matplotlib
+from inkdrop.explain.subject import Subject
+from inkdrop.explain.targets import Plan, targets_section
+from inkdrop.files import replacing
+from inkdrop.media.image import save_animation
+from inkdrop.model import Model
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FPS = 16
+
+
+def explain(
+    model: Model,
+    data: Dataset,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    quick: bool = False,
+    plan: Plan | None = None,
+) -> Iterator[tuple[str, Path]]:
+    """Draws the report on a model [C, H, W] into the folder `out`; (title, path) as each is done.
+
+    The last one is report.html, which holds everything. `model` is in evaluation mode, `data` what
+    it was trained on. quick: samples with at most 100 steps; plan: of the three small networks.
+    """
+    needs_matplotlib()
+    subject, out = Subject(model, data, seed), Path(out)
+    parts: list[tuple[Section, bytes | None, bytes | None]] = []
+    for make in makers(subject, quick, plan or Plan(seed=seed)):
+        section, png, webp = make(), None, None
+        if section.figure is not None:
+            png = encoded(section.figure)
+            path = out / f"{section.name}.png"
+            with replacing(path) as beside:
+                beside.write_bytes(png)
+            yield section.title, path
+        if section.film:
+            path = out / f"{section.name}.webp"
+            save_animation(section.film, path, FPS)
+            webp = path.read_bytes()
+            yield f"{section.title}, moving", path
+        parts.append((section, png, webp))
+    path = out / "report.html"
+    with replacing(path) as beside:
+        beside.write_text(written(subject, parts), encoding="utf-8")
+    yield "The report", path
+
+
+def makers(subject: Subject, quick: bool, plan: Plan) -> list[Callable[[], Section]]:
+    """The sections in the order in which a lecture tells them."""
+    return [
+        lambda: forward_section(subject),
+        lambda: schedules_section(subject),
+        lambda: derivation_section(subject),
+        lambda: targets_section(subject, plan),
+        lambda: errors_section(subject),
+        lambda: reverse_section(subject),
+        lambda: solvers_section(subject, quick=quick),
+    ]
+
+
+def encoded(figure: Figure) -> bytes:
+    """A figure as PNG; the same figure gives the same bytes."""
+    memory = BytesIO()
+    figure.savefig(memory, format="png", metadata={"Software": None})
+    return memory.getvalue()
+
+
+def written(subject: Subject, parts: list[tuple[Section, bytes | None, bytes | None]]) -> str:
+    """The HTML of the report."""
+    model = subject.model
+    count = sum(weight.numel() for weight in model.network.parameters())
+    channels, height, width = model.spec.shape
+    kind = {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels, the first shown")
+    facts = [
+        ("Pictures", subject.data.describe()),
+        ("Model", f"{type(model.network).__name__}, {count:,} weights, {width}×{height} {kind}"),
+        ("Process", name_of(model.process)),
+        ("Predicts", type(model.parameterization).__name__),
+        ("Seed", str(subject.seed)),
+    ]
+    lead = "How pictures dissolve into noise and come back, drawn from your own model and pictures."
+    foot = (
+        "Made by inkdrop explain. Ho et al. 2020 (DDPM), Song et al. 2021 (DDIM), Nichol and"
+        " Dhariwal 2021 (cosine schedule), Karras et al. 2022 (EDM). Times and steps are on the"
+        " model's own clock; values are in [-1, 1]."
+    )
+    return page("From a drop of ink to a picture", lead, facts, parts, foot)

@@ -1,0 +1,177 @@
+"""The shape of a U-Net, checked when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args, get_type_hints
+
+from inkdrop.config import nearest
+from inkdrop.networks.layers import Activation, Modulation, TimeOrder
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """The shape of a U-Net; the defaults suit a small model trained from scratch.
+
+    A tuple "per level" runs from full resolution (level 0) to the lowest; the middle is as the
+    lowest level.
+
+    dims: spatial axes: 1 sound, 2 pictures, 3 volumes
+    in_channels, out_channels: of x and of the output (None: as x)
+    concat_channels: channels of cond.concat, joined to x (5 for an inpainting model)
+    patch: side of the block of pixels that one place of level 0 holds (1: every pixel is a place)
+    width: channels at full resolution, before the multiplier
+    multipliers: channels of each level in units of width; each level halves the size
+    blocks: residual blocks a level on the way down; one more on the way up; or per level
+    attention: levels with attention; -1 is the lowest
+    middle_attention: attention between the two residual blocks of the middle
+    head_channels: channels of one attention head; unless
+    heads: their number is given, for all levels or per level
+    cross_attention_dim: width of cond.tokens; then every attention is a transformer
+    transformer_depth: layers of each transformer, for all levels or per level
+    projection: how a map enters a transformer: 1x1 convolution or linear layer
+    num_classes: classes of cond.label; row num_classes of the table is the null label
+    vector_dim: width of cond.vector, added to the time embedding through two layers
+    time_dim: width of the time embedding (None: 4 width)
+    time_order, time_shift: of the sinusoids: which comes first, and the frequencies' shift
+    modulation: the embedding scales and shifts the second norm (ADM) or is added before it (DDPM)
+    resample: between levels: strided convolution, residual block (ADM), or plain mean and repeat
+    down_padding: of the strided convolution: both ends, or the far end only (DDPM)
+    norm_groups, norm_eps: of the group norms; each level's channels divide by the groups
+    activation, dropout: in the residual blocks
+    skip_scale: what each residual sum is multiplied with (1, or 1/sqrt(2) in Song et al. 2021)
+    odd_sizes: a size that does not halve is padded with repeated edges and cropped at the end, or
+        resized to the skip connection's size on the way up (Stable Diffusion in diffusers)
+    """
+
+    dims: int = 2
+    in_channels: int = 3
+    out_channels: int | None = None
+    concat_channels: int = 0
+    patch: int = 1
+    width: int = 64
+    multipliers: tuple[int, ...] = (1, 2, 2)
+    blocks: int | tuple[int, ...] = 2
+    attention: tuple[int, ...] = (-1,)
+    middle_attention: bool = True
+    head_channels: int = 32
+    heads: int | tuple[int, ...] | None = None
+    cross_attention_dim: int | None = None
+    transformer_depth: int | tuple[int, ...] = 1
+    projection: Literal["conv", "linear"] = "linear"
+    num_classes: int | None = None
+    vector_dim: int | None = None
+    time_dim: int | None = None
+    time_order: TimeOrder = "cos_sin"
+    time_shift: float = 0.0
+    modulation: Modulation = "scale_shift"
+    resample: Literal["conv", "resblock", "pool"] = "conv"
+    down_padding: Literal["symmetric", "asymmetric"] = "symmetric"
+    norm_groups: int = 32
+    norm_eps: float = 1e-5
+    activation: Activation = "silu"
+    dropout: float = 0.0
+    skip_scale: float = 1.0
+    odd_sizes: Literal["pad", "resize"] = "pad"
+
+    def __post_init__(self) -> None:
+        _check_words(self)
+        _check_numbers(self)
+        _check_levels(self)
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions."""
+        return len(self.multipliers)
+
+    def channels_at(self, level: int) -> int:
+        """Channels of a level; -1 is the lowest."""
+        return self.width * self.multipliers[level]
+
+    def heads_at(self, level: int) -> int:
+        """Attention heads of a level."""
+        if self.heads is None:
+            return self.channels_at(level) // self.head_channels
+        return at_level(self.heads, level)
+
+    def attends(self, level: int) -> bool:
+        """True if this level has attention."""
+        return level in {a % self.levels for a in self.attention}
+
+
+def at_level(value: int | tuple[int, ...], level: int) -> int:
+    """The number of a level, of one for all or one per level."""
+    return value if isinstance(value, int) else value[level]
+
+
+def _check_words(config: UNetConfig) -> None:
+    for name, hint in get_type_hints(UNetConfig).items():
+        known = [word for word in get_args(hint) if isinstance(word, str)]
+        value = getattr(config, name)
+        if known and value not in known:
+            raise ValueError(
+                f"{name} is {value!r} but must be one of {', '.join(known)}."
+                f"{nearest(str(value), known)}"
+            )
+
+
+_AT_LEAST_ONE = (
+    "in_channels", "out_channels", "patch", "width", "multipliers", "blocks", "heads",
+    "head_channels", "cross_attention_dim", "transformer_depth", "num_classes", "vector_dim",
+    "time_dim", "norm_groups",
+)  # fmt: skip
+
+
+def _check_numbers(config: UNetConfig) -> None:
+    if config.dims not in (1, 2, 3):
+        raise ValueError(f"dims is {config.dims} but must be 1, 2 or 3")
+    for name in _AT_LEAST_ONE:
+        value = getattr(config, name)
+        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+        if any(n < 1 for n in numbers):
+            raise ValueError(f"{name} is {value} but must be at least 1")
+    if not 0 <= config.dropout < 1:
+        raise ValueError(f"dropout is {config.dropout} but must be from 0 up to, not including, 1")
+    if config.concat_channels < 0:
+        raise ValueError(f"concat_channels is {config.concat_channels} but must not be negative")
+
+
+def _check_levels(config: UNetConfig) -> None:
+    levels = config.levels
+    if levels == 0:
+        raise ValueError("multipliers is empty but needs one number for each level")
+    for name in ("blocks", "heads", "transformer_depth"):
+        value = getattr(config, name)
+        if isinstance(value, tuple) and len(value) != levels:
+            raise ValueError(
+                f"{name} has {len(value)} numbers but there are {levels} levels in multipliers"
+            )
+    for level in config.attention:
+        if not -levels <= level < levels:
+            raise ValueError(f"attention names level {level} but the levels are 0 to {levels - 1}")
+    if config.odd_sizes == "resize" and config.patch > 1:
+        raise ValueError(f"odd_sizes 'resize' needs patch 1, not {config.patch}")
+    if config.odd_sizes == "resize" and config.resample != "conv":
+        raise ValueError(f"odd_sizes 'resize' needs resample 'conv', not {config.resample!r}")
+    for level in range(levels):
+        _check_divides(config, level)
+
+
+def _check_divides(config: UNetConfig, level: int) -> None:
+    channels = config.channels_at(level)
+    if channels % config.norm_groups:
+        raise ValueError(
+            f"level {level} has {channels} channels, which do not divide into"
+            f" {config.norm_groups} groups; change width or norm_groups"
+        )
+    middle = config.middle_attention and level == config.levels - 1
+    if not (config.attends(level) or middle):
+        return
+    size = config.head_channels if config.heads is None else config.heads_at(level)
+    if channels % size:
+        what = "heads of {} channels" if config.heads is None else "{} heads"
+        name = "head_channels" if config.heads is None else "heads"
+        raise ValueError(
+            f"level {level} has {channels} channels, which do not divide into"
+            f" {what.format(size)}; change width or {name}"
+        )

@@ -1,0 +1,59 @@
+"""DDPM's two variances between neighbouring steps and over longer strides."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from exact import PROCESSES, f64, gaussian
+from torch import Tensor
+
+from inkdrop.diffusion.process import Discrete, Process, betas
+from inkdrop.diffusion.samplers import ddpm, ddpm_beta
+from inkdrop.diffusion.samplers.step import Sampler
+from inkdrop.diffusion.times import grid
+
+ALL = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
+
+
+def drawn(sampler: Sampler, process: Process, times: Tensor) -> list[Tensor]:
+    """The factor of the noise in each step: where unit noise leads from x = x_0 = 0."""
+    zero, one = torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+    factors = []
+    for i in range(len(times) - 1):
+        pair = times[i : i + 2]
+        (step,) = sampler(process, lambda x, t: zero, zero, pair, noise=lambda t, s: one)
+        factors.append(step.x[0, 0])
+    return factors
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "scaled_linear", "sigmoid"])
+def test_the_variances_are_beta_tilde_and_beta(schedule: str) -> None:
+    process, beta = Discrete(schedule, 50), betas(schedule, 50)
+    bar = torch.cat([f64(1), (1 - beta).cumprod(0)])
+    tilde = (1 - bar[:-1]) / (1 - bar[1:]) * beta
+    times = grid(process, "uniform", 50)
+    small = torch.stack(drawn(ddpm, process, times)).flip(0) ** 2
+    large = torch.stack(drawn(ddpm_beta, process, times)).flip(0) ** 2
+    torch.testing.assert_close(small, tilde, rtol=1e-10, atol=1e-15)
+    torch.testing.assert_close(large[1:], beta[1:], rtol=1e-10, atol=1e-15)
+    assert large[0] == 0  # the last step draws nothing
+
+
+@ALL
+def test_the_larger_variance_is_that_of_the_forward_stride(process: Process) -> None:
+    times = grid(process, "logsnr", 12)
+    large = torch.stack(drawn(ddpm_beta, process, times))[:-1]
+    zero, one = torch.zeros(11, dtype=torch.float64), torch.ones(11, dtype=torch.float64)
+    forward = process.renoise(zero, times[1:-1], times[:-2], one)
+    torch.testing.assert_close(large, forward, rtol=1e-10, atol=1e-13)
+
+
+@ALL
+def test_the_two_agree_but_for_the_noise(process: Process) -> None:
+    times = grid(process, "logsnr", 6)
+    x, x0 = gaussian(3, 2, seed=1), gaussian(3, 2, seed=2)
+    quiet = torch.zeros_like(x)
+    a = ddpm(process, lambda x, t: x0, x, times, noise=lambda t, s: quiet)
+    b = ddpm_beta(process, lambda x, t: x0, x, times, noise=lambda t, s: quiet)
+    for one, other in zip(a, b, strict=True):
+        assert torch.equal(one.x, other.x)

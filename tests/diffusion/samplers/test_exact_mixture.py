@@ -1,0 +1,241 @@
+"""Every sampler on every process draws from the exact mixture, at the order it claims."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from exact import LINE, PROCESSES, THREE, Mixture, assert_distributed, f64, gaussian
+from torch import Tensor
+
+from inkdrop.diffusion.noise import SeededNoise
+from inkdrop.diffusion.process import VP, Flow, Process
+from inkdrop.diffusion.samplers import SAMPLERS, sampler
+from inkdrop.diffusion.times import grid
+
+ALL = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
+# Steps at which a sampler's own error is below the statistical one of 2000 samples.
+STEPS = {"ddpm": 300, "ddpm_beta": 700, "ddim": 300, "euler": 300, "heun": 60, "dpmpp_2m": 100}
+ORDERS = {"ddim": 1, "euler": 1, "heun": 2, "dpmpp_2m": 2}
+
+
+class Draws:
+    """Unit Gaussian noise from one stream."""
+
+    def __init__(self, shape: torch.Size, seed: int = 12) -> None:
+        self.shape = shape
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, t: float, s: float) -> Tensor:
+        return torch.randn(self.shape, generator=self.generator, dtype=torch.float64)
+
+
+def sample(
+    name: str,
+    process: Process,
+    mixture: Mixture,
+    x: Tensor,
+    times: Tensor,
+    eta: float | None = None,
+) -> Tensor:
+    """The last state of a run with the mixture's own denoiser."""
+    noise, run = Draws(x.shape), sampler(name)
+    denoise = mixture.denoiser(process)
+    if eta is None:
+        steps = list(run(process, denoise, x, times, noise=noise))
+    else:
+        steps = list(run(process, denoise, x, times, eta=eta, noise=noise))
+    return steps[-1].x
+
+
+def test_every_sampler_is_tested() -> None:
+    assert STEPS.keys() == SAMPLERS.keys()
+
+
+@ALL
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_samples_have_the_mixtures_weights_means_and_spreads(process: Process, name: str) -> None:
+    times = grid(process, "logsnr", STEPS[name])
+    x = THREE.noisy(process, process.t_max, 2000)
+    assert_distributed(sample(name, process, THREE, x, times), THREE)
+
+
+@ALL
+@pytest.mark.parametrize(("name", "eta"), [("ddim", 0.5), ("dpmpp_2m", 1.0)])
+def test_other_etas_keep_the_distribution(process: Process, name: str, eta: float) -> None:
+    times = grid(process, "logsnr", 300)
+    x = THREE.noisy(process, process.t_max, 2000)
+    assert_distributed(sample(name, process, THREE, x, times, eta), THREE)
+
+
+@pytest.mark.parametrize("name", ["linear", "zero_snr", "vp", "flow"])
+def test_pure_noise_is_as_good_a_start(name: str) -> None:
+    process = PROCESSES[name]
+    times = grid(process, "logsnr", 100)
+    assert_distributed(sample("dpmpp_2m", process, THREE, gaussian(2000, 2), times), THREE)
+
+
+@pytest.mark.parametrize("process", [VP(), PROCESSES["ve"], Flow()], ids=["vp", "ve", "flow"])
+def test_the_karras_grid_samples_too(process: Process) -> None:
+    x = THREE.noisy(process, process.t_max, 2000)
+    times = grid(process, "karras", 80)
+    assert_distributed(sample("heun", process, THREE, x, times), THREE)
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear"])
+def test_ancestral_sampling_of_the_whole_table(name: str) -> None:
+    process = PROCESSES[name]
+    x = THREE.noisy(process, 1.0, 2000)
+    for variance in ("ddpm", "ddpm_beta"):
+        times = grid(process, "uniform", 1000)
+        assert_distributed(sample(variance, process, THREE, x, times), THREE)
+
+
+def slope(name: str, process: Process, levels: tuple[float, float], counts: list[int]) -> float:
+    """Order of convergence between two log-SNRs: the regression of log error on log steps."""
+    start = process.time_at(f64(*levels))
+    x = gaussian(64) * (process.alpha(start[0]) ** 2 * 0.8 + process.sigma(start[0]) ** 2).sqrt()
+    exact = LINE.flow(process, x, start[0], start[1])
+    errors = []
+    for n in counts:
+        times = process.time_at(torch.linspace(*levels, n + 1, dtype=torch.float64))
+        y = sample(name, process, LINE, x[:, None], times)[:, 0]
+        errors.append((y - exact).square().mean().sqrt().item())
+    return _regression(counts, errors)
+
+
+def _regression(counts: list[int], errors: list[float]) -> float:
+    a = torch.tensor(counts, dtype=torch.float64).log()
+    b = torch.tensor(errors, dtype=torch.float64).log()
+    a, b = a - a.mean(), b - b.mean()
+    return -(a @ b / (a @ a)).item()
+
+
+@pytest.mark.parametrize("process", [VP(), PROCESSES["ve"], Flow()], ids=["vp", "ve", "flow"])
+@pytest.mark.parametrize(("name", "order"), ORDERS.items())
+def test_order_of_convergence(process: Process, name: str, order: int) -> None:
+    measured = slope(name, process, (-6.0, 5.0), [64, 128, 256, 512])
+    assert abs(measured - order) < 0.15
+
+
+@pytest.mark.parametrize(("name", "order"), ORDERS.items())
+def test_order_from_the_first_instant_of_flow(name: str, order: int) -> None:
+    # Log-SNR is infinite at t = 1: the grid is even in t and ends at a finite level.
+    process, start = Flow(), f64(1.0, 0.05)
+    x = gaussian(64)
+    exact = LINE.flow(process, x, start[0], start[1])
+    counts, errors = [64, 128, 256, 512], []
+    for n in counts:
+        times = torch.linspace(1.0, 0.05, n + 1, dtype=torch.float64)
+        y = sample(name, process, LINE, x[:, None], times)[:, 0]
+        errors.append((y - exact).square().mean().sqrt().item())
+    assert abs(_regression(counts, errors) - order) < 0.15
+
+
+@ALL
+@pytest.mark.parametrize("name", ["heun", "dpmpp_2m"])
+def test_deterministic_samplers_arrive_at_the_exact_point(process: Process, name: str) -> None:
+    x = LINE.noisy(process, process.t_max, 64)[:, 0]
+    exact = LINE.flow(process, x, f64(process.t_max)[0], f64(0)[0])
+    # The last step, from t_min to 0, is of first order: what it leaves does not go away with steps.
+    for steps, tolerance in ((50, 0.05), (400, 0.01)):
+        y = sample(name, process, LINE, x[:, None], grid(process, "logsnr", steps))[:, 0]
+        assert (y - exact).abs().max() < tolerance
+
+
+@ALL
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_grid_runs_to_finite_samples_at_few_steps(process: Process, name: str) -> None:
+    names = ["uniform", "karras", "logsnr"]
+    names += ["leading", "trailing"] if process.t_min == 1e-3 and hasattr(process, "steps") else []
+    for kind in names:
+        for steps in (1, 2, 5):
+            times = grid(process, kind, steps)
+            x = LINE.noisy(process, times[0].item(), 8)
+            assert sample(name, process, LINE, x, times).isfinite().all()
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_sample_i_is_the_same_alone_and_in_any_batch(name: str) -> None:
+    process = PROCESSES["cosine"]
+    times = grid(process, "logsnr", 12)
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        return 0.8 * x / (1 + 0.1 * x * x)  # element by element: no batch can change its rounding
+
+    def samples(rows: list[int]) -> Tensor:
+        noise = SeededNoise(7, rows, (3, 5))
+        x = noise.initial()
+        for step in SAMPLERS[name](process, denoise, x, times, noise=noise):
+            x = step.x
+        return x
+
+    whole = samples(list(range(6)))
+    for i in range(6):
+        assert torch.equal(samples([i])[0], whole[i])
+    assert torch.equal(samples([4, 2])[1], whole[2])
+    assert not torch.equal(whole[0], whole[1])
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_run_leaves_its_start_alone_and_counts_its_steps(name: str) -> None:
+    process = PROCESSES["linear"]
+    times = grid(process, "trailing", 10)
+    x = gaussian(4, 1)
+    kept = x.clone()
+    steps = list(SAMPLERS[name](process, LINE.denoiser(process), x, times, noise=Draws(x.shape)))
+    assert torch.equal(x, kept)
+    assert [step.index for step in steps] == list(range(10))
+    assert {step.total for step in steps} == {10}
+    assert [step.t for step in steps] == times[1:].tolist()
+    # The last step lands on the prediction it used.
+    torch.testing.assert_close(steps[-1].x, steps[-1].x0, rtol=1e-12, atol=1e-12)
+    assert len({step.x.data_ptr() for step in steps}) == 10
+
+
+@pytest.mark.parametrize(("name", "calls"), [("ddim", 8), ("dpmpp_2m", 8), ("heun", 15)])
+def test_calls_of_the_network(name: str, calls: int) -> None:
+    process, seen = PROCESSES["linear"], []
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        seen.append(t[0].item())
+        return LINE.denoiser(process)(x, t)
+
+    times = grid(process, "logsnr", 8)
+    list(SAMPLERS[name](process, denoise, gaussian(2, 1), times))
+    assert len(seen) == calls
+    assert set(seen) == set(times[:-1].tolist())
+
+
+@pytest.mark.parametrize(
+    ("name", "eta", "message"),
+    [
+        ("euler", 0.5, "euler is deterministic"),
+        ("heun", 1.0, "heun is deterministic"),
+        ("ddpm", 0.0, "use ddim for another eta"),
+        ("ddpm_beta", 0.5, "use ddim for another eta"),
+        ("dpmpp_2m", 0.5, "defined for 0 .ODE. and 1 .SDE."),
+        ("ddim", 1.5, "between 0 .DDIM. and 1 .DDPM."),
+        ("ddim", math.nan, "between 0"),
+    ],
+)
+def test_an_eta_that_a_sampler_lacks_is_an_error(name: str, eta: float, message: str) -> None:
+    process = PROCESSES["vp"]
+    with pytest.raises(ValueError, match=message):
+        sample(name, process, LINE, gaussian(2, 1), grid(process, "logsnr", 4), eta)
+
+
+@pytest.mark.parametrize(("name", "eta"), [("ddpm", 1.0), ("ddpm_beta", 1.0), ("ddim", 0.5)])
+def test_a_stochastic_sampler_asks_for_its_noise(name: str, eta: float) -> None:
+    process = PROCESSES["vp"]
+    run = SAMPLERS[name](
+        process, LINE.denoiser(process), gaussian(2, 1), grid(process, "logsnr", 4), eta=eta
+    )
+    with pytest.raises(ValueError, match=r"needs a source of noise"):
+        list(run)
+
+
+def test_an_unknown_sampler_is_an_error_with_the_nearest_name() -> None:
+    with pytest.raises(ValueError, match=r"no sampler 'dpm_2m'.*Did you mean 'dpmpp_2m'"):
+        sampler("dpm_2m")
