@@ -28,7 +28,9 @@ DROPS, SCALES, DIGITS = (0.0, 0.1, 0.2), (1.0, 3.0, 6.0), ("2", "5", "8")
 def trained(drop: float, updates: int) -> Model:
     """A digits model with this condition drop; its run resumes."""
     out = HERE / "work" / f"condition-drop-{drop}"
-    for _ in train(open_data("digits"), out, Ask(TrainConfig(updates=updates, condition_drop=drop))):
+    for _ in train(
+        open_data("digits"), out, Ask(TrainConfig(updates=updates, condition_drop=drop))
+    ):
         pass
     return Model.load(resolve(out))
 

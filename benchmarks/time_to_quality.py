@@ -28,6 +28,7 @@ from typing import Any
 
 import chart
 import fashion
+import our_run
 import torch
 from clock import THREADS
 from judge import load_judge, reference
@@ -36,10 +37,12 @@ from peers import PEERS
 from torch import Tensor
 
 from inkdrop.evaluate.frechet import Gaussian, fit, frechet_distance
+from inkdrop.model import Model
 
 RATES = (1e-4, 3e-4, 1e-3)
 PILOT = 5.0
 SNAPSHOTS = (1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 25.0, 30.0)
+OUR_SNAPSHOTS = (1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0)
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "time_to_quality.json"
 
@@ -134,12 +137,12 @@ def _mark_pilot(
     }
 
 
-def _cost(step: int, minutes: float, wall: float) -> dict[str, float]:
+def _cost(step: int, minutes: float, wall: float, batch: int = BATCH) -> dict[str, float]:
     return {
         "minutes": round(minutes, 3),
         "wall_minutes": round(wall, 3),
         "updates": step,
-        "images_per_second": round(step * BATCH / (60 * minutes), 1),
+        "images_per_second": round(step * batch / (60 * minutes), 1),
     }
 
 
@@ -170,8 +173,20 @@ def peer(args: argparse.Namespace) -> None:
 
 
 def ours(args: argparse.Namespace) -> None:
-    """inkdrop from its default settings on the same clock."""
-    raise SystemExit("not there yet")
+    """inkdrop from its default settings, half the peer's minutes on the same clock."""
+    moments = [m * args.scale for m in OUR_SNAPSHOTS]
+    run = our_run.train(args.work / "ours", args.data, moments[-1], moments)
+    results = load_results(args.results)
+    examiner = Examiner(args.data)
+    curve: list[dict[str, float]] = results.setdefault("ours", [])
+    for moment in moments[len(curve) :]:
+        kept = json.loads((run.folder / f"at-{moment:g}.json").read_text())
+        model = Model.load(run.folder / f"at-{moment:g}")
+        marks = examiner.marks(*our_run.sample(model, args.samples))
+        cost = _cost(kept["step"], kept["minutes"], kept["wall_minutes"], run.config.batch)
+        curve.append({"asked_minutes": moment, **cost, **marks})
+        print(curve[-1], flush=True)
+        save_results(args.results, results)
 
 
 def all_peers(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""A Gaussian mixture whose best denoiser, noisy marginals and probability flow are known exactly."""
+"""A Gaussian mixture whose best denoiser, noisy marginals and flow are known exactly."""
 
 from __future__ import annotations
 
@@ -59,16 +59,18 @@ class Mixture:
     def denoiser(self, process: Process) -> Denoiser:
         """E[x_0 | x_t] for x [B, ...] with D elements a sample, by Bayes' rule."""
 
+        # The batch is the last dimension inside: [D, K, B].
+        means, stds, weights = self.means.T[..., None], self.stds[:, None], self.weights[:, None]
+
         def denoise(x: Tensor, t: Tensor) -> Tensor:
-            alpha, sigma = process.alpha(t)[:, None], process.sigma(t)[:, None]
-            flat = x.flatten(1).double()
-            variance = (alpha * self.stds) ** 2 + sigma**2  # [B, K]
-            gap = flat[:, None] - alpha[..., None] * self.means  # [B, K, D]
-            logits = -0.5 * (gap.square().sum(2) / variance + gap.shape[2] * variance.log())
-            share = (self.weights.log() + logits).softmax(1)
-            gain = alpha * self.stds**2 / variance
-            each = self.means + gain[..., None] * gap
-            return (share[..., None] * each).sum(1).view_as(x)
+            t = t[:1] if t.stride() == (0,) else t  # one time for the whole batch
+            alpha, sigma = process.alpha(t), process.sigma(t)
+            variance = (alpha * stds) ** 2 + sigma**2  # [K, B]
+            gap = x.flatten(1).double().T[:, None] - alpha * means
+            logits = -0.5 * (gap.square().sum(0) / variance + len(gap) * variance.log())
+            share = (weights.log() + logits).softmax(0)
+            each = means + alpha * stds**2 / variance * gap
+            return (share * each).sum(1).T.reshape(x.shape)
 
         return denoise
 

@@ -25,6 +25,7 @@ from inkdrop.explain.section import (
     equation,
     frac,
     p,
+    power,
     sub,
 )
 from inkdrop.explain.style import ACCENT, INK, legend, plot, sheet
@@ -101,7 +102,7 @@ def derivation_figure(checks: list[Check], process: Discrete) -> Figure:
     right.plot(t * process.steps, weight, color=ACCENT, lw=2.4, label=r"$w_t$ of the bound")
     right.axhline(1, color=INK, lw=1.6, ls="--", label=r"the simple loss: $w_t = 1$")
     plot(right, "the weight on the error of ε", "step t of the table", "", log=True)
-    legend(right, "upper right")
+    legend(right, "upper center")
     return figure
 
 
@@ -113,7 +114,7 @@ def table(checks: list[Check], process: Discrete) -> str:
         if c.entry in wanted or c is checks[-1]:
             numbers = (c.weight, c.error, c.kl, c.weighted)
             cells = "".join(f"<td>{_number(value)}</td>" for value in numbers)
-            rows.append(f"<tr><th>{c.entry}</th>{cells}<td>{c.kl - c.weighted:.0e}</td></tr>")
+            rows.append(f"<tr><th>{c.entry}</th>{cells}<td>{power(c.kl - c.weighted)}</td></tr>")
     square = f"‖{EPS_HAT} − {EPS}‖²"
     names = ("<i>t</i>", sub("w", "t"), square, "KL form", "weighted error", "difference")
     head = "".join(f"<th>{name}</th>" for name in names)
@@ -126,7 +127,7 @@ def table(checks: list[Check], process: Discrete) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4f}" if 1e-2 <= abs(value) < 1e4 else f"{value:.3e}"
+    return f"{value:.4f}" if 1e-2 <= abs(value) < 1e4 else power(value, 4)
 
 
 def story() -> str:
@@ -138,8 +139,9 @@ def story() -> str:
         "the model takes with the way back that is right when the picture is known.",
     )
     words += equation(
-        f"−log <i>p</i>({X0}) ≤ 𝔼 [ <i>L</i><sub>T</sub> + ∑<sub>t&gt;1</sub>"
-        f" KL( <i>q</i>({XS} | {XT}, {X0}) ‖ <i>p</i>({XS} | {XT}) ) + <i>L</i><sub>0</sub> ]", "1"
+        f"−log <i>p</i>({X0}) ≤ 𝔼 [ {sub('L', 'T')} + ∑<sub>t&gt;1</sub>"
+        f" KL( <i>q</i>({XS} | {XT}, {X0}) ‖ <i>p</i>({XS} | {XT}) ) + {sub('L', '0')} ]",
+        "1",
     )  # fmt: skip
     words += p(
         "<b>Both are Gaussians.</b> Bayes' rule on two Gaussians (where the state came from,",
@@ -161,11 +163,13 @@ def story() -> str:
     w = sub("w", "t")
     words += equation(f"KL = {w} ‖{EPS} − {EPS_HAT}‖², &ensp; {w} = {weight}", "4")
     words += p(
-        "<b>Leave the number out.</b> It is enormous for the first steps, where a trace of",
-        "noise is removed that nobody can see, and small where pictures are decided. Weight 1",
-        "looks for pictures instead of for bits, and trains better ones:",
+        "<b>Leave the number out.</b> It is large in the first steps, where a trace of noise is",
+        "removed that nobody can see, and hundreds of times smaller in the middle, where it is",
+        "decided what the picture shows. (At the end of some schedules it rises again, but",
+        "there the error is next to nothing.) Weight 1 looks for pictures instead of for bits,",
+        "and trains better ones:",
     )
-    simple = f"<i>L</i><sub>simple</sub> = 𝔼 ‖{EPS} − {EPS_HAT}({XT}, <i>t</i>)‖²"
+    simple = f"{sub('L', 'simple')} = 𝔼 ‖{EPS} − {EPS_HAT}({XT}, <i>t</i>)‖²"
     return words + equation(simple, "5")
 
 
@@ -185,9 +189,9 @@ def derivation_section(subject: Subject) -> Section:
     after = p(
         "<b>Checked with your model.</b> The left side of (4) is the KL of two Gaussians,",
         f"computed as such from its {sub('x̂', '0')}; the right side is the error of its noise",
-        f"times the weight. Over all steps looked at they differ by at most {worst:.0e} of their",
-        f"value, which is the rounding of the machine. The weight at step {checks[0].entry} is",
-        f"{ratio:,.0f} times that at step {checks[len(checks) // 2].entry}.",
+        f"times the weight. Over all steps looked at they differ by at most {power(worst)} of",
+        "their value, which is the rounding of the machine. The weight at step",
+        f"{checks[0].entry} is {ratio:,.0f} times that at step {checks[len(checks) // 2].entry}.",
     )
     after += table(checks, process)
     return Section(

@@ -108,6 +108,7 @@ def errors_section(subject: Subject) -> Section:
     """The loss by noise level, told and drawn."""
     errors = measure(subject)
     at = int((errors.x0.mean(1) - errors.spread / 2).abs().argmin())
+    half = f"{float(errors.levels[at]):.1f}".replace("-", "−")
     words = p(
         "A single number for the loss hides that a diffusion model is many denoisers in one,",
         f"one for each noise level. Here is the error of yours on {errors.x0.shape[1]} of your",
@@ -118,11 +119,10 @@ def errors_section(subject: Subject) -> Section:
     words += p(
         f"On the left {X0} is easy, for nearly all of it is seen, and {EPS} is hard: to find a",
         "trace of noise the picture must be known exactly. On the right it is the other way",
-        "round. The dashed lines are what a model without knowledge reaches, and a model that",
-        "crosses its line would do better to say nothing. Learning happens in the middle: this",
-        "model has lost half of the picture at a log-SNR of about",
-        f"{float(errors.levels[at]):.1f}. Losses differ in which part of this curve they make",
-        "count.",
+        "round. The dashed lines are what a model without knowledge reaches; where a model",
+        "crosses its line it would do better to say nothing. Learning happens in the middle:",
+        f"this model's error is half of the pictures' variance at a log-SNR of about {half}.",
+        "Losses differ in which part of this curve they make count.",
     )
     return Section(
         "loss", "Loss by noise level", words, errors_figure(subject, errors),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inkdrop.diffusion.process import VE, Process
-from inkdrop.explain.section import EPS, X0, XT, Section, equation, p
+from inkdrop.explain.section import BAR, EPS, SIGMA, X0, XT, Section, equation, p
 from inkdrop.explain.style import (
     ACCENT,
     GAP,
@@ -59,17 +59,24 @@ def forward_figure(subject: Subject) -> Figure:
     high = tiles_height(len(x0), COLUMNS, x0.shape)
     figure = sheet("The forward process: a drop of ink in water", high + 3.0)
     above, below = stacked(figure, (high, 1.7))
-    left = [float(v) for v in process.alpha(on) ** 2]
-    ratio = [f"= {v:.2g}" if v > 1e-3 else "< 0.001" for v in left]
     names = [f"t = {float(t):.3g}" for t in on]
     axes = figure.add_subplot(above)
     tiles(axes, dissolved(subject, x0, on), above=names, size=8.5)
     foot = len(x0) * (x0.shape[-2] / x0.shape[-1] + GAP)
-    for i, text in enumerate(ratio):
-        at, what = i * (1 + GAP) + 0.5, rf"$\bar\alpha$ {text}"
-        axes.text(at, foot + 0.08, what, ha="center", va="top", size=8.5, color=INK)
+    for i, text in enumerate(_left(process, on)):
+        at = i * (1 + GAP) + 0.5
+        axes.text(at, foot + 0.08, text, ha="center", va="top", size=8.5, color=INK)
     _histograms(figure, below, subject)
     return figure
+
+
+def _left(process: Process, on: Tensor) -> list[str]:
+    """What is left at each time: alpha-bar, or for VE, which never shrinks the picture, log-SNR."""
+    if isinstance(process, VE):
+        levels = [float(v) for v in process.logsnr(on)]
+        return [f"logSNR {v:.1f}" if math.isfinite(v) else "data" for v in levels]
+    shares = [float(v) for v in process.alpha(on) ** 2]
+    return [r"$\bar\alpha$ " + (f"= {v:.2g}" if v > 1e-3 else "< 0.001") for v in shares]
 
 
 def _histograms(figure: Figure, place: SubplotSpec, subject: Subject) -> None:
@@ -79,7 +86,7 @@ def _histograms(figure: Figure, place: SubplotSpec, subject: Subject) -> None:
     on = moments(subject.model.process, COLUMNS)[:: (COLUMNS - 1) // (MOMENTS - 1)]
     line = torch.linspace(-3.5, 3.5, 141)
     bell = (-(line**2) / 2).exp() / math.sqrt(2 * math.pi)
-    for i, (cell, t) in enumerate(zip(beside(place, (1,) * MOMENTS), on, strict=True)):
+    for cell, t in zip(beside(place, (1,) * MOMENTS), on, strict=True):
         axes = figure.add_subplot(cell)
         values = subject.shown(subject.model.process.add_noise(x0, eps, t), t).flatten().numpy()
         axes.hist(values, bins=56, range=(-3.5, 3.5), density=True, color=INK, alpha=0.8)
@@ -115,12 +122,17 @@ def forward_section(subject: Subject) -> Section:
         "every moment, until nothing of it can be told from noise. Because sums of Gaussians",
         f"are Gaussian, any moment <i>t</i> is reached in one stride from the picture {X0}:",
     )
-    words += equation(f"{XT} = √ᾱ<sub>t</sub> {X0} + {sigma_text(process)} {EPS}, &ensp; {EPS} ~ 𝒩(0, 1)")
+    unit = ""
+    if isinstance(process, VE):
+        unit = "This process only adds noise and never shrinks the picture; drawn at unit size."
+    mixed = f"{XT} = √{BAR} {X0} + {sigma_text(process)} {EPS}"
+    words += equation(f"{mixed}, &ensp; {EPS} ~ 𝒩(0, 1)")
     words += p(
-        "ᾱ is the share of the picture that is left, as variance. The three pictures are yours;",
-        "each keeps the same noise from left to right, so that one drop spreads. Below: how",
-        "often each pixel value occurs. Whatever it was at first, it ends as the bell curve in",
-        "red, which is why sampling can begin there.",
+        "<i>ᾱ</i> is the share of the picture that is left, as variance. The three pictures are",
+        "yours; each keeps the same noise from left to right, so that one drop spreads. Below:",
+        "how often each pixel value occurs. Whatever it was at first, it ends as the bell curve",
+        "in red, which is why sampling can begin there.",
+        unit,
     )
     return Section(
         "forward", "A drop of ink dissolves", words, forward_figure(subject),
@@ -132,4 +144,4 @@ def sigma_text(process: Process) -> str:
     """sigma as a formula in HTML."""
     on = torch.tensor([0.3 * process.t_max], dtype=torch.float64)
     preserving = bool(((process.alpha(on) ** 2 + process.sigma(on) ** 2 - 1).abs() < 1e-9).all())
-    return "√(1 − ᾱ<sub>t</sub>)" if preserving else "<i>σ</i><sub>t</sub>"
+    return f"√(1 − {BAR})" if preserving else SIGMA

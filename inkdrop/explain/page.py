@@ -48,7 +48,9 @@ figcaption { color: var(--soft); font-size: .88rem; margin-top: .6rem; }
   background: var(--wash); border-radius: .6rem; overflow-x: auto; }
 .math { font-size: 1.12rem; white-space: nowrap; margin: 0 auto; font-family: "STIX Two Math",
   "Cambria Math", Cambria, "Latin Modern Math", "Times New Roman", serif; }
-.math sub { font-size: .7em; line-height: 0; } .name { color: var(--soft); font-size: .85rem; }
+sub { font-size: .7em; line-height: 0; font-style: italic; } sub.up { font-style: normal; }
+sup { font-size: .72em; line-height: 0; }
+ .name { color: var(--soft); font-size: .85rem; }
 .frac { display: inline-flex; flex-direction: column; vertical-align: middle; text-align: center;
   line-height: 1.45; padding: 0 .2em; }
 .frac > span + span { border-top: 1px solid currentColor; padding-top: .1em; }
@@ -79,7 +81,8 @@ def page(
     """The whole report; each section with its PNG and its WebP, if it has them."""
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
     contents = "".join(
-        f'<li><a href="#{section.name}">{escape(section.title)}</a></li>' for section, _, _ in sections
+        f'<li><a href="#{section.name}">{escape(section.title)}</a></li>'
+        for section, _, _ in sections
     )
     body = "".join(_section(i + 1, *one) for i, one in enumerate(sections))
     return (
@@ -100,7 +103,8 @@ def _section(number: int, section: Section, png: bytes | None, webp: bytes | Non
         figure += f'<figure class="film">{film}</figure>'
     if png is not None:
         figure += f'<figure><div class="paper">{_image(png, "png", section.alt)}</div></figure>'
-    return f'\n<section id="{section.name}">{head}{section.words}{figure}{section.after}</section>\n'
+    content = f"{head}{section.words}{figure}{section.after}"
+    return f'\n<section id="{section.name}">{content}</section>\n'
 
 
 def _image(content: bytes, kind: str, alt: str) -> str:

@@ -40,12 +40,14 @@ def explain(
     """Draws the report on a model [C, H, W] into the folder `out`; (title, path) as each is done.
 
     The last one is report.html, which holds everything. `model` is in evaluation mode, `data` what
-    it was trained on. quick: samples with at most 100 steps; plan: of the three small networks.
+    it was trained on. plan: the training of the three small networks; quick: half of it, and
+    samples of at most 100 steps.
     """
     needs_matplotlib()
     subject, out = Subject(model, data, seed), Path(out)
     parts: list[tuple[Section, bytes | None, bytes | None]] = []
-    for make in makers(subject, quick, plan or Plan(seed=seed)):
+    plan = plan or Plan(updates=150 if quick else 300, seed=seed)
+    for make in makers(subject, quick, plan):
         section, png, webp = make(), None, None
         if section.figure is not None:
             png = encoded(section.figure)

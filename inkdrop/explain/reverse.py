@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from inkdrop.diffusion.process import Discrete, Process
-from inkdrop.explain.section import X0_HAT, XT, Section, equation, p, sub
+from inkdrop.explain.section import ALPHA, EPS_HAT, SIGMA, X0_HAT, XT, Section, equation, p, sub
 from inkdrop.explain.style import GAP, GREY, INK, sheet, tiles, tiles_height
 from inkdrop.explain.subject import Run, Subject
 
@@ -54,8 +54,8 @@ def reverse_section(subject: Subject) -> Section:
         "was seen.",
     )
     words += equation(
-        f"{sub('x', 's')} = <i>α</i><sub>s</sub> {X0_HAT} + <i>σ</i><sub>s</sub> <i>ε̂</i>,"
-        f" &ensp; <i>ε̂</i> = ({XT} − <i>α</i><sub>t</sub> {X0_HAT}) / <i>σ</i><sub>t</sub>",
+        f"{sub('x', 's')} = {sub('α', 's')} {X0_HAT} + {sub('σ', 's')} {EPS_HAT},"
+        f" &ensp; {EPS_HAT} = ({XT} − {ALPHA} {X0_HAT}) / {SIGMA}",
         "DDIM",
     )
     words += p(
@@ -128,8 +128,8 @@ def solvers_section(subject: Subject, *, quick: bool = False) -> Section:
     compared = compare(subject, quick=quick)
     words = p(
         "Both samplers ask the same network, once a step. <b>DDPM</b> draws from the Gaussian",
-        "<i>q</i>(<i>x</i><sub>s</sub> | <i>x</i><sub>t</sub>, <i>x̂</i><sub>0</sub>), fresh",
-        "noise each time; <b>DDIM</b> draws none. Every column begins with the same noise.",
+        f"<i>q</i>({sub('x', 's')} | {XT}, {X0_HAT}), fresh noise each time; <b>DDIM</b> draws",
+        "none. Every column begins with the same noise.",
     )
     words += p(
         "Read down a column. With DDIM the same noise leads to the same picture whatever the",

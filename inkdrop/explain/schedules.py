@@ -125,7 +125,8 @@ def schedules_section(subject: Subject) -> Section:
         "the clock says. The linear schedule spends its last third on pictures that are lost",
         "already; it suits large pictures better, where neighbouring pixels agree and noise",
         "hides them later. The cosine takes the share away almost evenly. This model is trained",
-        f"on <b>{name_of(process)}</b>, drawn in red{_end(process)}",
+        f"on <b>{name_of(process)}</b>, drawn in red{_end(process)} VE never shrinks the picture",
+        "and only drowns it, so it appears on the right alone.",
     )
     return Section(
         "schedules", "How fast to dissolve: the schedule", words, schedules_figure(subject),
@@ -137,4 +138,5 @@ def _end(process: Process) -> str:
     """What the model's own schedule begins and ends with."""
     ends = torch.tensor([process.t_min, process.t_start], dtype=torch.float64)
     first, last = process.logsnr(ends).tolist()
-    return f": its log-SNR falls from {first:.1f} to {last:.1f}."
+    fall = f"from {first:.1f} to {last:.1f}".replace("-", "−")
+    return f": its log-SNR falls {fall}."

@@ -28,8 +28,16 @@ class Section:
 
 
 def sub(letter: str, index: str) -> str:
-    """A letter with an index, as HTML."""
-    return f"<i>{letter}</i><sub>{index}</sub>"
+    """A letter with an index, as HTML; digits and words stand upright, variables slant."""
+    upright = ' class="up"' if index.isdigit() or (index.isalpha() and len(index) > 1) else ""
+    return f"<i>{letter}</i><sub{upright}>{index}</sub>"
+
+
+def power(value: float, digits: int = 1) -> str:
+    """A number in scientific notation, as HTML, such as 7·10⁻¹²."""
+    head, tail = f"{value:.{digits - 1}e}".split("e")
+    exponent = f"{int(tail)}".replace("-", "−")
+    return f"{head.replace('-', '−')}·10<sup>{exponent}</sup>"
 
 
 def frac(above: str, below: str) -> str:
@@ -39,7 +47,7 @@ def frac(above: str, below: str) -> str:
 
 def equation(content: str, name: str = "") -> str:
     """A formula on a line of its own, with a name at its right."""
-    label = f'<span class="name">{name}</span>' if name else ""
+    label = f'<span class="name">({name})</span>' if name else ""
     return f'<div class="eq"><span class="math">{content}</span>{label}</div>'
 
 

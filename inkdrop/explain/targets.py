@@ -16,7 +16,7 @@ from inkdrop.diffusion.parameterization import X0, Eps, Mean, Parameterization
 from inkdrop.diffusion.process import Discrete
 from inkdrop.diffusion.samplers import ddim
 from inkdrop.diffusion.times import uniform
-from inkdrop.explain.section import EPS, XT, Section, equation, p, sub
+from inkdrop.explain.section import BAR, EPS, XT, Section, equation, p, sub
 from inkdrop.explain.section import X0 as DATA
 from inkdrop.explain.style import (
     ACCENT,
@@ -41,19 +41,20 @@ if TYPE_CHECKING:
 TARGETS: dict[str, Parameterization] = {"mean": Mean(), "x_0": X0(), "eps": Eps()}
 COLOURS = {"mean": INK, "x_0": TEAL, "eps": ACCENT}
 SPOKEN = {"mean": "mean", "x_0": r"$x_0$", "eps": r"$\epsilon$"}
-SIDE, SAMPLES, STEPS, POINTS = 12, 10, 50, 8
+SIDE, SAMPLES, POINTS = 12, 10, 8
 PROCESS = Discrete("cosine")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the small networks are trained; the same for every target, seeds too."""
+    """How the small networks are trained and sampled; the same for every target, seeds too."""
 
     updates: int = 300
     batch: int = 32
     lr: float = 2e-3
     width: int = 16
     pictures: int = 1024
+    steps: int = 50
     seed: int = 0
 
 
@@ -72,8 +73,9 @@ class Taught:
 
 
 def small(x: Tensor) -> Tensor:
-    """Pictures at most 12 pixels wide and high, each side by means of areas."""
-    height, width = (min(SIDE, side) for side in x.shape[-2:])
+    """Pictures at most 12 pixels wide and high, by means of areas."""
+    shrink = min(1.0, SIDE / max(x.shape[-2:]))
+    height, width = (max(1, round(side * shrink)) for side in x.shape[-2:])
     return nn.functional.adaptive_avg_pool2d(x, (height, width))
 
 
@@ -82,7 +84,7 @@ def network(channels: int, plan: Plan) -> UNet:
     groups = min(8, plan.width)
     config = UNetConfig(
         in_channels=channels, width=plan.width, multipliers=(1, 2), blocks=1, attention=(),
-        middle_attention=False, norm_groups=groups,
+        middle_attention=False, head_channels=plan.width, norm_groups=groups,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(plan.seed, "targets", "weights") % 2**63)
@@ -98,7 +100,7 @@ def predict(net: nn.Module, target: Parameterization, x: Tensor, t: Tensor) -> T
 def teach(target: Parameterization, pictures: Tensor, held: Tensor, plan: Plan) -> Taught:
     """Trains one small network by the plain squared error of its target, and looks at it."""
     net = network(pictures.shape[1], plan).to(pictures.device)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=plan.lr, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=plan.lr, betas=(0.9, 0.99), fused=True)
     curve = []
     for update in range(plan.updates):
         if update % max(1, plan.updates // POINTS) == 0:
@@ -153,7 +155,7 @@ def samples(net: nn.Module, target: Parameterization, like: Tensor, plan: Plan) 
     noise = SeededNoise(plan.seed, range(SAMPLES), tuple(like.shape[1:]), like.device)
     denoise = clip(lambda x, t: predict(net, target, x, t))
     x = noise.initial()
-    for step in ddim(PROCESS, denoise, x, uniform(PROCESS, STEPS)):
+    for step in ddim(PROCESS, denoise, x, uniform(PROCESS, plan.steps)):
         x = step.x
     return x.cpu()
 
@@ -225,17 +227,17 @@ def targets_section(subject: Subject, plan: Plan | None = None) -> Section:
         f"{EPS} determine each other once {XT} is seen:",
     )
     words += equation(
-        f"{sub('μ̃', 't')} = <i>a</i><sub>t</sub> {XT} + <i>b</i><sub>t</sub> {DATA},"
-        f" &ensp; {DATA} = ({XT} − √(1 − ᾱ<sub>t</sub>) {EPS}) / √ᾱ<sub>t</sub>"
+        f"{sub('μ̃', 't')} = {sub('a', 't')} {XT} + {sub('b', 't')} {DATA},"
+        f" &ensp; {DATA} = ({XT} − √(1 − {BAR}) {EPS}) / √{BAR}"
     )
     words += p(
         "So a network may be asked for any of the three: on paper it is the same. It is not the",
         f"same to learn. The same small network ({_count(plan, held):,} weights) was trained",
         f"three times on {len(held[0, 0])} × {len(held[0, 0, 0])} pixel versions of your",
         f"pictures: {plan.updates} updates, the same first weights, pictures, times and noise,",
-        "each by the plain squared error of its own target. To compare them, each answer is",
-        f"turned into the picture that it implies. The samples are made by DDIM in {STEPS}",
-        "steps, from the same noise in each column.",
+        "each by the plain squared error of its own target, on the cosine schedule of 1000",
+        "steps. To compare them, each answer is turned into the picture that it implies. The",
+        f"samples are made by DDIM in {plan.steps} steps, from the same noise in each column.",
     )
     return Section(
         "targets", "What to predict: mean, x₀ or ε", words, targets_figure(results, held),
@@ -247,19 +249,23 @@ def _count(plan: Plan, held: Tensor) -> int:
     return sum(weight.numel() for weight in network(held.shape[1], plan).parameters())
 
 
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _lesson(results: dict[str, Taught]) -> str:
     final = {name: taught.curve[-1][1] for name, taught in results.items()}
-    said = ", ".join(f"{final[name]:.3g} ({spoken})" for name, spoken in _HTML.items())
+    said = ", ".join(f"{_short(final[name])} ({spoken})" for name, spoken in _HTML.items())
     return p(
         f"Error of {DATA} over all levels: {said}. Predicting <b>the mean</b> is mostly",
         f"repeating the input, for {sub('μ̃', 't')} and {XT} differ by a thousandth of the way:",
-        f"the loss is small while what it says of {DATA} is multiplied by",
-        "1/<i>b</i><sub>t</sub>. Predicting <b>x₀</b> is safe in heavy noise, where",
-        f"<b>{EPS}</b> is multiplied by <i>σ</i>/<i>α</i>; predicting {EPS} is better in light",
+        f"the loss is small, but on the way to {DATA} every error is multiplied by",
+        f"1/{sub('b', 't')}. Predicting <b>x₀</b> is safe in heavy noise, where an error of",
+        f"<b>ε</b> is multiplied by <i>σ</i>/<i>α</i>. Predicting {EPS} is better in light",
         "noise, where the input is nearly the answer and only the little that is wrong with it",
         "must be found. The dashed and dotted lines are two answers that need no network; a",
-        "good predictor is below both everywhere, and v and EDM's preconditioning are mixtures",
-        "made to follow the better one.",
+        "good predictor is below both everywhere. <i>v</i> and EDM's preconditioning are",
+        "mixtures made to follow the better one.",
     )
 
 

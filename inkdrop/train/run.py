@@ -159,7 +159,8 @@ def _plan(
         "model": dict(ask.model),
     }
     file = out / "run.json"
-    if file.is_file():
+    # Asked of all processes together, before the first of them writes it.
+    if world.agree(file.is_file()):
         stored = read_json(file)
         _compare(out, stored.get("asked", {}), json.loads(json.dumps(asked)))
         return _Plan(parse(TrainConfig, stored["config"], str(file)), stored["model"])

@@ -70,8 +70,8 @@ def test_scale_0_is_the_unconditional_model() -> None:
 
 
 def test_guidance_of_gaussians_is_the_sharpened_gaussian() -> None:
-    # p(x|c)^s p(x)^(1-s) of two unit-variance Gaussians is a Gaussian at s m_c + (1 - s) m: at every
-    # noise level its score is that of the guided denoiser.
+    # p(x|c)^s p(x)^(1-s) of two unit-variance Gaussians is a Gaussian at s m_c + (1 - s) m, and at
+    # every noise level its score is that of the guided denoiser.
     process, t, scale = PROCESSES["vp"], f64(0.2, 0.5, 0.9), 4.0
     alpha = process.alpha(t)[:, None]
 

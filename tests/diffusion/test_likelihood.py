@@ -50,7 +50,7 @@ def test_the_exact_denoiser_has_the_exact_bound() -> None:
     bound = bits_per_dimension(PROCESS, exact, x0, lambda i: eps[i])
     assert bound.terms.shape == (n, 250)
     assert bound.prior.shape == (n,)
-    # E |x_0 - x0_hat|^2 of Gaussian data is its posterior variance; the KL between entries weighs it.
+    # E |x_0 - x0_hat|^2 of Gaussian data is its posterior variance, weighed by each entry's KL.
     t = torch.arange(2, 251, dtype=torch.float64) / 250
     alpha, sigma = PROCESS.alpha(t), PROCESS.sigma(t)
     missed = (STD * sigma) ** 2 / ((STD * alpha) ** 2 + sigma**2)
