@@ -22,7 +22,7 @@ def inkdrop(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
     main()
 
 
-@pytest.fixture()
+@pytest.fixture
 def saved(tmp_path: Path) -> Path:
     random_model(tmp_path).save(tmp_path / "model")
     return tmp_path / "model"

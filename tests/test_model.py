@@ -14,7 +14,7 @@ from inkdrop.cond import Cond
 from inkdrop.model import Model
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     model = tiny.model(tiny.data(tmp_path))

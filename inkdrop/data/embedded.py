@@ -13,7 +13,7 @@ def open_digits(options: Options) -> Dataset:
     """1,797 handwritten digits, 8x8 grey with 17 levels, labels 0 to 9 (UCI; Alpaydin, Kaynak)."""
     options.refuse("digits", "image", "label", "caption", "split")
     try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+        from sklearn.datasets import load_digits
     except ImportError:
         raise ValueError(
             "the embedded digits need scikit-learn; run: pip install scikit-learn"

@@ -55,8 +55,8 @@ def open_table(path: Path, options: Options) -> Dataset:
 
 def _read(path: Path) -> Any:
     try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
+        import pyarrow
+        import pyarrow.parquet
     except ImportError:
         raise ValueError(
             f"reading {path.name} needs pyarrow; run: pip install 'inkdrop[parquet]'"

@@ -100,9 +100,7 @@ def _curves(
         on, above = clock(process, u), 3 if mine else 2
         if not isinstance(process, VE):  # its alpha is 1 throughout
             share.plot(u, process.alpha(on) ** 2, style, color=colour, lw=width, zorder=above)
-        level.plot(
-            u, process.logsnr(on), style, color=colour, lw=width, label=label, zorder=above
-        )
+        level.plot(u, process.logsnr(on), style, color=colour, lw=width, label=label, zorder=above)
     plot(share, "what is left of the picture", "way from data to noise", "share left, ᾱ = α²")
     plot(level, "signal against noise", "way from data to noise", "log-SNR = log(α² / σ²)")
     level.set_ylim(-16, 14)

@@ -98,9 +98,7 @@ class Subject:
         noise, on = self.noise(range(count)), times(self.model, sampling)
         denoise = Counted(denoiser(self.model, self.labels(count), count, sampling))
         x = start(self.model, noise, on)
-        done = deque(
-            walk(self.model, denoise, noise, x, on, sampling), maxlen=None if keep else 1
-        )
+        done = deque(walk(self.model, denoise, noise, x, on, sampling), maxlen=None if keep else 1)
         return Run(x, float(on[0]), list(done), denoise.calls)
 
 

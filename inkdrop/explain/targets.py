@@ -190,7 +190,7 @@ def targets_figure(results: dict[str, Taught], held: Tensor) -> Figure:
         updates, values = zip(*taught.curve, strict=True)
         by_update.plot(updates, values, color=COLOURS[name], lw=2)
         by_update.plot(updates[-1:], values[-1:], "o", color=COLOURS[name], ms=5)
-    plot(by_update, "while learning, all levels alike", "updates", "", log=True)
+    plot(by_update, "the same while learning, over all levels", "updates", "", log=True)
     axes = figure.add_subplot(below)
     names = [f"predicts {SPOKEN[name]}" for name in results] + ["real"]
     tiles(axes, rows, left=names)

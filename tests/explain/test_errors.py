@@ -35,4 +35,4 @@ def test_the_section_says_how_many_pictures_it_used(tmp_path: Path) -> None:
     assert "on 2 of your pictures" in section.words
     assert section.figure is not None
     curve = section.figure.axes[0].lines[0].get_ydata()
-    assert all(math.isfinite(float(y)) for y in torch.as_tensor(curve))  # type: ignore[arg-type]
+    assert all(math.isfinite(float(y)) for y in torch.as_tensor(curve))

@@ -15,7 +15,7 @@ from inkdrop.model import Model
 from inkdrop.tasks.generate import Sampling, generate, generate_many
 
 
-@pytest.fixture()
+@pytest.fixture
 def model(tmp_path: Path) -> Model:
     return random_model(tmp_path)
 

@@ -16,7 +16,7 @@ from inkdrop.diffusion.times import grid
 
 ALL = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
 # Steps at which a sampler's own error is below the statistical one of 2000 samples.
-STEPS = {"ddpm": 300, "ddpm_beta": 700, "ddim": 300, "euler": 300, "heun": 60, "dpmpp_2m": 100}
+STEPS = {"ddpm": 200, "ddpm_beta": 400, "ddim": 200, "euler": 200, "heun": 50, "dpmpp_2m": 80}
 ORDERS = {"ddim": 1, "euler": 1, "heun": 2, "dpmpp_2m": 2}
 
 
@@ -62,9 +62,11 @@ def test_samples_have_the_mixtures_weights_means_and_spreads(process: Process, n
 
 
 @ALL
-@pytest.mark.parametrize(("name", "eta"), [("ddim", 0.5), ("dpmpp_2m", 1.0)])
-def test_other_etas_keep_the_distribution(process: Process, name: str, eta: float) -> None:
-    times = grid(process, "logsnr", 300)
+@pytest.mark.parametrize(("name", "eta", "steps"), [("ddim", 0.5, 200), ("dpmpp_2m", 1.0, 80)])
+def test_other_etas_keep_the_distribution(
+    process: Process, name: str, eta: float, steps: int
+) -> None:
+    times = grid(process, "logsnr", steps)
     x = THREE.noisy(process, process.t_max, 2000)
     assert_distributed(sample(name, process, THREE, x, times, eta), THREE)
 
@@ -83,13 +85,12 @@ def test_the_karras_grid_samples_too(process: Process) -> None:
     assert_distributed(sample("heun", process, THREE, x, times), THREE)
 
 
-@pytest.mark.parametrize("name", ["cosine", "linear"])
+@pytest.mark.parametrize("name", ["ddpm", "ddpm_beta"])
 def test_ancestral_sampling_of_the_whole_table(name: str) -> None:
-    process = PROCESSES[name]
+    process = PROCESSES["linear"]
     x = THREE.noisy(process, 1.0, 2000)
-    for variance in ("ddpm", "ddpm_beta"):
-        times = grid(process, "uniform", 1000)
-        assert_distributed(sample(variance, process, THREE, x, times), THREE)
+    times = grid(process, "uniform", 1000)
+    assert_distributed(sample(name, process, THREE, x, times), THREE)
 
 
 def slope(name: str, process: Process, levels: tuple[float, float], counts: list[int]) -> float:
@@ -139,7 +140,7 @@ def test_deterministic_samplers_arrive_at_the_exact_point(process: Process, name
     x = LINE.noisy(process, process.t_max, 64)[:, 0]
     exact = LINE.flow(process, x, f64(process.t_max)[0], f64(0)[0])
     # The last step, from t_min to 0, is of first order: what it leaves does not go away with steps.
-    for steps, tolerance in ((50, 0.05), (400, 0.01)):
+    for steps, tolerance in ((50, 0.05), (200, 0.01)):
         y = sample(name, process, LINE, x[:, None], grid(process, "logsnr", steps))[:, 0]
         assert (y - exact).abs().max() < tolerance
 
