@@ -226,7 +226,7 @@ def interpolate(run: str, frames: int, depth: float, label: str | None, **option
 @click.option("--data", help="Pictures to explain with [the run's own].")
 @click.option("-o", "--out", help="The report's folder [RUN/explain].")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--quick", is_flag=True, help="Leave out the 1000-step row.")
+@click.option("--quick", is_flag=True, help="At most 100 steps and shorter trainings.")
 @click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
 def explain(
     run: str, data: str | None, out: str | None, seed: int, quick: bool, **options: Any
