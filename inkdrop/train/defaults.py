@@ -22,7 +22,8 @@ def network(shape: tuple[int, ...], classes: int) -> dict[str, Any]:
     """A U-Net that suits samples of this shape; its width grows with the picture."""
     size = max(shape[1:])
     levels = 2 if size <= 16 else 3 if size <= 48 else 4
-    width = 32 if size <= 16 else 64
+    # On two cores, three minutes at 28x28 with width 32 beat width 64 by far: more pictures seen.
+    width = 32 if size <= 32 else 64
     return {
         "kind": "unet",
         "dims": len(shape) - 1,
