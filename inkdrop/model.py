@@ -89,7 +89,8 @@ class Model:
     def predict(self, x: Tensor, t: Tensor, cond: Cond) -> tuple[Tensor, Tensor | None]:
         """x_0 and, where the network says one, the fraction of its log variance (else None)."""
         seen, feature = self.parameterization.inputs(self.process, x, t)
-        out = self.network(seen.to(self._weight.dtype), feature, cond)
+        dtype = self._weight.dtype
+        out = self.network(seen if seen.dtype == dtype else seen.to(dtype), feature, cond)
         fraction = None
         if self.spec.learned_variance:
             out, fraction = out.chunk(2, dim=1)

@@ -33,8 +33,8 @@ class Parameterization(ABC):
 
     def inputs(self, process: Process, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """What the network sees: x [B, ...] scaled, and the time feature [B]."""
-        if shared(t):
-            scale, feature = _scales_at(self, process, t[0].item())
+        if (now := shared(t)) is not None:
+            scale, feature = _scales_at(self, process, now)
             seen = x if scale == 1 else x * scale
             return seen, torch.full((len(x),), feature, device=x.device)
         factor, features = self.scales(process, t)
@@ -42,9 +42,10 @@ class Parameterization(ABC):
 
     def x0(self, process: Process, out: Tensor, x: Tensor, t: Tensor) -> Tensor:
         """x_0 [B, ...] from the network's output, in at least float32 and x's precision."""
-        if shared(t):
-            slope, gain = _affine_at(self, process, t[0].item())
-            return torch.add(x * slope, out.to(x.dtype), alpha=gain)
+        if (now := shared(t)) is not None:
+            slope, gain = _affine_at(self, process, now)
+            wide = out if out.dtype == x.dtype else out.to(x.dtype)
+            return (x * slope).add_(wide, alpha=gain)
         a, b = self.affine(process, t)
         return like(a, x) * x + like(b, x) * out.to(x.dtype)
 
@@ -53,13 +54,17 @@ class Parameterization(ABC):
         return self.affine(process, t)[1].double() ** -2
 
 
-def shared(t: Tensor) -> bool:
-    """True if t [B] is visibly one time for the whole batch, as samplers hand it out.
+def shared(t: Tensor) -> float | None:
+    """The time, if t [B] is visibly one for the whole batch, as samplers hand it out; else None.
 
     Then the coefficients are plain numbers that are computed once: most of a loop's cost besides
     the network is this arithmetic on tiny tensors.
     """
-    return t.device.type == "cpu" and (len(t) == 1 or t.stride(0) == 0)
+    if not t.is_cpu:
+        return None
+    if t.numel() == 1:
+        return t.item()
+    return t[0].item() if t.stride(0) == 0 else None
 
 
 @lru_cache(maxsize=4096)
