@@ -142,11 +142,11 @@ def _line(run: Run, loss: float) -> str:
 
 @torch.no_grad()
 def held_out(run: Run, data: Path) -> float:
-    """Its own loss with the averaged weights on 2,000 test pictures, on fixed noise."""
+    """Its own loss with the averaged weights on 1,000 test pictures, on fixed noise."""
     x, y = fashion.load("test", data)
     torch.manual_seed(12345)
     with averaged(run):
-        losses = [run.peer.loss(pad(x[i : i + 200]), y[i : i + 200]) for i in range(0, 2000, 200)]
+        losses = [run.peer.loss(pad(x[i : i + 200]), y[i : i + 200]) for i in range(0, 1000, 200)]
     return float(torch.stack(losses).mean())
 
 

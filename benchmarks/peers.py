@@ -50,8 +50,19 @@ class Diffusers(Peer):
     name = "diffusers"
     width = 32
 
-    def __init__(self, *, in_channels: int, size: int, width: int) -> None:
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        size: int,
+        width: int,
+        multipliers: tuple[int, ...] = (1, 1, 2, 4),
+        attention: int = -2,
+        blocks: int = 1,
+    ) -> None:
         diffusers = importlib.import_module("diffusers")
+        levels = len(multipliers)
+        attends = [level == attention % levels for level in range(levels)]
         self.scheduler = diffusers.DDPMScheduler(num_train_timesteps=T, beta_schedule="linear")
         self.alpha_bar = self.scheduler.alphas_cumprod.double()
         self.network = diffusers.UNet2DModel(
@@ -59,10 +70,10 @@ class Diffusers(Peer):
             in_channels=in_channels,
             out_channels=in_channels,
             num_class_embeds=10,
-            layers_per_block=1,
-            block_out_channels=(width, width, 2 * width, 4 * width),
-            down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+            layers_per_block=blocks,
+            block_out_channels=tuple(width * m for m in multipliers),
+            down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
+            up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in attends[::-1]),
             norm_num_groups=min(32, width // 4),
         )
 
@@ -90,7 +101,14 @@ class DenoisingDiffusion(Peer):
     name = "denoising-diffusion-pytorch"
     width = 24
 
-    def __init__(self, *, in_channels: int, size: int, width: int) -> None:
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        size: int,
+        width: int,
+        multipliers: tuple[int, ...] = (1, 2, 2, 4),
+    ) -> None:
         with _torchvision_stub():
             module = "denoising_diffusion_pytorch.classifier_free_guidance"
             theirs = importlib.import_module(module)
@@ -98,7 +116,7 @@ class DenoisingDiffusion(Peer):
             dim=width,
             num_classes=10,
             cond_drop_prob=DROP,
-            dim_mults=(1, 2, 2, 4),
+            dim_mults=multipliers,
             channels=in_channels,
         )
         self.diffusion = theirs.GaussianDiffusion(self.network, image_size=size, timesteps=T)

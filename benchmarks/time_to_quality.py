@@ -41,8 +41,8 @@ from inkdrop.model import Model
 
 RATES = (1e-4, 3e-4, 1e-3)
 PILOT = 5.0
-SNAPSHOTS = (1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 25.0, 30.0)
-OUR_SNAPSHOTS = (1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0)
+SNAPSHOTS = (2.5, 5.0, 10.0, 15.0, 20.0, 30.0)
+OUR_SNAPSHOTS = (2.5, 5.0, 10.0, 15.0)
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "time_to_quality.json"
 
@@ -220,8 +220,8 @@ def main() -> None:
     fashion.add_data_option(parser)
     parser.add_argument("--work", type=Path, default=HERE / "work", help="checkpoints, resumable")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--samples", type=int, default=1000, help="pictures for a mark")
-    parser.add_argument("--pilot-samples", type=int, default=500)
+    parser.add_argument("--samples", type=int, default=500, help="pictures for a mark")
+    parser.add_argument("--pilot-samples", type=int, default=300)
     parser.add_argument("--scale", type=float, default=1.0, help="of all minutes, for a trial")
     args = parser.parse_args()
     torch.set_num_threads(THREADS)

@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from inkdrop.cond import Cond, cat
+from inkdrop.diffusion.process import shared
 
 Predictor = Callable[[Tensor, Tensor, Cond], Tensor]
 Denoiser = Callable[[Tensor, Tensor], Tensor]
+# (x, t) -> (x_0, fraction of the log variance between its bounds): a network that says its variance
+VarianceDenoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def bind(predict: Predictor, cond: Cond) -> Denoiser:
@@ -38,7 +41,7 @@ def cfg(
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
         if batched:
-            one = len(t) == 1 or t.stride(0) == 0
+            one = shared(t) is not None
             times = t[:1].expand(2 * len(t)) if one else torch.cat([t, t])
             x0, null = predict(torch.cat([x, x]), times, both).chunk(2)
         else:

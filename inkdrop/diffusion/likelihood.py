@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inkdrop.diffusion.guidance import Denoiser
-from inkdrop.diffusion.losses import bound_term, gaussian_kl
+from inkdrop.diffusion.guidance import Denoiser, VarianceDenoiser
+from inkdrop.diffusion.losses import bound_term, gaussian_kl, posterior_logvar
 from inkdrop.diffusion.process import Discrete, like
 
 
@@ -33,13 +33,14 @@ class Bound:
 
 def bits_per_dimension(
     process: Discrete,
-    denoise: Denoiser,
+    denoise: Denoiser | VarianceDenoiser,
     x0: Tensor,
     noise: Callable[[int], Tensor],
 ) -> Bound:
     """The bound for data x0 [B, ...] in [-1, 1] with 256 levels; T network calls.
 
-    noise(i) is the unit Gaussian [B, ...] that makes x_i. ValueError for a continuous process.
+    noise(i) is the unit Gaussian [B, ...] that makes x_i. A denoiser that also says its variance
+    is measured with it, another with beta-tilde. ValueError for a continuous process.
     """
     if not isinstance(process, Discrete):
         raise ValueError(
@@ -51,7 +52,10 @@ def bits_per_dimension(
     for i in range(1, process.steps + 1):
         t = torch.full((len(x0),), i / process.steps, dtype=torch.float64, device=x0.device)
         x = process.add_noise(x0, noise(i), t)
-        terms.append(bound_term(process, x0, x, denoise(x, t), t))
+        said = denoise(x, t)
+        x0_hat, fraction = said if isinstance(said, tuple) else (said, None)
+        logvar = None if fraction is None else posterior_logvar(process, t, fraction, x)
+        terms.append(bound_term(process, x0, x, x0_hat, t, logvar))
     return Bound(prior_bits(process, x0), torch.stack(terms, 1))
 
 

@@ -7,13 +7,14 @@ The cast from a network's low precision happens here (`Model.denoise` calls `x0`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from inkdrop.diffusion.process import Process, like
+from inkdrop.diffusion.process import Process, like, shared
 
 
 class Parameterization(ABC):
@@ -34,7 +35,7 @@ class Parameterization(ABC):
     def inputs(self, process: Process, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """What the network sees: x [B, ...] scaled, and the time feature [B]."""
         if (now := shared(t)) is not None:
-            scale, feature = _scales_at(self, process, now)
+            scale, feature = _numbers(self.scales, process, now)
             seen = x if scale == 1 else x * scale
             return seen, torch.full((len(x),), feature, device=x.device)
         factor, features = self.scales(process, t)
@@ -43,7 +44,7 @@ class Parameterization(ABC):
     def x0(self, process: Process, out: Tensor, x: Tensor, t: Tensor) -> Tensor:
         """x_0 [B, ...] from the network's output, in at least float32 and x's precision."""
         if (now := shared(t)) is not None:
-            slope, gain = _affine_at(self, process, now)
+            slope, gain = _numbers(self.affine, process, now)
             wide = out if out.dtype == x.dtype else out.to(x.dtype)
             return (x * slope).add_(wide, alpha=gain)
         a, b = self.affine(process, t)
@@ -54,33 +55,13 @@ class Parameterization(ABC):
         return self.affine(process, t)[1].double() ** -2
 
 
-def shared(t: Tensor) -> float | None:
-    """The time, if t [B] is visibly one for the whole batch, as samplers hand it out; else None.
-
-    Then the coefficients are plain numbers that are computed once: most of a loop's cost besides
-    the network is this arithmetic on tiny tensors.
-    """
-    if not t.is_cpu:
-        return None
-    if t.numel() == 1:
-        return t.item()
-    return t[0].item() if t.stride(0) == 0 else None
-
-
-@lru_cache(maxsize=4096)
-def _scales_at(
-    parameterization: Parameterization, process: Process, t: float
+@lru_cache(maxsize=8192)
+def _numbers(
+    pair: Callable[[Process, Tensor], tuple[Tensor, Tensor]], process: Process, t: float
 ) -> tuple[float, float]:
-    scale, feature = parameterization.scales(process, torch.tensor(t, dtype=torch.float64))
-    return scale.item(), feature.item()
-
-
-@lru_cache(maxsize=4096)
-def _affine_at(
-    parameterization: Parameterization, process: Process, t: float
-) -> tuple[float, float]:
-    a, b = parameterization.affine(process, torch.tensor(t, dtype=torch.float64))
-    return a.item(), b.item()
+    """What `affine` or `scales` of a parameterization gives at one time, as plain numbers."""
+    first, second = pair(process, torch.tensor(t, dtype=torch.float64))
+    return first.item(), second.item()
 
 
 def _divide(value: Tensor, by: Tensor, name: str) -> Tensor:

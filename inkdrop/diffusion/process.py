@@ -24,6 +24,19 @@ def like(c: Tensor, x: Tensor) -> Tensor:
     return c.view(-1, *([1] * (x.ndim - 1))) if c.ndim else c
 
 
+def shared(t: Tensor) -> float | None:
+    """The time, if t [B] is visibly one for the whole batch, as samplers hand it out; else None.
+
+    Then the coefficients are plain numbers that are computed once: most of a loop's cost besides
+    the network is this arithmetic on tiny tensors.
+    """
+    if not t.is_cpu:
+        return None
+    if t.numel() == 1:
+        return t.item()
+    return t[0].item() if t.stride(0) == 0 else None
+
+
 class Process(ABC):
     """alpha(t) and sigma(t) on the process's own clock, from 0 (data) to t_max (noise)."""
 

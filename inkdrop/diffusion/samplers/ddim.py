@@ -25,7 +25,13 @@ def ddim(
 
     Song et al. 2021, eq. 12. x [B, ...] noise at times[0]; times as `grid` makes them.
     """
-    walk = Walk(process, x, times, eta)
+    return first_order(Walk(process, x, times, eta), denoise, x, noise)
+
+
+def first_order(
+    walk: Walk, denoise: Denoiser, x: Tensor, noise: Noise | None = None
+) -> Iterator[Step]:
+    """`process.step` from one time of the walk to the next, fed with the prediction as it is."""
     for i in range(walk.total):
         x0 = denoise(x, walk.now[i])
         x = walk.step(i, x, x0, noise)

@@ -9,7 +9,7 @@ from torch import Tensor
 from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import Noise
 from inkdrop.diffusion.process import Process
-from inkdrop.diffusion.samplers.ddim import ddim
+from inkdrop.diffusion.samplers.ddim import ddim, first_order
 from inkdrop.diffusion.samplers.step import Step, Walk
 
 
@@ -51,7 +51,4 @@ def ddpm_beta(
         (c_x, c_x0, c_noise and c_noise * sigma[i] / sigma[i + 1])
         for i, (c_x, c_x0, c_noise) in enumerate(walk.c)
     )
-    for i in range(walk.total):
-        x0 = denoise(x, walk.now[i])
-        x = walk.step(i, x, x0, noise)
-        yield walk.done(i, x, x0)
+    return first_order(walk, denoise, x, noise)
