@@ -62,7 +62,7 @@ def prepare(folder: Path, data: Path, minutes: float) -> Ours:
     """The run in `folder`, resumed or new; the number of updates that fit is measured once."""
     pictures = open_data(data)
     plan = folder / "plan.json"
-    description = defaults.model_description(pictures, condition_drop=TrainConfig().condition_drop)
+    description = defaults.model_description(pictures, TrainConfig())
     if not plan.exists():
         folder.mkdir(parents=True, exist_ok=True)
         trial = TrainConfig(updates=24)

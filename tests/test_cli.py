@@ -77,6 +77,7 @@ def test_walk_between_two_pictures(
         (["train", "{tmp}/tiny.npz", "--predict", "epsilon"], "no prediction 'epsilon'"),
         (["train", "{tmp}/tiny.npz", "--process", "cosin"], "Did you mean 'cosine'"),
         (["train", "{tmp}/tiny.npz", "--lr", "-1"], "lr is -1"),
+        (["train", "{tmp}/tiny.npz", "--loss", "hybrid"], "use times 'uniform'"),
         (["train", "{tmp}/tiny.npz", "--minutes", "1", "--updates", "1"], "not both"),
         (["train", "{tmp}/tiny.npz", "--device", "tpu"], "the device 'tpu' cannot be used"),
         (["sample", "{tmp}/nothing"], "there is no model folder or run"),
@@ -107,6 +108,28 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert said in message
     assert message.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["--process", name] for name in ("linear", "sigmoid", "vp", "ve", "flow")),
+        *(["--predict", name] for name in ("eps", "x0", "v", "velocity", "score", "mean")),
+        *(["--loss", name] for name in ("simple", "min_snr")),
+        ["--loss", "hybrid", "--times", "uniform"],
+        ["--loss", "hybrid", "--times", "uniform", "--predict", "eps", "--width", "32"],
+    ],
+    ids=" ".join,
+)
+def test_every_choice_trains_and_samples(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.data(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    inkdrop(monkeypatch, "train", "tiny.npz", "--updates", 2, "--batch", 4, *words)
+    # The first weights of a network say 0, so a broken parameterization would show as not finite.
+    inkdrop(monkeypatch, "sample", "runs/tiny", "--steps", 3, "--count", 2, "-o", "grid.png")
+    assert (tmp_path / "grid.png").is_file()
 
 
 def test_whole_way_in_one_process_each(tmp_path: Path) -> None:

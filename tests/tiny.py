@@ -51,7 +51,7 @@ def model(pictures: Dataset, *, condition_drop: float = 0.1, dropout: float = 0.
     """The tiny network with fresh weights, ready to be sampled from."""
     description = defaults.model_description(
         pictures,
-        condition_drop=condition_drop,
-        changes={"network": {**NETWORK, "dropout": dropout}},
+        TrainConfig(condition_drop=condition_drop),
+        {"network": {**NETWORK, "dropout": dropout}},
     )
     return Model.build(description, "the tiny model")

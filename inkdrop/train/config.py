@@ -64,6 +64,11 @@ class TrainConfig:
         for name in ("ema", "condition_drop", "cooldown"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be from 0 to below 1")
+        if self.loss == "hybrid" and self.times != "uniform":
+            raise ValueError(
+                f"times is {self.times!r}, but loss 'hybrid' holds a sum over the table that is"
+                " estimated by times drawn evenly; use times 'uniform'"
+            )
         if self.warmup < 0:
             raise ValueError(f"warmup is {self.warmup}: it cannot be negative")
 

@@ -9,6 +9,7 @@ import torch
 
 from inkdrop.data.dataset import Dataset
 from inkdrop.model import FORMAT_VERSION
+from inkdrop.train.config import TrainConfig
 
 
 def spread(data: Dataset) -> float:
@@ -18,16 +19,22 @@ def spread(data: Dataset) -> float:
     return round(max(float(pixels.std()), 0.05), 3)
 
 
-def network(shape: tuple[int, ...], classes: int) -> dict[str, Any]:
-    """A U-Net that suits samples of this shape; its width grows with the picture."""
+def network(
+    shape: tuple[int, ...], classes: int, *, width: int | None = None, variance: bool = False
+) -> dict[str, Any]:
+    """A U-Net that suits samples of this shape; its width grows with the picture.
+
+    variance: it has as many channels again for the log variance, as loss "hybrid" needs.
+    """
     size = max(shape[1:])
     levels = 2 if size <= 16 else 3 if size <= 48 else 4
     # On two cores, three minutes at 28x28 with width 32 beat width 64 by far: more pictures seen.
-    width = 32 if size <= 32 else 64
+    width = width or (32 if size <= 32 else 64)
     return {
         "kind": "unet",
         "dims": len(shape) - 1,
         "in_channels": shape[0],
+        "out_channels": 2 * shape[0] if variance else None,
         "width": width,
         "multipliers": (1, 2, 2, 4)[:levels],
         "blocks": 2,
@@ -36,21 +43,23 @@ def network(shape: tuple[int, ...], classes: int) -> dict[str, Any]:
 
 
 def model_description(
-    data: Dataset, *, condition_drop: float, changes: Mapping[str, Any] | None = None
+    data: Dataset, config: TrainConfig, changes: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The content of a model.json for this data; `changes` replaces whole parts by name."""
+    """The content of a model.json for this data and training; `changes` replaces parts by name."""
     labels = tuple(data.label_names) if data.labels is not None else ()
+    variance, drop = config.loss == "hybrid", config.condition_drop if labels else 0.0
     whole: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "process": {"kind": "discrete", "schedule": "cosine", "steps": 1000},
         "parameterization": {"kind": "edm", "sigma_data": spread(data)},
-        "network": network(data.shape, len(labels)),
+        "network": network(data.shape, len(labels), variance=variance),
         "codec": {"kind": "identity"},
         "spec": {
             "shape": tuple(data.shape),
             "labels": labels,
-            "condition_drop": condition_drop if labels else 0.0,
-            "guidance": 2.0 if labels and condition_drop else 1.0,
+            "condition_drop": drop,
+            "learned_variance": variance,
+            "guidance": 2.0 if drop else 1.0,
         },
     }
     return {**whole, **(changes or {})}

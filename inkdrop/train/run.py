@@ -166,9 +166,8 @@ def _plan(
         return _Plan(parse(TrainConfig, stored["config"], str(file)), stored["model"])
     if (out / "checkpoints").exists():
         raise ValueError(f"{out} has checkpoints but no run.json; restore it or use another folder")
-    drop = ask.config.condition_drop
-    description = defaults.model_description(data, condition_drop=drop, changes=ask.model)
     config = ask.config
+    description = defaults.model_description(data, config, ask.model)
     if ask.minutes is not None:
         config = _fit(config, description, training, ask.minutes, device)
     if world.main:

@@ -48,7 +48,7 @@ def train_and_show(options: Mapping[str, Any]) -> None:
     ask = Ask(
         config=config,
         minutes=options["minutes"],
-        model=_model_parts(data, options),
+        model=_model_parts(data, config, options),
         save_every=options["save_every"],
         source={"path": absolute, "options": opened},
     )
@@ -59,7 +59,7 @@ def train_and_show(options: Mapping[str, Any]) -> None:
         _show(events, data, out, here, tensorboard=options["tensorboard"])
 
 
-def _model_parts(data: Dataset, options: Mapping[str, Any]) -> dict[str, Any]:
+def _model_parts(data: Dataset, config: TrainConfig, options: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of model.json that the command line replaces."""
     parts: dict[str, Any] = {}
     process, predict, width = options["process"], options["predict"], options["width"]
@@ -73,8 +73,8 @@ def _model_parts(data: Dataset, options: Mapping[str, Any]) -> dict[str, Any]:
         if predict == "edm":
             parts["parameterization"]["sigma_data"] = defaults.spread(data)
     if width is not None:
-        network = defaults.network(data.shape, len(data.label_names))
-        parts["network"] = {**network, "width": width}
+        classes, variance = len(data.label_names), config.loss == "hybrid"
+        parts["network"] = defaults.network(data.shape, classes, width=width, variance=variance)
     return parts
 
 

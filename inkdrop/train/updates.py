@@ -71,6 +71,11 @@ def start(model: Model, config: TrainConfig) -> State:
     trainable = [p for p in model.network.parameters() if p.requires_grad]
     if not trainable:
         raise ValueError("no weight of this model requires a gradient; there is nothing to train")
+    if (config.loss == "hybrid") != model.spec.learned_variance:
+        raise ValueError(
+            f"loss is {config.loss!r} and the model's learned_variance is"
+            f" {model.spec.learned_variance}: 'hybrid' trains the variance, and no other loss does"
+        )
     optimizer = torch.optim.AdamW(
         trainable, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
     )
