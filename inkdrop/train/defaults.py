@@ -27,18 +27,23 @@ def network(
     variance: it has as many channels again for the log variance, as loss "hybrid" needs.
     """
     size = max(shape[1:])
-    levels = 2 if size <= 16 else 3 if size <= 48 else 4
-    # On two cores, three minutes at 28x28 with width 32 beat width 64 by far: more pictures seen.
-    width = width or (32 if size <= 32 else 64)
+    # At 28x28, in four minutes on two cores, the middle one came nearest to real pictures among
+    # wider, deeper and folded networks: it sees more of them (benchmarks/RESULTS.md).
+    if size <= 16:
+        shaped = {"width": 32, "multipliers": (1, 2), "blocks": 2}
+    elif size <= 48:
+        shaped = {"width": 32, "multipliers": (1, 2, 4), "blocks": 1, "resample": "pool"}
+    else:
+        shaped = {"width": 64, "multipliers": (1, 2, 2, 4), "blocks": 2}
+    if width is not None:
+        shaped["width"] = width
     return {
         "kind": "unet",
         "dims": len(shape) - 1,
         "in_channels": shape[0],
         "out_channels": 2 * shape[0] if variance else None,
-        "width": width,
-        "multipliers": (1, 2, 2, 4)[:levels],
-        "blocks": 2,
         "num_classes": classes or None,
+        **shaped,
     }
 
 
