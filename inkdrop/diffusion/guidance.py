@@ -46,14 +46,15 @@ def many(
 def guide(
     predict: Predictor, cond: Cond, uncond: Cond, combine: Combine, *, batched: bool = True
 ) -> Denoiser:
-    """Both predictions, combined. `batched` makes one call of twice the batch; two need less memory.
+    """Both predictions, combined: in one call of twice the batch, or in two with less memory.
 
     A negative prompt is an `uncond` that says what is not wanted.
     """
     pair = [cond, uncond]
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
-        return combine(*many(predict, pair, x, t, batched=batched), t)
+        x0, null = many(predict, pair, x, t, batched=batched)
+        return combine(x0, null, t)
 
     return denoise
 
@@ -94,11 +95,11 @@ def rescaled(scale: float, share: float = 0.7) -> Combine:
 def projected(
     scale: float, *, parallel: float = 0.0, longest: float = 0.0, momentum: float = 0.0
 ) -> Combine:
-    """Adaptive projected guidance: of the update, the part along x_0 is left out. Sadat et al. 2024.
+    """Adaptive projected guidance: the update without its part along x_0. Sadat et al. 2024.
 
-    parallel: what of that part is kept (eta, eq. 10); longest: limit of the update's norm (r, eq. 8;
-    0: none); momentum: of the updates over the steps (beta, eq. 9; the paper's is -0.75). The
-    momentum is state: make a new one for every run.
+    parallel: what of that part is kept (eta, eq. 10); longest: limit of the update's norm (r,
+    eq. 8; 0: none); momentum: of the updates over the steps (beta, eq. 9; the paper's is -0.75).
+    The momentum is state: make a new one for every run.
     """
     last: list[Tensor] = []
 

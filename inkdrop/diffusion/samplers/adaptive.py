@@ -25,7 +25,7 @@ def adaptive(
     *,
     eta: float = 0.0,
     noise: Noise | None = None,
-    tolerance: float = 0.01,
+    tolerance: float = 0.002,
 ) -> Iterator[Step]:
     """DPM-Solver++ 2 and 3 as an embedded pair, three calls a step, accepted or not.
 

@@ -28,7 +28,7 @@ def weights_of(
     """
     level, total = lambdas(process, times), len(times) - 1
     falls = level[-1] == math.inf
-    found = []
+    found: list[tuple[tuple[float, ...], tuple[float, ...]]] = []
     for i in range(total):
         most = min(order, total - i) if falls else order
         nodes = [node for node in level[max(i - most + 1, 0) : i + 1][::-1] if node > -math.inf]

@@ -54,8 +54,8 @@ def legs(
 
     A pure function, so that all runs on one grid share it.
     """
-    pair = (torch.tensor(times, dtype=torch.float64) for times in (starts, ends))
-    columns = process.coefficients(*pair, eta)
+    t, s = (torch.tensor(times, dtype=torch.float64) for times in (starts, ends))
+    columns = process.coefficients(t, s, eta)
     return tuple(zip(*(column.tolist() for column in columns), strict=True))
 
 
