@@ -69,8 +69,8 @@ def sampling_options(command: Any) -> Any:
     for option in reversed(
         (
             click.option("--steps", type=int, help="Steps of the sampler [the model's own]."),
-            click.option("--sampler", help="ddim, ddpm, ddpm_beta, euler, heun or dpmpp_2m."),
-            click.option("--grid", help="uniform, leading, trailing, karras or logsnr."),
+            click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them."),
+            click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`."),
             click.option("--guidance", type=float, help="Scale of guidance; 1 is none."),
             click.option("--eta", type=float, help="Fresh noise: 0 (DDIM) to 1 (DDPM)."),
             click.option("--two-calls", is_flag=True, help="Guide in two calls: less memory."),
@@ -173,6 +173,26 @@ def _labels(model: Model, asked: tuple[str, ...], count: int) -> list[str | int]
     """One label a sample: those asked for in turn, or all classes in turn, or none."""
     names = asked or model.spec.labels
     return [names[i % len(names)] for i in range(count)] if names else None
+
+
+@commands.command()
+def samplers() -> None:
+    """List samplers and grids: order, network calls a step, and when to use which."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from inkdrop.diffusion.samplers import ABOUT, ALIASES
+    from inkdrop.diffusion.times import GRID_ALIASES, GRIDS
+
+    table = Table("sampler", "order", "calls", "fresh noise", "when", "also called", box=None)
+    for name, about in ABOUT.items():
+        others = ", ".join(other for other, meant in ALIASES.items() if meant == name)
+        order, fresh = str(about.order), "yes" if about.fresh else ""
+        table.add_row(name, order, str(about.calls), fresh, about.when, others)
+    console = Console()
+    console.print(table)
+    also = ", ".join(f"{other} ({meant})" for other, meant in GRID_ALIASES.items())
+    console.print(f"\ngrids: {', '.join(GRIDS)}; also {also}")
 
 
 @commands.command()

@@ -1,19 +1,26 @@
-"""Guidance: from a predictor (x, t, cond) -> x_0 to a denoiser (x, t) -> x_0."""
+"""Guidance: from a predictor (x, t, cond) -> x_0 to a denoiser (x, t) -> x_0.
+
+Every formula is written in x_0. At a given x_t eps is affine in it, so combinations whose weights
+sum to 1 are the same in both.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from inkdrop.cond import Cond, cat
-from inkdrop.diffusion.process import shared
+from inkdrop.diffusion.process import Process, lambdas, like, shared
 
 Predictor = Callable[[Tensor, Tensor, Cond], Tensor]
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 # (x, t) -> (x_0, fraction of the log variance between its bounds): a network that says its variance
 VarianceDenoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+# (x_0 with the condition, x_0 without, t [B]) -> the guided x_0
+Combine = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def bind(predict: Predictor, cond: Cond) -> Denoiser:
@@ -25,27 +32,197 @@ def bind(predict: Predictor, cond: Cond) -> Denoiser:
     return denoise
 
 
+def many(
+    predict: Predictor, conds: Sequence[Cond], x: Tensor, t: Tensor, *, batched: bool = True
+) -> list[Tensor]:
+    """The predictions for several conditions at one x: in one call, or one after the other."""
+    if not batched:
+        return [predict(x, t, cond) for cond in conds]
+    count = len(conds)
+    times = t[:1].expand(count * len(t)) if shared(t) is not None else torch.cat([t] * count)
+    return list(predict(torch.cat([x] * count), times, cat(list(conds))).chunk(count))
+
+
+def guide(
+    predict: Predictor, cond: Cond, uncond: Cond, combine: Combine, *, batched: bool = True
+) -> Denoiser:
+    """Both predictions, combined: in one call of twice the batch, or in two with less memory.
+
+    A negative prompt is an `uncond` that says what is not wanted.
+    """
+    pair = [cond, uncond]
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        x0, null = many(predict, pair, x, t, batched=batched)
+        return combine(x0, null, t)
+
+    return denoise
+
+
 def cfg(
     predict: Predictor, cond: Cond, uncond: Cond, scale: float, *, batched: bool = True
 ) -> Denoiser:
     """Classifier-free guidance, eps = eps_null + scale (eps_cond - eps_null). Ho & Salimans 2022.
 
-    Written in x_0, which is affine in eps at a given x_t, so the same combination. `batched` makes
-    one call of twice the batch; two calls need less memory. A scale of 1 is the plain conditional
-    model and costs one evaluation.
+    A scale of 1 is the plain conditional model and costs one evaluation.
     """
     if scale == 1:
         return bind(predict, cond)
+    return guide(predict, cond, uncond, scaled(scale), batched=batched)
 
-    both = cat([cond, uncond])
+
+def scaled(scale: float) -> Combine:
+    """null + scale (x_0 - null)."""
+    return lambda x0, null, t: torch.lerp(null, x0, scale)
+
+
+def rescaled(scale: float, share: float = 0.7) -> Combine:
+    """Guidance whose spread is brought back to the conditional one's. Lin et al. 2023, eq. 15-16.
+
+    share: of the corrected x_0 in the result, 0 (plain guidance) to 1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"rescale is {share}: it must be from 0 to 1")
+
+    def combine(x0: Tensor, null: Tensor, t: Tensor) -> Tensor:
+        guided = torch.lerp(null, x0, scale)
+        ratio = x0.flatten(1).std(1) / guided.flatten(1).std(1).clamp(min=1e-8)
+        return guided * like(1 + share * (ratio - 1), x0)
+
+    return combine
+
+
+def projected(
+    scale: float, *, parallel: float = 0.0, longest: float = 0.0, momentum: float = 0.0
+) -> Combine:
+    """Adaptive projected guidance: the update without its part along x_0. Sadat et al. 2024.
+
+    parallel: what of that part is kept (eta, eq. 10); longest: limit of the update's norm (r,
+    eq. 8; 0: none); momentum: of the updates over the steps (beta, eq. 9; the paper's is -0.75).
+    The momentum is state: make a new one for every run.
+    """
+    last: list[Tensor] = []
+
+    def combine(x0: Tensor, null: Tensor, t: Tensor) -> Tensor:
+        update = x0 - null
+        if momentum:
+            if last and last[0].shape == update.shape:
+                update = update + momentum * last[0]
+            last[:] = [update]
+        flat = update.flatten(1)
+        if longest:
+            norm = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
+            flat = flat * (longest / norm.clamp(min=longest))
+        towards = torch.nn.functional.normalize(x0.flatten(1), dim=1)
+        along = (flat * towards).sum(1, keepdim=True) * towards
+        flat = flat + (parallel - 1) * along
+        return x0 + (scale - 1) * flat.view_as(x0)
+
+    return combine
+
+
+def cfgpp(process: Process, times: Tensor, scale: float) -> Combine:
+    """CFG++: the guided x_0, but the noise of the null prediction. Chung et al. 2024, algorithm 2.
+
+    scale is from 0 to 1. DDIM from t to s with that eps is DDIM's own step with a guidance of
+    scale alpha_s / (alpha_s - alpha_t sigma_s / sigma_t), which is bound to the grid `times`.
+    """
+    if not 0 <= scale <= 1:
+        raise ValueError(f"guidance is {scale}: CFG++ takes a scale from 0 to 1")
+    grid = times.detach().double().cpu()
+    alpha = process.alpha(grid[1:])
+    strength = (scale * alpha / process.coefficients(grid[:-1], grid[1:])[1]).tolist()
+    ends = grid[1:].flip(0).tolist()
+
+    def combine(x0: Tensor, null: Tensor, t: Tensor) -> Tensor:
+        # The interval that holds t: a sampler may also ask between the grid's times.
+        place = bisect_left(ends, float(t.flatten()[0]))
+        return torch.lerp(null, x0, strength[len(strength) - max(place, 1)])
+
+    return combine
+
+
+def compose(
+    predict: Predictor,
+    conds: Sequence[Cond],
+    weights: Sequence[float],
+    uncond: Cond,
+    *,
+    batched: bool = True,
+) -> Denoiser:
+    """Several weighted conditions: null + sum of weight (x_0 - null). Liu et al. 2022, eq. 11.
+
+    A negative weight takes a condition away.
+    """
+    if len(conds) != len(weights) or not conds:
+        raise ValueError(f"{len(conds)} conditions need as many weights, not {len(weights)}")
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
-        if batched:
-            one = shared(t) is not None
-            times = t[:1].expand(2 * len(t)) if one else torch.cat([t, t])
-            x0, null = predict(torch.cat([x, x]), times, both).chunk(2)
-        else:
-            x0, null = predict(x, t, cond), predict(x, t, uncond)
-        return torch.lerp(null, x0, scale)
+        null, *each = many(predict, [uncond, *conds], x, t, batched=batched)
+        guided = null * (1 - sum(weights))
+        for weight, x0 in zip(weights, each, strict=True):
+            guided = guided + weight * x0
+        return guided
 
     return denoise
+
+
+def autoguidance(strong: Denoiser, weak: Denoiser, scale: float) -> Denoiser:
+    """Guidance away from a worse model of the same kind: weak + scale (strong - weak).
+
+    Karras et al. 2024 (Guiding a diffusion model with a bad version of itself), eq. 3.
+    """
+    if scale == 1:
+        return strong
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        return torch.lerp(weak(x, t), strong(x, t), scale)
+
+    return denoise
+
+
+def interval(
+    process: Process, guided: Denoiser, plain: Denoiser, low: float, high: float
+) -> Denoiser:
+    """`guided` where low < sigma / alpha <= high, else `plain`, which is one call and not two.
+
+    Kynkaanniemi et al. 2024. Of a batch at different times, each sample has its own.
+    """
+    if not 0 <= low < high:
+        raise ValueError(f"the guidance interval runs from {low} to {high}: low must be below high")
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        now = shared(t)
+        if now is not None:
+            inside = low < noise_level(process, now) <= high
+            return guided(x, t) if inside else plain(x, t)
+        level = (-process.logsnr(t) / 2).exp()
+        within = like((low < level) & (level <= high), x) > 0
+        return torch.where(within, guided(x, t), plain(x, t))
+
+    return denoise
+
+
+def noise_level(process: Process, t: float) -> float:
+    """sigma / alpha at a time; infinite where alpha is 0."""
+    (level,) = lambdas(process, (t,))
+    return float(torch.tensor(-level, dtype=torch.float64).exp())
+
+
+def classifier(
+    process: Process, denoise: Denoiser, log_probability: Denoiser, scale: float
+) -> Denoiser:
+    """Classifier guidance, eps - scale sigma grad log p(y | x_t). Dhariwal & Nichol 2021, eq. 14.
+
+    log_probability: (x, t) -> log p(y | x_t) [B], differentiable in x. In x_0 the gradient is added
+    with scale sigma^2 / alpha.
+    """
+
+    def guided(x: Tensor, t: Tensor) -> Tensor:
+        with torch.enable_grad():
+            seen = x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(log_probability(seen, t).sum(), seen)
+        size = scale * process.sigma(t) ** 2 / process.alpha(t)
+        return denoise(x, t) + like(size, x) * gradient
+
+    return guided

@@ -1,19 +1,28 @@
 """Noise that is a function of (seed, sample, interval): the same alone or in any batch.
 
 Every value is drawn on the CPU, one generator per sample and purpose, so a device changes nothing.
+The noise of a run is one Brownian path: how it is cut into steps does not change it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-Noise = Callable[[float, float], Tensor]
+from inkdrop.diffusion.process import Process, lambdas
+
+
+class Noise(Protocol):
+    """(t, s, k) -> unit Gaussian noise [B, ...]; see SeededNoise."""
+
+    def __call__(self, t: float, s: float, k: int = 0) -> Tensor: ...
 
 
 def key(*parts: int | float | str) -> int:
@@ -34,29 +43,82 @@ def generator(*parts: int | float | str) -> torch.Generator:
     return torch.Generator().manual_seed(key(*parts))
 
 
+# The Brownian path is known on a binary tree over this range of lambda; its leaves are 6e-5 wide.
+LOW, HIGH, DEPTH = -32.0, 32.0, 20
+LEAF = (HIGH - LOW) / 2**DEPTH
+
+Cell = tuple[int, Tensor, Tensor]
+
+
 @dataclass(frozen=True)
 class SeededNoise:
-    """Unit Gaussian noise for a batch: sample i is number `samples[i]` of seed `seed`.
+    """Noise for a batch: sample i is number `samples[i]` of seed `seed`, on one Brownian path each.
 
-    `initial()` is the noise a run starts from; called with (t, s) it is the noise of that interval.
+    `initial()` is the noise a run starts from. Called with (t, s), s less noisy than t, it is the
+    path's increment over that interval as unit Gaussian noise [B, *shape]: a run with other steps
+    meets the same path, and intervals that do not overlap are independent. With s = t or noisier it
+    is noise of its own for (t, s, k), for samplers that go back.
     """
 
     seed: int
     samples: Sequence[int]
     shape: tuple[int, ...]
+    process: Process
     device: torch.device | str = "cpu"
     dtype: torch.dtype = torch.float32
+    _way: list[tuple[Cell, ...]] = field(default_factory=lambda: [()], repr=False, compare=False)
 
     def _draw(self, *parts: int | float | str) -> Tensor:
         rows = [
             torch.randn(self.shape, generator=generator(self.seed, i, *parts), dtype=self.dtype)
             for i in self.samples
         ]
-        return torch.stack(rows).to(self.device)
+        return torch.stack(rows)
 
     def initial(self) -> Tensor:
         """[B, *shape], unit Gaussian."""
-        return self._draw("initial")
+        return self._draw("initial").to(self.device)
 
-    def __call__(self, t: float, s: float) -> Tensor:
-        return self._draw("interval", float(t), float(s))
+    def __call__(self, t: float, s: float, k: int = 0) -> Tensor:
+        if s >= t:
+            return self._draw("fresh", float(t), float(s), k).to(self.device)
+        at_t, at_s = lambdas(self.process, (t, s))
+        h = at_s - at_t
+        if h < 16 * LEAF or at_s == math.inf:
+            # Too short for the tree, or the end, of which there is one: noise of its own.
+            return self._draw("interval", float(t), float(s)).to(self.device)
+        # With W Brownian, the exact solution for a constant x_0 holds the integral of
+        # e^lambda sqrt(2) dW = B(e^(2 lambda)), B Brownian too. V = e^-lambda B(e^(2 lambda)) is
+        # the stationary process with covariance e^-|difference|, and z the increment of B by V.
+        z = self._at(at_s)
+        if at_t > -math.inf:
+            z = torch.sub(z, self._at(at_t), alpha=math.exp(-h)).div_(
+                math.sqrt(-math.expm1(-2 * h))
+            )
+        return z.to(self.device)
+
+    def _at(self, level: float) -> Tensor:
+        """V at a lambda, by bisection with that process's bridge; nothing but seeds decides it.
+
+        Between two leaves it is their mean, brought to unit variance.
+        """
+        x = min(max(level, LOW), HIGH - LEAF / 2)
+        place = (x - LOW) / (HIGH - LOW)
+        # What is kept of the last call is only how far this one need not draw again.
+        way = [cell for depth, cell in enumerate(self._way[0]) if cell[0] == int(place * 2**depth)]
+        if not way:
+            first = self._draw("path", 0, 0)
+            way.append((0, first, self._draw("path", 0, 1)))  # e^-64 is no correlation
+        for depth in range(len(way), DEPTH + 1):
+            index, left, right = way[-1]
+            rho = math.exp(-(HIGH - LOW) / 2**depth)
+            middle = (left + right).mul_(rho / (1 + rho**2))
+            spread = math.sqrt((1 - rho**2) / (1 + rho**2))
+            middle.add_(self._draw("path", depth, index), alpha=spread)
+            later = int(place * 2**depth) - 2 * index
+            way.append((2 * index + 1, middle, right) if later else (2 * index, left, middle))
+        self._way[0] = tuple(way)
+        index, left, right = way[-1]
+        share = (x - LOW) / LEAF - index
+        size = math.sqrt(1 - 2 * share * (1 - share) * -math.expm1(-LEAF))
+        return torch.lerp(left, right, share).div_(size)

@@ -149,6 +149,12 @@ class Process(ABC):
         return (x - like(self.alpha(t), x) * x0) / like(self.sigma(t), x)
 
 
+@lru_cache(maxsize=256)
+def lambdas(process: Process, times: tuple[float, ...]) -> tuple[float, ...]:
+    """lambda = log(alpha / sigma), half the log-SNR; infinite where sigma or alpha is 0."""
+    return tuple((process.logsnr(torch.tensor(times, dtype=torch.float64)) / 2).tolist())
+
+
 SCHEDULES = ("linear", "cosine", "scaled_linear", "sigmoid")
 
 

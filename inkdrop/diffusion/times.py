@@ -61,6 +61,54 @@ def logsnr(process: Process, steps: int) -> Tensor:
     )
 
 
+def linspace(process: Process, steps: int) -> Tensor:
+    """Even in t from t_max to t_min, both included, then 0; whole entries of a discrete table."""
+    share = torch.arange(steps, dtype=torch.float64) / max(steps - 1, 1)
+    if isinstance(process, Discrete):
+        entries = ((process.steps - 1) * (1 - share)).round() + 1
+        return _with_zero(entries / process.steps)
+    return _with_zero(process.t_max + (process.t_min - process.t_max) * share)
+
+
+def beta(process: Process, steps: int, shape: float = 0.6) -> Tensor:
+    """Quantiles of the Beta(shape, shape) distribution in t, dense at both ends. Lee et al. 2024.
+
+    For clocks from 0 to 1.
+    """
+    if process.t_max != 1:
+        raise ValueError(
+            f"the beta grid is for clocks from 0 to 1 and {type(process).__name__} runs to"
+            f" {process.t_max:g}; use karras or logsnr"
+        )
+    # u = sin^2 takes the poles out of the density u^(a-1) (1-u)^(a-1): its integral is smooth.
+    angle = torch.linspace(0, torch.pi / 2, 40_001, dtype=torch.float64)
+    density = (angle.sin() * angle.cos()).clamp(min=0) ** (2 * shape - 1)
+    below = torch.cat([density.new_zeros(1), torch.cumulative_trapezoid(density)])
+    wanted = torch.arange(steps, 0, -1, dtype=torch.float64) / steps * below[-1]
+    place = torch.searchsorted(below, wanted).clamp(1, len(below) - 1)
+    share = (wanted - below[place - 1]) / (below[place] - below[place - 1])
+    return _with_zero(torch.lerp(angle[place - 1], angle[place], share).sin() ** 2)
+
+
+def shifted(process: Process, steps: int, shift: float = 3.0) -> Tensor:
+    """t' = s t / (1 + (s - 1) t) of even t: more steps in noise. Esser et al. 2024 (SD3), eq. 23.
+
+    For clocks from 0 to 1; s = 3 was best at 1024 pixels, `resolution_shift` gives it for others.
+    """
+    if process.t_max != 1:
+        raise ValueError(
+            f"the shift grid is for clocks from 0 to 1 and {type(process).__name__} runs to"
+            f" {process.t_max:g}; use karras or logsnr"
+        )
+    t = uniform(process, steps)
+    return shift * t / (1 + (shift - 1) * t)
+
+
+def resolution_shift(pixels: int, trained: int) -> float:
+    """The shift that gives `pixels` the noise that `trained` pixels had: sqrt of their ratio."""
+    return float((pixels / trained) ** 0.5)
+
+
 def _between(process: Process, levels: Tensor) -> Tensor:
     """The times of the log-SNRs [steps], with the first at t_max exactly and a 0 at the end."""
     times = process.time_at(levels)
@@ -77,15 +125,51 @@ GRIDS: dict[str, Grid] = {
     "uniform": uniform,
     "leading": leading,
     "trailing": trailing,
+    "linspace": linspace,
     "karras": karras,
     "logsnr": logsnr,
+    "beta": beta,
+    "shift": shifted,
+}
+
+# Those of them that take a number, as in "karras:5".
+TUNABLE: dict[str, Callable[[Process, int, float], Tensor]] = {
+    "karras": karras,
+    "beta": beta,
+    "shift": shifted,
+}
+
+# Names that people bring from other programs.
+GRID_ALIASES: dict[str, str] = {
+    "exponential": "logsnr",
+    "sgm_uniform": "uniform",
+    "normal": "linspace",
+    "simple": "trailing",
+    "ddim_uniform": "leading",
+    "flow_shift": "shift",
 }
 
 
 def grid(process: Process, name: str, steps: int) -> Tensor:
-    """The grid called `name`: float64 [steps + 1], falling from noise to 0."""
+    """The grid called `name`: float64 [steps + 1], falling from noise to 0.
+
+    "karras:5", "beta:0.7" and "shift:3" set its rho, its shape and its shift.
+    """
     process.check_steps(steps)
-    return choose("grid", name, GRIDS)(process, steps)
+    name, colon, number = name.partition(":")
+    name = GRID_ALIASES.get(name, name)
+    plain = choose("grid", name, GRIDS)
+    if not colon:
+        return plain(process, steps)
+    if name not in TUNABLE:
+        raise ValueError(f"the {name} grid takes no number; {', '.join(TUNABLE)} do")
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ValueError(f"the {name} grid is asked for {number!r}: a number above 0 is needed")
+    return TUNABLE[name](process, steps, value)
 
 
 def snap(process: Process, times: Tensor) -> Tensor:

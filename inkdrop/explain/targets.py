@@ -152,7 +152,7 @@ def errors(
 @torch.no_grad()
 def samples(net: nn.Module, target: Parameterization, like: Tensor, plan: Plan) -> Tensor:
     """Pictures by DDIM from the same noise for every target; x_0 is clipped."""
-    noise = SeededNoise(plan.seed, range(SAMPLES), tuple(like.shape[1:]), like.device)
+    noise = SeededNoise(plan.seed, range(SAMPLES), tuple(like.shape[1:]), PROCESS, like.device)
     denoise = clip(lambda x, t: predict(net, target, x, t))
     x = noise.initial()
     for step in ddim(PROCESS, denoise, x, uniform(PROCESS, plan.steps)):

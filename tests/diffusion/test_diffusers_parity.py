@@ -81,7 +81,7 @@ class Stream:
     def __init__(self) -> None:
         self.generator = torch.Generator().manual_seed(5)
 
-    def __call__(self, t: float, s: float) -> Tensor:
+    def __call__(self, t: float, s: float, k: int = 0) -> Tensor:
         return torch.randn(SHAPE, generator=self.generator, dtype=torch.float64)
 
 
@@ -208,3 +208,89 @@ def test_on_a_linspace_grid_the_exact_answer_decides() -> None:
     error, theirs = (mine - exact).abs().max().item(), (x[:, 0] - exact).abs().max().item()
     assert error < 0.02
     assert theirs > 3 * error
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+def test_euler_ancestral(spacing: str) -> None:
+    public = scheduler("EulerAncestralDiscreteScheduler", timestep_spacing=spacing)
+    public.set_timesteps(20)
+    times = times_of(public.timesteps)
+    start = gaussian(*SHAPE)
+    x, generator = start / PROCESS.alpha(times[0]), torch.Generator().manual_seed(5)
+    for index in public.timesteps:
+        eps = eps_at(public.scale_model_input(x, index), index)
+        x = public.step(eps, index, x, generator=generator).prev_sample
+    agree(ours("euler_a", times, start), x)
+
+
+def test_dpm2() -> None:
+    # Its network too is asked at fractional timesteps, interpolated in the logarithm of sigma.
+    public = scheduler("KDPM2DiscreteScheduler", timestep_spacing="trailing")
+    public.set_timesteps(20)
+    times = times_of(public.timesteps[0::2].clone().double())
+    start = gaussian(*SHAPE)
+    x = start / PROCESS.alpha(times[0])
+    for index in public.timesteps:
+        eps = eps_at(public.scale_model_input(x, index), index.double())
+        x = public.step(eps, index, x).prev_sample
+    agree(ours("dpm2", times, start), x)
+
+
+def test_lms() -> None:
+    public = scheduler("LMSDiscreteScheduler", timestep_spacing="trailing")
+    public.set_timesteps(20)
+    times = times_of(public.timesteps)
+    start = gaussian(*SHAPE)
+    x = start / PROCESS.alpha(times[0])
+    for index in public.timesteps:
+        x = public.step(eps_at(public.scale_model_input(x, index), index), index, x).prev_sample
+    agree(ours("lms", times, start), x)
+
+
+def test_plms() -> None:
+    public = scheduler("PNDMScheduler", skip_prk_steps=True, set_alpha_to_one=True)
+    public.set_timesteps(20)
+    x = start = gaussian(*SHAPE)
+    for index in public.timesteps:
+        x = public.step(eps_at(x, index), index, x).prev_sample
+    agree(ours("plms", grid(PROCESS, "leading", 20), start), x)
+
+
+@pytest.mark.parametrize(("name", "order"), [("unipc", 2), ("unipc_3", 3)])
+def test_unipc(name: str, order: int) -> None:
+    public = scheduler(
+        "UniPCMultistepScheduler", solver_order=order, final_sigmas_type="zero",
+        timestep_spacing="trailing",
+    )  # fmt: skip
+    public.set_timesteps(20)
+    x = start = gaussian(*SHAPE)
+    for index in public.timesteps:
+        x = public.step(eps_at(x, index), index, x).prev_sample
+    agree(ours(name, times_of(public.timesteps), start), x)
+
+
+def test_deis() -> None:
+    public = scheduler(
+        "DEISMultistepScheduler", solver_order=3, lower_order_final=False,
+        timestep_spacing="trailing",
+    )  # fmt: skip
+    public.set_timesteps(20)
+    times = times_of(public.timesteps)
+    times[-1] = 1 / 1000  # its last step ends at the table's first entry
+    x = start = gaussian(*SHAPE)
+    for index in public.timesteps:
+        x = public.step(eps_at(x, index), index, x).prev_sample
+    agree(ours("deis", times, start), x)
+
+
+def test_dpmpp_2m_sde() -> None:
+    public = scheduler(
+        "DPMSolverMultistepScheduler", algorithm_type="sde-dpmsolver++", final_sigmas_type="zero",
+        lower_order_final=False, timestep_spacing="trailing",
+    )  # fmt: skip
+    public.set_timesteps(20)
+    stream = Stream()
+    x = start = gaussian(*SHAPE)
+    for index in public.timesteps:
+        x = public.step(eps_at(x, index), index, x, variance_noise=stream(0, 0)).prev_sample
+    agree(ours("dpmpp_2m_sde", times_of(public.timesteps), start), x)

@@ -8,8 +8,22 @@ from exact import PROCESSES, f64, gaussian
 from torch import Tensor
 
 from inkdrop.cond import Cond
-from inkdrop.diffusion.guidance import bind, cfg
+from inkdrop.diffusion.guidance import (
+    autoguidance,
+    bind,
+    cfg,
+    cfgpp,
+    classifier,
+    compose,
+    guide,
+    interval,
+    projected,
+    rescaled,
+    scaled,
+)
 from inkdrop.diffusion.process import Process
+from inkdrop.diffusion.samplers import ddim
+from inkdrop.diffusion.times import grid
 
 ALL = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
 
@@ -99,3 +113,109 @@ def test_tokens_of_different_lengths_are_guided_in_one_call() -> None:
     one = cfg(predict, long, short, 2.0)(x, t)
     two = cfg(predict, long, short, 2.0, batched=False)(x, t)
     torch.testing.assert_close(one, two, rtol=1e-13, atol=1e-13)
+
+
+T3 = f64(0.1, 0.2, 0.3)
+
+
+def both(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The prediction with the condition and without."""
+    return Labelled()(x, T3, COND), Labelled()(x, T3, NULL)
+
+
+def test_rescale_brings_the_spread_back() -> None:
+    x = gaussian(3, 64)
+    x0, null = both(x)
+    plain = scaled(7.0)(x0, null, T3)
+    full, half = rescaled(7.0, 1.0)(x0, null, T3), rescaled(7.0, 0.5)(x0, null, T3)
+    torch.testing.assert_close(full.std(1), x0.std(1))
+    assert (plain.std(1) > 1.2 * x0.std(1)).all()
+    torch.testing.assert_close(half, (full + plain) / 2)
+    assert torch.equal(rescaled(7.0, 0.0)(x0, null, T3), plain)
+
+
+def test_projected_guidance_adds_nothing_along_the_prediction() -> None:
+    x0, null = gaussian(3, 8, seed=1), gaussian(3, 8, seed=2)
+    whole = projected(4.0, parallel=1.0)(x0, null, T3)
+    torch.testing.assert_close(whole, scaled(4.0)(x0, null, T3), rtol=1e-12, atol=1e-12)
+    across = projected(4.0)(x0, null, T3) - x0
+    assert (across * x0).sum(1).abs().max() < 1e-12
+    assert (across.norm(dim=1) > 1).all()
+    short = projected(2.0, parallel=1.0, longest=0.5)(x0, null, T3) - x0
+    torch.testing.assert_close(short.norm(dim=1), f64(0.5, 0.5, 0.5))
+    moving = projected(2.0, parallel=1.0, momentum=-0.75)
+    first, second = moving(x0, null, T3), moving(x0, null, T3)
+    torch.testing.assert_close(first - x0, x0 - null)
+    torch.testing.assert_close(second - x0, 0.25 * (x0 - null))
+
+
+@ALL
+def test_cfgpp_is_ddim_with_the_null_noise(process: Process) -> None:
+    times = grid(process, "logsnr", 6)[1:]
+    predict = Labelled()
+    denoise = guide(predict, COND, NULL, cfgpp(process, times, 0.6))
+    x = gaussian(3, 2)
+    for i, step in enumerate(ddim(process, denoise, x, times)):
+        t, s = times[i].expand(3), times[i + 1].expand(3)
+        x0, null = predict(x, t, COND), predict(x, t, NULL)
+        eps = process.eps(x, null, t)
+        mixed = null + 0.6 * (x0 - null)
+        x = process.alpha(s)[:, None] * mixed + process.sigma(s)[:, None] * eps
+        torch.testing.assert_close(step.x, x, rtol=1e-9, atol=1e-9)
+
+
+def test_composition_of_one_is_guidance_and_of_two_adds_up() -> None:
+    x = gaussian(3, 2)
+    other = Cond(label=torch.tensor([4, 4, 4]))
+    one = compose(Labelled(), [COND], [3.0], NULL)(x, T3)
+    torch.testing.assert_close(one, cfg(Labelled(), COND, NULL, 3.0)(x, T3))
+    predict = Labelled()
+    two = compose(predict, [COND, other], [2.0, -1.0], NULL)(x, T3)
+    assert predict.sizes == [9]
+    a, b, null = (Labelled()(x, T3, cond) for cond in (COND, other, NULL))
+    torch.testing.assert_close(two, null + 2 * (a - null) - (b - null))
+    with pytest.raises(ValueError, match="as many weights"):
+        compose(predict, [COND], [1.0, 2.0], NULL)
+
+
+def test_autoguidance_leads_away_from_the_weak() -> None:
+    strong, weak = bind(Labelled(), COND), bind(Labelled(), NULL)
+    x = gaussian(3, 2)
+    expected = weak(x, T3) + 2.5 * (strong(x, T3) - weak(x, T3))
+    torch.testing.assert_close(autoguidance(strong, weak, 2.5)(x, T3), expected)
+    assert autoguidance(strong, weak, 1.0) is strong
+
+
+def test_the_interval_guides_inside_and_saves_calls_outside() -> None:
+    process = PROCESSES["ve"]  # its time is sigma / alpha
+    inside, outside = Labelled(), Labelled()
+    denoise = interval(process, cfg(inside, COND, NULL, 5.0), bind(outside, COND), 0.3, 2.0)
+    x = gaussian(3, 2)
+    for level in (0.2, 0.3, 0.5, 2.0, 3.0):
+        denoise(x, f64(level).expand(3))
+    assert inside.sizes == [6, 6]
+    assert outside.sizes == [3, 3, 3]
+    mixed = denoise(x, f64(0.2, 0.5, 3.0))
+    torch.testing.assert_close(mixed[1], cfg(Labelled(), COND, NULL, 5.0)(x, f64(0.2, 0.5, 3.0))[1])
+    torch.testing.assert_close(mixed[2], Labelled()(x, f64(0.2, 0.5, 3.0), COND)[2])
+    with pytest.raises(ValueError, match="low must be below high"):
+        interval(process, bind(inside, COND), bind(outside, COND), 2.0, 1.0)
+
+
+@ALL
+def test_classifier_guidance_of_a_gaussian_is_its_posterior(process: Process) -> None:
+    # x_0 ~ N(0, 1) and y = x_0 + noise of variance 1: E[x_0 | x_t, y] by Bayes' rule.
+    y, t = 0.7, process.time_at(f64(0.5)).expand(3)
+    alpha, sigma = process.alpha(t)[0], process.sigma(t)[0]
+    variance = sigma**2 / (alpha**2 + sigma**2)  # of x_0 given x_t
+
+    def prior(x: Tensor, t: Tensor) -> Tensor:
+        return alpha / (alpha**2 + sigma**2) * x
+
+    def log_probability(x: Tensor, t: Tensor) -> Tensor:
+        return (-0.5 * (y - prior(x, t)) ** 2 / (1 + variance)).sum(1)
+
+    x = gaussian(3, 1)
+    exact = prior(x, t) + variance / (1 + variance) * (y - prior(x, t))
+    guided = classifier(process, prior, log_probability, 1.0)(x, t)
+    torch.testing.assert_close(guided, exact, rtol=1e-10, atol=1e-10)

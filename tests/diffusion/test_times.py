@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import scipy.stats
 import torch
 from exact import PROCESSES, f64
 
-from inkdrop.diffusion.process import VE, Discrete, Process
-from inkdrop.diffusion.times import GRIDS, grid, snap
+from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
+from inkdrop.diffusion.times import GRID_ALIASES, GRIDS, grid, resolution_shift, snap
 
 ALL = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
 COUNTED = ("leading", "trailing")
@@ -19,6 +21,10 @@ COUNTED = ("leading", "trailing")
 def test_a_grid_falls_from_noise_to_data(process: Process, name: str, steps: int) -> None:
     if name in COUNTED and not isinstance(process, Discrete):
         with pytest.raises(ValueError, match=r"counts entries of a discrete table"):
+            grid(process, name, steps)
+        return
+    if name in ("beta", "shift") and process.t_max != 1:
+        with pytest.raises(ValueError, match=r"for clocks from 0 to 1"):
             grid(process, name, steps)
         return
     times = grid(process, name, steps)
@@ -115,3 +121,47 @@ def test_an_unknown_grid_is_an_error_with_the_nearest_name() -> None:
 def test_a_continuous_process_cannot_be_snapped(name: str) -> None:
     with pytest.raises(ValueError, match=r"use uniform, karras or logsnr"):
         snap(PROCESSES[name], f64(1, 0))
+
+
+def test_the_beta_grid_holds_the_quantiles_of_its_distribution() -> None:
+    for shape in (0.6, 1.0, 2.5):
+        times = grid(VP(), f"beta:{shape}", 20)
+        expected = scipy.stats.beta.ppf(1 - torch.arange(20).double() / 20, shape, shape)
+        torch.testing.assert_close(times[:-1], torch.as_tensor(expected), rtol=0, atol=1e-6)
+
+
+def test_the_linspace_grid_stands_on_the_entries_that_others_take() -> None:
+    for steps in (2, 7, 20, 999):
+        entries = np.linspace(0, 999, steps).round()[::-1].copy() + 1
+        times = grid(Discrete("linear"), "linspace", steps)
+        torch.testing.assert_close(times[:-1] * 1000, torch.as_tensor(entries))
+
+
+def test_the_shift_grid_is_the_same_noise_at_more_pixels() -> None:
+    # Esser et al. 2024: a constant picture of n pixels is known to within sigma / alpha / sqrt(n).
+    base, times = grid(Flow(), "uniform", 10)[1:-1], grid(Flow(), "shift:2", 10)[1:-1]
+    assert resolution_shift(4 * 64**2, 64**2) == 2
+    known, now = base / (1 - base) / 64, times / (1 - times) / 128
+    torch.testing.assert_close(now, known)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("karras:x", "asked for 'x'"),
+        ("shift:-1", "asked for '-1'"),
+        ("beta:inf", "asked for 'inf'"),
+        ("uniform:2", "the uniform grid takes no number"),
+        ("karas:7", "Did you mean 'karras'"),
+    ],
+)
+def test_a_grid_with_a_wrong_number_or_name(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        grid(VP(), name, 5)
+
+
+@pytest.mark.parametrize(("other", "name"), GRID_ALIASES.items())
+def test_names_from_other_programs(other: str, name: str) -> None:
+    process = Discrete("linear")
+    assert torch.equal(grid(process, other, 9), grid(process, name, 9))
+    torch.testing.assert_close(grid(process, "karras:7", 9), grid(process, "karras", 9))

@@ -2,36 +2,147 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from inkdrop.config import choose
-from inkdrop.diffusion.samplers.ddim import ddim, euler
-from inkdrop.diffusion.samplers.ddpm import ddpm, ddpm_beta
-from inkdrop.diffusion.samplers.dpmpp_2m import dpmpp_2m
+from inkdrop.diffusion.samplers.adaptive import adaptive
+from inkdrop.diffusion.samplers.corrected import sa_solver, unipc, unipc_3
+from inkdrop.diffusion.samplers.ddim import ddim, euler, euler_a
+from inkdrop.diffusion.samplers.ddpm import ddpm, ddpm_beta, ddpm_learned
+from inkdrop.diffusion.samplers.dpm2 import dpm2, dpm2_a
+from inkdrop.diffusion.samplers.dpmpp_2m import dpmpp_2m, dpmpp_2m_sde
+from inkdrop.diffusion.samplers.dpmpp_2s import dpmpp_2s, dpmpp_2s_a, dpmpp_sde
+from inkdrop.diffusion.samplers.dpmpp_3m import dpmpp_3m, dpmpp_3m_sde
+from inkdrop.diffusion.samplers.edm import edm
 from inkdrop.diffusion.samplers.heun import heun
+from inkdrop.diffusion.samplers.langevin import langevin
+from inkdrop.diffusion.samplers.linear import deis, lms
+from inkdrop.diffusion.samplers.plms import plms
+from inkdrop.diffusion.samplers.restart import restart
 from inkdrop.diffusion.samplers.step import Sampler, Step
 
 __all__ = [
+    "ABOUT",
+    "ALIASES",
     "SAMPLERS",
+    "About",
     "Sampler",
     "Step",
+    "adaptive",
     "ddim",
     "ddpm",
     "ddpm_beta",
+    "ddpm_learned",
+    "deis",
+    "dpm2",
+    "dpm2_a",
     "dpmpp_2m",
+    "dpmpp_2m_sde",
+    "dpmpp_2s",
+    "dpmpp_2s_a",
+    "dpmpp_3m",
+    "dpmpp_3m_sde",
+    "dpmpp_sde",
+    "edm",
     "euler",
+    "euler_a",
     "heun",
+    "langevin",
+    "lms",
+    "plms",
+    "restart",
+    "sa_solver",
     "sampler",
+    "unipc",
+    "unipc_3",
 ]
+
+
+@dataclass(frozen=True)
+class About:
+    """order: of convergence, 0 where it does not apply; calls: of the network, a step; fresh: it
+    draws noise on the way; least: steps it needs; when: to use it."""
+
+    order: int
+    calls: int
+    fresh: bool
+    when: str
+    least: int = 1
+
 
 SAMPLERS: dict[str, Sampler] = {
     "ddpm": ddpm,
     "ddpm_beta": ddpm_beta,
     "ddim": ddim,
     "euler": euler,
+    "euler_a": euler_a,
     "heun": heun,
+    "dpm2": dpm2,
+    "dpm2_a": dpm2_a,
+    "edm": edm,
+    "lms": lms,
+    "plms": plms,
+    "deis": deis,
+    "dpmpp_2s": dpmpp_2s,
+    "dpmpp_2s_a": dpmpp_2s_a,
+    "dpmpp_sde": dpmpp_sde,
     "dpmpp_2m": dpmpp_2m,
+    "dpmpp_2m_sde": dpmpp_2m_sde,
+    "dpmpp_3m": dpmpp_3m,
+    "dpmpp_3m_sde": dpmpp_3m_sde,
+    "unipc": unipc,
+    "unipc_3": unipc_3,
+    "sa_solver": sa_solver,
+    "restart": restart,
+    "langevin": langevin,
+    "adaptive": adaptive,
+}
+
+ABOUT: dict[str, About] = {
+    "ddpm": About(1, 1, True, "the textbook: hundreds of steps, full variety"),
+    "ddpm_beta": About(1, 1, True, "the textbook's larger variance; all steps of the table"),
+    "ddim": About(1, 1, False, "safe at any number of steps; inversion, interpolation"),
+    "euler": About(1, 1, False, "another name of ddim without noise"),
+    "euler_a": About(1, 1, True, "another name of ddpm, at 20 steps and more"),
+    "heun": About(2, 2, False, "a reference: robust, twice the calls"),
+    "dpm2": About(2, 2, False, "as heun, by the midpoint"),
+    "dpm2_a": About(1, 2, True, "dpm2 with fresh noise"),
+    "edm": About(2, 2, True, "best quality at many calls: noise corrects earlier errors"),
+    "lms": About(4, 1, False, "smooth models, 20 steps and more"),
+    "plms": About(2, 1, False, "as Stable Diffusion 1 was shown; one call more than steps", 2),
+    "deis": About(3, 1, False, "few steps, as unipc"),
+    "dpmpp_2s": About(2, 2, False, "strong guidance, where multistep methods overshoot"),
+    "dpmpp_2s_a": About(1, 2, True, "dpmpp_2s with fresh noise"),
+    "dpmpp_sde": About(1, 2, True, "fresh noise at 10 to 30 steps"),
+    "dpmpp_2m": About(2, 1, False, "the first choice at 8 to 30 steps"),
+    "dpmpp_2m_sde": About(1, 1, True, "fresh noise at 15 to 50 steps"),
+    "dpmpp_3m": About(3, 1, False, "smooth models without guidance"),
+    "dpmpp_3m_sde": About(1, 1, True, "fresh noise at 30 steps and more"),
+    "unipc": About(3, 1, False, "5 to 20 steps"),
+    "unipc_3": About(4, 1, False, "5 to 20 steps without guidance"),
+    "sa_solver": About(1, 1, True, "fresh noise at 15 to 50 steps"),
+    "restart": About(2, 2, True, "best quality at many calls"),
+    "langevin": About(1, 2, True, "the score SDE's own; many calls"),
+    "adaptive": About(3, 3, False, "an asked accuracy instead of a number of steps"),
+}
+
+# Names that people bring from other programs.
+ALIASES: dict[str, str] = {
+    "euler_ancestral": "euler_a",
+    "dpm_2": "dpm2",
+    "dpm_2_ancestral": "dpm2_a",
+    "dpmpp_2s_ancestral": "dpmpp_2s_a",
+    "dpmpp_2m_sde_gpu": "dpmpp_2m_sde",
+    "dpmpp_3m_sde_gpu": "dpmpp_3m_sde",
+    "dpmpp_sde_gpu": "dpmpp_sde",
+    "pndm": "plms",
+    "ipndm": "plms",
+    "uni_pc": "unipc_3",
+    "uni_pc_bh2": "unipc",
+    "dpm_adaptive": "adaptive",
 }
 
 
 def sampler(name: str) -> Sampler:
     """The sampler called `name`; ValueError with the nearest name if there is none."""
-    return choose("sampler", name, SAMPLERS)
+    return choose("sampler", ALIASES.get(name, name), SAMPLERS)

@@ -9,7 +9,7 @@ from torch import Tensor
 from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import Noise
 from inkdrop.diffusion.process import Process
-from inkdrop.diffusion.samplers.step import Step, Walk
+from inkdrop.diffusion.samplers.step import Step, Walk, only_ode
 
 
 def ddim(
@@ -48,6 +48,22 @@ def euler(
     noise: Noise | None = None,
 ) -> Iterator[Step]:
     """Euler's rule on d(x / alpha) / d(sigma / alpha) = eps (EDM eq. 1): DDIM at eta = 0."""
-    if eta:
-        raise ValueError(f"eta is {eta}: euler is deterministic; use ddim or ddpm for fresh noise")
+    only_ode("euler", eta)
     return ddim(process, denoise, x, times)
+
+
+def euler_a(
+    process: Process,
+    denoise: Denoiser,
+    x: Tensor,
+    times: Tensor,
+    *,
+    eta: float = 1.0,
+    noise: Noise | None = None,
+) -> Iterator[Step]:
+    """Euler ancestral: Euler's rule to sigma_down, then noise of sigma_up. It is DDIM's step.
+
+    sigma_up^2 = eta^2 sigma_s^2 (1 - sigma_s^2 / sigma_t^2) in scaled coordinates is the variance
+    of DDIM eq. 16, and sigma_down what it leaves.
+    """
+    return ddim(process, denoise, x, times, eta=eta, noise=noise)

@@ -1,16 +1,18 @@
-"""DDPM ancestral sampling, with both of its variances."""
+"""DDPM ancestral sampling, with both of its variances and with a learned one."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
-from inkdrop.diffusion.guidance import Denoiser
+from inkdrop.diffusion.guidance import Denoiser, VarianceDenoiser
 from inkdrop.diffusion.noise import Noise
 from inkdrop.diffusion.process import Process
 from inkdrop.diffusion.samplers.ddim import ddim, first_order
-from inkdrop.diffusion.samplers.step import Step, Walk
+from inkdrop.diffusion.samplers.step import Step, Walk, drawn, move
 
 
 def ddpm(
@@ -52,3 +54,32 @@ def ddpm_beta(
         for i, (c_x, c_x0, c_noise) in enumerate(walk.c)
     )
     return first_order(walk, denoise, x, noise)
+
+
+def ddpm_learned(
+    process: Process,
+    denoise: VarianceDenoiser,
+    x: Tensor,
+    times: Tensor,
+    *,
+    eta: float = 1.0,
+    noise: Noise | None = None,
+) -> Iterator[Step]:
+    """Ancestral sampling with the network's own variance. Improved DDPM, eq. 15.
+
+    `denoise` also gives the fraction, -1 to 1, of the way from log beta-tilde to log beta, here of
+    the stride. The last step, to 0, draws nothing.
+    """
+    if eta != 1:
+        raise ValueError(f"eta is {eta}: ddpm_learned is eta = 1 by definition; use ddim instead")
+    walk = Walk(process, x, times, 1.0)
+    sigma = process.sigma(times.double().cpu()).tolist()
+    for i in range(walk.total):
+        x0, fraction = denoise(x, walk.now[i])
+        x = move(walk.c[i], x, x0)
+        if small := walk.c[i][2]:
+            # log std: the middle between both, and half their distance for each unit of fraction
+            apart = math.log(sigma[i] / sigma[i + 1]) / 2
+            spread = (fraction * apart + (math.log(small) + apart)).exp_()
+            x = torch.addcmul(x, drawn(noise, walk.t[i], walk.t[i + 1]), spread)
+        yield walk.done(i, x, x0)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import Noise
-from inkdrop.diffusion.process import Process
-from inkdrop.diffusion.samplers.step import Step, Walk, log_snrs
+from inkdrop.diffusion.process import Process, lambdas
+from inkdrop.diffusion.samplers.step import Step, Walk, legs, move, only_ode
 
 
 def heun(
@@ -31,19 +31,24 @@ def heun(
     infinite and the average of both x_0, also of order 2, takes its place; the last step, into
     sigma = 0, is Euler's.
     """
-    if eta:
-        raise ValueError(f"eta is {eta}: heun is deterministic; use ddim or ddpm for fresh noise")
+    only_ode("heun", eta)
     walk = Walk(process, x, times, 0.0)
-    # half the factor: exp((logsnr_s - logsnr_t) / 2) / 2
-    level = log_snrs(process, walk.t)
-    mix = [math.exp((s - t) / 2) / 2 if s < math.inf > -t else math.inf for t, s in pairwise(level)]
-    for i in range(walk.total):
-        x0 = denoise(x, walk.now[i])
-        y = walk.step(i, x, x0, None)
-        if walk.t[i + 1] > 0:
-            correction = denoise(y, walk.now[i + 1])
-            weight = 0.5 if mix[i] == math.inf else mix[i]
-            x0 = torch.lerp(x0, correction, weight)
-            y = walk.step(i, x, x0, None)
-        x = y
+    for i, (t, s) in enumerate(pairwise(walk.t)):
+        x, x0 = trapezoid(walk, denoise, x, t, s)
         yield walk.done(i, x, x0)
+
+
+def trapezoid(
+    walk: Walk, denoise: Denoiser, x: Tensor, t: float, s: float
+) -> tuple[Tensor, Tensor]:
+    """One step of `heun` between any two times: x at s, and the x_0 that was used."""
+    now, then = walk.moments([t, s])
+    (leg,) = legs(walk.process, (t,), (s,))
+    x0 = denoise(x, now)
+    y = move(leg, x, x0)
+    if s == 0:
+        return y, x0
+    at_t, at_s = lambdas(walk.process, (t, s))
+    share = 0.5 if at_t == -math.inf else math.exp(at_s - at_t) / 2
+    x0 = torch.lerp(x0, denoise(y, then), share)
+    return move(leg, x, x0), x0

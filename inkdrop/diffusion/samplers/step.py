@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import Noise
-from inkdrop.diffusion.process import Process
+from inkdrop.diffusion.process import Process, lambdas
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,91 @@ class Sampler(Protocol):
     ) -> Iterator[Step]: ...
 
 
-@lru_cache(maxsize=64)
-def _coefficients(
-    process: Process, times: tuple[float, ...], eta: float
+@lru_cache(maxsize=256)
+def legs(
+    process: Process, starts: tuple[float, ...], ends: tuple[float, ...], eta: float = 0.0
 ) -> tuple[tuple[float, float, float], ...]:
-    """(c_x, c_x0, c_noise) of each interval; a pure function, so runs on one grid share it."""
-    grid = torch.tensor(times, dtype=torch.float64)
-    columns = process.coefficients(grid[:-1], grid[1:], eta)
+    """(c_x, c_x0, c_noise) of `process.step` from each start to its end, as plain numbers.
+
+    A pure function, so that all runs on one grid share it.
+    """
+    t, s = (torch.tensor(times, dtype=torch.float64) for times in (starts, ends))
+    columns = process.coefficients(t, s, eta)
     return tuple(zip(*(column.tolist() for column in columns), strict=True))
 
 
-@lru_cache(maxsize=64)
-def log_snrs(process: Process, times: tuple[float, ...]) -> tuple[float, ...]:
-    """The log-SNR at each time of a grid; infinite where sigma or alpha is 0."""
-    return tuple(process.logsnr(torch.tensor(times, dtype=torch.float64)).tolist())
+@lru_cache(maxsize=256)
+def levels(process: Process, times: tuple[float, ...]) -> tuple[tuple[float, float], ...]:
+    """(alpha, sigma) at each time."""
+    t = torch.tensor(times, dtype=torch.float64)
+    return tuple(zip(process.alpha(t).tolist(), process.sigma(t).tolist(), strict=True))
+
+
+def times_at(process: Process, values: Sequence[float]) -> tuple[float, ...]:
+    """The times at these values of lambda, each finite."""
+    return tuple(process.time_at(2 * torch.tensor(values, dtype=torch.float64)).tolist())
+
+
+def move(leg: tuple[float, float, float], x: Tensor, x0: Tensor) -> Tensor:
+    """A step's part without fresh noise: c_x x + c_x0 x_0."""
+    return (x * leg[0]).add_(x0, alpha=leg[1])
+
+
+def noise_in(process: Process, x: Tensor, x0: Tensor, t: float) -> Tensor:
+    """eps of x at time t, given x_0; sigma(t) is not 0."""
+    ((alpha, sigma),) = levels(process, (t,))
+    return torch.sub(x, x0, alpha=alpha).div_(sigma)
+
+
+def along(process: Process, x: Tensor, eps: Tensor, t: float, s: float) -> Tensor:
+    """x at time s if its noise is eps all the way from t; alpha(t) is not 0."""
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = levels(process, (t, s))
+    ratio = alpha_s / alpha_t
+    return (x * ratio).add_(eps, alpha=sigma_s - ratio * sigma_t)
+
+
+def climb(
+    process: Process, x: Tensor, s: float, t: float, noise: Noise | None, k: int = 0
+) -> Tensor:
+    """x at the noisier time t >= s, by fresh noise number k: `process.renoise`."""
+    if t == s:
+        return x
+    (alpha_s, sigma_s), (alpha_t, sigma_t) = levels(process, (s, t))
+    ratio = alpha_t / alpha_s
+    spread = math.sqrt(max(sigma_t**2 - (ratio * sigma_s) ** 2, 0.0))
+    return (x * ratio).add_(drawn(noise, s, t, k), alpha=spread)
+
+
+def only_ode(name: str, eta: float) -> None:
+    """ValueError for eta with a sampler that draws no noise."""
+    if eta:
+        raise ValueError(f"eta is {eta}: {name} is deterministic; use ddim or ddpm for fresh noise")
+
+
+def ode_or_sde(name: str, eta: float) -> None:
+    """ValueError for eta between the two ends at which a sampler's order is known."""
+    if eta not in (0.0, 1.0):
+        raise ValueError(f"eta is {eta}: {name} is defined for 0 (ODE) and 1 (SDE)")
+
+
+def below(process: Process, t: float, s: float, eta: float) -> float:
+    """The time from which unit noise of DDIM's share eta leads back up to s; s if eta is 0.
+
+    In scaled coordinates, sigma = sigma / alpha: sigma_up = eta sigma_s sqrt(1 - SNR_t / SNR_s) and
+    sigma_down^2 = sigma_s^2 - sigma_up^2. 0 if nothing of the noise is kept.
+    """
+    if eta == 0 or s == 0:
+        return s
+    at_t, at_s = lambdas(process, (t, s))
+    kept = 1 + eta**2 * math.expm1(2 * (at_t - at_s))
+    return 0.0 if kept <= 0 else times_at(process, [at_s - math.log(kept) / 2])[0]
+
+
+def drawn(noise: Noise | None, t: float, s: float, k: int = 0) -> Tensor:
+    """The noise of an interval; ValueError if there is no source of it."""
+    if noise is None:
+        raise ValueError("a stochastic step (eta above 0) needs a source of noise")
+    return noise(t, s, k)
 
 
 class Walk:
@@ -81,25 +152,35 @@ class Walk:
             )
         self.total = len(times) - 1
         self.now = exact.unsqueeze(1).expand(-1, x.shape[0]).unbind(0)
-        self.c = _coefficients(process, self.t, eta)
+        self.process = process
+        self.c = legs(process, self.t[:-1], self.t[1:], eta)
 
     def step(self, i: int, x: Tensor, x0: Tensor, noise: Noise | None) -> Tensor:
         """x at the grid's next time: `process.step` as three multiply-adds."""
-        c_x, c_x0, c_noise = self.c[i]
-        y = (x * c_x).add_(x0, alpha=c_x0)
+        c_noise = self.c[i][2]
+        y = move(self.c[i], x, x0)
         if c_noise:
-            if noise is None:
-                raise ValueError("a stochastic step (eta above 0) needs a source of noise")
-            y.add_(noise(self.t[i], self.t[i + 1]), alpha=c_noise)
+            y.add_(drawn(noise, self.t[i], self.t[i + 1]), alpha=c_noise)
         return y
+
+    def moments(self, values: Sequence[float]) -> list[Tensor]:
+        """Other times than the grid's, as [B] tensors that a denoiser takes."""
+        exact = torch.tensor(values, dtype=torch.float64)
+        return list(exact.unsqueeze(1).expand(-1, self.now[0].shape[0]).unbind(0))
 
     def done(self, i: int, x: Tensor, x0: Tensor) -> Step:
         """The Step that ends at time i + 1; FloatingPointError if it is not finite."""
-        # One sum is a third of the cost of isfinite().all() and catches the same.
-        if not math.isfinite(x.sum().item()) and not bool(x.isfinite().all()):
-            part = "state" if bool(x0.isfinite().all()) else "network's prediction of x0"
-            raise FloatingPointError(
-                f"step {i + 1} of {self.total} (t = {self.t[i]:g} to {self.t[i + 1]:g}): the {part}"
-                " is not finite; try float32, a lower guidance or more steps"
-            )
-        return Step(i, self.total, self.t[i + 1], x, x0)
+        return finite(Step(i, self.total, self.t[i + 1], x, x0), self.t[i])
+
+
+def finite(step: Step, t: float) -> Step:
+    """The step that began at time t; FloatingPointError if its state is not finite."""
+    # One sum is a third of the cost of isfinite().all() and catches the same.
+    if not math.isfinite(step.x.sum().item()) and not bool(step.x.isfinite().all()):
+        part = "state" if bool(step.x0.isfinite().all()) else "network's prediction of x0"
+        number = f"{step.index + 1} of {step.total}" if step.total else f"{step.index + 1}"
+        raise FloatingPointError(
+            f"step {number} (t = {t:g} to {step.t:g}): the {part} is not finite; try float32, a"
+            " lower guidance or more steps"
+        )
+    return step

@@ -53,8 +53,8 @@ def test_euler_is_ddim_and_ddim_at_eta_1_is_ddpm(process: Process) -> None:
     a, b = euler(process, denoise, x, times), ddim(process, denoise, x, times)
     for one, other in zip(a, b, strict=True):
         assert torch.equal(one.x, other.x)
-    c = ddim(process, denoise, x, times, eta=1.0, noise=lambda t, s: z)
-    d = ddpm(process, denoise, x, times, noise=lambda t, s: z)
+    c = ddim(process, denoise, x, times, eta=1.0, noise=lambda t, s, k=0: z)
+    d = ddpm(process, denoise, x, times, noise=lambda t, s, k=0: z)
     for one, other in zip(c, d, strict=True):
         assert torch.equal(one.x, other.x)
 

@@ -21,7 +21,7 @@ def drawn(sampler: Sampler, process: Process, times: Tensor) -> list[Tensor]:
     factors = []
     for i in range(len(times) - 1):
         pair = times[i : i + 2]
-        (step,) = sampler(process, lambda x, t: zero, zero, pair, noise=lambda t, s: one)
+        (step,) = sampler(process, lambda x, t: zero, zero, pair, noise=lambda t, s, k=0: one)
         factors.append(step.x[0, 0])
     return factors
 
@@ -53,7 +53,7 @@ def test_the_two_agree_but_for_the_noise(process: Process) -> None:
     times = grid(process, "logsnr", 6)
     x, x0 = gaussian(3, 2, seed=1), gaussian(3, 2, seed=2)
     quiet = torch.zeros_like(x)
-    a = ddpm(process, lambda x, t: x0, x, times, noise=lambda t, s: quiet)
-    b = ddpm_beta(process, lambda x, t: x0, x, times, noise=lambda t, s: quiet)
+    a = ddpm(process, lambda x, t: x0, x, times, noise=lambda t, s, k=0: quiet)
+    b = ddpm_beta(process, lambda x, t: x0, x, times, noise=lambda t, s, k=0: quiet)
     for one, other in zip(a, b, strict=True):
         assert torch.equal(one.x, other.x)

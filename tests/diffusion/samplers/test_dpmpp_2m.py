@@ -46,7 +46,7 @@ def test_it_is_the_published_exponential_form(process: Process, kind: str, eta: 
     x = process.sigma(times[:1]) * gaussian(8, 1)
     noise = gaussian(len(times), 8, 1, seed=4)
     drawn, denoise = iter(noise), LINE.denoiser(process)
-    run = dpmpp_2m(process, denoise, x, times, eta=eta, noise=lambda t, s: next(drawn))
+    run = dpmpp_2m(process, denoise, x, times, eta=eta, noise=lambda t, s, k=0: next(drawn))
     last = list(run)[-1].x
     expected = published(process, x, times, noise if eta else None)
     torch.testing.assert_close(last, expected, rtol=1e-12, atol=1e-12)

@@ -11,24 +11,34 @@ from torch import Tensor
 
 from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.process import VP, Flow, Process
-from inkdrop.diffusion.samplers import SAMPLERS, sampler
+from inkdrop.diffusion.samplers import ABOUT, SAMPLERS, adaptive, sampler
 from inkdrop.diffusion.times import grid
 
 ALL = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
 # Steps at which a sampler's own error is below the statistical one of 2000 samples.
-STEPS = {"ddpm": 200, "ddpm_beta": 400, "ddim": 200, "euler": 200, "heun": 50, "dpmpp_2m": 80}
-ORDERS = {"ddim": 1, "euler": 1, "heun": 2, "dpmpp_2m": 2}
+STEPS = {
+    "ddpm": 200, "ddpm_beta": 400, "ddim": 200, "euler": 200, "euler_a": 200, "heun": 50,
+    "dpm2": 50, "dpm2_a": 100, "edm": 60, "lms": 60, "plms": 100, "deis": 60, "dpmpp_2s": 50,
+    "dpmpp_2s_a": 100, "dpmpp_sde": 60, "dpmpp_2m": 80, "dpmpp_2m_sde": 80, "dpmpp_3m": 60,
+    "dpmpp_3m_sde": 60, "unipc": 60, "unipc_3": 60, "sa_solver": 60, "restart": 60,
+    "langevin": 200, "adaptive": 20,
+}  # fmt: skip
+ORDERS = {
+    name: about.order for name, about in ABOUT.items() if not about.fresh and name != "adaptive"
+}
+THREE_PROCESSES = pytest.mark.parametrize(
+    "process", [VP(), PROCESSES["ve"], Flow()], ids=["vp", "ve", "flow"]
+)
 
 
 class Draws:
-    """Unit Gaussian noise from one stream."""
+    """The Brownian noise of one seed, with the whole batch as one sample: quick for large ones."""
 
-    def __init__(self, shape: torch.Size, seed: int = 12) -> None:
-        self.shape = shape
-        self.generator = torch.Generator().manual_seed(seed)
+    def __init__(self, process: Process, shape: torch.Size, seed: int = 12) -> None:
+        self.noise = SeededNoise(seed, (0,), tuple(shape), process, dtype=torch.float64)
 
-    def __call__(self, t: float, s: float) -> Tensor:
-        return torch.randn(self.shape, generator=self.generator, dtype=torch.float64)
+    def __call__(self, t: float, s: float, k: int = 0) -> Tensor:
+        return self.noise(t, s, k)[0]
 
 
 def sample(
@@ -40,7 +50,7 @@ def sample(
     eta: float | None = None,
 ) -> Tensor:
     """The last state of a run with the mixture's own denoiser."""
-    noise, run = Draws(x.shape), sampler(name)
+    noise, run = Draws(process, x.shape), sampler(name)
     denoise = mixture.denoiser(process)
     if eta is None:
         steps = list(run(process, denoise, x, times, noise=noise))
@@ -50,7 +60,7 @@ def sample(
 
 
 def test_every_sampler_is_tested() -> None:
-    assert STEPS.keys() == SAMPLERS.keys()
+    assert STEPS.keys() == SAMPLERS.keys() == ABOUT.keys()
 
 
 @ALL
@@ -78,7 +88,7 @@ def test_pure_noise_is_as_good_a_start(name: str) -> None:
     assert_distributed(sample("dpmpp_2m", process, THREE, gaussian(2000, 2), times), THREE)
 
 
-@pytest.mark.parametrize("process", [VP(), PROCESSES["ve"], Flow()], ids=["vp", "ve", "flow"])
+@THREE_PROCESSES
 def test_the_karras_grid_samples_too(process: Process) -> None:
     x = THREE.noisy(process, process.t_max, 2000)
     times = grid(process, "karras", 80)
@@ -113,14 +123,17 @@ def _regression(counts: list[int], errors: list[float]) -> float:
     return -(a @ b / (a @ a)).item()
 
 
-@pytest.mark.parametrize("process", [VP(), PROCESSES["ve"], Flow()], ids=["vp", "ve", "flow"])
+@THREE_PROCESSES
 @pytest.mark.parametrize(("name", "order"), ORDERS.items())
 def test_order_of_convergence(process: Process, name: str, order: int) -> None:
-    measured = slope(name, process, (-6.0, 5.0), [64, 128, 256, 512])
-    assert abs(measured - order) < 0.15
+    # A fourth-order method is at rounding soon, and lms has its two first steps of lower order.
+    counts = [32, 64, 128, 256] if order > 2 else [64, 128, 256, 512]
+    assert slope(name, process, (-6.0, 5.0), counts) > order - (0.6 if name == "lms" else 0.25)
 
 
-@pytest.mark.parametrize(("name", "order"), ORDERS.items())
+@pytest.mark.parametrize(
+    ("name", "order"), [("ddim", 1), ("euler", 1), ("heun", 2), ("dpmpp_2m", 2)]
+)
 def test_order_from_the_first_instant_of_flow(name: str, order: int) -> None:
     # Log-SNR is infinite at t = 1: the grid is even in t and ends at a finite level.
     process, start = Flow(), f64(1.0, 0.05)
@@ -166,7 +179,7 @@ def test_sample_i_is_the_same_alone_and_in_any_batch(name: str) -> None:
         return 0.8 * x / (1 + 0.1 * x * x)  # element by element: no batch can change its rounding
 
     def samples(rows: list[int]) -> Tensor:
-        noise = SeededNoise(7, rows, (3, 5))
+        noise = SeededNoise(7, rows, (3, 5), process)
         x = noise.initial()
         for step in SAMPLERS[name](process, denoise, x, times, noise=noise):
             x = step.x
@@ -185,18 +198,27 @@ def test_a_run_leaves_its_start_alone_and_counts_its_steps(name: str) -> None:
     times = grid(process, "trailing", 10)
     x = gaussian(4, 1)
     kept = x.clone()
-    steps = list(SAMPLERS[name](process, LINE.denoiser(process), x, times, noise=Draws(x.shape)))
+    noise = Draws(process, x.shape)
+    steps = list(SAMPLERS[name](process, LINE.denoiser(process), x, times, noise=noise))
     assert torch.equal(x, kept)
-    assert [step.index for step in steps] == list(range(10))
-    assert {step.total for step in steps} == {10}
-    assert [step.t for step in steps] == times[1:].tolist()
-    # The last step lands on the prediction it used.
-    torch.testing.assert_close(steps[-1].x, steps[-1].x0, rtol=1e-12, atol=1e-12)
-    assert len({step.x.data_ptr() for step in steps}) == 10
+    count = len(steps)
+    assert [step.index for step in steps] == list(range(count))
+    if name == "adaptive":
+        assert {step.total for step in steps} == {None}
+        assert steps[-1].t == 0
+    else:
+        assert {step.total for step in steps} == {count}
+    if name not in ("adaptive", "restart"):
+        assert [step.t for step in steps] == times[1:].tolist()
+    if name not in ("lms", "plms"):  # their last step too mixes earlier slopes
+        # The last step lands on the prediction it used.
+        torch.testing.assert_close(steps[-1].x, steps[-1].x0, rtol=1e-12, atol=1e-12)
+    assert len({step.x.data_ptr() for step in steps}) == count
 
 
-@pytest.mark.parametrize(("name", "calls"), [("ddim", 8), ("dpmpp_2m", 8), ("heun", 15)])
-def test_calls_of_the_network(name: str, calls: int) -> None:
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in ("adaptive", "restart")])
+def test_calls_of_the_network(name: str) -> None:
+    calls = {1: 8, 2: 15}[ABOUT[name].calls] + (name == "plms")
     process, seen = PROCESSES["linear"], []
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
@@ -204,9 +226,11 @@ def test_calls_of_the_network(name: str, calls: int) -> None:
         return LINE.denoiser(process)(x, t)
 
     times = grid(process, "logsnr", 8)
-    list(SAMPLERS[name](process, denoise, gaussian(2, 1), times))
+    x = gaussian(2, 1)
+    list(SAMPLERS[name](process, denoise, x, times, noise=Draws(process, x.shape)))
     assert len(seen) == calls
-    assert set(seen) == set(times[:-1].tolist())
+    if calls == 8:
+        assert seen == times[:-1].tolist()
 
 
 @pytest.mark.parametrize(
@@ -219,6 +243,12 @@ def test_calls_of_the_network(name: str, calls: int) -> None:
         ("dpmpp_2m", 0.5, "defined for 0 .ODE. and 1 .SDE."),
         ("ddim", 1.5, "between 0 .DDIM. and 1 .DDPM."),
         ("ddim", math.nan, "between 0"),
+        *((name, 1.0, f"{name} is deterministic") for name in ("lms", "deis", "plms", "unipc")),
+        *((name, 1.0, f"{name} is deterministic") for name in ("dpm2", "dpmpp_2s", "adaptive")),
+        ("dpmpp_3m", 0.5, "defined for 0 .ODE. and 1 .SDE."),
+        ("sa_solver", 1.5, "from 0 .ODE. to 1 .SDE."),
+        ("edm", -0.5, "share of its churn"),
+        ("restart", 0.0, "use heun without"),
     ],
 )
 def test_an_eta_that_a_sampler_lacks_is_an_error(name: str, eta: float, message: str) -> None:
@@ -227,11 +257,11 @@ def test_an_eta_that_a_sampler_lacks_is_an_error(name: str, eta: float, message:
         sample(name, process, LINE, gaussian(2, 1), grid(process, "logsnr", 4), eta)
 
 
-@pytest.mark.parametrize(("name", "eta"), [("ddpm", 1.0), ("ddpm_beta", 1.0), ("ddim", 0.5)])
-def test_a_stochastic_sampler_asks_for_its_noise(name: str, eta: float) -> None:
+@pytest.mark.parametrize("name", [name for name, about in ABOUT.items() if about.fresh])
+def test_a_stochastic_sampler_asks_for_its_noise(name: str) -> None:
     process = PROCESSES["vp"]
     run = SAMPLERS[name](
-        process, LINE.denoiser(process), gaussian(2, 1), grid(process, "logsnr", 4), eta=eta
+        process, LINE.denoiser(process), gaussian(2, 1), grid(process, "logsnr", 12)
     )
     with pytest.raises(ValueError, match=r"needs a source of noise"):
         list(run)
@@ -240,3 +270,41 @@ def test_a_stochastic_sampler_asks_for_its_noise(name: str, eta: float) -> None:
 def test_an_unknown_sampler_is_an_error_with_the_nearest_name() -> None:
     with pytest.raises(ValueError, match=r"no sampler 'dpm_2m'.*Did you mean 'dpmpp_2m'"):
         sampler("dpm_2m")
+
+
+def end(name: str, process: Process, levels: tuple[float, float], steps: int) -> Tensor:
+    """The end [N, 1] of a run between two log-SNRs on the path of one seed."""
+    times = process.time_at(torch.linspace(*levels, steps + 1, dtype=torch.float64))
+    start = process.time_at(f64(levels[0]))
+    spread = (process.alpha(start) ** 2 * 0.8 + process.sigma(start) ** 2).sqrt()
+    return sample(name, process, LINE, gaussian(256, 1) * spread, times)
+
+
+# SDE samplers by strong order: the mean distance to a fine run on the same Brownian path.
+STRONG = {"ddpm": 1.0, "dpmpp_2m_sde": 1.0, "dpmpp_3m_sde": 1.0, "dpmpp_sde": 1.0, "sa_solver": 1.0}
+
+
+@THREE_PROCESSES
+@pytest.mark.parametrize(("name", "order"), STRONG.items())
+def test_strong_order_on_one_brownian_path(process: Process, name: str, order: float) -> None:
+    exact = end("ddpm", process, (-3.0, 3.0), 1024)
+    counts = [8, 16, 32, 64]
+    errors = [(end(name, process, (-3.0, 3.0), n) - exact).abs().mean().item() for n in counts]
+    assert _regression(counts, errors) > order - 0.2
+
+
+@THREE_PROCESSES
+def test_adaptive_keeps_its_tolerance(process: Process) -> None:
+    start, stop = process.time_at(f64(-6.0, 5.0))
+    x = gaussian(64) * (process.alpha(start) ** 2 * 0.8 + process.sigma(start) ** 2).sqrt()
+    exact, errors = LINE.flow(process, x, start, stop), []
+    for tolerance in (1e-2, 1e-3, 1e-4, 1e-5):
+        run = adaptive(
+            process, LINE.denoiser(process), x[:, None], torch.stack([start, stop]),
+            tolerance=tolerance,
+        )  # fmt: skip
+        for step in run:
+            last = step.x[:, 0]
+        errors.append((last - exact).abs().max().item())
+        assert errors[-1] < 20 * tolerance  # each of some 20 steps may err by one
+    assert errors[0] > errors[1] > errors[2] > errors[3]

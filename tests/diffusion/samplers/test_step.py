@@ -27,7 +27,7 @@ def test_a_walks_step_is_the_process_step(name: str, eta: float) -> None:
     walk = Walk(process, x, times, eta)
     for i in range(4):
         expected = process.step(x, x0, times[i], times[i + 1], eta, noise)
-        actual = walk.step(i, x, x0, lambda t, s: noise)
+        actual = walk.step(i, x, x0, lambda t, s, k=0: noise)
         torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
 
 

@@ -1,0 +1,107 @@
+"""Adaptive steps: each sample goes as fast as an error estimate allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from inkdrop.diffusion.guidance import Denoiser
+from inkdrop.diffusion.noise import Noise
+from inkdrop.diffusion.process import Process, lambdas, like
+from inkdrop.diffusion.samplers.step import Step, Walk, finite, only_ode
+
+FIRST, SAFETY, SLOWEST, FASTEST = 0.05, 0.9, 0.2, 5.0
+MOST = 10_000
+
+
+def adaptive(
+    process: Process,
+    denoise: Denoiser,
+    x: Tensor,
+    times: Tensor,
+    *,
+    eta: float = 0.0,
+    noise: Noise | None = None,
+    tolerance: float = 0.002,
+) -> Iterator[Step]:
+    """DPM-Solver++ 2 and 3 as an embedded pair, three calls a step, accepted or not.
+
+    Lu et al. 2022 (DPM-Solver), appendix C, with x_0 as in DPM-Solver++(3S). The two results may
+    differ by `tolerance` (root mean square, in units of max(1, |x|)) in each step. Only the ends of
+    `times` matter; every sample has its own steps, so that it is the same in any batch, and Step.t
+    is that of the slowest. Ends at infinite log-SNR are bridged by the grid's own first or last
+    step. FloatingPointError if 10,000 steps do not suffice.
+    """
+    only_ode("adaptive", eta)
+    if not tolerance > 0:
+        raise ValueError(f"tolerance is {tolerance}: it must be above 0")
+    walk = Walk(process, x, times, 0.0)
+    level = lambdas(process, walk.t)
+    index, last = 0, walk.total - 1 if walk.t[-1] == 0 else walk.total
+    first = 0
+    if level[0] == -math.inf:
+        x0 = denoise(x, walk.now[0])
+        x, first, index = walk.step(0, x, x0, None), 1, 1
+        yield finite(Step(0, None, walk.t[1], x, x0), walk.t[0])
+    now = torch.full((len(x),), level[first], dtype=torch.float64)
+    end = level[last]
+    size = torch.full_like(now, min(FIRST, end - level[first]))
+    for _ in range(MOST):
+        if not bool((now < end).any()):
+            break
+        size = torch.minimum(size, end - now)
+        y, low, x0 = pair(process, denoise, x, now, size)
+        error = _error(x, y, low) / tolerance
+        going = now < end
+        accepted = going & (error <= 1)
+        now = torch.where(accepted, torch.where(now + size > end - 1e-9, end, now + size), now)
+        x = torch.where(like(accepted, x) > 0, y, x)
+        factor = SAFETY * error.clamp(min=1e-12) ** (-1 / 3)
+        size = torch.where(going, size * factor.clamp(SLOWEST, FASTEST), size)
+        if bool(accepted.any()):
+            slowest = process.time_at(2 * now.min()).item()
+            yield finite(Step(index, None, slowest, x, x0), slowest)
+            index += 1
+        elif not bool(error[going].isfinite().all()):
+            finite(Step(index, None, 0.0, y, x0), process.time_at(2 * now.min()).item())
+    else:
+        raise FloatingPointError(
+            f"{MOST:,} steps did not reach the end at a tolerance of {tolerance}; allow more"
+        )
+    if last < walk.total:
+        x0 = denoise(x, walk.now[last])
+        x = walk.step(last, x, x0, None)
+        yield finite(Step(index, None, 0.0, x, x0), walk.t[last])
+
+
+def _error(x: Tensor, y: Tensor, low: Tensor) -> Tensor:
+    """The pair's difference [B], root mean square, in units of max(1, |x|)."""
+    scale = torch.maximum(x.abs(), y.abs()).clamp(min=1)
+    return ((y - low) / scale).double().square().flatten(1).mean(1).sqrt().cpu()
+
+
+def pair(
+    process: Process, denoise: Denoiser, x: Tensor, start: Tensor, size: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """x [B, ...] after a step of `size` [B] in lambda from `start` [B]: third order, second, x_0.
+
+    Samples whose size is 0 stay where they are.
+    """
+    t, u, v, s = (process.time_at(2 * (start + share * size)) for share in (0.0, 1 / 3, 2 / 3, 1.0))
+    h = size.clamp(min=1e-12)
+    alpha = {name: process.alpha(time) for name, time in (("v", v), ("s", s))}
+
+    def phi(share: float) -> Tensor:
+        return torch.expm1(-share * h) / (share * h) + 1
+
+    first = denoise(x, t)
+    gap = denoise(process.step(x, first, t, u), u) - first
+    at_v = process.step(x, first, t, v) + like(alpha["v"] * 2 * phi(2 / 3), x) * gap
+    far = denoise(at_v, v) - first
+    base = process.step(x, first, t, s)
+    second = base + like(alpha["s"] * 3 * phi(1.0), x) * gap
+    third = base + like(alpha["s"] * 1.5 * phi(1.0), x) * far
+    return third, second, first
