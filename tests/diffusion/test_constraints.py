@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from exact import f64, gaussian
 from torch import Tensor
 
-from inkdrop.diffusion.constraints import clip
+from inkdrop.diffusion.constraints import clip, threshold
 from inkdrop.diffusion.process import Discrete
 from inkdrop.diffusion.samplers import ddim
 from inkdrop.diffusion.times import grid
@@ -49,3 +50,14 @@ def test_gradients_pass_inside_the_range() -> None:
     clip(lambda x, t: x * 1)(x, f64(0, 0)).sum().backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None
     assert x.grad.flatten().tolist() == [0, 1]
+
+
+def test_dynamic_thresholding_divides_by_the_quantile_of_each_sample() -> None:
+    wide, narrow = torch.linspace(-4, 4, 801), torch.linspace(-0.5, 0.5, 801)
+    x = torch.stack([wide, narrow])
+    held = threshold(lambda x, t: x, 0.75)(x, torch.zeros(2))
+    # The 0.75 quantile of |x| is 3 in the first; the second is inside [-1, 1] and left alone.
+    torch.testing.assert_close(held[0], (wide / 3).clamp(-1, 1), rtol=0, atol=1e-2)
+    assert torch.equal(held[1], narrow)
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        threshold(lambda x, t: x, 1.5)
