@@ -6,6 +6,7 @@ sum to 1 are the same in both.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
@@ -33,14 +34,18 @@ def bind(predict: Predictor, cond: Cond) -> Denoiser:
 
 
 def many(
-    predict: Predictor, conds: Sequence[Cond], x: Tensor, t: Tensor, *, batched: bool = True
-) -> list[Tensor]:
-    """The predictions for several conditions at one x: in one call, or one after the other."""
+    predict: Predictor, conds: Sequence[Cond], *, batched: bool = True
+) -> Callable[[Tensor, Tensor], list[Tensor]]:
+    """(x, t) -> the predictions for several conditions: in one call, or one after the other."""
     if not batched:
-        return [predict(x, t, cond) for cond in conds]
-    count = len(conds)
-    times = t[:1].expand(count * len(t)) if shared(t) is not None else torch.cat([t] * count)
-    return list(predict(torch.cat([x] * count), times, cat(list(conds))).chunk(count))
+        return lambda x, t: [predict(x, t, cond) for cond in conds]
+    count, joined = len(conds), cat(list(conds))
+
+    def ask(x: Tensor, t: Tensor) -> list[Tensor]:
+        times = t[:1].expand(count * len(t)) if shared(t) is not None else torch.cat([t] * count)
+        return list(predict(torch.cat([x] * count), times, joined).chunk(count))
+
+    return ask
 
 
 def guide(
@@ -50,10 +55,10 @@ def guide(
 
     A negative prompt is an `uncond` that says what is not wanted.
     """
-    pair = [cond, uncond]
+    pair = many(predict, [cond, uncond], batched=batched)
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
-        x0, null = many(predict, pair, x, t, batched=batched)
+        x0, null = pair(x, t)
         return combine(x0, null, t)
 
     return denoise
@@ -157,8 +162,10 @@ def compose(
     if len(conds) != len(weights) or not conds:
         raise ValueError(f"{len(conds)} conditions need as many weights, not {len(weights)}")
 
+    ask = many(predict, [uncond, *conds], batched=batched)
+
     def denoise(x: Tensor, t: Tensor) -> Tensor:
-        null, *each = many(predict, [uncond, *conds], x, t, batched=batched)
+        null, *each = ask(x, t)
         guided = null * (1 - sum(weights))
         for weight, x0 in zip(weights, each, strict=True):
             guided = guided + weight * x0
@@ -205,8 +212,7 @@ def interval(
 
 def noise_level(process: Process, t: float) -> float:
     """sigma / alpha at a time; infinite where alpha is 0."""
-    (level,) = lambdas(process, (t,))
-    return float(torch.tensor(-level, dtype=torch.float64).exp())
+    return math.exp(-lambdas(process, (t,))[0])
 
 
 def classifier(

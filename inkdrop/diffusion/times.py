@@ -22,6 +22,14 @@ def _table(process: Process, grid: str) -> Discrete:
     return process
 
 
+def _unit_clock(process: Process, grid: str) -> None:
+    if process.t_max != 1:
+        raise ValueError(
+            f"the {grid} grid is for clocks from 0 to 1 and {type(process).__name__} runs to"
+            f" {process.t_max:g}; use karras or logsnr"
+        )
+
+
 def uniform(process: Process, steps: int) -> Tensor:
     """Even in t, from t_max to 0."""
     return torch.linspace(process.t_max, 0, steps + 1, dtype=torch.float64)
@@ -75,11 +83,7 @@ def beta(process: Process, steps: int, shape: float = 0.6) -> Tensor:
 
     For clocks from 0 to 1.
     """
-    if process.t_max != 1:
-        raise ValueError(
-            f"the beta grid is for clocks from 0 to 1 and {type(process).__name__} runs to"
-            f" {process.t_max:g}; use karras or logsnr"
-        )
+    _unit_clock(process, "beta")
     # u = sin^2 takes the poles out of the density u^(a-1) (1-u)^(a-1): its integral is smooth.
     angle = torch.linspace(0, torch.pi / 2, 40_001, dtype=torch.float64)
     density = (angle.sin() * angle.cos()).clamp(min=0) ** (2 * shape - 1)
@@ -95,11 +99,7 @@ def shifted(process: Process, steps: int, shift: float = 3.0) -> Tensor:
 
     For clocks from 0 to 1; s = 3 was best at 1024 pixels, `resolution_shift` gives it for others.
     """
-    if process.t_max != 1:
-        raise ValueError(
-            f"the shift grid is for clocks from 0 to 1 and {type(process).__name__} runs to"
-            f" {process.t_max:g}; use karras or logsnr"
-        )
+    _unit_clock(process, "shift")
     t = uniform(process, steps)
     return shift * t / (1 + (shift - 1) * t)
 

@@ -12,7 +12,7 @@ from inkdrop.diffusion.guidance import Denoiser, VarianceDenoiser
 from inkdrop.diffusion.noise import Noise
 from inkdrop.diffusion.process import Process
 from inkdrop.diffusion.samplers.ddim import ddim, first_order
-from inkdrop.diffusion.samplers.step import Step, Walk, drawn, move
+from inkdrop.diffusion.samplers.step import Step, Walk, drawn, levels, move
 
 
 def ddpm(
@@ -25,8 +25,7 @@ def ddpm(
     noise: Noise | None = None,
 ) -> Iterator[Step]:
     """Ancestral sampling from q(x_s | x_t, x_0), variance beta-tilde. DDPM, algorithm 2."""
-    if eta != 1:
-        raise ValueError(f"eta is {eta}: ddpm is eta = 1 by definition; use ddim for another eta")
+    _only_1("ddpm", eta)
     return ddim(process, denoise, x, times, eta=1.0, noise=noise)
 
 
@@ -43,12 +42,9 @@ def ddpm_beta(
 
     The step is ddpm's with its noise times sigma_t / sigma_s; the last step, to 0, adds none.
     """
-    if eta != 1:
-        raise ValueError(
-            f"eta is {eta}: ddpm_beta is eta = 1 by definition; use ddim for another eta"
-        )
+    _only_1("ddpm_beta", eta)
     walk = Walk(process, x, times, 1.0)
-    sigma = process.sigma(times.double().cpu()).tolist()
+    sigma = [at_t for _, at_t in levels(process, walk.t)]
     walk.c = tuple(
         (c_x, c_x0, c_noise and c_noise * sigma[i] / sigma[i + 1])
         for i, (c_x, c_x0, c_noise) in enumerate(walk.c)
@@ -70,10 +66,9 @@ def ddpm_learned(
     `denoise` also gives the fraction, -1 to 1, of the way from log beta-tilde to log beta, here of
     the stride. The last step, to 0, draws nothing.
     """
-    if eta != 1:
-        raise ValueError(f"eta is {eta}: ddpm_learned is eta = 1 by definition; use ddim instead")
+    _only_1("ddpm_learned", eta)
     walk = Walk(process, x, times, 1.0)
-    sigma = process.sigma(times.double().cpu()).tolist()
+    sigma = [at_t for _, at_t in levels(process, walk.t)]
     for i in range(walk.total):
         x0, fraction = denoise(x, walk.now[i])
         x = move(walk.c[i], x, x0)
@@ -83,3 +78,8 @@ def ddpm_learned(
             spread = (fraction * apart + (math.log(small) + apart)).exp_()
             x = torch.addcmul(x, drawn(noise, walk.t[i], walk.t[i + 1]), spread)
         yield walk.done(i, x, x0)
+
+
+def _only_1(name: str, eta: float) -> None:
+    if eta != 1:
+        raise ValueError(f"eta is {eta}: {name} is eta = 1 by definition; use ddim for another eta")
