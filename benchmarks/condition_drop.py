@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 from inkdrop.data.open import open_data
 from inkdrop.media.image import grid, save_image
 from inkdrop.model import Model
-from inkdrop.tasks.generate import Sampling, generate_many
+from inkdrop.tasks.generate import generate_many
+from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.run import Ask, train

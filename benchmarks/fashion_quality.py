@@ -25,7 +25,8 @@ from torch import Tensor
 from inkdrop.evaluate.frechet import fit, frechet_distance
 from inkdrop.media.image import grid, save_image
 from inkdrop.model import Model
-from inkdrop.tasks.generate import Sampling, generate_many
+from inkdrop.tasks.generate import generate_many
+from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.updates import autocast

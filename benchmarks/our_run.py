@@ -13,7 +13,8 @@ from clock import Clock
 
 from inkdrop.data.open import open_data
 from inkdrop.model import Model
-from inkdrop.tasks.generate import Sampling, generate_many
+from inkdrop.tasks.generate import generate_many
+from inkdrop.tasks.sampling import Sampling
 from inkdrop.train import checkpoint, defaults
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import Feed

@@ -22,7 +22,7 @@ _HOME = {
     "Parameterization": "inkdrop.diffusion.parameterization",
     "Predictor": "inkdrop.diffusion.guidance",
     "Process": "inkdrop.diffusion.process",
-    "Sampling": "inkdrop.tasks.generate",
+    "Sampling": "inkdrop.tasks.sampling",
     "Score": "inkdrop.diffusion.parameterization",
     "SeededNoise": "inkdrop.diffusion.noise",
     "Spec": "inkdrop.model",

@@ -15,7 +15,7 @@ from inkdrop.config import nearest
 
 if TYPE_CHECKING:
     from inkdrop.model import Model
-    from inkdrop.tasks.generate import Sampling
+    from inkdrop.tasks.sampling import Sampling
 
 
 def main() -> None:
@@ -71,9 +71,18 @@ def sampling_options(command: Any) -> Any:
             click.option("--steps", type=int, help="Steps of the sampler [the model's own]."),
             click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them."),
             click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`."),
-            click.option("--guidance", type=float, help="Scale of guidance; 1 is none."),
             click.option("--eta", type=float, help="Fresh noise: 0 (DDIM) to 1 (DDPM)."),
+            click.option("--tolerance", type=float, help="Of the sampler adaptive [0.002]."),
+            click.option("--guidance", type=float, help="Scale of guidance; 1 is none."),
+            click.option("--rule", default="cfg", help="Of guidance: cfg, apg or cfg++."),
+            click.option("--rescale", default=0.0, help="Keep the spread of guided x_0: 0 to 1."),
+            click.option("--interval", nargs=2, type=float, help="Guide at these noise levels."),
+            click.option("--negative", help="A label to guide away from."),
+            click.option("--also", nargs=2, multiple=True, help="LABEL WEIGHT: one more of them."),
+            click.option("--weak", help="A worse model of the same kind, to guide away from."),
+            click.option("--threshold", type=float, help="Clip x_0 at this quantile, not at 1."),
             click.option("--two-calls", is_flag=True, help="Guide in two calls: less memory."),
+            click.option("--reuse", default=1, help="Compute deep features every N calls."),
             click.option("--device", help="Such as cpu or cuda [a GPU if there is one]."),
         )
     ):
@@ -82,16 +91,33 @@ def sampling_options(command: Any) -> Any:
 
 
 def _sampling(options: dict[str, Any]) -> Sampling:
-    from inkdrop.tasks.generate import Sampling
+    from inkdrop.tasks.sampling import Sampling
 
+    weak = options["weak"]
     return Sampling(
         sampler=options["sampler"],
         grid=options["grid"],
         steps=options["steps"],
-        guidance=options["guidance"],
         eta=options["eta"],
+        tolerance=options["tolerance"],
+        guidance=options["guidance"],
+        rule=options["rule"],
+        rescale=options["rescale"],
+        interval=options["interval"],
+        negative=options["negative"],
+        also=tuple((name, _weight(name, weight)) for name, weight in options["also"]),
+        weak=None if weak is None else _model(weak, options["device"]),
+        threshold=options["threshold"],
         batched=not options["two_calls"],
+        reuse=options["reuse"],
     )
+
+
+def _weight(name: str, weight: str) -> float:
+    try:
+        return float(weight)
+    except ValueError:
+        raise ValueError(f"the weight of {name} is {weight!r}: a number is needed") from None
 
 
 def _model(run: str, device: str | None) -> Model:

@@ -33,13 +33,31 @@ FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """A grid fitted to this model: `times`, steps + 1 of them, for `steps` steps of `sampler`."""
+
+    steps: int
+    sampler: str
+    times: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        falling = all(s < t for t, s in zip(self.times, self.times[1:], strict=False))
+        if self.steps < 1 or len(self.times) != self.steps + 1 or not falling:
+            raise ValueError(
+                f"a tuned grid of {self.steps} steps has {len(self.times)} times: it needs one more"
+                " than steps, each below the one before"
+            )
+
+
+@dataclass(frozen=True)
 class Spec:
     """What a model makes and how it is best asked.
 
     shape: of one sample in data space [C, *spatial]; labels: names of its classes, if any;
     condition_drop: how often training replaced the condition by null (0 = it has no null);
     clip: hold x_0 in [-1, 1] while sampling; learned_variance: the network says [B, 2C, ...];
-    sampler, grid, steps, guidance: the defaults of sampling.
+    sampler, grid, steps, guidance: the defaults of sampling; a sampler or a grid of None is the
+    one measured best at the steps asked for; tuned: grids fitted to this model.
     """
 
     shape: tuple[int, ...]
@@ -47,10 +65,11 @@ class Spec:
     condition_drop: float = 0.0
     clip: bool = True
     learned_variance: bool = False
-    sampler: str = "ddim"
-    grid: str = "uniform"
-    steps: int = 50
+    sampler: str | None = None
+    grid: str | None = None
+    steps: int = 20
     guidance: float = 1.0
+    tuned: tuple[Tuned, ...] = ()
     notes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

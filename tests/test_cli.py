@@ -14,7 +14,8 @@ from test_generate import random_model
 
 from inkdrop.cli import main
 from inkdrop.media.image import to_picture
-from inkdrop.tasks.generate import Sampling, generate
+from inkdrop.tasks.generate import generate
+from inkdrop.tasks.sampling import Sampling
 
 
 def inkdrop(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:

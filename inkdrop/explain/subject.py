@@ -17,7 +17,7 @@ from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.process import like
 from inkdrop.diffusion.samplers import Step
 from inkdrop.model import Model
-from inkdrop.tasks.generate import Sampling, denoiser, start, times, walk
+from inkdrop.tasks.sampling import Sampling, denoiser, start, times, walk
 
 
 @dataclass(frozen=True)

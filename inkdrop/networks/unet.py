@@ -97,21 +97,36 @@ class UNet(nn.Module):
         if t.shape != x.shape[:1]:
             raise ValueError(f"t has shape {list(t.shape)} but x holds {x.shape[0]} samples")
         context = self.context(t, cond)
-        x, crop = self._padded(self._joined(x, cond))
+        x, crop = self.prepared(x, cond)
         h, skips = self.encode(x, context)
         h = self.middle(h, context)
         h = self.decode(h, skips, context)
+        return self.finished(h, crop)
+
+    def prepared(self, x: Tensor, cond: Cond) -> tuple[Tensor, tuple[slice | EllipsisType, ...]]:
+        """x joined with cond.concat and padded to a whole number of pixels at every level."""
+        return self._padded(self._joined(x, cond))
+
+    def finished(self, h: Tensor, crop: tuple[slice | EllipsisType, ...]) -> Tensor:
+        """The output of the last map of the way up, cropped to x's own size."""
         h = self.output(self.activation(self.norm(h)))
         return (h if self.config.patch == 1 else unpatch(h, self.config.patch))[crop]
 
-    def encode(self, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
-        """The way down: the map of the lowest level, and all maps kept for the way up."""
+    def encode(
+        self, x: Tensor, context: Context, levels: int | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The way down: the map of the lowest level, and all maps kept for the way up.
+
+        levels: only the first so many, without the step to the next.
+        """
         h = self.input(x)
         skips = [h]
-        for level in cast(Iterable[Level], self.down):
+        for depth, level in enumerate(cast(Iterable[Level], self.down), start=1):
             for stage in level.stages:
                 h = stage(h, context)
                 skips.append(h)
+            if depth == levels:
+                break
             if level.resample is not None:
                 h = level.resample(h, context.emb)
                 skips.append(h)
@@ -123,9 +138,15 @@ class UNet(nn.Module):
             h = stage(h, context)
         return h
 
-    def decode(self, h: Tensor, skips: list[Tensor], context: Context) -> Tensor:
-        """The way up; takes the kept maps from the end of `skips`."""
-        for level in cast(Iterable[Level], self.up):
+    def decode(
+        self, h: Tensor, skips: list[Tensor], context: Context, levels: range | None = None
+    ) -> Tensor:
+        """The way up; takes the kept maps from the end of `skips`.
+
+        levels: only these, from the deepest, config.levels - 1, to the first, 0.
+        """
+        for depth in range(self.config.levels - 1, -1, -1) if levels is None else levels:
+            level = cast(Level, self.up[self.config.levels - 1 - depth])
             for stage in level.stages:
                 h = stage(torch.cat([h, skips.pop()], dim=1), context)
             if level.resample is not None:

@@ -13,7 +13,16 @@ from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.samplers import Step
 from inkdrop.media.image import read_image
 from inkdrop.model import Model
-from inkdrop.tasks.generate import DEFAULT, Sampling, denoiser, start, times, walk
+from inkdrop.tasks.sampling import (
+    DEFAULT,
+    Sampling,
+    chosen,
+    denoiser,
+    draws,
+    start,
+    times,
+    walk,
+)
 
 
 def slerp(a: Tensor, b: Tensor, weights: Sequence[float]) -> Tensor:
@@ -120,10 +129,11 @@ def interpolate_pictures(
 
 
 def _deterministic(model: Model, sampling: Sampling) -> None:
-    name = sampling.sampler or model.spec.sampler
-    if name.startswith("ddpm_") or name == "ddpm" or sampling.eta:
+    if draws(model, sampling):
+        name = chosen(model, sampling)[0]
         raise ValueError(
-            f"the sampler {name!r} draws fresh noise; a walk needs a deterministic one: ddim"
+            f"the sampler {name!r} draws fresh noise; a walk needs a deterministic one, such as"
+            " ddim with eta 0"
         )
 
 

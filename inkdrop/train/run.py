@@ -28,7 +28,8 @@ from inkdrop.data.open import open_data
 from inkdrop.files import clear_leftovers, replacing
 from inkdrop.media.image import grid, save_image
 from inkdrop.model import Model, read_json
-from inkdrop.tasks.generate import Sampling, generate
+from inkdrop.tasks.generate import generate
+from inkdrop.tasks.sampling import Sampling
 from inkdrop.train import checkpoint, defaults
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import Feed, HeldOut, split

@@ -9,8 +9,9 @@ import tiny
 import torch
 from test_generate import random_model
 
-from inkdrop.tasks.generate import Sampling, generate
+from inkdrop.tasks.generate import generate
 from inkdrop.tasks.interpolate import even, interpolate_pictures, interpolate_seeds, slerp
+from inkdrop.tasks.sampling import Sampling
 
 SAMPLING = Sampling(steps=5, guidance=2.0)
 

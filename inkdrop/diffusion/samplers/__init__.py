@@ -29,6 +29,8 @@ __all__ = [
     "Sampler",
     "Step",
     "adaptive",
+    "best",
+    "canonical",
     "ddim",
     "ddpm",
     "ddpm_beta",
@@ -73,6 +75,7 @@ class About:
 SAMPLERS: dict[str, Sampler] = {
     "ddpm": ddpm,
     "ddpm_beta": ddpm_beta,
+    "ddpm_learned": ddpm_learned,
     "ddim": ddim,
     "euler": euler,
     "euler_a": euler_a,
@@ -101,6 +104,7 @@ SAMPLERS: dict[str, Sampler] = {
 ABOUT: dict[str, About] = {
     "ddpm": About(1, 1, True, "the textbook: hundreds of steps, full variety"),
     "ddpm_beta": About(1, 1, True, "the textbook's larger variance; all steps of the table"),
+    "ddpm_learned": About(1, 1, True, "networks that say their variance (--loss hybrid)"),
     "ddim": About(1, 1, False, "safe at any number of steps; inversion, interpolation"),
     "euler": About(1, 1, False, "another name of ddim without noise"),
     "euler_a": About(1, 1, True, "another name of ddpm, at 20 steps and more"),
@@ -143,6 +147,18 @@ ALIASES: dict[str, str] = {
 }
 
 
+def canonical(name: str) -> str:
+    """The name in SAMPLERS of a sampler or of an alias; ValueError with the nearest name."""
+    name = ALIASES.get(name, name)
+    choose("sampler", name, SAMPLERS)
+    return name
+
+
 def sampler(name: str) -> Sampler:
     """The sampler called `name`; ValueError with the nearest name if there is none."""
-    return choose("sampler", ALIASES.get(name, name), SAMPLERS)
+    return SAMPLERS[canonical(name)]
+
+
+def best(steps: int) -> tuple[str, str]:
+    """The sampler and grid measured best at this number of steps (benchmarks/RESULTS.md)."""
+    return "dpmpp_2m", "logsnr"

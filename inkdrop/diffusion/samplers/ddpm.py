@@ -54,7 +54,7 @@ def ddpm_beta(
 
 def ddpm_learned(
     process: Process,
-    denoise: VarianceDenoiser,
+    denoise: Denoiser | VarianceDenoiser,
     x: Tensor,
     times: Tensor,
     *,
@@ -64,13 +64,18 @@ def ddpm_learned(
     """Ancestral sampling with the network's own variance. Improved DDPM, eq. 15.
 
     `denoise` also gives the fraction, -1 to 1, of the way from log beta-tilde to log beta, here of
-    the stride. The last step, to 0, draws nothing.
+    the stride. The last step, to 0, draws nothing. ValueError for a denoiser without variance.
     """
     _only_1("ddpm_learned", eta)
     walk = Walk(process, x, times, 1.0)
     sigma = [at_t for _, at_t in levels(process, walk.t)]
     for i in range(walk.total):
-        x0, fraction = denoise(x, walk.now[i])
+        said = denoise(x, walk.now[i])
+        if not isinstance(said, tuple):
+            raise ValueError(
+                "ddpm_learned needs a denoiser that also says its variance; use ddpm for this one"
+            )
+        x0, fraction = said
         x = move(walk.c[i], x, x0)
         if small := walk.c[i][2]:
             # log std: the middle between both, and half their distance for each unit of fraction

@@ -7,8 +7,9 @@ import torch
 from exact import PROCESSES, f64, gaussian
 from torch import Tensor
 
+from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.process import Discrete, Process, betas
-from inkdrop.diffusion.samplers import ddpm, ddpm_beta
+from inkdrop.diffusion.samplers import ddpm, ddpm_beta, ddpm_learned
 from inkdrop.diffusion.samplers.step import Sampler
 from inkdrop.diffusion.times import grid
 
@@ -57,3 +58,37 @@ def test_the_two_agree_but_for_the_noise(process: Process) -> None:
     b = ddpm_beta(process, lambda x, t: x0, x, times, noise=lambda t, s, k=0: quiet)
     for one, other in zip(a, b, strict=True):
         assert torch.equal(one.x, other.x)
+
+
+@ALL
+def test_the_learned_variance_is_exact_where_the_true_one_is_told(process: Process) -> None:
+    # Data N(m, s^2): p(x_s | x_t) is Gaussian, so the true mean and variance make few steps exact.
+    m, spread, n = 0.4, 0.3, 40_000
+    times = process.time_at(torch.linspace(-4, 4, 5, dtype=torch.float64))
+    alpha, sigma = process.alpha(times), process.sigma(times)
+    leg = process.coefficients(times[:-1], times[1:], eta=1.0)
+
+    def denoise(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        i = int((times == t[0]).nonzero())
+        total = (alpha[i] * spread) ** 2 + sigma[i] ** 2
+        x0 = m + alpha[i] * spread**2 / total * (x - alpha[i] * m)
+        left = spread**2 * sigma[i] ** 2 / total  # variance of x_0 given x_t
+        true = leg[2][i] ** 2 + leg[1][i] ** 2 * left
+        ends = 2 * leg[2][i].log(), 2 * (leg[2][i] * sigma[i] / sigma[i + 1]).log()
+        fraction = 2 * (true.log() - ends[0]) / (ends[1] - ends[0]) - 1
+        return x0, fraction.expand_as(x)
+
+    x = alpha[0] * (m + spread * gaussian(n, 1, seed=3)) + sigma[0] * gaussian(n, 1, seed=4)
+    noise = SeededNoise(5, (0,), (n, 1), process, dtype=torch.float64)
+    for step in ddpm_learned(process, denoise, x, times, noise=lambda t, s, k=0: noise(t, s, k)[0]):
+        x = step.x
+    want = ((alpha[-1] * spread) ** 2 + sigma[-1] ** 2).sqrt()
+    assert abs(x.mean() - alpha[-1] * m) < 4.5 * want / n**0.5
+    assert abs(x.std() / want - 1) < 4.5 / (2 * n) ** 0.5
+
+
+def test_a_denoiser_without_variance_is_refused() -> None:
+    process = PROCESSES["vp"]
+    run = ddpm_learned(process, lambda x, t: x, gaussian(2, 1), grid(process, "logsnr", 4))
+    with pytest.raises(ValueError, match="also says its variance; use ddpm"):
+        list(run)

@@ -1,0 +1,293 @@
+"""How to sample: what was asked, and the sampler, grid and denoiser that it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from inkdrop.cond import Cond
+from inkdrop.config import choose
+from inkdrop.diffusion.constraints import clip, threshold
+from inkdrop.diffusion.guidance import (
+    Combine,
+    Denoiser,
+    Predictor,
+    VarianceDenoiser,
+    autoguidance,
+    bind,
+    cfgpp,
+    compose,
+    guide,
+    interval,
+    projected,
+    rescaled,
+    scaled,
+)
+from inkdrop.diffusion.noise import SeededNoise
+from inkdrop.diffusion.samplers import ABOUT, Sampler, Step, best, canonical, sampler
+from inkdrop.diffusion.samplers.adaptive import adaptive
+from inkdrop.diffusion.samplers.ddpm import ddpm_learned
+from inkdrop.diffusion.times import grid
+from inkdrop.model import Model
+from inkdrop.networks.reuse import Reused
+
+Label = str | int
+
+RULES = ("cfg", "apg", "cfg++")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample; None means the model's own default, or what was measured best.
+
+    sampler, grid, steps: with none of the first two, a grid tuned for these steps is used if the
+        model has one; grid "tuned" asks for it
+    eta: None is the sampler's own; tolerance: of the adaptive sampler
+    guidance: its scale; 1 is the plain conditional model. rule: how the two predictions combine:
+        cfg, apg (adaptive projected) or cfg++ (scale from 0 to 1)
+    rescale: share of the spread's correction, 0 to 1; interval: the noise levels sigma / alpha
+        (low, high] within which to guide, plain elsewhere
+    negative: a label to guide away from instead of from null; also: more labels, each with its
+        weight, for every sample; weak: a worse model to guide away from instead (autoguidance)
+    threshold: clip x_0 at this quantile of each sample instead of at 1
+    batched: guidance in one call of twice the batch (two calls need less memory)
+    reuse: compute the network's deep features every so many calls only; 1 is always
+    """
+
+    sampler: str | None = None
+    grid: str | None = None
+    steps: int | None = None
+    eta: float | None = None
+    tolerance: float | None = None
+    guidance: float | None = None
+    rule: str = "cfg"
+    rescale: float = 0.0
+    interval: tuple[float, float] | None = None
+    negative: Label | None = None
+    also: tuple[tuple[Label, float], ...] = ()
+    weak: Model | None = None
+    threshold: float | None = None
+    batched: bool = True
+    reuse: int = 1
+
+    def __post_init__(self) -> None:
+        choose("guidance rule", self.rule, dict.fromkeys(RULES))
+        if self.reuse < 1:
+            raise ValueError(f"reuse is {self.reuse}: features are computed every 1 or more calls")
+        ways = {
+            f"rule {self.rule!r}": self.rule != "cfg",
+            "rescale": bool(self.rescale),
+            "weak": self.weak is not None,
+            "also": bool(self.also),
+        }
+        chosen = [name for name, used in ways.items() if used]
+        if len(chosen) > 1:
+            raise ValueError(
+                f"{chosen[0]} and {chosen[1]} are two ways to guide; choose one of them"
+            )
+
+
+DEFAULT = Sampling()
+
+
+def chosen(model: Model, sampling: Sampling = DEFAULT) -> tuple[str, Tensor]:
+    """The sampler's name and the grid: asked for, tuned for this model, or measured best."""
+    spec = model.spec
+    steps = spec.steps if sampling.steps is None else sampling.steps
+    model.process.check_steps(steps)
+    name, spacing = sampling.sampler, sampling.grid
+    if name is not None:
+        name = canonical(name)
+    fitted = [tuned for tuned in spec.tuned if tuned.steps == steps]
+    if spacing == "tuned" or (name is None and spacing is None):
+        fitted = [t for t in fitted if name in (None, t.sampler)] or fitted
+        if fitted:
+            found = torch.tensor(fitted[0].times, dtype=torch.float64)
+            return _enough(name or fitted[0].sampler, steps), found
+        if spacing == "tuned":
+            known = ", ".join(str(t.steps) for t in spec.tuned) or "none yet"
+            raise ValueError(
+                f"this model has no grid tuned for {steps} steps (tuned: {known}); make one with"
+                f" `inkdrop tune RUN --steps {steps}`"
+            )
+    default = best(steps)
+    name = name or spec.sampler or default[0]
+    return _enough(name, steps), grid(model.process, spacing or spec.grid or default[1], steps)
+
+
+def _enough(name: str, steps: int) -> str:
+    about = ABOUT[canonical(name)]
+    if steps < about.least:
+        raise ValueError(
+            f"steps is {steps}: {name} needs at least {about.least}; use ddim for fewer"
+        )
+    return name
+
+
+def times(model: Model, sampling: Sampling = DEFAULT) -> Tensor:
+    """The grid that `sampling` comes to: float64 [steps + 1]."""
+    return chosen(model, sampling)[1]
+
+
+def draws(model: Model, sampling: Sampling = DEFAULT) -> bool:
+    """True if the run draws fresh noise on the way."""
+    return ABOUT[canonical(chosen(model, sampling)[0])].fresh or bool(sampling.eta)
+
+
+def start(model: Model, noise: SeededNoise, on: Tensor) -> Tensor:
+    """The state at the grid's first time when no data is known: noise of its spread."""
+    return noise.initial() * float(model.process.sigma(on[:1]))
+
+
+def walk(
+    model: Model, denoise: Denoiser, noise: SeededNoise, x: Tensor, on: Tensor, sampling: Sampling
+) -> Iterator[Step]:
+    """Runs the sampler that `sampling` comes to from x at times on[0]; the steps as they come."""
+    run: Sampler = sampler(chosen(model, sampling)[0])
+    if sampling.tolerance is not None:
+        if run is not adaptive:
+            raise ValueError(
+                f"tolerance is {sampling.tolerance}, which only the sampler 'adaptive' takes"
+            )
+        run = partial(adaptive, tolerance=sampling.tolerance)
+    if sampling.eta is None:
+        return run(model.process, denoise, x, on, noise=noise)
+    return run(model.process, denoise, x, on, eta=sampling.eta, noise=noise)
+
+
+def denoiser(
+    model: Model, labels: Sequence[Label] | None, batch: int, sampling: Sampling = DEFAULT
+) -> Denoiser:
+    """(x, t) -> x_0 with the condition, its guidance and the limits of pixels bound, for one run.
+
+    For the sampler ddpm_learned it also says the variance.
+    """
+    if sampling.reuse > 1:
+        network = Reused(model.network, sampling.reuse)
+        model = replace(model, network=network)
+    if sampler(chosen(model, sampling)[0]) is ddpm_learned:
+        return _with_variance(model, labels, batch, sampling)
+    return _limited(model, _guided(model, model.denoise, labels, batch, sampling), sampling)
+
+
+def _limited(model: Model, denoise: Denoiser, sampling: Sampling) -> Denoiser:
+    if sampling.threshold is not None:
+        return threshold(denoise, sampling.threshold)
+    return clip(denoise) if model.spec.clip else denoise
+
+
+def _with_variance(
+    model: Model, labels: Sequence[Label] | None, batch: int, sampling: Sampling
+) -> Denoiser:
+    if not model.spec.learned_variance:
+        raise ValueError(
+            "the sampler 'ddpm_learned' needs a network that says its variance, and this one was"
+            " trained without; use ddpm, or train with --loss hybrid"
+        )
+    said: list[Tensor] = []
+
+    def predict(x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        x0, fraction = model.predict(x, t, cond)
+        assert fraction is not None
+        said.append(fraction)
+        return x0
+
+    denoise = _limited(model, _guided(model, predict, labels, batch, sampling), sampling)
+
+    def both(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        said.clear()
+        x0 = denoise(x, t)
+        return x0, said[0][: len(x)]  # the conditional one comes first in every rule
+
+    learned: VarianceDenoiser = both
+    return cast(Denoiser, learned)
+
+
+def _guided(
+    model: Model,
+    predict: Predictor,
+    labels: Sequence[Label] | None,
+    batch: int,
+    sampling: Sampling,
+) -> Denoiser:
+    null = model.null(batch)
+    if labels is None:
+        _nothing_to_guide(model, sampling)
+        return bind(predict, null)
+    scale = model.spec.guidance if sampling.guidance is None else sampling.guidance
+    if sampling.rule == "cfg++" and sampling.guidance is None:
+        scale = 0.6
+    cond = model.label(list(labels))
+    plain = bind(predict, cond)
+    if sampling.weak is not None:
+        guided = _away_from(model, plain, labels, scale, sampling.weak)
+    elif scale == 1 and sampling.rule != "cfg++" and not sampling.also:
+        return plain
+    else:
+        guided = _classifier_free(model, predict, cond, batch, scale, sampling)
+    if sampling.interval is None:
+        return guided
+    return interval(model.process, guided, plain, *sampling.interval)
+
+
+def _classifier_free(
+    model: Model, predict: Predictor, cond: Cond, batch: int, scale: float, sampling: Sampling
+) -> Denoiser:
+    uncond = model.null(batch)
+    if sampling.negative is not None:
+        uncond = model.label([sampling.negative] * batch)
+    if model.spec.condition_drop == 0 and (sampling.negative is None or sampling.also):
+        raise ValueError(
+            f"guidance is {scale}, but this model was trained with condition drop 0 and knows"
+            " no null condition; use guidance 1 or train with --condition-drop 0.1"
+        )
+    if sampling.also:
+        conds = [cond, *(model.label([name] * batch) for name, _ in sampling.also)]
+        weights = [scale, *(weight for _, weight in sampling.also)]
+        return compose(predict, conds, weights, uncond, batched=sampling.batched)
+    return guide(predict, cond, uncond, _combine(model, scale, sampling), batched=sampling.batched)
+
+
+def _combine(model: Model, scale: float, sampling: Sampling) -> Combine:
+    if sampling.rule == "apg":
+        return projected(scale)
+    if sampling.rule == "cfg++":
+        return cfgpp(model.process, times(model, sampling), scale)
+    return rescaled(scale, sampling.rescale) if sampling.rescale else scaled(scale)
+
+
+def _away_from(
+    model: Model, plain: Denoiser, labels: Sequence[Label], scale: float, weak: Model
+) -> Denoiser:
+    if weak.process != model.process or weak.spec.shape != model.spec.shape:
+        raise ValueError(
+            "the weak model has another process or makes another shape; autoguidance needs a"
+            " worse model of the same kind, such as an earlier checkpoint"
+        )
+    return autoguidance(plain, bind(weak.denoise, weak.label(list(labels))), scale)
+
+
+def _nothing_to_guide(model: Model, sampling: Sampling) -> None:
+    asked = {
+        "guidance": None if sampling.guidance in (None, 1.0) else sampling.guidance,
+        "negative": sampling.negative,
+        "also": sampling.also or None,
+        "weak": sampling.weak and "given",
+        "rescale": sampling.rescale or None,
+        "rule": None if sampling.rule == "cfg" else sampling.rule,
+        "interval": sampling.interval,
+    }
+    for name, value in asked.items():
+        if value is not None:
+            reason = "give it a label" if model.spec.labels else "this model has no condition"
+            raise ValueError(f"{name} is {value}, but there is nothing to guide towards: {reason}")
+    if model.spec.labels and model.spec.condition_drop == 0:
+        raise ValueError(
+            "this model was trained with every condition given (condition drop 0) and cannot"
+            " sample without a label; give one"
+        )

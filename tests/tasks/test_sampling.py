@@ -1,0 +1,243 @@
+"""What was asked of a sampling, and what it comes to."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import tiny
+import torch
+from torch import Tensor
+
+from inkdrop.cond import Cond
+from inkdrop.diffusion import guidance
+from inkdrop.diffusion.constraints import clip
+from inkdrop.diffusion.samplers import ABOUT, SAMPLERS, sampler
+from inkdrop.diffusion.times import grid
+from inkdrop.model import Model, Tuned
+from inkdrop.tasks.generate import generate
+from inkdrop.tasks.sampling import Sampling, chosen, denoiser
+
+PLAIN = [name for name in SAMPLERS if name != "ddpm_learned"]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    return random_model(tmp_path)
+
+
+def random_model(folder: Path, seed: int = 0, **config: float) -> Model:
+    torch.manual_seed(seed)
+    model = tiny.model(tiny.data(folder), **config)
+    torch.nn.init.normal_(model.network.output.weight, std=0.1)  # type: ignore[union-attr, arg-type]
+    model.network.eval()
+    return model
+
+
+def last(model: Model, **asked: object) -> Tensor:
+    for step in generate(model, **asked):  # type: ignore[arg-type]
+        x = step.x
+    return x
+
+
+def state(model: Model, batch: int = 3) -> tuple[Tensor, Tensor]:
+    x = torch.randn(batch, *model.spec.shape, generator=torch.Generator().manual_seed(5))
+    return x, torch.full((batch,), 0.6, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_sample_0_alone_is_sample_0_of_a_batch_of_16(model: Model, name: str) -> None:
+    sampling = Sampling(sampler=name, steps=5, guidance=2.0)
+    labels = [i % 2 for i in range(16)]
+    batch = last(model, seed=3, samples=range(16), labels=labels, sampling=sampling)
+    alone = last(model, seed=3, samples=[0], labels=[0], sampling=sampling)
+    torch.testing.assert_close(alone[0], batch[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dpmpp_2m", "dpmpp_2m_sde", "unipc", "plms", "adaptive", "edm"])
+def test_two_threads_make_the_same_bits_as_one_after_the_other(model: Model, name: str) -> None:
+    ask = {"samples": range(3), "labels": [0, 1, 1]}
+    ask["sampling"] = Sampling(sampler=name, steps=5, rule="apg", guidance=3.0, reuse=2)
+    want = [last(model, seed=s, **ask) for s in (0, 1)]
+    got: dict[int, Tensor] = {}
+
+    def work(seed: int) -> None:
+        got[seed] = last(model, seed=seed, **ask)
+
+    threads = [Thread(target=work, args=(seed,)) for seed in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(got[seed], want[seed]) for seed in (0, 1))
+
+
+def predictions(model: Model, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """x_0 for class 0, class 1 and null, each from a call of its own."""
+    n = len(x)
+    a, b = (model.denoise(x, t, model.label([c] * n)) for c in (0, 1))
+    return a, b, model.denoise(x, t, model.null(n))
+
+
+@torch.no_grad()
+def test_every_option_of_guidance_is_its_formula(model: Model) -> None:
+    x, t = state(model)
+    mine, other, null = predictions(model, x, t)
+    level = guidance.noise_level(model.process, 0.6)
+    on = grid(model.process, "uniform", 5)
+    cases = {
+        Sampling(guidance=1.0): mine,
+        Sampling(guidance=3.0): null + 3 * (mine - null),
+        Sampling(guidance=3.0, batched=False): null + 3 * (mine - null),
+        Sampling(guidance=3.0, negative=1): other + 3 * (mine - other),
+        Sampling(guidance=3.0, interval=(level / 2, level)): null + 3 * (mine - null),
+        Sampling(guidance=3.0, interval=(level, 2 * level)): mine,
+        Sampling(guidance=2.0, also=((1, 1.5), (0, -0.5))): null
+        + 2 * (mine - null)
+        + 1.5 * (other - null)
+        - 0.5 * (mine - null),
+        Sampling(guidance=3.0, rescale=0.7): guidance.rescaled(3.0, 0.7)(mine, null, t),
+        Sampling(guidance=3.0, rule="apg"): guidance.projected(3.0)(mine, null, t),
+        Sampling(guidance=0.6, rule="cfg++", grid="uniform", steps=5): guidance.cfgpp(
+            model.process, on, 0.6
+        )(mine, null, t),
+    }
+    for sampling, want in cases.items():
+        got = denoiser(model, [0] * len(x), len(x), sampling)(x, t)
+        torch.testing.assert_close(got, want.clamp(-1, 1), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_autoguidance_goes_away_from_the_weak_model(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "weak").mkdir()
+    weak, (x, t) = random_model(tmp_path / "weak", seed=1), state(model)
+    bad, good = (m.denoise(x, t, m.label([0] * 3)) for m in (weak, model))
+    got = denoiser(model, [0] * 3, 3, Sampling(guidance=2.0, weak=weak))(x, t)
+    torch.testing.assert_close(got, (2 * good - bad).clamp(-1, 1), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_threshold_takes_the_place_of_clip(model: Model) -> None:
+    x, t = state(model)
+    plain = denoiser(model, [0] * 3, 3, Sampling(guidance=9.0))(x * 4, t)
+    calm = denoiser(model, [0] * 3, 3, Sampling(guidance=9.0, threshold=0.9))(x * 4, t)
+    assert plain.abs().max() == 1 and calm.abs().max() == 1
+    assert (calm.abs() == 1).float().mean() < (plain.abs() == 1).float().mean()
+
+
+def test_outside_the_interval_a_step_costs_one_row_a_sample(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    forward = type(model.network).forward
+
+    def counted(self: torch.nn.Module, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        sizes.append(len(x))
+        return forward(self, x, t, cond)
+
+    monkeypatch.setattr(type(model.network), "forward", counted)
+    on = grid(model.process, "logsnr", 6)
+    edge = guidance.noise_level(model.process, on[3].item())
+    last(
+        model,
+        samples=range(2),
+        labels=[0, 1],
+        sampling=Sampling(steps=6, sampler="ddim", grid="logsnr", interval=(0.0, edge * 1.001)),
+    )
+    assert sizes == [2, 2, 2, 4, 4, 4]
+
+
+def test_a_tuned_grid_is_used_at_its_steps_and_no_other(model: Model) -> None:
+    tuned = Tuned(3, "unipc", (1.0, 0.7, 0.2, 0.0))
+    fitted = dataclasses.replace(model, spec=dataclasses.replace(model.spec, tuned=(tuned,)))
+    name, on = chosen(fitted, Sampling(steps=3))
+    assert (name, tuple(on.tolist())) == ("unipc", tuned.times)
+    assert chosen(fitted, Sampling(steps=4))[0] == chosen(model, Sampling(steps=4))[0]
+    # Asked for by name it goes with any sampler; another grid is another grid.
+    assert chosen(fitted, Sampling(steps=3, sampler="ddim", grid="tuned"))[0] == "ddim"
+    assert chosen(fitted, Sampling(steps=3, sampler="ddim"))[1].tolist() != list(tuned.times)
+    with pytest.raises(ValueError, match=r"no grid tuned for 4 steps \(tuned: 3\)"):
+        chosen(fitted, Sampling(steps=4, grid="tuned"))
+
+
+def test_a_model_keeps_its_tuned_grids(model: Model, tmp_path: Path) -> None:
+    tuned = Tuned(2, "ddim", (1.0, 0.1234567890123456, 0.0))
+    fitted = dataclasses.replace(model, spec=dataclasses.replace(model.spec, tuned=(tuned,)))
+    fitted.save(tmp_path / "kept")
+    assert Model.load(tmp_path / "kept").spec.tuned == (tuned,)
+    with pytest.raises(ValueError, match="a tuned grid of 2 steps has 2 times"):
+        Tuned(2, "ddim", (1.0, 0.0))
+
+
+def test_learned_variance_is_sampled_with_and_needs_its_network(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    torch.manual_seed(0)
+    plain = random_model(tmp_path / "plain")
+    description = plain.describe()
+    description["network"]["out_channels"] = 2
+    description["spec"]["learned_variance"] = True
+    learned = Model.build(description, "the model")
+    torch.nn.init.normal_(learned.network.output.weight, std=0.1)  # type: ignore[union-attr, arg-type]
+    learned.network.eval()
+    ask = {"samples": range(3), "labels": [0, 1, 0]}
+    asked = Sampling(sampler="ddpm_learned", steps=8, guidance=2.0)
+    x = last(learned, **ask, sampling=asked)
+    assert x.isfinite().all()
+    # The variance is the conditional prediction's: with two calls, too.
+    two = last(learned, **ask, sampling=dataclasses.replace(asked, batched=False))
+    torch.testing.assert_close(two, x, rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match="trained without; use ddpm"):
+        last(plain, **ask, sampling=asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"rule": "cgf"}, "no guidance rule 'cgf'.*Did you mean 'cfg'"),
+        ({"rule": "apg", "rescale": 0.5}, "rule 'apg' and rescale are two ways to guide"),
+        ({"rescale": 1.5}, "rescale is 1.5: it must be from 0 to 1"),
+        ({"interval": (2.0, 1.0)}, "runs from 2.0 to 1.0: low must be below high"),
+        ({"negative": "clot"}, "there is no class 'clot'"),
+        ({"also": (("9", 1.0),)}, "there is no class '9'"),
+        ({"threshold": 0.0}, "quantile is 0.0"),
+        ({"reuse": 0}, "reuse is 0"),
+        ({"tolerance": 0.1, "sampler": "ddim"}, "only the sampler 'adaptive' takes"),
+        ({"tolerance": 0.0, "sampler": "adaptive"}, "tolerance is 0.0: it must be above 0"),
+        ({"sampler": "plms", "steps": 1}, "plms needs at least 2"),
+        ({"guidance": 2.0, "rule": "cfg++"}, "CFG.. takes a scale from 0 to 1"),
+        ({"grid": "tuned"}, "no grid tuned for 20 steps .tuned: none yet."),
+        ({"grid": "karras:x"}, "a number above 0 is needed"),
+    ],
+)
+def test_bad_requests_are_refused_before_any_call(
+    model: Model, monkeypatch: pytest.MonkeyPatch, asked: dict[str, object], said: str
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("the network was called")
+
+    monkeypatch.setattr(type(model.network), "forward", never)
+    with pytest.raises(ValueError, match=said):
+        last(model, labels=[0], sampling=Sampling(**asked))  # type: ignore[arg-type]
+
+
+def test_guiding_nothing_is_refused_whatever_the_way(model: Model) -> None:
+    for asked in ({"negative": 1}, {"rule": "apg"}, {"interval": (1.0, 2.0)}, {"weak": model}):
+        with pytest.raises(ValueError, match="nothing to guide towards: give it a label"):
+            last(model, sampling=Sampling(**asked))  # type: ignore[arg-type]
+
+
+def test_samplers_by_other_names_are_the_same(model: Model) -> None:
+    ask = {"samples": range(2), "labels": [0, 1]}
+    mine = last(model, **ask, sampling=Sampling(sampler="unipc", steps=4, grid="logsnr"))
+    other = last(model, **ask, sampling=Sampling(sampler="uni_pc_bh2", steps=4, grid="exponential"))
+    assert torch.equal(mine, other)
+    assert sampler("uni_pc_bh2") is SAMPLERS["unipc"] and ABOUT["unipc"].order == 3
+
+
+@torch.no_grad()
+def test_a_denoiser_without_options_is_the_clipped_network(model: Model) -> None:
+    x, t = state(model)
+    want = clip(guidance.bind(model.denoise, model.null(3)))(x, t)
+    assert torch.equal(denoiser(model, None, 3)(x, t), want)
