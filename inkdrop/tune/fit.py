@@ -16,11 +16,12 @@ from inkdrop.diffusion.times import grid
 from inkdrop.model import Model, Tuned
 from inkdrop.tasks.sampling import DEFAULT, Sampling, denoiser, start
 from inkdrop.tune.problem import Problem, calls_to_solve, solve
-from inkdrop.tune.search import SAMPLERS, STARTS, Trial, tune
+from inkdrop.tune.search import SAMPLERS, STARTED, STARTS, Trial, tune
 
 # Samples far from 0, where a user's own begin: what is tuned on is not what is drawn later.
 FIRST = 10**9
 CHECKED = 16
+SCOUTS = 8
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,11 @@ def fit(
     named = trial = None
     # What checking will cost is kept back.
     spare = (calls_to_solve() + 3 * steps) * _seconds(model, CHECKED, sampling)
+    few = min(SCOUTS, count)
+    x, denoise = posed(model, FIRST, few, sampling)
+    scout = Problem(model.process, denoise, x, known.answer[:few], known.doubt[:few])
     left = max(ends - time.monotonic() - spare, 1.0)
-    for trial in tune(known, steps, seconds=left, samplers=samplers):
+    for trial in tune(known, steps, seconds=left, scout=scout, samplers=samplers):
         named = trial if trial.found in STARTS else named
         yield trial
     assert trial is not None and named is not None
@@ -134,7 +138,8 @@ def _seconds(model: Model, count: int, sampling: Sampling) -> float:
 def _enough_time(
     model: Model, steps: int, minutes: float, count: int, sampling: Sampling, samplers: int
 ) -> None:
-    look = calls_to_solve() + steps * samplers * len(STARTS)
+    scouting = steps * samplers * len(STARTS) * min(SCOUTS, count) / count
+    look = calls_to_solve() + scouting + steps * STARTED
     check = calls_to_solve() + 3 * steps
     one = _seconds(model, count, sampling)
     needed = (look * one + check * one * min(1.0, CHECKED / count)) / 60

@@ -29,7 +29,7 @@ LEAST_GAIN = 0.003  # of the error; with less, a start is done
 class Trial:
     """One sampler on one grid: its error on the problem, and how it was found.
 
-    calls: network calls spent so far on the whole batch, the problem's own answer left out.
+    calls: network calls on the whole batch so far, without the problem's answer and the scout.
     """
 
     sampler: str
@@ -69,15 +69,17 @@ def tune(
     steps: int,
     *,
     seconds: float = math.inf,
+    scout: Problem | None = None,
     samplers: Sequence[str] = SAMPLERS,
     starts: Sequence[str] = STARTS,
 ) -> Iterator[Trial]:
     """Ever better trials, the first with a grid by name; the last is the best that was found.
 
-    Every pair of sampler and grid is tried; the best few are improved by Gauss-Newton on the
-    log-SNR of the times between the first and the end, with the Jacobian by differences:
-    steps - 1 runs a round. Samples are weighed so that the sum of their distances falls, not of
-    the squares. ValueError if there is nothing to tune.
+    Every pair of sampler and grid is tried on `scout`, a smaller problem of the same kind (None:
+    on the problem itself); the best few are improved by Gauss-Newton on the log-SNR of the times
+    between the first and the end, with the Jacobian by differences: steps - 1 runs a round.
+    Samples are weighed so that the sum of their distances falls, not of the squares.
+    ValueError if there is nothing to tune.
     """
     if steps < 2:
         raise ValueError(f"steps is {steps}: a grid of one step has no time that could be tuned")
@@ -86,23 +88,36 @@ def tune(
     search = _Search(problem, steps, seconds)
     best: Trial | None = None
     tried = []
-    for start in starts:
-        if _needs_unit_clock(start) and problem.process.t_max != 1:
-            continue
+    for name, start in _ranked(search, scout or problem, samplers, starts)[:STARTED]:
+        if search.over and best is not None:
+            return
         times = grid(problem.process, start, steps)
-        for name in samplers:
-            if search.over and best is not None:
-                break
-            trial = search.trial(name, times, search.rest(name, times), start)
-            tried.append(trial)
-            if best is None or trial.error < best.error:
-                best = trial
-                yield trial
-    for trial in sorted(tried, key=lambda trial: trial.error)[:STARTED]:
+        trial = search.trial(name, times, search.rest(name, times), start)
+        tried.append(trial)
+        if best is None or trial.error < best.error:
+            best = trial
+            yield trial
+    for trial in sorted(tried, key=lambda trial: trial.error):
         for better in _improve(search, trial):
             if best is None or better.error < best.error:
                 best = better
                 yield better
+
+
+def _ranked(
+    search: _Search, scout: Problem, samplers: Sequence[str], starts: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Pairs of sampler and grid, the nearest to the scout's answer first; at least one."""
+    found = list[tuple[float, str, str]]()
+    for start in starts:
+        if _needs_unit_clock(start) and scout.process.t_max != 1:
+            continue
+        times = grid(scout.process, start, search.steps)
+        for name in samplers:
+            if search.over and found:
+                break
+            found.append((scout.error(scout.run(sampler(name), times)), name, start))
+    return [(name, start) for _, name, start in sorted(found)]
 
 
 def _needs_unit_clock(start: str) -> bool:
