@@ -144,3 +144,46 @@ def test_whole_way_in_one_process_each(tmp_path: Path) -> None:
     sample = [*run, "sample", "runs/tiny", "--steps", "2", "-o", "grid.png"]
     subprocess.run(sample, cwd=tmp_path, capture_output=True, check=True)
     assert (tmp_path / "grid.png").is_file()
+
+
+def test_invert_draws_three_rows_and_likelihood_states_its_errors(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tiny.data(tmp_path)
+    for i in range(2):
+        to_picture(data.pixels([i])[0]).save(tmp_path / f"{i}.png")
+    out, files = tmp_path / "inverted.png", [tmp_path / "0.png", tmp_path / "1.png"]
+    words = ["--exact", "--label", "1", "--steps", 5, "--grid", "logsnr", "--guidance", 1]
+    inkdrop(monkeypatch, "invert", saved, *files, *words, "--scale", 1, "-o", out)
+    said = capsys.readouterr().out
+    error = float(said.split("way back: ")[1].split()[0])
+    assert error < 1e-3
+    with Image.open(out) as picture:
+        assert picture.size[1] > 3 * 8
+    inkdrop(
+        monkeypatch, "likelihood", saved, "--data", tmp_path / "tiny.npz", "--count", 2,
+        "--steps", 4,
+    )  # fmt: skip
+    said = capsys.readouterr().out
+    assert "bits per dimension, mean of 2 pictures" in said and "from the probes" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["invert", "SAVED", "nothing.png"], "nothing.png"),
+        (["likelihood", "SAVED"], "name some with --data"),
+        (["likelihood", "SAVED", "--count", "0"], "count is 0"),
+    ],
+)
+def test_what_cannot_be_inverted_or_measured_is_one_sentence(
+    saved: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        inkdrop(monkeypatch, *[saved if word == "SAVED" else word for word in words])
+    assert left.value.code == 2
+    assert said in capsys.readouterr().err
