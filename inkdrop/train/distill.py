@@ -51,8 +51,8 @@ class DistillConfig:
     steps: K, the student's network calls
     method: rollout (the default), consistency, or training, which asks no teacher
     guidance: the teacher's scale, which the student then has built in
-    teacher_steps: of the teacher's solver from noise to data, for rollout; a teacher that is a
-        student itself goes by its own steps
+    teacher_steps: of the teacher's solver from noise to data, for rollout, shared evenly by the
+        segments; None is 16, or two a segment; a teacher that is a student goes by its own steps
     finest: steps from noise to data into which the other methods cut time at the end; they begin
         with an eighth of them and double it three times
     metric: of the student's error: squared, or pseudo-Huber (Song and Dhariwal 2023, section 3.3)
@@ -61,16 +61,16 @@ class DistillConfig:
     steps: int = 4
     method: str = "rollout"
     guidance: float = 1.0
-    teacher_steps: int = 16
+    teacher_steps: int | None = None
     finest: int = 128
     metric: Metric = "squared"
 
     def __post_init__(self) -> None:
         choose("distillation method", self.method, METHODS)
-        for name in ("steps", "teacher_steps", "finest"):
+        for name in ("steps", "finest"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        if self.method == "rollout" and self.teacher_steps <= self.steps:
+        if self.teacher_steps is not None and self.teacher_steps <= self.steps:
             raise ValueError(
                 f"teacher_steps is {self.teacher_steps}: the teacher must make more steps than the"
                 f" student's {self.steps}"
@@ -134,10 +134,11 @@ def path(teacher: Model, config: DistillConfig, share: float = 1.0) -> Tensor:
     own = own_path(teacher)
     if own is not None:
         return own
-    total = config.teacher_steps
-    if config.method != "rollout":
+    if config.method == "rollout":
+        total = config.teacher_steps or max(16, 2 * config.steps)
+    else:
         total = config.finest // 2 ** (3 - min(3, int(4 * share)))
-    each = max(1 if config.method != "rollout" else 2, -(-total // config.steps))
+    each = max(1, -(-total // config.steps))
     # sigma / alpha of VE spans five decades; on the other clocks even times are a good measure
     spacing = "uniform" if teacher.process.t_max == 1 else "karras"
     return grid(teacher.process, spacing, each * config.steps)

@@ -1,4 +1,4 @@
-"""Multistep consistency sampling with an exact consistency function: the ODE's end from anywhere."""
+"""Multistep consistency sampling with an exact consistency function: the end of the ODE."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.process import VP, Process
 from inkdrop.diffusion.samplers import consistency, sampler
 from inkdrop.diffusion.times import grid
-
 
 # Far enough apart for a sample's component to be known.
 APART = Mixture(means=f64(-1.1, 0.9)[:, None], stds=f64(0.15, 0.25), weights=f64(0.4, 0.6))
