@@ -99,6 +99,11 @@ def check(teacher: Model, config: DistillConfig) -> None:
             f"guidance is {config.guidance}, but the teacher knows no null condition to guide"
             " away from; distill it with guidance 1"
         )
+    if config.guidance != 1 and config.method == "training":
+        raise ValueError(
+            f"guidance is {config.guidance}, but method 'training' asks no teacher that could be"
+            " guided; use guidance 1, or rollout"
+        )
     own = own_path(teacher)
     if own is not None and config.method != "rollout":
         raise ValueError(
@@ -112,9 +117,10 @@ def check(teacher: Model, config: DistillConfig) -> None:
         )
 
 
-def own_guidance(spec: Spec) -> float:
-    """The scale that a teacher is distilled at when nobody names one: its own default."""
-    return spec.guidance if spec.labels and spec.condition_drop else 1.0
+def own_guidance(spec: Spec, method: str) -> float:
+    """The scale that is built in when nobody names one: the teacher's default, where it is asked."""
+    guided = spec.labels and spec.condition_drop and method != "training"
+    return spec.guidance if guided else 1.0
 
 
 def own_path(teacher: Model) -> Tensor | None:

@@ -65,7 +65,8 @@ def distill_and_show(run: str, options: Mapping[str, Any]) -> None:
     """The `distill` command: `options` are its command line's."""
     teacher = Model.load(resolve(run))
     plan = {k: options[k] for k in DISTILL_OPTIONS if options[k] is not None}
-    plan.setdefault("guidance", own_guidance(teacher.spec))
+    method = plan.get("method", DistillConfig.method)
+    plan.setdefault("guidance", own_guidance(teacher.spec, method))
     config = parse(DistillConfig, plan, "the command line")
     check(teacher, config)
     training = _config(TRAINING, options)

@@ -228,6 +228,7 @@ def test_a_plan_that_makes_no_sense_is_refused(changes: dict[str, object], said:
     [
         ({"steps": 50, "teacher_steps": 64}, {}, "steps is 50 and the teacher's own are 50"),
         ({"guidance": 2.0}, {"condition_drop": 0.0}, "guidance is 2.0, but the teacher knows no"),
+        ({"guidance": 2.0, "method": "training"}, {}, "method 'training' asks no teacher"),
         ({}, {"learned_variance": True}, "the teacher has a learned variance"),
     ],
 )
