@@ -3,7 +3,7 @@
 Time is cut into segments. From x_t, t inside a segment that ends at `low`, somebody moves to a
 less noisy t' of the same segment, and from there one DDIM step goes on to `low`. The target is the
 x_0 with which a single DDIM step from x_t ends there. Methods differ only in who moves how far: see
-`inkdrop/train/distill.py`. Heek et al. 2024 (Multistep consistency models), algorithm 1; with one
+`inkdrop/train/distill.py`. Heek et al. 2024 (Multistep consistency models); with one
 segment it is Song et al. 2023 (Consistency models), and with moves right to `low` it is Salimans
 and Ho 2022 (Progressive distillation), algorithm 2, with all halvings at once.
 """
@@ -29,7 +29,7 @@ def landing(process: Process, x: Tensor, z: Tensor, t: Tensor, s: Tensor) -> Ten
     """The x_0 with which DDIM goes from x at t to z at s < t: the inverse of `Process.step`.
 
     x, z [B, ...]; t, s [B]. If z was reached by DDIM steps, it is a mean of their x_0 with positive
-    weights. Salimans and Ho 2022, appendix G.
+    weights. Salimans and Ho 2022, algorithm 2.
     """
     c_x, c_x0, _ = process.coefficients(t, s)
     return (z - like(c_x, x) * x) / like(c_x0, x)

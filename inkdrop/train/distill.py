@@ -8,6 +8,7 @@ end to the next: K network calls. A run of it is an ordinary run, and leaves an 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +26,6 @@ from inkdrop.diffusion.consistency import carry, follow, landing, segments
 from inkdrop.diffusion.constraints import clip
 from inkdrop.diffusion.guidance import Denoiser, bind, cfg
 from inkdrop.diffusion.losses import loss_weight
-from inkdrop.diffusion.noise import key
 from inkdrop.diffusion.process import like
 from inkdrop.diffusion.times import grid
 from inkdrop.model import Model, Spec, Tuned
@@ -118,7 +118,7 @@ def check(teacher: Model, config: DistillConfig) -> None:
 
 
 def own_guidance(spec: Spec, method: str) -> float:
-    """The scale that is built in when nobody names one: the teacher's default, where it is asked."""
+    """The scale that is built in when nobody names one: the default of a teacher that is asked."""
     guided = spec.labels and spec.condition_drop and method != "training"
     return spec.guidance if guided else 1.0
 
@@ -306,9 +306,10 @@ def distill(
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """A short name of these weights, by which a run knows its teacher again."""
-    parts: list[int | float | str] = []
+    """A sha256 of these weights, by which a run knows its teacher again."""
+    whole = hashlib.sha256()
     for name in sorted(weights):
-        value = weights[name].detach().cpu().double().flatten()
-        parts += [name, value.numel(), float(value.sum()), float(value.square().sum())]
-    return f"{key(*parts):016x}"
+        value = weights[name].detach().cpu().contiguous()
+        whole.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        whole.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()

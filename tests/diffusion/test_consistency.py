@@ -68,7 +68,7 @@ def test_follow_gives_each_sample_its_own_times() -> None:
 
 @ALL
 def test_landing_undoes_a_step(process: Process) -> None:
-    t, s = (process.t_max * torch.linspace(*ends, 8).double() for ends in ((1, 0.3), (0.7, 0)))
+    t, s = (process.t_max * torch.linspace(a, b, 8).double() for a, b in ((1, 0.3), (0.7, 0)))
     x, z = gaussian(8, 3), gaussian(8, 3, seed=1)
     torch.testing.assert_close(process.step(x, landing(process, x, z, t, s), t, s), z)
     torch.testing.assert_close(landing(process, x, process.step(x, z, t, s), t, s), z)

@@ -185,7 +185,8 @@ def test_student_is_an_ordinary_model_of_few_calls(
 
     def counted(self: nn.Module, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         calls.append(len(x))
-        return forward(self, x, t, cond)
+        out: Tensor = forward(self, x, t, cond)
+        return out
 
     monkeypatch.setattr(type(student.network), "forward", counted)
     list(generate(student, samples=range(3), labels=[0, 1, 1]))

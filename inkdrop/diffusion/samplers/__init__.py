@@ -32,6 +32,7 @@ __all__ = [
     "adaptive",
     "best",
     "canonical",
+    "consistency",
     "ddim",
     "ddpm",
     "ddpm_beta",
