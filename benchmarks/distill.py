@@ -60,7 +60,7 @@ TEACHER = {
 def train(calls: int, data: Path) -> None:
     """Trains one student, on one thread; a stopped run resumes."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    folder = FOLDER if calls == 4 else resolve(RUNS[4])
+    folder = FOLDER if calls == 4 else resolve(RUNS[4])[0]
     began = time.monotonic()
     events = distill(
         Model.load(folder), open_data(data), RUNS[calls], PLANS[calls], Ask(TRAININGS[calls]),
@@ -75,7 +75,7 @@ def train(calls: int, data: Path) -> None:
 
 def students() -> dict[int, Model]:
     """The students that are there: 4 calls from its run or as kept, and 1."""
-    found = {calls: Model.load(resolve(run)) for calls, run in RUNS.items() if run.is_dir()}
+    found = {calls: Model.load(resolve(run)[0]) for calls, run in RUNS.items() if run.is_dir()}
     if 4 not in found and KEPT.is_dir():
         found[4] = Model.load(KEPT)
     return found

@@ -8,7 +8,6 @@ end to the next: K network calls. A run of it is an ordinary run, and leaves an 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from inkdrop.cond import Cond
 from inkdrop.config import choose, dump
-from inkdrop.data.dataset import Dataset
+from inkdrop.data.dataset import Dataset, digest
 from inkdrop.diffusion.consistency import carry, follow, landing, segments
 from inkdrop.diffusion.constraints import clip
 from inkdrop.diffusion.guidance import Denoiser, bind, cfg
@@ -307,9 +306,5 @@ def distill(
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
     """A sha256 of these weights, by which a run knows its teacher again."""
-    whole = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].detach().cpu().contiguous()
-        whole.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        whole.update(value.flatten().view(torch.uint8).numpy().tobytes())
-    return whole.hexdigest()
+    values = {name: value.detach().cpu().flatten().numpy() for name, value in weights.items()}
+    return digest(part for name in sorted(values) for part in (name, values[name]))

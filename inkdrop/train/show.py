@@ -20,7 +20,6 @@ from inkdrop.diffusion.process import SCHEDULES
 from inkdrop.model import Model, Spec
 from inkdrop.registry import PARAMETERIZATIONS
 from inkdrop.train import defaults
-from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.distill import TRAINING, DistillConfig, check, distill, own_guidance
 from inkdrop.train.parallel import World, world
@@ -61,16 +60,14 @@ def train_and_show(options: Mapping[str, Any]) -> None:
         _show(events, data, out, here, tensorboard=options["tensorboard"])
 
 
-def distill_and_show(run: str, options: Mapping[str, Any]) -> None:
-    """The `distill` command: `options` are its command line's."""
-    teacher = Model.load(resolve(run))
+def distill_and_show(teacher: Model, run: str, options: Mapping[str, Any]) -> None:
+    """The `distill` command: the model of `run` teaches; `options` are its command line's."""
     plan = {k: options[k] for k in DISTILL_OPTIONS if options[k] is not None}
     method = plan.get("method", DistillConfig.method)
     plan.setdefault("guidance", own_guidance(teacher.spec, method))
     config = parse(DistillConfig, plan, "the command line")
     check(teacher, config)
     training = _config(TRAINING, options)
-    device = defaults.pick_device(options["device"])
     source = source_of(Path(run), options["data"], _size_of(teacher.spec))
     source["path"] = _absolute(source["path"])
     data = open_data(source["path"], **source["options"])
@@ -79,7 +76,7 @@ def distill_and_show(run: str, options: Mapping[str, Any]) -> None:
     ask = Ask(training, options["minutes"], save_every=options["save_every"], source=source)
     with world() as here, _signals() as stop:
         events = distill(
-            teacher, data, out, config, ask, name=name, stop=stop, world=here, device=device
+            teacher, data, out, config, ask, name=name, stop=stop, world=here, device=teacher.device
         )
         _show(events, data, out, here, tensorboard=False)
 

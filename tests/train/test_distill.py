@@ -176,7 +176,7 @@ def test_student_is_an_ordinary_model_of_few_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tmp_path, tmp_path / "run")
-    student = Model.load(resolve(tmp_path / "run"))
+    student = Model.load(resolve(tmp_path / "run")[0])
     spec = student.spec
     assert (spec.steps, spec.guidance, spec.condition_drop) == (2, 1.0, 0.0)
     assert times(student).tolist() == [1.0, 0.5, 0.0]
