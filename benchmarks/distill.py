@@ -43,10 +43,7 @@ PICTURE = HERE.parent / "docs" / "pictures" / "distill.png"
 
 RUNS = {4: WORK / "distill-4", 1: WORK / "distill-1"}
 PLANS = {4: DistillConfig(steps=4), 1: DistillConfig(steps=1)}
-TRAININGS = {
-    4: replace(TRAINING, updates=600, batch=64, lr=5e-4),
-    1: replace(TRAINING, updates=600, batch=64, lr=5e-4),
-}
+TRAININGS = {4: replace(TRAINING, updates=600), 1: replace(TRAINING, updates=400)}
 TEACHER = {
     "teacher DDIM-50": Sampling(sampler="ddim", grid="uniform", steps=50, guidance=1.0),
     "teacher DDIM-4": Sampling(sampler="ddim", grid="uniform", steps=4, guidance=1.0),

@@ -77,7 +77,7 @@ class DistillConfig:
 
 
 # A student starts where its teacher ended: a smaller rate, no warmup to speak of, and no null.
-TRAINING = TrainConfig(updates=2000, batch=128, lr=3e-4, warmup=20, condition_drop=0.0)
+TRAINING = TrainConfig(updates=1000, batch=64, lr=5e-4, warmup=20, condition_drop=0.0)
 
 
 def check(teacher: Model, config: DistillConfig) -> None:
