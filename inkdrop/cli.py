@@ -175,6 +175,31 @@ def train(**options: Any) -> None:
 
 @commands.command()
 @click.argument("run")
+@click.option("--steps", type=int, help="Network calls of the student [4].")
+@click.option("--method", help="rollout, consistency or training [rollout].")
+@click.option("--guidance", type=float, help="Scale to build in [the teacher's own].")
+@click.option("--teacher-steps", type=int, help="The teacher's, from noise to data [16].")
+@click.option("--data", help="Pictures to distill on [the run's own].")
+@click.option("--out", help="The student's run [runs/NAME-STEPS].")
+@click.option("--minutes", type=float, help="Train about this long; measured at the start.")
+@click.option("--updates", type=int, help="Train this many updates [1000].")
+@click.option("--batch", type=int, help="Pictures per update [64].")
+@click.option("--lr", type=float, help="Peak learning rate [0.0005].")
+@click.option("--seed", type=int, help="Of data order, noise and times [0].")
+@click.option("--save-every", type=int, help="Updates between checkpoints [two minutes].")
+@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+def distill(run: str, **options: Any) -> None:
+    """Distill RUN into a student of few steps: a run of its own, sampled like any other.
+
+    The same command again resumes exactly where it stopped.
+    """
+    from inkdrop.train.show import distill_and_show
+
+    distill_and_show(_model(run, options["device"]), run, options)
+
+
+@commands.command()
+@click.argument("run")
 @click.option("--count", default=16, help="How many samples.", show_default=True)
 @click.option("--label", multiple=True, help="A class (may repeat) [all classes in turn].")
 @click.option("--seed", default=0, help="Sample i of a seed is always the same.", show_default=True)

@@ -81,6 +81,16 @@ def test_walk_between_two_pictures(
         (["train", "{tmp}/tiny.npz", "--loss", "hybrid"], "use times 'uniform'"),
         (["train", "{tmp}/tiny.npz", "--minutes", "1", "--updates", "1"], "not both"),
         (["train", "{tmp}/tiny.npz", "--device", "tpu"], "the device 'tpu' cannot be used"),
+        (["distill", "{tmp}/nothing"], "there is no model folder or run"),
+        (["distill", "{tmp}/model"], "not a run with its data; name some with --data"),
+        (["distill", "{tmp}/model", "--data", "{tmp}/nothing"], "there is no file or folder"),
+        (["distill", "{tmp}/model", "--steps", "0"], "steps is 0: it must be at least 1"),
+        (["distill", "{tmp}/model", "--steps", "20"], "steps is 20 and the teacher's own are 20"),
+        (["distill", "{tmp}/model", "--steps", "4.5"], "4.5"),
+        (["distill", "{tmp}/model", "--method", "rolout"], "Did you mean 'rollout'"),
+        (["distill", "{tmp}/model", "--teacher-steps", "3"], "more steps than the student's 4"),
+        (["distill", "{tmp}/model", "--lr", "0"], "lr is 0"),
+        (["distill", "{tmp}/model", "--minutes", "1", "--updates", "1"], "not both"),
         (["sample", "{tmp}/nothing"], "there is no model folder or run"),
         (["sample", "{tmp}/empty"], "neither a model folder nor a run"),
         (["sample", "{tmp}/model", "--steps", "0"], "steps is 0"),
@@ -131,6 +141,22 @@ def test_every_choice_trains_and_samples(
     # The first weights of a network say 0, so a broken parameterization would show as not finite.
     inkdrop(monkeypatch, "sample", "runs/tiny", "--steps", 3, "--count", 2, "-o", "grid.png")
     assert (tmp_path / "grid.png").is_file()
+
+
+def test_student_and_its_own_student(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.data(tmp_path)
+    random_model(tmp_path).save(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    short = ["--updates", 2, "--batch", 4]
+    # A bare model says nothing of its data; its student is a run and does.
+    inkdrop(monkeypatch, "distill", "model", "--steps", 2, "--data", "tiny.npz", *short)
+    inkdrop(monkeypatch, "distill", "runs/model-2", "--steps", 1, *short)
+    inkdrop(monkeypatch, "sample", "runs/model-2-1", "--count", 2, "-o", "grid.png")
+    assert (tmp_path / "grid.png").is_file()
+    for method in ("consistency", "training"):
+        words = ["--data", "tiny.npz", "--method", method, "--out", method]
+        inkdrop(monkeypatch, "distill", "model", *words, *short)
+        assert (tmp_path / method / "samples" / "final.png").is_file()
 
 
 def test_whole_way_in_one_process_each(tmp_path: Path) -> None:
