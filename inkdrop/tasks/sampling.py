@@ -130,9 +130,11 @@ def chosen(model: Model, sampling: Sampling = DEFAULT) -> Plan:
                 f"this model has no grid tuned for {steps} steps (tuned: {known}); make one with"
                 f" `inkdrop tune RUN --steps {steps}`"
             )
-    default = best(model.process)
-    name = canonical(name or spec.sampler or default[0])
-    times = grid(model.process, spacing or spec.grid or default[1], steps)
+    default, even = best(model.process)
+    name = canonical(name or spec.sampler or default)
+    if ABOUT[name].calls > 1:
+        even = "logsnr"  # what looks ahead in a step breaks where the step leaps in log-SNR
+    times = grid(model.process, spacing or spec.grid or even, steps)
     return Plan(_enough(name, steps), times)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from inkdrop.cond import Cond
 from inkdrop.diffusion import guidance
 from inkdrop.diffusion.constraints import clip
-from inkdrop.diffusion.samplers import ABOUT, SAMPLERS, sampler
+from inkdrop.diffusion.samplers import ABOUT, SAMPLERS, best, sampler
 from inkdrop.diffusion.times import grid
 from inkdrop.model import Model, Tuned
 from inkdrop.tasks.generate import generate
@@ -161,6 +161,15 @@ def test_a_tuned_grid_is_used_at_its_steps_and_no_other(model: Model) -> None:
     assert chosen(fitted, Sampling(steps=3, sampler="ddim"))[1].tolist() != list(tuned.times)
     with pytest.raises(ValueError, match=r"no grid tuned for 4 steps \(tuned: 3\)"):
         chosen(fitted, Sampling(steps=4, grid="tuned"))
+
+
+def test_the_grid_that_nobody_names_suits_the_sampler(model: Model) -> None:
+    name, on, _ = chosen(model, Sampling(steps=6))
+    assert (name, *best(model.process)[1:]) == best(model.process)
+    assert torch.equal(on, grid(model.process, best(model.process)[1], 6))
+    for two in ("heun", "dpm_2", "dpmpp_sde"):
+        on = chosen(model, Sampling(sampler=two, steps=6)).times
+        assert torch.equal(on, grid(model.process, "logsnr", 6))
 
 
 def test_a_model_keeps_its_tuned_grids(model: Model, tmp_path: Path) -> None:
