@@ -33,7 +33,7 @@ def trained(drop: float, updates: int) -> Model:
         open_data("digits"), out, Ask(TrainConfig(updates=updates, condition_drop=drop))
     ):
         pass
-    return Model.load(resolve(out))
+    return Model.load(resolve(out)[0])
 
 
 def cell(model: Model, scale: float) -> Image.Image | str:

@@ -35,17 +35,17 @@ HERE = Path(__file__).parent
 FOLDER = HERE / "models" / "fashion"
 RESULTS = HERE / "results" / "fashion_quality.json"
 ROWS = {
-    "DDIM-10": Sampling(sampler="ddim", steps=10, guidance=1.0),
-    "DDIM-20": Sampling(sampler="ddim", steps=20, guidance=1.0),
-    "DDIM-50": Sampling(sampler="ddim", steps=50, guidance=1.0),
-    "DDIM-100": Sampling(sampler="ddim", steps=100, guidance=1.0),
-    "DDPM-1000": Sampling(sampler="ddpm", steps=1000, guidance=1.0),
+    "DDIM-10": Sampling(sampler="ddim", grid="uniform", steps=10, guidance=1.0),
+    "DDIM-20": Sampling(sampler="ddim", grid="uniform", steps=20, guidance=1.0),
+    "DDIM-50": Sampling(sampler="ddim", grid="uniform", steps=50, guidance=1.0),
+    "DDIM-100": Sampling(sampler="ddim", grid="uniform", steps=100, guidance=1.0),
+    "DDPM-1000": Sampling(sampler="ddpm", grid="uniform", steps=1000, guidance=1.0),
 }
 
 
 def keep(run: Path) -> None:
     """Copies the model of a run or folder: half precision, class names in words."""
-    model = resolve(run)
+    model, _ = resolve(run)
     FOLDER.mkdir(parents=True, exist_ok=True)
     description = json.loads((model / "model.json").read_text())
     description["spec"]["labels"] = list(fashion.NAMES)
@@ -74,7 +74,9 @@ def measure(data: Path, n: int) -> None:
     judge, model = load_judge(), Model.load(FOLDER)
     real = reference("train", judge=judge, data=data)
     if "agreement" not in results:
-        x, label = pictures(model, 1000, Sampling(sampler="ddim", steps=50, guidance=3.0))
+        x, label = pictures(
+            model, 1000, Sampling(sampler="ddim", grid="uniform", steps=50, guidance=3.0)
+        )
         results["agreement"] = float((judge.classify(x) == label).float().mean())
         _write(results)
     if "floor" not in results:

@@ -115,7 +115,7 @@ def train(folder: Path, data: Path, minutes: float, snapshots: Sequence[float]) 
 def sample(model: Model, n: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures [n, 1, 28, 28] by DDIM-50 at guidance 1, and the ten balanced labels asked."""
     label = torch.arange(n) % 10
-    ask = Sampling(sampler="ddim", steps=50, guidance=1.0)
+    ask = Sampling(sampler="ddim", grid="uniform", steps=50, guidance=1.0)
     labels = label.tolist()
     x = generate_many(model, seed=777, count=n, labels=labels, batch=100, sampling=ask)
     return x, label

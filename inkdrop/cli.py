@@ -5,6 +5,7 @@ Bad input is one sentence on standard error and exit code 2, never a traceback.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Runs a command and turns every expected error into one sentence."""
+    # Threads that spin while they wait lose most of their time as soon as another program works
+    # too: a training beside one made a tenth of the updates. Read once, when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         commands(standalone_mode=False)
     except (ValueError, FloatingPointError) as error:
@@ -125,7 +129,10 @@ def _model(run: str, device: str | None) -> Model:
     from inkdrop.train.checkpoint import resolve
     from inkdrop.train.defaults import pick_device
 
-    return Model.load(resolve(run)).to(pick_device(device))
+    folder, said = resolve(run)
+    for sentence in said:
+        click.echo(sentence, err=True)
+    return Model.load(folder).to(pick_device(device))
 
 
 @commands.command()
@@ -219,6 +226,116 @@ def samplers() -> None:
     console.print(table)
     also = ", ".join(f"{other} ({meant})" for other, meant in GRID_ALIASES.items())
     console.print(f"\ngrids: {', '.join(GRIDS)}; also {also}")
+
+
+class Lists(click.Command):
+    """A command whose options in `several` take all the words that follow them."""
+
+    several = ("--steps", "--samplers")
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread, option = list[str](), ""
+        for word in args:
+            if word.startswith("-"):
+                option = word if word in self.several else ""
+                spread += [] if option else [word]
+            else:
+                spread += [option, word] if option else [word]
+        return super().parse_args(ctx, spread)
+
+
+def _guidance_alone(options: dict[str, Any]) -> Sampling:
+    from inkdrop.tasks.sampling import Sampling
+
+    return Sampling(guidance=options["guidance"])
+
+
+@commands.command(cls=Lists)
+@click.argument("run")
+@click.option("--steps", type=int, multiple=True, help="Such as 5 10 20 50, which is the default.")
+@click.option("--samplers", multiple=True, help="Names [ddim dpmpp_2m unipc deis heun].")
+@click.option("--grid", help="One for all [what each would use without being told].")
+@click.option("--count", default=16, help="Samples to compare on.", show_default=True)
+@click.option("--guidance", type=float, help="Scale of guidance; 1 is none.")
+@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@click.option("-o", "--out", default="compare.png", help="The picture.", show_default=True)
+def compare(run: str, steps: tuple[int, ...], samplers: tuple[str, ...], **options: Any) -> None:
+    """Compare samplers on RUN: error and time against network calls, as a table and a picture.
+
+    The error is the distance to the model's own converged answer from the same noise.
+    """
+    from dataclasses import replace
+
+    from inkdrop.explain.compared import compared_figure
+    from inkdrop.explain.style import needs_matplotlib
+    from inkdrop.tune.compare import SAMPLERS, Row, check
+    from inkdrop.tune.compare import compare as compared
+    from inkdrop.tune.problem import Problem
+
+    needs_matplotlib()
+    steps, samplers = steps or (5, 10, 20, 50), samplers or SAMPLERS
+    check(samplers, steps)
+    model = _model(run, options["device"])
+    sampling = replace(_guidance_alone(options), grid=options["grid"])
+    rows = list[Row]()
+    click.echo(f"{'sampler':<12} {'steps':>5} {'calls':>5} {'error':>9} {'seconds':>8}")
+    for event in compared(
+        model, steps=steps, samplers=samplers, count=options["count"], sampling=sampling
+    ):
+        if isinstance(event, Problem):
+            known = event
+            continue
+        rows.append(event)
+        click.echo(
+            f"{event.sampler:<12} {event.steps:>5} {event.calls:>5} {event.error:>9.5f}"
+            f" {event.seconds:>8.2f}"
+        )
+    click.echo(f"the converged answer is known to {float(known.doubt.mean()):.5f}")
+    _save_figure(compared_figure(model, known, rows), Path(options["out"]))
+    click.echo(f"the picture is {options['out']}")
+
+
+def _save_figure(figure: Any, path: Path) -> None:
+    from inkdrop.files import replacing
+
+    with replacing(path) as beside:
+        figure.savefig(beside)
+
+
+@commands.command()
+@click.argument("run")
+@click.option("--steps", default=10, help="Steps to tune for.", show_default=True)
+@click.option("--minutes", default=5.0, help="Time to take.", show_default=True)
+@click.option("--count", default=32, help="Noises to tune on.", show_default=True)
+@click.option("--guidance", type=float, help="Scale of guidance [the model's own].")
+@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+def tune(run: str, steps: int, minutes: float, count: int, **options: Any) -> None:
+    """Fit the grid and the sampler to RUN, and use them from then on at so many steps.
+
+    It looks for the times that bring the model nearest to its own converged answer, judges them on
+    other noises, and keeps them in the model folder if they are better than what is there by name.
+    """
+    from dataclasses import replace
+
+    from inkdrop.train.checkpoint import amend
+    from inkdrop.tune.fit import Fitted, fit
+
+    model = _model(run, options["device"])
+    sampling = _guidance_alone(options)
+    for event in fit(model, steps, minutes=minutes, count=count, sampling=sampling):
+        if not isinstance(event, Fitted):
+            click.echo(f"{event.error:.5f}  {event.sampler} on {event.found}")
+    assert isinstance(event, Fitted)
+    click.echo(
+        f"on other noises: {event.after:.5f} tuned, {event.best_named:.5f} with {event.named},"
+        f" {event.before:.5f} with the default {event.default}"
+    )
+    if not event.better:
+        click.echo("the tuned grid is not better there, so nothing was kept; allow more --minutes")
+        return
+    others = tuple(t for t in model.spec.tuned if t.steps != steps)
+    where = amend(run, replace(model.spec, tuned=(*others, event.tuned)))
+    click.echo(f"kept in {where}; `inkdrop sample {run} --steps {steps}` uses it")
 
 
 @commands.command()

@@ -17,7 +17,8 @@ LAYERS = (
     ("model",),
     ("tasks", "data", "convert", "engines"),
     ("evaluate",),
-    ("train", "explain", "tune"),
+    ("tune",),
+    ("train", "explain"),
     ("serve", "cli", "__main__"),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

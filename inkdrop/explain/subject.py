@@ -12,12 +12,12 @@ from torch import Tensor
 
 from inkdrop.cond import Cond
 from inkdrop.data import Dataset, epoch_order
-from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.process import like
 from inkdrop.diffusion.samplers import Step
 from inkdrop.model import Model
 from inkdrop.tasks.sampling import Sampling, denoiser, start, times, walk
+from inkdrop.tune.problem import Counted
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Subject:
 
         keep: every Step is kept, else the last alone.
         """
-        sampling = Sampling(sampler=name, steps=steps, guidance=1.0)
+        sampling = Sampling(sampler=name, grid="uniform", steps=steps, guidance=1.0)
         noise, on = self.noise(range(count)), times(self.model, sampling)
         denoise = Counted(denoiser(self.model, self.labels(count), count, sampling))
         x = start(self.model, noise, on)
@@ -110,14 +110,3 @@ class Run:
     t: float
     steps: list[Step]
     calls: int
-
-
-class Counted:
-    """A denoiser that counts how often it is called."""
-
-    def __init__(self, denoise: Denoiser) -> None:
-        self.denoise, self.calls = denoise, 0
-
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        self.calls += 1
-        return self.denoise(x, t)

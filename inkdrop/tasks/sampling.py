@@ -115,7 +115,7 @@ def chosen(model: Model, sampling: Sampling = DEFAULT) -> tuple[str, Tensor]:
                 f"this model has no grid tuned for {steps} steps (tuned: {known}); make one with"
                 f" `inkdrop tune RUN --steps {steps}`"
             )
-    default = best(steps)
+    default = best(model.process)
     name = name or spec.sampler or default[0]
     return _enough(name, steps), grid(model.process, spacing or spec.grid or default[1], steps)
 

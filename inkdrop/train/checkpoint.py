@@ -15,8 +15,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from inkdrop.files import commit_folder
-from inkdrop.model import Model, load_weights, read_json, read_weights
+from inkdrop.config import dump
+from inkdrop.files import commit_folder, replacing
+from inkdrop.model import Model, Spec, load_weights, read_json, read_weights
 from inkdrop.train.updates import State
 
 KEEP = 2
@@ -147,14 +148,38 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def resolve(path: str | Path) -> Path:
-    """The Model folder that `path` means: one itself, or a run's newest sound checkpoint."""
+def resolve(path: str | Path) -> tuple[Path, list[str]]:
+    """The Model folder that `path` means: one itself, or a run's newest sound checkpoint.
+
+    And a sentence about each newer checkpoint that is damaged.
+    """
     path = Path(path)
     if (path / "model.json").is_file():
-        return path
+        return path, []
     if not path.is_dir():
         raise ValueError(f"there is no model folder or run {path}")
-    newest, _ = latest(path / "checkpoints")
+    newest, said = latest(path / "checkpoints")
     if newest is None:
         raise ValueError(f"{path} is neither a model folder nor a run with a checkpoint yet")
-    return newest / "model"
+    return newest / "model", said
+
+
+def amend(path: str | Path, spec: Spec) -> Path:
+    """Replaces the spec of a Model folder or of a run's newest sound checkpoint; the Model folder.
+
+    Weights are not touched; what was there stays whole if writing fails.
+    """
+    folder, _ = resolve(path)
+    file = folder / "model.json"
+    whole = read_json(file) | {"spec": dump(spec)}
+    text = json.dumps(whole, indent=2) + "\n"
+    if folder == Path(path):
+        with replacing(file) as beside:
+            beside.write_text(text, encoding="utf-8")
+        return folder
+    with commit_folder(folder.parent) as beside:
+        shutil.copytree(folder.parent, beside, dirs_exist_ok=True)
+        (beside / "model" / "model.json").write_text(text, encoding="utf-8")
+        (beside / "manifest.json").unlink()
+        (beside / "manifest.json").write_text(json.dumps(_manifest(beside), indent=2) + "\n")
+    return folder

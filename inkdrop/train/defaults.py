@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,20 +30,26 @@ def network(
     size = max(shape[1:])
     # At 28x28, in four minutes on two cores, the middle one came nearest to real pictures among
     # wider, deeper and folded networks: it sees more of them (benchmarks/RESULTS.md).
+    multipliers: tuple[int, ...]
+    shaped: dict[str, Any]
     if size <= 16:
-        shaped = {"width": 32, "multipliers": (1, 2), "blocks": 2}
+        multipliers, shaped = (1, 2), {"width": 32, "blocks": 2}
     elif size <= 48:
-        shaped = {"width": 32, "multipliers": (1, 2, 4), "blocks": 1, "resample": "pool"}
+        multipliers, shaped = (1, 2, 4), {"width": 32, "blocks": 1, "resample": "pool"}
     else:
-        shaped = {"width": 64, "multipliers": (1, 2, 2, 4), "blocks": 2}
+        multipliers, shaped = (1, 2, 2, 4), {"width": 64, "blocks": 2}
     if width is not None:
-        shaped["width"] = width
+        # Groups and heads that divide it: a width need not be a multiple of 32.
+        lowest = width * max(multipliers)
+        shaped |= {"width": width, "norm_groups": math.gcd(width, 32)}
+        shaped |= {"head_channels": math.gcd(lowest, 32)}
     return {
         "kind": "unet",
         "dims": len(shape) - 1,
         "in_channels": shape[0],
         "out_channels": 2 * shape[0] if variance else None,
         "num_classes": classes or None,
+        "multipliers": multipliers,
         **shaped,
     }
 

@@ -169,6 +169,8 @@ def _plan(
         raise ValueError(f"{out} has checkpoints but no run.json; restore it or use another folder")
     config = ask.config
     description = defaults.model_description(data, config, ask.model)
+    with torch.device("meta"):  # a network that cannot be built leaves no run behind
+        Model.build(description, "the model's description")
     if ask.minutes is not None:
         config = _fit(config, description, training, ask.minutes, device)
     if world.main:

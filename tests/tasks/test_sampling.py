@@ -49,7 +49,8 @@ def state(model: Model, batch: int = 3) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_sample_0_alone_is_sample_0_of_a_batch_of_16(model: Model, name: str) -> None:
-    sampling = Sampling(sampler=name, steps=5, guidance=2.0)
+    # A small last step does not multiply the random network's own rounding.
+    sampling = Sampling(sampler=name, grid="logsnr", steps=8, guidance=2.0)
     labels = [i % 2 for i in range(16)]
     batch = last(model, seed=3, samples=range(16), labels=labels, sampling=sampling)
     alone = last(model, seed=3, samples=[0], labels=[0], sampling=sampling)

@@ -163,7 +163,7 @@ def test_full_disk_leaves_the_older_checkpoints(
 def test_checkpoint_holds_a_model_folder_with_the_averaged_weights(tmp_path: Path) -> None:
     data, out = tiny.data(tmp_path), tmp_path / "run"
     run(data, out, tiny.ask())
-    model = Model.load(checkpoint.resolve(out))
+    model = Model.load(checkpoint.resolve(out)[0])
     averaged = load_file(out / "checkpoints" / "00000008" / "training" / "average.safetensors")
     assert all(torch.equal(v, averaged[k]) for k, v in model.network.state_dict().items())
     assert model.spec.labels == ("0", "1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inkdrop.config import choose
+from inkdrop.diffusion.process import Process
 from inkdrop.diffusion.samplers.adaptive import adaptive
 from inkdrop.diffusion.samplers.corrected import sa_solver, unipc, unipc_3
 from inkdrop.diffusion.samplers.ddim import ddim, euler, euler_a
@@ -159,6 +160,9 @@ def sampler(name: str) -> Sampler:
     return SAMPLERS[canonical(name)]
 
 
-def best(steps: int) -> tuple[str, str]:
-    """The sampler and grid measured best at this number of steps (benchmarks/RESULTS.md)."""
-    return "dpmpp_2m", "logsnr"
+def best(process: Process) -> tuple[str, str]:
+    """The sampler and grid that are used if none is asked for (benchmarks/RESULTS.md, Solvers).
+
+    One pair for clocks from 0 to 1, one for those whose time is sigma; at 5 to 50 steps.
+    """
+    return ("unipc", "beta") if process.t_max == 1 else ("deis", "karras:10")
