@@ -24,6 +24,8 @@ from inkdrop.diffusion.process import VE, Discrete, Flow, Process, lambdas
 from inkdrop.diffusion.samplers import SAMPLERS
 
 BUDGETS = (5, 8, 10, 15, 20, 50)
+# The two of `distances`.
+ODE_SCORES = ("rms", "mean")
 PROCESSES: dict[str, Process] = {
     "linear": Discrete("linear"),
     "cosine": Discrete("cosine"),
@@ -207,6 +209,11 @@ def check_denoiser(of: Any, process: Process) -> None:
         torch.testing.assert_close(denoiser(of, process)(x, t), of.denoiser(process)(x, t))
 
 
+def unit_noise(n: int, dims: int, seed: int) -> Tensor:
+    """Noises [n, dims] to start from; seed 0 is measured, others are for tuning."""
+    return torch.randn(n, dims, generator=generator(seed, "solvers", dims), dtype=torch.float64)
+
+
 def converged(process: Process, denoise: Denoiser, noise: Tensor, steps: int) -> Tensor:
     """The end of the ODE from unit noise at t_max: dpmpp_3m, even in log-SNR, far below t_min."""
     high = process.t_max if isinstance(process, VE | Discrete) else 1 - 1e-6
@@ -223,9 +230,13 @@ def converged(process: Process, denoise: Denoiser, noise: Tensor, steps: int) ->
     return x
 
 
-def distance(x: Tensor, truth: Tensor) -> float:
-    """Root mean square of the difference, over samples and elements."""
-    return float((x.double() - truth.double()).square().mean().sqrt())
+def distances(x: Tensor, truth: Tensor) -> tuple[float, float]:
+    """Of the samples' root mean square distances over their elements: root mean square, and mean.
+
+    The first is carried by the few noises between two ends, the second is `inkdrop compare`'s.
+    """
+    each = (x.double() - truth.double()).square().flatten(1).mean(1)
+    return float(each.mean().sqrt()), float(each.sqrt().mean())
 
 
 def misfit(x: Tensor, of: Any) -> float:

@@ -1,14 +1,14 @@
 """Samplers on the committed Fashion-MNIST model, in rounds that drop the hopeless early.
 
 Class-conditional (label i % 10), guidance 1, float32, x_0 clipped for everyone alike. The error is
-the root mean square distance, in the pictures' range of [-1, 1], to the end of the converged ODE of
-that clipped denoiser from the same noise. Only deterministic solvers; those that do the same as
+the root mean square distance, in the pictures' range of [-1, 1], to the end of the converged ODE
+of that clipped denoiser from the same noise. Only deterministic solvers; those that do the same as
 another (by their errors on a mixture) are asked once, and those steered by a tolerance not at all.
 
-    all                 8 noises at 10 calls
-    the best 50         of each library, 32 noises at 10 calls, and 8 noises at every other number
-    the best 12         of each side, 256 noises at 10 calls
-    the best 5          of each side, 64 noises at every other number of calls
+    all                         4 noises at 10 calls
+    the best 30 of each library 16 noises at 10 calls
+    the best 15 of each library 4 noises at every other number of calls
+    the best 5 of each side     64 noises at every other number of calls, 256 at 10
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from solver_cases import BUDGETS, PROCESSES, Solver, denoiser, distance, mixture, run
+from solver_cases import PROCESSES, Solver, denoiser, distances, mixture, run
 from solver_ours import ours, walk
 from solver_peers import peers
 from solver_store import Store
@@ -29,6 +29,7 @@ from torch import Tensor
 from inkdrop.diffusion.constraints import clip
 from inkdrop.diffusion.guidance import Denoiser, bind
 from inkdrop.diffusion.noise import generator
+from inkdrop.diffusion.samplers import best
 from inkdrop.diffusion.times import grid
 from inkdrop.model import Model
 
@@ -62,7 +63,7 @@ def fashion_denoiser(model: Model) -> Denoiser:
         return torch.cat(
             [
                 part(i * CHUNK, len(rows))(rows.float(), t[:1].expand(len(rows)))
-                for i, rows in enumerate(x.split(CHUNK))
+                for i, rows in enumerate(torch.split(x, CHUNK))
             ]
         ).to(x.dtype)
 
@@ -74,20 +75,31 @@ def converged(denoise: Denoiser, noise: Tensor, steps: int) -> Tensor:
     return walk("dpmpp_2m", grid(PROCESS, "logsnr", steps), {}, PROCESS, denoise, noise)
 
 
-def reference(denoise: Denoiser) -> Tensor:
-    """The converged ends of all noises; how far half the steps and Heun's are is kept."""
-    path = WORK / "reference.safetensors"
-    if not path.exists():
-        few = noises()[:16]
-        end = converged(denoise, few, FINE)
-        half = distance(converged(denoise, few, FINE // 2), end)
-        other = walk("heun", grid(PROCESS, "logsnr", FINE), {}, PROCESS, denoise, few)
-        check = {"half the steps": half, "heun": distance(other, end), "noises": len(few)}
-        STORE.keep("reference", value=check)
-        print(check, flush=True)
-        WORK.mkdir(parents=True, exist_ok=True)
-        save_file({"x": converged(denoise, noises(), FINE)}, path)
-    return load_file(path)["x"]
+def reference(denoise: Denoiser, n: int) -> Tensor:
+    """The converged ends of the first n noises, kept in parts of CHUNK."""
+    parts = []
+    for first in range(0, n, CHUNK):
+        path = WORK / f"reference-{first}.safetensors"
+        if not path.exists():
+            WORK.mkdir(parents=True, exist_ok=True)
+            save_file({"x": converged(denoise, noises()[first : first + CHUNK], FINE)}, path)
+        parts.append(load_file(path)["x"])
+    return torch.cat(parts)[:n]
+
+
+def check_reference(denoise: Denoiser, n: int = 16) -> None:
+    """How far the reference is from half and twice the steps and from Heun's, on n noises."""
+    if STORE.get("reference"):
+        return
+    few, end = noises()[:n], reference(denoise, n)
+    heun = walk("heun", grid(PROCESS, "logsnr", FINE), {}, PROCESS, denoise, few)
+    others = {
+        "half the steps": converged(denoise, few, FINE // 2),
+        "twice the steps": converged(denoise, few, 2 * FINE),
+        "heun": heun,
+    }
+    check = {name: distances(other, end) for name, other in others.items()}
+    STORE.keep("reference", value={"noises": n, **check})
 
 
 def distinct() -> Sides:
@@ -119,34 +131,44 @@ class Race:
 
     def __init__(self) -> None:
         self.denoise = fashion_denoiser(Model.load(FOLDER))
-        self.noise, self.truth = noises(), reference(self.denoise)
 
     def errors(self, solvers: Iterable[Solver], n: int, budget: int) -> dict[str, float]:
-        """Error of each solver by name, the best first; those that break are left out."""
-        known = STORE.get(f"{n} noises", f"{budget} calls") or {}
+        """Root mean square error of each solver by name, the best first; without what breaks."""
+        rows = (f"{n} noises", f"{budget} calls")
+        known: dict[str, list[float] | None] = STORE.get(*rows) or {}
         names = []
         for solver in solvers:
             names.append(solver.name)
-            if solver.name in known:
-                continue
-            known[solver.name] = self._error(solver, n, budget)
-            STORE.keep(f"{n} noises", f"{budget} calls", value=known)
-        measured = {name: known[name] for name in names if known[name] is not None}
+            if solver.name not in known:
+                known[solver.name] = self._errors(solver, n, budget)
+                STORE.keep(*rows, value=known)
+        measured = {name: found[0] for name in names if (found := known[name])}
         return dict(sorted(measured.items(), key=lambda row: row[1]))
 
-    def _error(self, solver: Solver, n: int, budget: int) -> float | None:
+    def _errors(self, solver: Solver, n: int, budget: int) -> list[float] | None:
         try:
-            x = run(solver, PROCESS, self.denoise, self.noise[:n], budget)
+            x = run(solver, PROCESS, self.denoise, noises()[:n], budget)
         except Exception as error:  # other people's code
             print(f"{solver.name}: {type(error).__name__} {error}", flush=True)
             return None
-        found = math.nan if x is None else distance(x, self.truth[:n])
-        return float(f"{found:.4g}") if math.isfinite(found) else None
+        if x is None or not bool(x.isfinite().all()):
+            return None
+        return [float(f"{error:.4g}") for error in distances(x, reference(self.denoise, n))]
 
 
 def best_of(named: dict[str, Solver], found: dict[str, float], most: int) -> dict[str, Solver]:
     """The best few by their errors."""
-    return {name: named[name] for name in list(found)[:most] if name in named}
+    return {name: named[name] for name in list(found)[:most]}
+
+
+def ahead(race: Race, sides: Sides, n: int, budget: int, most: int = 5) -> list[Solver]:
+    """The best few of ours and of both others together on n noises, and our default."""
+    mine = best_of(sides["inkdrop"], race.errors(sides["inkdrop"].values(), n, budget), most)
+    others = sides["diffusers"] | sides["k-diffusion"]
+    theirs = best_of(others, race.errors(others.values(), n, budget), most)
+    default = " ".join(best(PROCESS))
+    kept = {name: solver for name, solver in sides["inkdrop"].items() if name == default}
+    return [*(mine | theirs | kept).values()]
 
 
 def fashion() -> None:
@@ -157,34 +179,20 @@ def fashion() -> None:
         print(f"{what}: {(time.time() - began) / 60:.1f} min", flush=True)
 
     race, sides = Race(), distinct()
-    said("reference, and " + ", ".join(f"{len(named)} {side}" for side, named in sides.items()))
-    sides = {
-        side: best_of(named, race.errors(named.values(), 8, 10), 50)
-        for side, named in sides.items()
-    }
-    said("all, 8 noises at 10 calls")
-    first: dict[str, dict[str, float]] = {
-        side: race.errors(named.values(), 32, 10) for side, named in sides.items()
-    }
-    said("32 noises at 10 calls")
-    best = {side: best_of(sides[side], found, 12) for side, found in first.items()}
-    theirs = sorted(
-        (error, name)
-        for side in ("diffusers", "k-diffusion")
-        for name, error in first[side].items()
-    )[:12]
-    peers_of = sides["diffusers"] | sides["k-diffusion"]
-    ahead = [*best["inkdrop"].values(), *(peers_of[name] for _, name in theirs)]
-    race.errors(ahead, NOISES, 10)
-    said("256 noises at 10 calls")
-    for budget in BUDGETS:
-        if budget == 10:
-            continue
-        few = {side: race.errors(named.values(), 8, budget) for side, named in sides.items()}
-        said(f"8 noises at {budget} calls")
-        peers_few = dict(
-            sorted((few["diffusers"] | few["k-diffusion"]).items(), key=lambda row: row[1])
-        )
-        mine, other = list(few["inkdrop"])[:5], list(peers_few)[:5]
-        race.errors([(sides["inkdrop"] | peers_of)[name] for name in (*mine, *other)], 64, budget)
+    said(", ".join(f"{len(named)} {side}" for side, named in sides.items()))
+    for n, most in ((4, 30), (16, 15)):
+        default = {
+            name: s for name, s in sides["inkdrop"].items() if name == " ".join(best(PROCESS))
+        }
+        sides = {
+            side: best_of(named, race.errors(named.values(), n, 10), most)
+            for side, named in sides.items()
+        }
+        sides["inkdrop"] |= default
+        said(f"{n} noises at 10 calls")
+    for budget in (20, 5, 8, 15, 50):
+        race.errors(ahead(race, sides, 4, budget), 64, budget)
         said(f"64 noises at {budget} calls")
+    check_reference(race.denoise)
+    race.errors(ahead(race, sides, 16, 10), NOISES, 10)
+    said("256 noises at 10 calls")

@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from solver_cases import BUDGETS
+from solver_cases import BUDGETS, ODE_SCORES, PROCESSES
 from solver_fashion import STORE as FASHION
 from solver_store import Store
 
+from inkdrop.diffusion.process import Process
 from inkdrop.diffusion.samplers import best
 
 LIBRARIES = ("inkdrop", "diffusers", "k-diffusion")
@@ -31,6 +32,7 @@ class Chart:
     """What is known of one case: {budget: {solver: error}} of all that was measured there."""
 
     title: str
+    process: Process
     rows: dict[int, dict[str, float]]
     tuned: dict[int, Best]
 
@@ -45,7 +47,7 @@ class Chart:
 
     def default(self, budget: int) -> Best | None:
         """The sampler and grid that are taken if none is named."""
-        name = " ".join(best(budget))
+        name = " ".join(best(self.process))
         error = self.rows.get(budget, {}).get(name)
         return None if error is None else (error, name)
 
@@ -56,39 +58,47 @@ def library_of(name: str) -> str:
     return first if first in LIBRARIES else "inkdrop"
 
 
-def mixture_charts(store: Store, kind: str) -> Iterator[Chart]:
-    """One chart for each mixture: kind is ode or sde."""
+def mixture_charts(store: Store, kind: str, score: str) -> Iterator[Chart]:
+    """One chart for each mixture: kind is ode (score rms or mean) or sde (misfit)."""
     for case, found in (store.get(kind) or {}).items():
         rows: dict[int, dict[str, float]] = {budget: {} for budget in BUDGETS}
         for side in ("ours", "theirs"):
-            for named in found.get(side, {"rows": {}})["rows"].values():
+            for named in found.get(side, {score: {}})[score].values():
                 for name, errors in named.items():
                     for budget, error in zip(BUDGETS, errors, strict=True):
                         if error is not None:
                             rows[budget][name] = error
-        tuned = {int(b): (e, n) for b, (e, n) in found.get("tuned", {}).items()}
         process, dims = case.split("-")
-        yield Chart(f"{process}, {dims} dimensions", rows, tuned)
+        title = f"{process}, {dims} dimensions"
+        yield Chart(title, PROCESSES[process], rows, _tuned(found, score))
 
 
-def fashion_chart() -> Chart | None:
+def _tuned(found: dict[str, Any], score: str) -> dict[int, Best]:
+    return {
+        int(budget): (entry[score], entry["sampler"])
+        for budget, entry in found.get("tuned", {}).items()
+    }
+
+
+def fashion_chart(score: str) -> Chart | None:
     """The Fashion-MNIST model: 256 noises at 10 calls and 64 at the others."""
     found = FASHION.load()
     rows: dict[int, dict[str, float]] = {}
     for budget in BUDGETS:
         noises = 256 if budget == 10 else 64
         measured = found.get(f"{noises} noises", {}).get(f"{budget} calls", {})
-        rows[budget] = {name: error for name, error in measured.items() if error is not None}
+        rows[budget] = {
+            name: errors[ODE_SCORES.index(score)] for name, errors in measured.items() if errors
+        }
     if not any(rows.values()):
         return None
-    tuned = {int(b): (e, n) for b, (e, n) in found.get("tuned", {}).items()}
-    return Chart("Fashion-MNIST", rows, tuned)
+    return Chart("Fashion-MNIST", PROCESSES["cosine"], rows, _tuned(found, score))
 
 
-def charts(store: Store) -> list[Chart]:
+def charts(store: Store, score: str) -> list[Chart]:
     """All deterministic cases."""
-    fashion = fashion_chart()
-    return [*mixture_charts(store, "ode"), *([fashion] if fashion else [])]
+    fashion = fashion_chart(score)
+    return [*mixture_charts(store, "ode", score), *([fashion] if fashion else [])]
 
 
 def short(name: str) -> str:
@@ -108,9 +118,16 @@ def _ratio(a: Best | None, b: Best | None) -> str:
 
 def table(store: Store) -> None:
     """Prints the Markdown tables of RESULTS.md."""
+    for score in ODE_SCORES:
+        print(f"\nDeterministic, {score} distance:\n")
+        _deterministic(charts(store, score))
+    _stochastic(store)
+
+
+def _deterministic(of: list[Chart]) -> None:
     head = "| case | calls | inkdrop | default / best | tuned / best untuned | diffusers"
     print(f"{head} | k-diffusion | inkdrop / best of both |\n|{'---|' * 8}")
-    for chart in charts(store):
+    for chart in of:
         for budget in BUDGETS:
             mine, default = chart.best("inkdrop", budget), chart.default(budget)
             a, b = chart.best("diffusers", budget), chart.best("k-diffusion", budget)
@@ -127,11 +144,14 @@ def table(store: Store) -> None:
                 _ratio(mine, theirs),
             ]
             print(f"| {chart.title} | {budget} | {' | '.join(cells)} |")
-    print("\nStochastic, misfit:\n")
+
+
+def _stochastic(store: Store) -> None:
+    print("\nStochastic, misfit of inkdrop's best / of the others' best:\n")
     print(f"| case | exact draws | {' | '.join(f'{b} calls' for b in BUDGETS)} |")
     print(f"|---|---|{'---|' * len(BUDGETS)}")
     floors = {case: found["exact draws"] for case, found in (store.get("sde") or {}).items()}
-    for chart, floor in zip(mixture_charts(store, "sde"), floors.values(), strict=True):
+    for chart, floor in zip(mixture_charts(store, "sde", "misfit"), floors.values(), strict=True):
         cells = []
         for budget in BUDGETS:
             mine = chart.best("inkdrop", budget)
@@ -143,8 +163,10 @@ def table(store: Store) -> None:
 
 def draw(store: Store, folder: Path) -> None:
     """solvers_ode.png and solvers_sde.png: error over calls."""
-    _figure(charts(store), "error: distance to the converged ODE", folder / "solvers_ode.png")
-    _figure(list(mixture_charts(store, "sde")), "misfit to the mixture", folder / "solvers_sde.png")
+    found = charts(store, "rms")
+    _figure(found, "rms distance to the converged ODE", folder / "solvers_ode.png")
+    found = list(mixture_charts(store, "sde", "misfit"))
+    _figure(found, "misfit to the mixture", folder / "solvers_sde.png")
 
 
 def _figure(panels: list[Chart], label: str, path: Path) -> None:

@@ -2,7 +2,9 @@
 
     pip install diffusers torchsde matplotlib && pip install --no-deps k-diffusion
     python benchmarks/solvers.py mixtures    exact mixtures, every sampler and grid of all three
+    python benchmarks/solvers.py tuned       grids tuned on other noises of the mixtures
     python benchmarks/solvers.py fashion     the committed Fashion-MNIST model (solver_fashion.py)
+    python benchmarks/solvers.py tuned-fashion
     python benchmarks/solvers.py table       the best of each, as Markdown
     python benchmarks/solvers.py draw        benchmarks/results/solvers_*.png
 
@@ -30,25 +32,27 @@ from typing import Any
 import torch
 from solver_cases import (
     BUDGETS,
+    ODE_SCORES,
     PROCESSES,
     Solver,
     check_denoiser,
     converged,
     denoiser,
-    distance,
+    distances,
     misfit,
     mixture,
     run,
+    unit_noise,
 )
 from solver_fashion import fashion
 from solver_ours import ours
 from solver_peers import peers
 from solver_report import draw, table
 from solver_store import Store
+from solver_tuned import tuned_fashion, tuned_mixtures
 from torch import Tensor
 
 from inkdrop.diffusion.guidance import Denoiser
-from inkdrop.diffusion.noise import generator
 from inkdrop.diffusion.process import Process
 
 STORE = Store(Path(__file__).parent / "results" / "solvers.json")
@@ -62,45 +66,49 @@ SDE_NOISES = {2: 4096, 64: 2048}
 
 @dataclass(frozen=True)
 class Problem:
-    """A denoiser with the noises to start from, and the score of what comes out."""
+    """A denoiser with the noises to start from, and the scores, named, of what comes out."""
 
     process: Process
     denoise: Denoiser
     noise: Tensor
-    score: Callable[[Tensor], float]
+    names: tuple[str, ...]
+    scores: Callable[[Tensor], tuple[float, ...]]
 
 
+# {family: {solver: an error for each of BUDGETS}}
 Rows = dict[str, dict[str, list[float | None]]]
 
 
-def errors(solver: Solver, problem: Problem, failed: Counter[str]) -> list[float | None]:
-    """One score for each budget; None where it cannot keep the budget or breaks."""
-    found: list[float | None] = []
+def errors(solver: Solver, problem: Problem, failed: Counter[str]) -> list[list[float | None]]:
+    """For each score one error a budget; None where it cannot keep the budget or breaks."""
+    found: list[list[float | None]] = [[] for _ in problem.names]
     for budget in BUDGETS:
+        scores = (math.nan,) * len(problem.names)
         try:
             x = run(solver, problem.process, problem.denoise, problem.noise, budget)
+            if x is not None:
+                scores = problem.scores(x)
+                if not math.isfinite(scores[0]):
+                    failed[f"{solver.family}: not finite"] += 1
         except Exception as error:  # other people's code: what breaks is counted and named
             failed[f"{solver.family}: {type(error).__name__} {str(error)[:80]}"] += 1
-            found.append(None)
-            continue
-        score = math.nan if x is None else problem.score(x)
-        if x is not None and not math.isfinite(score):
-            failed[f"{solver.family}: not finite"] += 1
-        found.append(float(f"{score:.4g}") if math.isfinite(score) else None)
+        for column, score in zip(found, scores, strict=True):
+            column.append(float(f"{score:.4g}") if math.isfinite(score) else None)
     return found
 
 
 def measured(solvers: Iterable[Solver], problem: Problem) -> dict[str, Any]:
-    """The errors of all solvers by family and name, and what failed how often."""
-    rows: Rows = {}
+    """The errors of all solvers by score, family and name, and what failed how often."""
+    rows: dict[str, Rows] = {name: {} for name in problem.names}
     failed: Counter[str] = Counter()
     count = 0
     for solver in solvers:
         found = errors(solver, problem, failed)
-        if any(error is not None for error in found):
-            rows.setdefault(solver.family, {})[solver.name] = found
         count += 1
-    return {"solvers": count, "rows": rows, "failed": dict(failed)}
+        if any(error is not None for error in found[0]):
+            for name, column in zip(problem.names, found, strict=True):
+                rows[name].setdefault(solver.family, {})[solver.name] = column
+    return {"solvers": count, "failed": dict(failed), **rows}
 
 
 def leaders(rows: Rows) -> Rows:
@@ -108,19 +116,14 @@ def leaders(rows: Rows) -> Rows:
     kept: Rows = {}
     for family, named in rows.items():
         for i in range(len(BUDGETS)):
-            there = {name: r[i] for name, r in named.items() if r[i] is not None}
-            if there:
-                name = min(there, key=lambda name: there[name] or 0.0)
-                kept.setdefault(family, {})[name] = named[name]
+            there = [(errors[i], name) for name, errors in named.items()]
+            best = min(((error, name) for error, name in there if error is not None), default=None)
+            if best:
+                kept.setdefault(family, {})[best[1]] = named[best[1]]
     return kept
 
 
 # ---- mixtures
-
-
-def unit_noise(n: int, dims: int, seed: int) -> Tensor:
-    """Noises [n, dims] to start from; seed 0 is measured, others are for tuning."""
-    return torch.randn(n, dims, generator=generator(seed, "solvers", dims), dtype=torch.float64)
 
 
 def ode_problem(process: Process, dims: int) -> tuple[Problem, float]:
@@ -129,8 +132,8 @@ def ode_problem(process: Process, dims: int) -> tuple[Problem, float]:
     check_denoiser(of, process)
     denoise, noise = denoiser(of, process), unit_noise(ODE_NOISES, dims, 0)
     truth = converged(process, denoise, noise, FINE)
-    halved = distance(converged(process, denoise, noise, FINE // 2), truth)
-    return Problem(process, denoise, noise, partial(distance, truth=truth)), halved
+    halved = distances(converged(process, denoise, noise, FINE // 2), truth)[0]
+    return Problem(process, denoise, noise, ODE_SCORES, partial(distances, truth=truth)), halved
 
 
 def sde_problem(process: Process, dims: int) -> tuple[Problem, float]:
@@ -138,7 +141,13 @@ def sde_problem(process: Process, dims: int) -> tuple[Problem, float]:
     of = mixture(dims)
     noise = unit_noise(SDE_NOISES[dims], dims, 0)
     exact = sum(misfit(of.sample(len(noise), seed=10 * i), of) for i in range(5)) / 5
-    return Problem(process, denoiser(of, process), noise, partial(misfit, of=of)), exact
+    scores = partial(misfits, of=of)
+    return Problem(process, denoiser(of, process), noise, ("misfit",), scores), exact
+
+
+def misfits(x: Tensor, of: Any) -> tuple[float]:
+    """The one score of stochastic solvers."""
+    return (misfit(x, of),)
 
 
 def mixtures() -> None:
@@ -159,7 +168,7 @@ def mixtures() -> None:
         solvers = ours if side == "ours" else peers
         found = measured(solvers(process, fresh=kind == "sde"), problem)
         if side == "theirs":
-            found["rows"] = leaders(found["rows"])
+            found |= {score: leaders(found[score]) for score in problem.names}
         STORE.keep(kind, case, "half the steps" if kind == "ode" else "exact draws", value=check)
         STORE.keep(kind, case, side, value=found)
         print(f"{kind} {case} {side}: {time.time() - began:.0f} s", flush=True)
@@ -173,6 +182,8 @@ def main() -> None:
     parts: dict[str, Callable[[], None]] = {
         "mixtures": mixtures,
         "fashion": fashion,
+        "tuned": partial(tuned_mixtures, STORE),
+        "tuned-fashion": tuned_fashion,
         "table": partial(table, STORE),
         "draw": partial(draw, STORE, STORE.path.parent),
     }
