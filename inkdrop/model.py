@@ -34,11 +34,15 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Tuned:
-    """A grid fitted to this model: `times`, steps + 1 of them, for `steps` steps of `sampler`."""
+    """A grid fitted to this model: `times`, steps + 1 of them, for `steps` steps of `sampler`.
+
+    weights: of the sampler "fitted", one row a step; empty for any other.
+    """
 
     steps: int
     sampler: str
     times: tuple[float, ...]
+    weights: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         falling = all(s < t for t, s in zip(self.times, self.times[1:], strict=False))
@@ -46,6 +50,11 @@ class Tuned:
             raise ValueError(
                 f"a tuned grid of {self.steps} steps has {len(self.times)} times: it needs one more"
                 " than steps, each below the one before"
+            )
+        if len(self.weights) != (self.steps if self.sampler == "fitted" else 0):
+            raise ValueError(
+                f"{self.sampler} on a tuned grid of {self.steps} steps has {len(self.weights)} rows"
+                " of weights: 'fitted' needs one a step, others none"
             )
 
 

@@ -57,7 +57,8 @@ def compared_figure(model: Model, problem: Problem, rows: Sequence[Row]) -> Figu
         last = problem.answer[:1]
         lines = []
         for name in names:
-            states = [ends[name, n][:1] for n in steps] + [last]
+            blank = torch.ones_like(last)  # where nothing was tuned for so many steps
+            states = [*(ends.get((name, n), blank)[:1] for n in steps), last]
             lines.append(model.codec.decode(torch.cat(states)))
         tiles(picture, lines, left=names, above=[*(f"{n} steps" for n in steps), "converged"],
               breaks=[len(steps)])  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ from inkdrop.diffusion.guidance import (
 from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.samplers import ABOUT, Sampler, Step, best, canonical, sampler
 from inkdrop.diffusion.samplers.adaptive import adaptive
-from inkdrop.diffusion.samplers.ddpm import ddpm_learned
+from inkdrop.diffusion.samplers.fitted import fitted
 from inkdrop.diffusion.times import grid
 from inkdrop.model import Model
 from inkdrop.networks.reuse import Reused
@@ -95,20 +95,35 @@ class Sampling:
 DEFAULT = Sampling()
 
 
-def chosen(model: Model, sampling: Sampling = DEFAULT) -> tuple[str, Tensor]:
-    """The sampler's name and the grid: asked for, tuned for this model, or measured best."""
+class Plan(NamedTuple):
+    """What a sampling comes to: a sampler's name, its grid [steps + 1], and weights if fitted."""
+
+    sampler: str
+    times: Tensor
+    weights: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def run(self) -> Sampler:
+        """The sampler itself."""
+        return fitted(self.weights) if self.weights else sampler(self.sampler)
+
+
+def chosen(model: Model, sampling: Sampling = DEFAULT) -> Plan:
+    """The sampler and the grid: asked for, tuned for this model, or measured best."""
     spec = model.spec
     steps = spec.steps if sampling.steps is None else sampling.steps
     model.process.check_steps(steps)
     name, spacing = sampling.sampler, sampling.grid
     if name is not None:
         name = canonical(name)
-    fitted = [tuned for tuned in spec.tuned if tuned.steps == steps]
+    kept = [tuned for tuned in spec.tuned if tuned.steps == steps]
     if spacing == "tuned" or (name is None and spacing is None):
-        fitted = [t for t in fitted if name in (None, t.sampler)] or fitted
-        if fitted:
-            found = torch.tensor(fitted[0].times, dtype=torch.float64)
-            return _enough(name or fitted[0].sampler, steps), found
+        if kept:
+            found = torch.tensor(kept[0].times, dtype=torch.float64)
+            if name in (None, kept[0].sampler):
+                return Plan(kept[0].sampler, found, kept[0].weights)
+            assert name is not None
+            return Plan(_enough(name, steps), found)
         if spacing == "tuned":
             known = ", ".join(str(t.steps) for t in spec.tuned) or "none yet"
             raise ValueError(
@@ -116,8 +131,9 @@ def chosen(model: Model, sampling: Sampling = DEFAULT) -> tuple[str, Tensor]:
                 f" `inkdrop tune RUN --steps {steps}`"
             )
     default = best(model.process)
-    name = name or spec.sampler or default[0]
-    return _enough(name, steps), grid(model.process, spacing or spec.grid or default[1], steps)
+    name = canonical(name or spec.sampler or default[0])
+    times = grid(model.process, spacing or spec.grid or default[1], steps)
+    return Plan(_enough(name, steps), times)
 
 
 def _enough(name: str, steps: int) -> str:
@@ -131,12 +147,13 @@ def _enough(name: str, steps: int) -> str:
 
 def times(model: Model, sampling: Sampling = DEFAULT) -> Tensor:
     """The grid that `sampling` comes to: float64 [steps + 1]."""
-    return chosen(model, sampling)[1]
+    return chosen(model, sampling).times
 
 
 def draws(model: Model, sampling: Sampling = DEFAULT) -> bool:
     """True if the run draws fresh noise on the way."""
-    return ABOUT[canonical(chosen(model, sampling)[0])].fresh or bool(sampling.eta)
+    plan = chosen(model, sampling)
+    return bool(sampling.eta) or (not plan.weights and ABOUT[canonical(plan.sampler)].fresh)
 
 
 def start(model: Model, noise: SeededNoise, on: Tensor) -> Tensor:
@@ -148,7 +165,7 @@ def walk(
     model: Model, denoise: Denoiser, noise: SeededNoise, x: Tensor, on: Tensor, sampling: Sampling
 ) -> Iterator[Step]:
     """Runs the sampler that `sampling` comes to from x at times on[0]; the steps as they come."""
-    run: Sampler = sampler(chosen(model, sampling)[0])
+    run = chosen(model, sampling).run
     if sampling.tolerance is not None:
         if run is not adaptive:
             raise ValueError(
@@ -170,7 +187,7 @@ def denoiser(
     if sampling.reuse > 1:
         network = Reused(model.network, sampling.reuse)
         model = replace(model, network=network)
-    if sampler(chosen(model, sampling)[0]) is ddpm_learned:
+    if chosen(model, sampling).sampler == "ddpm_learned":
         return _with_variance(model, labels, batch, sampling)
     return _limited(model, _guided(model, model.denoise, labels, batch, sampling), sampling)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from inkdrop.diffusion.samplers import ABOUT, canonical, sampler
+from inkdrop.diffusion.samplers import ABOUT, canonical
 from inkdrop.model import Model
 from inkdrop.tasks.sampling import DEFAULT, Sampling, chosen
 from inkdrop.tune.fit import problem
@@ -56,19 +56,24 @@ def compare(
     """First the problem with its converged answer, then a row for every sampler and steps.
 
     The noises are samples 0 ... count - 1 of seed 0, their classes in turn. sampling: its grid (the
-    model's own or the default if None) and guidance count.
+    model's own or the default if None) and guidance count. What was tuned for it comes last.
     """
     names = check(samplers, steps)
-    asked = [replace(sampling, sampler=name, steps=n) for name in names for n in steps]
-    plans = [(each, *chosen(model, each)) for each in asked]  # before the first call
+    plans = {  # all before the first call
+        (name, n): chosen(model, replace(sampling, sampler=name, steps=n))
+        for name in names
+        for n in steps
+    }
+    for tuned in model.spec.tuned:
+        if tuned.steps in steps:
+            plans["tuned", tuned.steps] = chosen(model, Sampling(steps=tuned.steps))
     if count < 1:
         raise ValueError(f"count is {count}: compare on at least 1 sample")
     known = problem(model, 0, count, sampling)
     yield known
-    for each, name, times in plans:
+    for (name, n), plan in plans.items():
         denoise = Counted(known.denoise)
         began = time.perf_counter()
-        end = replace(known, denoise=denoise).run(sampler(name), times)
+        end = replace(known, denoise=denoise).run(plan.run, plan.times)
         seconds = time.perf_counter() - began
-        assert each.steps is not None
-        yield Row(name, each.steps, denoise.calls, known.error(end), seconds, end)
+        yield Row(name, n, denoise.calls, known.error(end), seconds, end)

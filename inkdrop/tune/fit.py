@@ -12,11 +12,13 @@ from torch import Tensor
 from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.samplers import best, sampler
+from inkdrop.diffusion.samplers.fitted import fitted
 from inkdrop.diffusion.times import grid
 from inkdrop.model import Model, Tuned
 from inkdrop.tasks.sampling import DEFAULT, Sampling, denoiser, start
 from inkdrop.tune.problem import Problem, calls_to_solve, solve
 from inkdrop.tune.search import SAMPLERS, STARTED, STARTS, Trial, tune
+from inkdrop.tune.weights import fit_weights
 
 # Samples far from 0, where a user's own begin: what is tuned on is not what is drawn later.
 FIRST = 10**9
@@ -88,41 +90,46 @@ def fit(
         raise ValueError(f"count is {count}: 4 noises are the least to tune on, 32 a good number")
     _enough_time(model, steps, minutes, count, sampling, len(samplers))
     known = problem(model, FIRST, count, sampling)
-    named = trial = None
+    trial = named = None
     # What checking will cost is kept back.
     spare = (calls_to_solve() + 3 * steps) * _seconds(model, CHECKED, sampling)
     few = min(SCOUTS, count)
-    x, denoise = posed(model, FIRST, few, sampling)
-    scout = Problem(model.process, denoise, x, known.answer[:few], known.doubt[:few])
+    scout = known.part(few, posed(model, FIRST, few, sampling)[1])
     left = max(ends - time.monotonic() - spare, 1.0)
     for trial in tune(known, steps, seconds=left, scout=scout, samplers=samplers):
-        named = trial if trial.found in STARTS else named
+        if named is None or trial.found in STARTS:
+            named = trial
         yield trial
     assert trial is not None and named is not None
-    yield _judged(model, steps, trial, named, sampling)
+    yield _judged(model, known, trial, named, sampling)
 
 
-def _judged(model: Model, steps: int, trial: Trial, named: Trial, sampling: Sampling) -> Fitted:
+def _judged(model: Model, known: Problem, trial: Trial, named: Trial, sampling: Sampling) -> Fitted:
     other = problem(model, FIRST + 10**6, CHECKED, sampling)
+    tuned, plain = kept(known, trial), kept(known, named)
     default = best(model.process)
-    default_grid = grid(model.process, default[1], steps)
-    before, after, best_named = (
-        other.error(other.run(sampler(name), times))
-        for name, times in (
-            (default[0], default_grid),
-            (trial.sampler, trial.times),
-            (named.sampler, named.times),
-        )
-    )
+    default_grid = grid(model.process, default[1], tuned.steps)
     return Fitted(
-        Tuned(steps, trial.sampler, tuple(trial.times.tolist())),
-        after,
+        tuned,
+        judge(other, tuned),
         " on ".join(default),
-        before,
+        other.error(other.run(sampler(default[0]), default_grid)),
         f"{named.sampler} on {named.found}",
-        best_named,
+        judge(other, plain),
         float(other.doubt.mean()),
     )
+
+
+def kept(known: Problem, trial: Trial) -> Tuned:
+    """What a model folder keeps of a trial."""
+    weights = fit_weights(known, trial.times)[0] if trial.sampler == "fitted" else ()
+    return Tuned(len(trial.times) - 1, trial.sampler, tuple(trial.times.tolist()), weights)
+
+
+def judge(other: Problem, tuned: Tuned) -> float:
+    """The error of what was tuned on another problem of the same model."""
+    run = fitted(tuned.weights) if tuned.weights else sampler(tuned.sampler)
+    return other.error(other.run(run, torch.tensor(tuned.times, dtype=torch.float64)))
 
 
 def _seconds(model: Model, count: int, sampling: Sampling) -> float:

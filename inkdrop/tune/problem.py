@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from inkdrop.diffusion.guidance import Denoiser
@@ -26,7 +28,8 @@ class Problem:
     """Where the probability-flow ODE leads from noises x [B, ...] at t_max.
 
     answer [B, ...]: Heun's method on `DENSE` steps, even in log-SNR; doubt [B]: its distance to
-    the answer with half as many, which is above its own error.
+    the answer with half as many, which is above its own error; path: the states [B, ...] that it
+    passed, at those log-SNRs that are finite.
     """
 
     process: Process
@@ -34,6 +37,30 @@ class Problem:
     x: Tensor
     answer: Tensor
     doubt: Tensor
+    path: tuple[Tensor, ...]
+    levels: Tensor
+
+    def state_at(self, t: Tensor) -> Tensor:
+        """The ODE's state [B, ...] at a time [] of finite log-SNR, between those that are known.
+
+        By the cubic in log-SNR through the four nearest.
+        """
+        level = float(self.process.logsnr(t))
+        near = int(torch.searchsorted(self.levels, level)) - 2
+        first = min(max(near, 0), max(len(self.levels) - 4, 0))
+        nodes = self.levels[first : first + 4].tolist()
+        state = torch.zeros_like(self.x)
+        for node, x in zip(nodes, self.path[first : first + 4], strict=True):
+            others = [other for other in nodes if other != node]
+            weight = math.prod((level - other) / (node - other) for other in others)
+            state.add_(x, alpha=weight)
+        return state
+
+    def part(self, count: int, denoise: Denoiser) -> Problem:
+        """The problem of the first `count` noises, for which `denoise` is bound."""
+        path = tuple(x[:count] for x in self.path)
+        parts = self.x[:count], self.answer[:count], self.doubt[:count]
+        return Problem(self.process, denoise, *parts, path, self.levels)
 
     def errors(self, end: Tensor) -> Tensor:
         """Root mean square distance [B] of a run's end to the answer, over a sample's elements."""
@@ -50,11 +77,15 @@ class Problem:
 
 def solve(process: Process, denoise: Denoiser, x: Tensor, dense: int = DENSE) -> Problem:
     """The problem with its answer; x [B, ...] at t_max."""
-    coarse, fine = (
-        _last(heun(process, denoise, x, grid(process, "logsnr", steps)))
-        for steps in (dense // 2, dense)
-    )
-    return Problem(process, denoise, x, fine, distance(coarse, fine))
+    coarse = _last(heun(process, denoise, x, grid(process, "logsnr", dense // 2)))
+    times = grid(process, "logsnr", dense)
+    path = [x, *(step.x for step in heun(process, denoise, x, times))]
+    levels = process.logsnr(times)
+    known = [i for i in range(len(times)) if bool(levels[i].isfinite())]
+    return Problem(
+        process, denoise, x, path[-1], distance(coarse, path[-1]),
+        tuple(path[i] for i in known), levels[known],
+    )  # fmt: skip
 
 
 class Counted:

@@ -14,9 +14,10 @@ from inkdrop.diffusion.process import lambdas
 from inkdrop.diffusion.samplers import sampler
 from inkdrop.diffusion.times import GRIDS, grid
 from inkdrop.tune.problem import Problem
+from inkdrop.tune.weights import fit_weights
 
-# Deterministic samplers of one call a step, and grids to begin from.
-SAMPLERS = ("dpmpp_2m", "dpmpp_3m", "unipc", "unipc_3", "deis", "lms", "ddim")
+# Deterministic samplers of one call a step, the fitted one among them, and grids to begin from.
+SAMPLERS = ("fitted", "dpmpp_2m", "dpmpp_3m", "unipc", "unipc_3", "deis", "lms", "ddim")
 STARTS = ("uniform", "logsnr", "karras:3", "karras:5", "karras:7", "karras:10", "beta", "shift:2")
 STARTED = 4  # of the best pairs, how many are improved
 PROBE = 0.01  # how far a time is moved to see what it does, in units of its gap
@@ -28,6 +29,8 @@ LEAST_GAIN = 0.003  # of the error; with less, a start is done
 @dataclass(frozen=True)
 class Trial:
     """One sampler on one grid: its error on the problem, and how it was found.
+
+    sampler "fitted" is `samplers.fitted` with the weights that `fit_weights` finds there.
 
     calls: network calls on the whole batch so far, without the problem's answer and the scout.
     """
@@ -53,11 +56,18 @@ class _Search:
     def rest(self, name: str, times: Tensor) -> Tensor:
         """What is missing to the answer, [B, elements], float64."""
         self.calls += self.steps
-        end = self.problem.run(sampler(name), times)
+        end = _end(self.problem, name, times)
         return (end - self.problem.answer).double().flatten(1).cpu()
 
     def trial(self, name: str, times: Tensor, rest: Tensor, found: str) -> Trial:
         return Trial(name, times, _size(rest), found, self.calls)
+
+
+def _end(problem: Problem, name: str, times: Tensor) -> Tensor:
+    """Where a sampler leads on a grid; the fitted one is fitted to this problem."""
+    if name == "fitted":
+        return fit_weights(problem, times)[1]
+    return problem.run(sampler(name), times)
 
 
 def _size(rest: Tensor) -> float:
@@ -116,7 +126,7 @@ def _ranked(
         for name in samplers:
             if search.over and found:
                 break
-            found.append((scout.error(scout.run(sampler(name), times)), name, start))
+            found.append((scout.error(_end(scout, name, times)), name, start))
     return [(name, start) for _, name, start in sorted(found)]
 
 

@@ -153,7 +153,7 @@ def test_outside_the_interval_a_step_costs_one_row_a_sample(
 def test_a_tuned_grid_is_used_at_its_steps_and_no_other(model: Model) -> None:
     tuned = Tuned(3, "unipc", (1.0, 0.7, 0.2, 0.0))
     fitted = dataclasses.replace(model, spec=dataclasses.replace(model.spec, tuned=(tuned,)))
-    name, on = chosen(fitted, Sampling(steps=3))
+    name, on, _ = chosen(fitted, Sampling(steps=3))
     assert (name, tuple(on.tolist())) == ("unipc", tuned.times)
     assert chosen(fitted, Sampling(steps=4))[0] == chosen(model, Sampling(steps=4))[0]
     # Asked for by name it goes with any sampler; another grid is another grid.
@@ -170,6 +170,16 @@ def test_a_model_keeps_its_tuned_grids(model: Model, tmp_path: Path) -> None:
     assert Model.load(tmp_path / "kept").spec.tuned == (tuned,)
     with pytest.raises(ValueError, match="a tuned grid of 2 steps has 2 times"):
         Tuned(2, "ddim", (1.0, 0.0))
+    with pytest.raises(ValueError, match="has 0 rows of weights: 'fitted' needs one a step"):
+        Tuned(1, "fitted", (1.0, 0.0))
+
+
+def test_fitted_weights_are_what_is_sampled_with(model: Model) -> None:
+    weights = ((0.2, 0.8), (0.0, 1.5, -0.5))
+    tuned = Tuned(2, "fitted", (1.0, 0.6, 0.0), weights)
+    fitted = dataclasses.replace(model, spec=dataclasses.replace(model.spec, tuned=(tuned,)))
+    first, last = generate(fitted, labels=[0], sampling=Sampling(steps=2, guidance=1.0))
+    torch.testing.assert_close(last.x, 1.5 * last.x0 - 0.5 * first.x0)
 
 
 def test_learned_variance_is_sampled_with_and_needs_its_network(tmp_path: Path) -> None:
