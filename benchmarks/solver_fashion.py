@@ -48,13 +48,17 @@ def noises(seed: int = 0, n: int = NOISES) -> Tensor:
     return torch.randn(n, 1, 28, 28, generator=generator(seed, "solvers", "fashion"))
 
 
-def fashion_denoiser(model: Model) -> Denoiser:
-    """The model with label i % 10 for row i, clipped, in chunks that stay in the cache."""
+def fashion_denoiser(model: Model, start: int = 0) -> Denoiser:
+    """The model with label i % 10 for noise i, clipped, in chunks that stay in the cache.
+
+    start: the number of the first row's noise.
+    """
     chunks: dict[tuple[int, int], Denoiser] = {}
 
     def part(first: int, rows: int) -> Denoiser:
         if (first, rows) not in chunks:
-            labels: list[str | int] = [i % 10 for i in range(first, first + rows)]
+            numbers = range(start + first, start + first + rows)
+            labels: list[str | int] = [i % 10 for i in numbers]
             chunks[first, rows] = clip(bind(model.denoise, model.label(labels)))
         return chunks[first, rows]
 
@@ -75,13 +79,14 @@ def converged(denoise: Denoiser, noise: Tensor, steps: int) -> Tensor:
     return walk("dpmpp_2m", grid(PROCESS, "logsnr", steps), {}, PROCESS, denoise, noise)
 
 
-def reference(denoise: Denoiser, n: int) -> Tensor:
+def reference(n: int) -> Tensor:
     """The converged ends of the first n noises, kept in parts of CHUNK."""
     parts = []
     for first in range(0, n, CHUNK):
         path = WORK / f"reference-{first}.safetensors"
         if not path.exists():
             WORK.mkdir(parents=True, exist_ok=True)
+            denoise = fashion_denoiser(Model.load(FOLDER), first)
             save_file({"x": converged(denoise, noises()[first : first + CHUNK], FINE)}, path)
         parts.append(load_file(path)["x"])
     return torch.cat(parts)[:n]
@@ -91,7 +96,7 @@ def check_reference(denoise: Denoiser, n: int = 16) -> None:
     """How far the reference is from half and twice the steps and from Heun's, on n noises."""
     if STORE.get("reference"):
         return
-    few, end = noises()[:n], reference(denoise, n)
+    few, end = noises()[:n], reference(n)
     heun = walk("heun", grid(PROCESS, "logsnr", FINE), {}, PROCESS, denoise, few)
     others = {
         "half the steps": converged(denoise, few, FINE // 2),
@@ -153,7 +158,7 @@ class Race:
             return None
         if x is None or not bool(x.isfinite().all()):
             return None
-        return [float(f"{error:.4g}") for error in distances(x, reference(self.denoise, n))]
+        return [float(f"{error:.4g}") for error in distances(x, reference(n))]
 
 
 def best_of(named: dict[str, Solver], found: dict[str, float], most: int) -> dict[str, Solver]:

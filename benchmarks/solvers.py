@@ -5,6 +5,7 @@
     python benchmarks/solvers.py tuned       grids tuned on other noises of the mixtures
     python benchmarks/solvers.py fashion     the committed Fashion-MNIST model (solver_fashion.py)
     python benchmarks/solvers.py tuned-fashion
+    python benchmarks/solvers.py frechet     of the default, the best and the tuned, by the judge
     python benchmarks/solvers.py table       the best of each, as Markdown
     python benchmarks/solvers.py draw        benchmarks/results/solvers_*.png
 
@@ -29,6 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fashion as fashion_data
 import torch
 from solver_cases import (
     BUDGETS,
@@ -45,6 +47,7 @@ from solver_cases import (
     unit_noise,
 )
 from solver_fashion import fashion
+from solver_frechet import frechet
 from solver_ours import ours
 from solver_peers import peers
 from solver_report import draw, table
@@ -184,10 +187,12 @@ def main() -> None:
         "fashion": fashion,
         "tuned": partial(tuned_mixtures, STORE),
         "tuned-fashion": tuned_fashion,
+        "frechet": lambda: frechet(args.data),
         "table": partial(table, STORE),
         "draw": partial(draw, STORE, STORE.path.parent),
     }
     parser.add_argument("part", choices=parts)
+    fashion_data.add_data_option(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # of the peers' own
