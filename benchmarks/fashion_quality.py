@@ -43,18 +43,18 @@ ROWS = {
 }
 
 
-def keep(run: Path) -> None:
+def keep(run: Path, folder: Path = FOLDER) -> None:
     """Copies the model of a run or folder: half precision, class names in words."""
     model, _ = resolve(run)
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     description = json.loads((model / "model.json").read_text())
     description["spec"]["labels"] = list(fashion.NAMES)
-    (FOLDER / "model.json").write_text(json.dumps(description, indent=2) + "\n")
+    (folder / "model.json").write_text(json.dumps(description, indent=2) + "\n")
     weights = {
         name: value.half() for name, value in load_file(model / "network.safetensors").items()
     }
-    save_file(weights, FOLDER / "network.safetensors")
-    print(FOLDER, sum(f.stat().st_size for f in FOLDER.iterdir()) / 1e6, "MB")
+    save_file(weights, folder / "network.safetensors")
+    print(folder, sum(f.stat().st_size for f in folder.iterdir()) / 1e6, "MB")
 
 
 def pictures(model: Model, n: int, sampling: Sampling) -> tuple[Tensor, Tensor]:

@@ -175,6 +175,31 @@ def train(**options: Any) -> None:
 
 @commands.command()
 @click.argument("run")
+@click.option("--steps", type=int, help="Network calls of the student [4].")
+@click.option("--method", help="rollout, consistency or training [rollout].")
+@click.option("--guidance", type=float, help="Scale to build in [the teacher's own].")
+@click.option("--teacher-steps", type=int, help="The teacher's, from noise to data [16].")
+@click.option("--data", help="Pictures to distill on [the run's own].")
+@click.option("--out", help="The student's run [runs/NAME-STEPS].")
+@click.option("--minutes", type=float, help="Train about this long; measured at the start.")
+@click.option("--updates", type=int, help="Train this many updates [1000].")
+@click.option("--batch", type=int, help="Pictures per update [64].")
+@click.option("--lr", type=float, help="Peak learning rate [0.0005].")
+@click.option("--seed", type=int, help="Of data order, noise and times [0].")
+@click.option("--save-every", type=int, help="Updates between checkpoints [two minutes].")
+@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+def distill(run: str, **options: Any) -> None:
+    """Distill RUN into a student of few steps: a run of its own, sampled like any other.
+
+    The same command again resumes exactly where it stopped.
+    """
+    from inkdrop.train.show import distill_and_show
+
+    distill_and_show(_model(run, options["device"]), run, options)
+
+
+@commands.command()
+@click.argument("run")
 @click.option("--count", default=16, help="How many samples.", show_default=True)
 @click.option("--label", multiple=True, help="A class (may repeat) [all classes in turn].")
 @click.option("--seed", default=0, help="Sample i of a seed is always the same.", show_default=True)
@@ -382,6 +407,81 @@ def interpolate(run: str, frames: int, depth: float, label: str | None, **option
     film = [to_picture(frame).resize((x.shape[-1] * scale, x.shape[-2] * scale), 0) for frame in x]
     save_animation(film, out.with_suffix(".webp"))
     click.echo(f"the walk is in {out} and, moving, in {out.with_suffix('.webp')}")
+
+
+@commands.command()
+@click.argument("run")
+@click.argument("pictures", nargs=-1, required=True, type=click.Path())
+@click.option("--exact", is_flag=True, help="By EDICT: the way back is exact, at twice the calls.")
+@click.option("--label", multiple=True, help="Of each picture in turn, for a model with labels.")
+@click.option("--scale", type=int, help="Enlarge each picture [so that it is seen].")
+@click.option("-o", "--out", default="inverted.png", help="The picture.", show_default=True)
+@sampling_options
+def invert(
+    run: str, pictures: tuple[str, ...], exact: bool, label: tuple[str, ...], **options: Any
+) -> None:
+    """Find the noise that makes PICTURES: rows of original, noise and what comes back from it."""
+    import torch
+
+    from inkdrop.media.image import grid, save_image
+    from inkdrop.tasks.interpolate import read_for
+    from inkdrop.tasks.invert import invert as up
+    from inkdrop.tasks.invert import reconstruct
+
+    model, sampling = _model(run, options["device"]), _sampling(options)
+    names = _labels(model, label, len(pictures)) if label or model.spec.labels else None
+    x = torch.stack([read_for(model, Path(path)) for path in pictures])
+    *_, noise = up(model, x, labels=names, sampling=sampling, exact=exact)
+    for step in reconstruct(model, noise, labels=names, sampling=sampling):
+        back = model.codec.decode(step.x).cpu()
+    t = torch.tensor([noise.t], dtype=torch.float64)
+    size = (model.process.alpha(t) ** 2 + model.process.sigma(t) ** 2).sqrt().item()
+    seen = noise.x.cpu() / (2 * size)  # two standard deviations from black to white
+    scale = options["scale"] or max(1, 96 // x.shape[-1])
+    rows = torch.cat([x, seen, back.float()])
+    save_image(grid(rows, columns=len(x), scale=scale), Path(options["out"]))
+    error = (back - x).square().mean().sqrt().item()
+    click.echo(f"root mean square error of the way back: {error:.2g} (pictures are from -1 to 1)")
+    click.echo(f"original, noise and what came back are in {options['out']}")
+
+
+@commands.command()
+@click.argument("run")
+@click.option("--data", help="Pictures to measure on [the run's own].")
+@click.option("--count", default=16, help="Pictures.", show_default=True)
+@click.option("--steps", default=32, help="Of Runge and Kutta's method.", show_default=True)
+@click.option("--probes", default=4, help="Random vectors for the trace.", show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any) -> None:
+    """Bits per dimension of pictures by the probability-flow ODE, with its error."""
+    from inkdrop.tasks.likelihood import likelihood as measured
+    from inkdrop.train.run import data_of
+
+    if count < 1:
+        raise ValueError(f"count is {count}: measure at least 1 picture")
+    model = _model(run, options["device"])
+    pictures = data_of(Path(run), data)
+    count = min(count, len(pictures))
+    rows = [i * len(pictures) // count for i in range(count)]
+    names = None
+    if pictures.labels is not None and model.spec.labels:
+        names = [pictures.label_names[int(pictures.labels[i])] for i in rows]
+    said = measured(
+        model,
+        pictures.pixels(rows),
+        labels=names,
+        steps=options["steps"],
+        probes=options["probes"],
+        seed=seed,
+    )
+    spread = said.bits.std(correction=0).item() / len(said.bits) ** 0.5
+    click.echo(
+        f"{said.bits.mean().item():.4f} bits per dimension, mean of {len(said.bits)} pictures"
+        f" (standard error {spread:.4f} between pictures,"
+        f" {said.probe_error.square().mean().sqrt().item() / len(said.bits) ** 0.5:.4f} from the"
+        f" probes; at most {said.step_error.mean().item():.4f} from the steps)"
+    )
 
 
 @commands.command()

@@ -81,6 +81,16 @@ def test_walk_between_two_pictures(
         (["train", "{tmp}/tiny.npz", "--loss", "hybrid"], "use times 'uniform'"),
         (["train", "{tmp}/tiny.npz", "--minutes", "1", "--updates", "1"], "not both"),
         (["train", "{tmp}/tiny.npz", "--device", "tpu"], "the device 'tpu' cannot be used"),
+        (["distill", "{tmp}/nothing"], "there is no model folder or run"),
+        (["distill", "{tmp}/model"], "not a run with its data; name some with --data"),
+        (["distill", "{tmp}/model", "--data", "{tmp}/nothing"], "there is no file or folder"),
+        (["distill", "{tmp}/model", "--steps", "0"], "steps is 0: it must be at least 1"),
+        (["distill", "{tmp}/model", "--steps", "20"], "steps is 20 and the teacher's own are 20"),
+        (["distill", "{tmp}/model", "--steps", "4.5"], "4.5"),
+        (["distill", "{tmp}/model", "--method", "rolout"], "Did you mean 'rollout'"),
+        (["distill", "{tmp}/model", "--teacher-steps", "3"], "more steps than the student's 4"),
+        (["distill", "{tmp}/model", "--lr", "0"], "lr is 0"),
+        (["distill", "{tmp}/model", "--minutes", "1", "--updates", "1"], "not both"),
         (["sample", "{tmp}/nothing"], "there is no model folder or run"),
         (["sample", "{tmp}/empty"], "neither a model folder nor a run"),
         (["sample", "{tmp}/model", "--steps", "0"], "steps is 0"),
@@ -133,6 +143,22 @@ def test_every_choice_trains_and_samples(
     assert (tmp_path / "grid.png").is_file()
 
 
+def test_student_and_its_own_student(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.data(tmp_path)
+    random_model(tmp_path).save(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    short = ["--updates", 2, "--batch", 4]
+    # A bare model says nothing of its data; its student is a run and does.
+    inkdrop(monkeypatch, "distill", "model", "--steps", 2, "--data", "tiny.npz", *short)
+    inkdrop(monkeypatch, "distill", "runs/model-2", "--steps", 1, *short)
+    inkdrop(monkeypatch, "sample", "runs/model-2-1", "--count", 2, "-o", "grid.png")
+    assert (tmp_path / "grid.png").is_file()
+    for method in ("consistency", "training"):
+        words = ["--data", "tiny.npz", "--method", method, "--out", method]
+        inkdrop(monkeypatch, "distill", "model", *words, *short)
+        assert (tmp_path / method / "samples" / "final.png").is_file()
+
+
 def test_whole_way_in_one_process_each(tmp_path: Path) -> None:
     tiny.data(tmp_path)
     run = [sys.executable, "-m", "inkdrop"]
@@ -144,3 +170,46 @@ def test_whole_way_in_one_process_each(tmp_path: Path) -> None:
     sample = [*run, "sample", "runs/tiny", "--steps", "2", "-o", "grid.png"]
     subprocess.run(sample, cwd=tmp_path, capture_output=True, check=True)
     assert (tmp_path / "grid.png").is_file()
+
+
+def test_invert_draws_three_rows_and_likelihood_states_its_errors(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tiny.data(tmp_path)
+    for i in range(2):
+        to_picture(data.pixels([i])[0]).save(tmp_path / f"{i}.png")
+    out, files = tmp_path / "inverted.png", [tmp_path / "0.png", tmp_path / "1.png"]
+    words = ["--exact", "--label", "1", "--steps", 5, "--grid", "logsnr", "--guidance", 1]
+    inkdrop(monkeypatch, "invert", saved, *files, *words, "--scale", 1, "-o", out)
+    said = capsys.readouterr().out
+    error = float(said.split("way back: ")[1].split()[0])
+    assert error < 1e-3
+    with Image.open(out) as picture:
+        assert picture.size[1] > 3 * 8
+    inkdrop(
+        monkeypatch, "likelihood", saved, "--data", tmp_path / "tiny.npz", "--count", 2,
+        "--steps", 4,
+    )  # fmt: skip
+    said = capsys.readouterr().out
+    assert "bits per dimension, mean of 2 pictures" in said and "from the probes" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["invert", "SAVED", "nothing.png"], "nothing.png"),
+        (["likelihood", "SAVED"], "name some with --data"),
+        (["likelihood", "SAVED", "--count", "0"], "count is 0"),
+    ],
+)
+def test_what_cannot_be_inverted_or_measured_is_one_sentence(
+    saved: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        inkdrop(monkeypatch, *[saved if word == "SAVED" else word for word in words])
+    assert left.value.code == 2
+    assert said in capsys.readouterr().err

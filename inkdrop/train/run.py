@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from inkdrop.config import dump, parse
 from inkdrop.data.dataset import Dataset
@@ -34,7 +35,15 @@ from inkdrop.train import checkpoint, defaults
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import Feed, HeldOut, split
 from inkdrop.train.parallel import World
-from inkdrop.train.updates import State, Update, start, updates, validation_loss
+from inkdrop.train.updates import (
+    Objective,
+    State,
+    Update,
+    losses,
+    start,
+    updates,
+    validation_loss,
+)
 
 SAVE_SECONDS = 120.0
 PREVIEWS = 10
@@ -96,51 +105,79 @@ class Ask:
             raise ValueError(f"save_every is {self.save_every}: it must be at least 1")
 
 
+@dataclass(frozen=True)
+class Aim:
+    """What a run minimises other than the config's loss, and the weights that it starts from.
+
+    record: all that decides it, for run.json; like the config it must not change between starts.
+    """
+
+    objective: Objective
+    weights: Mapping[str, Tensor]
+    record: Mapping[str, Any]
+
+
 def train(
     data: Dataset,
     out: str | Path,
     ask: Ask | None = None,
     *,
+    aim: Aim | None = None,
     stop: threading.Event | None = None,
     world: World | None = None,
     device: torch.device | None = None,
 ) -> Iterator[Event]:
     """Trains on `data` in the run folder `out`, from its newest sound checkpoint if it has one.
 
-    Setting `stop` ends it after the running update, with a checkpoint. ValueError if `out` holds a
+    aim: what is minimised and from which weights, if not the plain loss from fresh ones. Setting
+    `stop` ends it after the running update, with a checkpoint. ValueError if `out` holds a
     run of other data or another configuration.
     """
     ask = ask or Ask()
     out, world, stop = Path(out), world or World(), stop or threading.Event()
     device = device or defaults.pick_device()
     training, held = split(data, ask.config.seed)
-    plan = _plan(out, data, training, ask, device, world)
+    plan = _plan(out, data, training, ask, aim, device, world)
     config = plan.config
     torch.manual_seed(config.seed)  # the weights' first values
-    model = Model.build(plan.description, "the model's description").to(device)
+    model = _first(plan.description, aim).to(device)
     state = start(model, config)
     newest, said = checkpoint.latest(out / "checkpoints")
     yield from map(Note, (*data.notes, *said))
     if newest is not None:
         checkpoint.load(newest, state)
         yield Note(f"resuming {out} after update {state.update:,} of {config.updates:,}")
-    run = _Run(out, config, model, state, HeldOut(held, device) if held else None, world)
+    objective = losses if aim is None else aim.objective
+    out_of_sight = HeldOut(held, device) if held else None
+    run = _Run(out, config, model, state, objective, out_of_sight, world)
     run.rewind()
     prepared = dataclasses.replace(model, network=world.wrap(_compiled(model.network, config)))
     feed = Feed(training, config, device)
-    yield from run.loop(updates(prepared, feed, config, state, world), stop, ask.save_every)
+    steps = updates(prepared, feed, config, state, world, objective)
+    yield from run.loop(steps, stop, ask.save_every)
+
+
+def source_of(
+    run: Path, other: str | None = None, options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """{"path", "options"} of the data that a run was trained on, or of `other`.
+
+    options: those of a folder that is no run, and so has none.
+    """
+    file = run / "run.json"
+    if not file.is_file() and other is None:
+        raise ValueError(f"{run} is not a run with its data; name some with --data")
+    source = dict(read_json(file).get("source", {})) if file.is_file() else {"options": options}
+    path = other or source.get("path")
+    if path is None:
+        raise ValueError(f"{file} does not say where the data is; name it with --data")
+    return {"path": path, "options": dict(source.get("options") or {})}
 
 
 def data_of(run: Path, other: str | None = None) -> Dataset:
     """The data that a run was trained on, or `other` opened with the same options."""
-    file = run / "run.json"
-    if not file.is_file() and other is None:
-        raise ValueError(f"{run} is not a run with its data; name some with --data")
-    source = dict(read_json(file).get("source", {})) if file.is_file() else {}
-    path = other or source.get("path")
-    if path is None:
-        raise ValueError(f"{file} does not say where the data is; name it with --data")
-    return open_data(path, **source.get("options", {}))
+    source = source_of(run, other)
+    return open_data(source["path"], **source["options"])
 
 
 @dataclass(frozen=True)
@@ -150,7 +187,13 @@ class _Plan:
 
 
 def _plan(
-    out: Path, data: Dataset, training: Dataset, ask: Ask, device: torch.device, world: World
+    out: Path,
+    data: Dataset,
+    training: Dataset,
+    ask: Ask,
+    aim: Aim | None,
+    device: torch.device,
+    world: World,
 ) -> _Plan:
     """The run's fixed plan: read from run.json, or made and written there at the first start."""
     asked = {
@@ -158,6 +201,7 @@ def _plan(
         "config": dump(ask.config),
         "minutes": ask.minutes,
         "model": dict(ask.model),
+        "aim": None if aim is None else dict(aim.record),
     }
     file = out / "run.json"
     # Asked of all processes together, before the first of them writes it.
@@ -172,7 +216,7 @@ def _plan(
     with torch.device("meta"):  # a network that cannot be built leaves no run behind
         Model.build(description, "the model's description")
     if ask.minutes is not None:
-        config = _fit(config, description, training, ask.minutes, device)
+        config = _fit(config, description, training, ask.minutes, aim, device)
     if world.main:
         out.mkdir(parents=True, exist_ok=True)
         whole = {"asked": asked, "config": dump(config), "model": description}
@@ -213,17 +257,27 @@ def _fit(
     description: Mapping[str, Any],
     data: Dataset,
     minutes: float,
+    aim: Aim | None,
     device: torch.device,
 ) -> TrainConfig:
     """The config with as many updates as fit in `minutes`, by a few that are thrown away."""
-    model = Model.build(description, "the model's description").to(device)
+    model = _first(description, aim).to(device)
     feed, state = Feed(data, config, device), start(model, config)
     trial = dataclasses.replace(config, updates=6)
+    objective = losses if aim is None else aim.objective
     ticks = []
-    for _ in updates(model, feed, trial, state):
+    for _ in updates(model, feed, trial, state, objective=objective):
         ticks.append(time.perf_counter())
     seconds = (ticks[-1] - ticks[1]) / (len(ticks) - 2)
     return dataclasses.replace(config, updates=max(20, round(minutes * 60 / seconds)))
+
+
+def _first(description: Mapping[str, Any], aim: Aim | None) -> Model:
+    """The model before the first update."""
+    model = Model.build(description, "the model's description")
+    if aim is not None:
+        model.network.load_state_dict(dict(aim.weights))
+    return model
 
 
 def _compiled(network: torch.nn.Module, config: TrainConfig) -> torch.nn.Module:
@@ -241,6 +295,7 @@ class _Run:
     config: TrainConfig
     model: Model
     state: State
+    objective: Objective
     held: HeldOut | None
     world: World
 
@@ -281,7 +336,7 @@ class _Run:
                 done = self.state.update
                 leave = self.world.agree(stop.is_set())
                 if done % preview == 0 and not leave:
-                    yield from self.look(f"{done:08d}", Sampling(steps=20))
+                    yield from self.look(f"{done:08d}")
                 due = done % save_every == 0 if save_every else self._due(saved)
                 if done == self.config.updates or due or leave:
                     yield from self.save()
@@ -293,7 +348,7 @@ class _Run:
             yield from self.save()
             raise
         if not (self.out / "samples" / "final.png").is_file():
-            yield from self.look("final", Sampling())
+            yield from self.look("final")
 
     def _due(self, saved: float) -> bool:
         # Clocks differ between processes: all save when one wants to.
@@ -306,17 +361,17 @@ class _Run:
             yield Saved(path)
         self.world.wait()
 
-    def look(self, name: str, sampling: Sampling) -> Iterator[Event]:
+    def look(self, name: str) -> Iterator[Event]:
         """Validation and a grid of samples, both with the averaged weights, by the main process."""
         if self.world.main:
             model = self.averaged()
             if self.held is not None:
                 count = len(self.held.data)
-                loss = validation_loss(model, self.config, self.held, count)
+                loss = validation_loss(model, self.config, self.held, count, self.objective)
                 self.log(update=self.state.update, validation=loss)
                 yield Validated(self.state.update, loss)
             if len(model.spec.shape) == 3 and model.spec.shape[0] in (1, 3, 4):
-                yield self.draw(model, name, sampling)
+                yield self.draw(model, name)
         self.world.wait()
 
     def averaged(self) -> Model:
@@ -326,8 +381,9 @@ class _Run:
         network.eval().requires_grad_(False)
         return dataclasses.replace(self.model, network=network)
 
-    def draw(self, model: Model, name: str, sampling: Sampling) -> Pictured:
+    def draw(self, model: Model, name: str) -> Pictured:
         """A grid: with labels one column a class (at most 10), else a square of 16."""
+        sampling = Sampling()
         labels = list(model.spec.labels[:10])
         count = 4 * len(labels) if labels else 16
         wanted = [labels[i % len(labels)] for i in range(count)] if labels else None

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from inkdrop.config import choose, parse
+from inkdrop.config import choose, dump, parse
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.embedded import EMBEDDED
 from inkdrop.data.open import open_data
 from inkdrop.diffusion.process import SCHEDULES
+from inkdrop.model import Model, Spec
 from inkdrop.registry import PARAMETERIZATIONS
 from inkdrop.train import defaults
 from inkdrop.train.config import TrainConfig
+from inkdrop.train.distill import TRAINING, DistillConfig, check, distill, own_guidance
 from inkdrop.train.parallel import World, world
-from inkdrop.train.run import Ask, Event, Note, Pictured, Saved, Validated, train
+from inkdrop.train.run import Ask, Event, Note, Pictured, Saved, Validated, source_of, train
 from inkdrop.train.updates import Update
 
 if TYPE_CHECKING:
@@ -33,18 +35,17 @@ CONFIG_OPTIONS = (
     "flip", "precision", "compile", "seed",
 )  # fmt: skip
 
+DISTILL_OPTIONS = ("steps", "method", "guidance", "teacher_steps")
+
 
 def train_and_show(options: Mapping[str, Any]) -> None:
     """The `train` command: `options` are its command line's."""
     path = options["data"]
     opened = {k: options[k] for k in DATA_OPTIONS if options[k] is not None}
-    absolute = path if path in EMBEDDED else str(Path(path).resolve())
+    absolute = _absolute(path)
     data = open_data(path, **opened)
     out = Path(options["out"] or Path("runs") / Path(absolute).stem)
-    given = {k: options[k] for k in CONFIG_OPTIONS if options[k] is not None}
-    config = parse(TrainConfig, given, "the command line")
-    if options["minutes"] is not None and options["updates"] is not None:
-        raise ValueError("say how long to train either with --minutes or with --updates, not both")
+    config = _config(TrainConfig(), options)
     ask = Ask(
         config=config,
         minutes=options["minutes"],
@@ -57,6 +58,45 @@ def train_and_show(options: Mapping[str, Any]) -> None:
             data, out, ask, stop=stop, world=here, device=defaults.pick_device(options["device"])
         )
         _show(events, data, out, here, tensorboard=options["tensorboard"])
+
+
+def distill_and_show(teacher: Model, run: str, options: Mapping[str, Any]) -> None:
+    """The `distill` command: the model of `run` teaches; `options` are its command line's."""
+    plan = {k: options[k] for k in DISTILL_OPTIONS if options[k] is not None}
+    method = plan.get("method", DistillConfig.method)
+    plan.setdefault("guidance", own_guidance(teacher.spec, method))
+    config = parse(DistillConfig, plan, "the command line")
+    check(teacher, config)
+    training = _config(TRAINING, options)
+    source = source_of(Path(run), options["data"], _size_of(teacher.spec))
+    source["path"] = _absolute(source["path"])
+    data = open_data(source["path"], **source["options"])
+    name = Path(run).resolve().name
+    out = Path(options["out"] or Path("runs") / f"{name}-{config.steps}")
+    ask = Ask(training, options["minutes"], save_every=options["save_every"], source=source)
+    with world() as here, _signals() as stop:
+        events = distill(
+            teacher, data, out, config, ask, name=name, stop=stop, world=here, device=teacher.device
+        )
+        _show(events, data, out, here, tensorboard=False)
+
+
+def _absolute(path: str) -> str:
+    return path if path in EMBEDDED else str(Path(path).resolve())
+
+
+def _config(usual: TrainConfig, options: Mapping[str, Any]) -> TrainConfig:
+    """The TrainConfig of a command line; what it does not say is as usual."""
+    if options["minutes"] is not None and options["updates"] is not None:
+        raise ValueError("say how long to train either with --minutes or with --updates, not both")
+    given = {k: options[k] for k in CONFIG_OPTIONS if options.get(k) is not None}
+    return parse(TrainConfig, {**dump(usual), **given}, "the command line")
+
+
+def _size_of(spec: Spec) -> dict[str, Any]:
+    """How to open pictures as a model without a run needs them."""
+    channels, *sides = spec.shape
+    return {"channels": channels, **({"size": sides[0]} if len(set(sides)) == 1 else {})}
 
 
 def _model_parts(data: Dataset, config: TrainConfig, options: Mapping[str, Any]) -> dict[str, Any]:

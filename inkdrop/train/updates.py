@@ -39,6 +39,14 @@ class Batches(Protocol):
     def __call__(self, update: int, rows: range) -> Batch: ...
 
 
+class Objective(Protocol):
+    """What is minimised: the loss of each row [B] of a part of update `update`'s global batch."""
+
+    def __call__(
+        self, model: Model, config: TrainConfig, batch: Batch, update: int, rows: range
+    ) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class Update:
     """One optimizer step: its number (0 first), the mean loss of this process's rows, and norms.
@@ -98,14 +106,17 @@ def autocast(config: TrainConfig, device: torch.device) -> AbstractContextManage
     return torch.autocast(device.type, dtype=torch.bfloat16) if low else nullcontext()
 
 
-def draw_times(model: Model, config: TrainConfig, update: int) -> Tensor:
-    """Times of the whole global batch [B], float64."""
+def draw_places(config: TrainConfig, update: int) -> Tensor:
+    """Numbers in [0, 1) for the times of the whole global batch [B], float64."""
     u = torch.rand(
         config.batch, generator=generator(config.seed, "times", update), dtype=torch.float64
     )
-    if config.low_discrepancy:
-        u = low_discrepancy(u)
-    return TIMES[config.times](model.process, u)
+    return low_discrepancy(u) if config.low_discrepancy else u
+
+
+def draw_times(model: Model, config: TrainConfig, update: int) -> Tensor:
+    """Times of the whole global batch [B], float64."""
+    return TIMES[config.times](model.process, draw_places(config, update))
 
 
 def draw_noise(x0: Tensor, seed: int, update: int, rows: range) -> Tensor:
@@ -147,7 +158,12 @@ def losses(model: Model, config: TrainConfig, batch: Batch, update: int, rows: r
 
 
 def gradients(
-    model: Model, config: TrainConfig, batches: Batches, update: int, world: World
+    model: Model,
+    config: TrainConfig,
+    batches: Batches,
+    update: int,
+    world: World,
+    objective: Objective = losses,
 ) -> float:
     """Adds the global batch's mean gradient to the weights; returns the mean loss of our rows."""
     rows = world.rows(config.batch)
@@ -162,19 +178,26 @@ def gradients(
         last = piece.stop == rows.stop
         sync = nullcontext() if last or world.size == 1 else model.network.no_sync()  # type: ignore[operator]
         with sync:
-            loss = losses(model, config, batches(update, piece), update, piece).sum() / len(rows)
+            each = objective(model, config, batches(update, piece), update, piece)
+            loss = each.sum() / len(rows)
             loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
     return total
 
 
 def updates(
-    model: Model, batches: Batches, config: TrainConfig, state: State, world: World | None = None
+    model: Model,
+    batches: Batches,
+    config: TrainConfig,
+    state: State,
+    world: World | None = None,
+    objective: Objective = losses,
 ) -> Iterator[Update]:
     """Trains `model` from `state` on, which is changed in place; yields after every optimizer step.
 
-    model.network may be `state.network` wrapped (DDP, compiled). A step whose loss or gradient is
-    not finite is not applied; after three in a row FloatingPointError names the batch.
+    objective: what is minimised, the config's loss by default. model.network may be
+    `state.network` wrapped (DDP, compiled). A step whose loss or gradient is not finite is not
+    applied; after three in a row FloatingPointError names the batch.
     """
     world = world or World()
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
@@ -185,7 +208,7 @@ def updates(
         with torch.random.fork_rng(enabled=True):
             # Dropout is the only user of torch's own stream; it too is a function of the update.
             torch.manual_seed(key(config.seed, "dropout", index, world.rank))
-            loss = gradients(model, config, batches, index, world)
+            loss = gradients(model, config, batches, index, world, objective)
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm).item()
         # The gradient is the same in every process, so all of them decide alike.
         applied = math.isfinite(norm)
@@ -207,7 +230,11 @@ def updates(
 
 @torch.no_grad()
 def validation_loss(
-    model: Model, config: TrainConfig, batches: Callable[[range], Batch], count: int
+    model: Model,
+    config: TrainConfig,
+    batches: Callable[[range], Batch],
+    count: int,
+    objective: Objective = losses,
 ) -> float:
     """Mean loss over `count` held-out samples on noise and times that are the same every time."""
     model.network.eval()
@@ -216,6 +243,6 @@ def validation_loss(
         rows = range(0, min(step, count - first))
         batch = batches(range(first, first + len(rows)))
         # Negative updates never occur in training: this noise is nobody else's.
-        total += losses(model, config, batch, -1 - first // step, rows).sum().item()
+        total += objective(model, config, batch, -1 - first // step, rows).sum().item()
     model.network.train()
     return total / count

@@ -97,7 +97,7 @@ def fit(
     scout = known.part(few, posed(model, FIRST, few, sampling)[1])
     left = max(ends - time.monotonic() - spare, 1.0)
     for trial in tune(known, steps, seconds=left, scout=scout, samplers=samplers):
-        if named is None or trial.found in STARTS:
+        if named is None or (trial.found in STARTS and trial.sampler != "fitted"):
             named = trial
         yield trial
     assert trial is not None and named is not None

@@ -98,7 +98,10 @@ def tune(
     search = _Search(problem, steps, seconds)
     best: Trial | None = None
     tried = []
-    for name, start in _ranked(search, scout or problem, samplers, starts)[:STARTED]:
+    ranked = _ranked(search, scout or problem, samplers, starts)
+    # One that needs no fitting comes first: the others are measured against it.
+    plain = [pair for pair in ranked if pair[0] != "fitted"][:1]
+    for name, start in plain + [pair for pair in ranked[:STARTED] if pair not in plain]:
         if search.over and best is not None:
             return
         times = grid(problem.process, start, steps)

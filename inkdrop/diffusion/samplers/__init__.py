@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from inkdrop.config import choose
 from inkdrop.diffusion.process import Process
 from inkdrop.diffusion.samplers.adaptive import adaptive
+from inkdrop.diffusion.samplers.consistency import consistency
 from inkdrop.diffusion.samplers.corrected import sa_solver, unipc, unipc_3
 from inkdrop.diffusion.samplers.ddim import ddim, euler, euler_a
 from inkdrop.diffusion.samplers.ddpm import ddpm, ddpm_beta, ddpm_learned
@@ -32,6 +33,7 @@ __all__ = [
     "adaptive",
     "best",
     "canonical",
+    "consistency",
     "ddim",
     "ddpm",
     "ddpm_beta",
@@ -99,6 +101,7 @@ SAMPLERS: dict[str, Sampler] = {
     "sa_solver": sa_solver,
     "restart": restart,
     "langevin": langevin,
+    "consistency": consistency,
     "adaptive": adaptive,
 }
 
@@ -128,6 +131,7 @@ ABOUT: dict[str, About] = {
     "sa_solver": About(1, 1, True, "fresh noise at 15 to 50 steps"),
     "restart": About(2, 2, True, "best quality at many calls"),
     "langevin": About(1, 2, True, "the score SDE's own; many calls"),
+    "consistency": About(0, 1, True, "students of `inkdrop distill` that were made for one step"),
     "adaptive": About(3, 3, False, "an asked accuracy instead of a number of steps"),
 }
 
@@ -145,6 +149,7 @@ ALIASES: dict[str, str] = {
     "uni_pc": "unipc_3",
     "uni_pc_bh2": "unipc",
     "dpm_adaptive": "adaptive",
+    "lcm": "consistency",
 }
 
 

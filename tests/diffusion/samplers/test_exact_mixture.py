@@ -33,6 +33,8 @@ THREE_PROCESSES = pytest.mark.parametrize(
 
 # Those that a plain denoiser can feed; test_ddpm_learned.py has the other.
 PLAIN = [name for name in SAMPLERS if name != "ddpm_learned"]
+# test_consistency.py has the one that is right with another x_0 than the mean.
+OF_THE_MEAN = [name for name in PLAIN if name != "consistency"]
 
 
 class Draws:
@@ -64,12 +66,12 @@ def sample(
 
 
 def test_every_sampler_is_tested() -> None:
-    assert set(STEPS) == set(PLAIN)
+    assert set(STEPS) == set(OF_THE_MEAN)
     assert SAMPLERS.keys() == ABOUT.keys()
 
 
 @ALL
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", OF_THE_MEAN)
 def test_samples_have_the_mixtures_weights_means_and_spreads(process: Process, name: str) -> None:
     times = grid(process, "logsnr", STEPS[name])
     x = THREE.noisy(process, process.t_max, 2000)
@@ -254,6 +256,7 @@ def test_calls_of_the_network(name: str) -> None:
         ("sa_solver", 1.5, "from 0 .ODE. to 1 .SDE."),
         ("edm", -0.5, "share of its churn"),
         ("restart", 0.0, "use heun without"),
+        ("consistency", 0.0, "all noise anew by definition"),
     ],
 )
 def test_an_eta_that_a_sampler_lacks_is_an_error(name: str, eta: float, message: str) -> None:
