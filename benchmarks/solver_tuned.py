@@ -1,8 +1,8 @@
 """What `inkdrop tune`'s search finds, measured where it was not tuned.
 
 On the mixtures the search has 256 noises of another seed and no limit of time. On the Fashion-MNIST
-model it has 16 noises of another seed and 150 seconds for each number of calls, on a busy thread. All
-samplers that it takes make one call a step.
+model it has 16 noises of another seed and 150 seconds for each number of calls, on a busy thread.
+All samplers that it takes make one call a step.
 """
 
 from __future__ import annotations
