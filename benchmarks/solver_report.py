@@ -10,6 +10,7 @@ from typing import Any
 
 from solver_cases import BUDGETS, ODE_SCORES, PROCESSES
 from solver_fashion import STORE as FASHION
+from solver_fashion import group
 from solver_store import Store
 
 from inkdrop.diffusion.process import Process
@@ -81,12 +82,14 @@ def _tuned(found: dict[str, Any], score: str) -> dict[int, Best]:
 
 
 def fashion_chart(score: str) -> Chart | None:
-    """The Fashion-MNIST model: 256 noises at 10 calls and 64 at the others."""
+    """The Fashion-MNIST model: 256 noises at 10 calls, if they are there, and 64 at the others."""
     found = FASHION.load()
     rows: dict[int, dict[str, float]] = {}
     for budget in BUDGETS:
         noises = 256 if budget == 10 else 64
-        measured = found.get(f"{noises} noises", {}).get(f"{budget} calls", {})
+        measured = found.get(group(noises), {}).get(f"{budget} calls", {})
+        if not measured:
+            measured = found.get(group(64), {}).get(f"{budget} calls", {})
         rows[budget] = {
             name: errors[ODE_SCORES.index(score)] for name, errors in measured.items() if errors
         }
@@ -163,7 +166,7 @@ def _stochastic(store: Store) -> None:
 
 def draw(store: Store, folder: Path) -> None:
     """solvers_ode.png and solvers_sde.png: error over calls."""
-    found = charts(store, "rms")
+    found = [chart for chart in charts(store, "rms") if all(chart.rows.values())]
     _figure(found, "rms distance to the converged ODE", folder / "solvers_ode.png")
     found = list(mixture_charts(store, "sde", "misfit"))
     _figure(found, "misfit to the mixture", folder / "solvers_sde.png")
@@ -173,6 +176,8 @@ def _figure(panels: list[Chart], label: str, path: Path) -> None:
     import matplotlib.pyplot as plt
     from matplotlib.ticker import NullFormatter, NullLocator
 
+    if not panels:
+        return
     columns = 4
     lines = -(-len(panels) // columns)
     figure, places = plt.subplots(
