@@ -79,19 +79,42 @@ def linspace(process: Process, steps: int) -> Tensor:
 
 
 def beta(process: Process, steps: int, shape: float = 0.6) -> Tensor:
-    """Quantiles of the Beta(shape, shape) distribution in t, dense at both ends. Lee et al. 2024.
+    """Quantiles of Beta(shape, shape) from t_min to t_max, dense at both ends. Lee et al. 2024.
 
     For clocks from 0 to 1.
     """
     _unit_clock(process, "beta")
+    place = _quantiles("beta", steps, shape)
+    return _with_zero(process.t_min + (process.t_max - process.t_min) * place)
+
+
+def share(process: Process, steps: int, shape: float = 0.7) -> Tensor:
+    """Quantiles of Beta(shape, shape) in the noise's share u = sigma / (sigma + alpha) of the mix.
+
+    u, rectified flow's time, runs from that of t_min to that of t_max. In x / alpha over
+    sigma / alpha all processes follow one ODE: a grid that is good in u is good for all of them.
+    """
+    ends = torch.tensor([process.t_min, process.t_max], dtype=torch.float64)
+    low, high = (-process.logsnr(ends) / 2).sigmoid()
+    u = low + (high - low) * _quantiles("share", steps, shape)
+    return _between(process, 2 * ((1 - u).log() - u.log()))
+
+
+def _quantiles(grid: str, steps: int, shape: float) -> Tensor:
+    """Where the Beta(shape, shape) distribution reaches 1, 1 - 1 / steps, ... 1 / steps."""
+    if shape < 0.5:
+        raise ValueError(
+            f"the {grid} grid is asked for shape {shape:g}, which puts nearly all steps at the"
+            " ends; 0.5 to 1 is usual"
+        )
     # u = sin^2 takes the poles out of the density u^(a-1) (1-u)^(a-1): its integral is smooth.
     angle = torch.linspace(0, torch.pi / 2, 40_001, dtype=torch.float64)
     density = (angle.sin() * angle.cos()).clamp(min=0) ** (2 * shape - 1)
     below = torch.cat([density.new_zeros(1), torch.cumulative_trapezoid(density)])
     wanted = torch.arange(steps, 0, -1, dtype=torch.float64) / steps * below[-1]
     place = torch.searchsorted(below, wanted).clamp(1, len(below) - 1)
-    share = (wanted - below[place - 1]) / (below[place] - below[place - 1])
-    return _with_zero(torch.lerp(angle[place - 1], angle[place], share).sin() ** 2)
+    part = (wanted - below[place - 1]) / (below[place] - below[place - 1])
+    return torch.lerp(angle[place - 1], angle[place], part).sin() ** 2
 
 
 def shifted(process: Process, steps: int, shift: float = 3.0) -> Tensor:
@@ -129,6 +152,7 @@ GRIDS: dict[str, Grid] = {
     "karras": karras,
     "logsnr": logsnr,
     "beta": beta,
+    "share": share,
     "shift": shifted,
 }
 
@@ -136,6 +160,7 @@ GRIDS: dict[str, Grid] = {
 TUNABLE: dict[str, Callable[[Process, int, float], Tensor]] = {
     "karras": karras,
     "beta": beta,
+    "share": share,
     "shift": shifted,
 }
 
@@ -153,7 +178,7 @@ GRID_ALIASES: dict[str, str] = {
 def grid(process: Process, name: str, steps: int) -> Tensor:
     """The grid called `name`: float64 [steps + 1], falling from noise to 0.
 
-    "karras:5", "beta:0.7" and "shift:3" set its rho, its shape and its shift.
+    "karras:5", "beta:0.7", "share:0.8" and "shift:3" set its rho, its shape and its shift.
     """
     process.check_steps(steps)
     name, colon, number = name.partition(":")

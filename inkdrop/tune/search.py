@@ -18,7 +18,7 @@ from inkdrop.tune.weights import fit_weights
 
 # Deterministic samplers of one call a step, the fitted one among them, and grids to begin from.
 SAMPLERS = ("fitted", "dpmpp_2m", "dpmpp_3m", "unipc", "unipc_3", "deis", "lms", "ddim")
-STARTS = ("uniform", "logsnr", "karras:3", "karras:5", "karras:7", "karras:10", "beta", "shift:2")
+STARTS = ("share", "share:0.85", "beta", "shift:2", "uniform", "logsnr", "karras:5", "karras:10")
 STARTED = 4  # of the best pairs, how many are improved
 PROBE = 0.01  # how far a time is moved to see what it does, in units of its gap
 MOST = 12  # Gauss-Newton steps from one start

@@ -125,9 +125,30 @@ def test_a_continuous_process_cannot_be_snapped(name: str) -> None:
 
 def test_the_beta_grid_holds_the_quantiles_of_its_distribution() -> None:
     for shape in (0.6, 1.0, 2.5):
-        times = grid(VP(), f"beta:{shape}", 20)
+        times = (grid(VP(), f"beta:{shape}", 20) - VP().t_min) / (1 - VP().t_min)
         expected = scipy.stats.beta.ppf(1 - torch.arange(20).double() / 20, shape, shape)
         torch.testing.assert_close(times[:-1], torch.as_tensor(expected), rtol=0, atol=1e-6)
+
+
+@ALL
+def test_the_share_grid_is_one_in_all_processes(process: Process) -> None:
+    # rectified flow's own clock is the noise's share; the others begin where their noise ends
+    u = f64(*scipy.stats.beta.ppf(1 - np.arange(20) / 20, 0.7, 0.7))
+    times = torch.cat([grid(process, "share", 20)[:-1], f64(process.t_min)])
+    found = 1 / (1 + (process.logsnr(times) / 2).exp())
+    first, last = found[0], found[-1]
+    torch.testing.assert_close(found[:-1], last + (first - last) * u, rtol=0, atol=2e-6)
+
+
+@ALL
+@pytest.mark.parametrize("name", sorted({"share", "beta", "karras", "logsnr", "linspace"}))
+def test_no_network_is_asked_below_the_least_time_that_it_was_trained_on(
+    process: Process, name: str
+) -> None:
+    if name == "beta" and process.t_max != 1:
+        return
+    for steps in (10, 200):
+        assert grid(process, name, steps)[-2] >= process.t_min * (1 - 1e-9)
 
 
 def test_the_linspace_grid_stands_on_the_entries_that_others_take() -> None:
@@ -151,6 +172,8 @@ def test_the_shift_grid_is_the_same_noise_at_more_pixels() -> None:
         ("karras:x", "asked for 'x'"),
         ("shift:-1", "asked for '-1'"),
         ("beta:inf", "asked for 'inf'"),
+        ("beta:0.4", "asked for shape 0.4, which puts"),
+        ("share:0.1", "asked for shape 0.1, which puts"),
         ("uniform:2", "the uniform grid takes no number"),
         ("karas:7", "Did you mean 'karras'"),
     ],

@@ -166,8 +166,5 @@ def sampler(name: str) -> Sampler:
 
 
 def best(process: Process) -> tuple[str, str]:
-    """The sampler and grid that are used if none is asked for (benchmarks/RESULTS.md, Solvers).
-
-    One pair for clocks from 0 to 1, one for those whose time is sigma; at 5 to 50 steps.
-    """
-    return ("unipc", "beta") if process.t_max == 1 else ("deis", "karras:10")
+    """The sampler and grid that are used if none is asked for (benchmarks/RESULTS.md, Solvers)."""
+    return "unipc", "share"
