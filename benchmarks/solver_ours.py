@@ -13,7 +13,7 @@ from inkdrop.diffusion.samplers import ABOUT, SAMPLERS
 from inkdrop.diffusion.times import GRIDS, grid
 
 NUMBERED = (
-    *("karras:3", "karras:5", "karras:10", "beta:0.8", "share:0.6", "share:0.85", "share:1"),
+    *("karras:3", "karras:5", "karras:10", "beta:0.8", "share:0.6", "share:0.7", "share:0.85"),
     *("shift:0.5", "shift:2", "shift:5"),
 )
 # Other names of ddim and ddpm, a network that says its variance, and what has its own entry below.

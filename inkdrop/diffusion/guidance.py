@@ -84,15 +84,18 @@ def scaled(scale: float) -> Combine:
 def rescaled(scale: float, share: float = 0.7) -> Combine:
     """Guidance whose spread is brought back to the conditional one's. Lin et al. 2023, eq. 15-16.
 
-    share: of the corrected x_0 in the result, 0 (plain guidance) to 1.
+    share: of the corrected x_0 in the result, 0 (plain guidance) to 1. The paper scales the output v,
+    whose mean is near 0; that of x_0 is not, so the spread is scaled about it.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"rescale is {share}: it must be from 0 to 1")
 
     def combine(x0: Tensor, null: Tensor, t: Tensor) -> Tensor:
         guided = torch.lerp(null, x0, scale)
-        ratio = x0.flatten(1).std(1) / guided.flatten(1).std(1).clamp(min=1e-8)
-        return guided * like(1 + share * (ratio - 1), x0)
+        flat = guided.flatten(1)
+        ratio = x0.flatten(1).std(1) / flat.std(1).clamp(min=1e-8)
+        mean = like(flat.mean(1), x0)
+        return mean + (guided - mean) * like(1 + share * (ratio - 1), x0)
 
     return combine
 

@@ -88,7 +88,7 @@ def beta(process: Process, steps: int, shape: float = 0.6) -> Tensor:
     return _with_zero(process.t_min + (process.t_max - process.t_min) * place)
 
 
-def share(process: Process, steps: int, shape: float = 0.7) -> Tensor:
+def share(process: Process, steps: int, shape: float = 0.65) -> Tensor:
     """Quantiles of Beta(shape, shape) in the noise's share u = sigma / (sigma + alpha) of the mix.
 
     u, rectified flow's time, runs from that of t_min to that of t_max. In x / alpha over

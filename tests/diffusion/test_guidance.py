@@ -129,9 +129,10 @@ def test_rescale_brings_the_spread_back() -> None:
     plain = scaled(7.0)(x0, null, T3)
     full, half = rescaled(7.0, 1.0)(x0, null, T3), rescaled(7.0, 0.5)(x0, null, T3)
     torch.testing.assert_close(full.std(1), x0.std(1))
+    torch.testing.assert_close(full.mean(1), plain.mean(1))
     assert (plain.std(1) > 1.2 * x0.std(1)).all()
     torch.testing.assert_close(half, (full + plain) / 2)
-    assert torch.equal(rescaled(7.0, 0.0)(x0, null, T3), plain)
+    torch.testing.assert_close(rescaled(7.0, 0.0)(x0, null, T3), plain)
 
 
 def test_projected_guidance_adds_nothing_along_the_prediction() -> None:

@@ -133,7 +133,7 @@ def test_the_beta_grid_holds_the_quantiles_of_its_distribution() -> None:
 @ALL
 def test_the_share_grid_is_one_in_all_processes(process: Process) -> None:
     # rectified flow's own clock is the noise's share; the others begin where their noise ends
-    u = f64(*scipy.stats.beta.ppf(1 - np.arange(20) / 20, 0.7, 0.7))
+    u = f64(*scipy.stats.beta.ppf(1 - np.arange(20) / 20, 0.65, 0.65))
     times = torch.cat([grid(process, "share", 20)[:-1], f64(process.t_min)])
     found = 1 / (1 + (process.logsnr(times) / 2).exp())
     first, last = found[0], found[-1]
