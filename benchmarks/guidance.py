@@ -1,7 +1,7 @@
 """What guidance does to the Fashion-MNIST model, and what reused features save and cost.
 
 `python benchmarks/guidance.py measure` fills benchmarks/results/guidance.json and goes on where it
-stopped; `draw` makes the curves. Every row: 300 samples of 12 steps of the default sampler, their
+stopped; `draw` makes the curves. Every row: 300 samples of 12 steps of unipc on share:0.7, their
 Frechet distance to the training set in the judge's features, and how often the judge agrees with
 the class that was asked. Reuse: 20 steps of DDIM, its seconds beside those without reuse, in turn.
 """
@@ -48,7 +48,7 @@ def measure(data: Path) -> None:
             name = f"{way} {scale:g}"
             if name in found or (scale == 1 and way != "plain"):
                 continue
-            asked = Sampling(steps=STEPS, guidance=scale, **options)
+            asked = Sampling("unipc", "share:0.7", STEPS, guidance=scale, **options)
             x, label = pictures(model, SAMPLES, asked)
             agreement = float((judge.classify(x) == label).float().mean())
             distance = frechet_distance(fit(judge.features(x)), real)
