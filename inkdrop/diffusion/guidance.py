@@ -84,8 +84,8 @@ def scaled(scale: float) -> Combine:
 def rescaled(scale: float, share: float = 0.7) -> Combine:
     """Guidance whose spread is brought back to the conditional one's. Lin et al. 2023, eq. 15-16.
 
-    share: of the corrected x_0 in the result, 0 (plain guidance) to 1. The paper scales the output v,
-    whose mean is near 0; that of x_0 is not, so the spread is scaled about it.
+    share: of the corrected x_0 in the result, 0 (plain guidance) to 1. The paper scales the
+    output v, whose mean is near 0; that of x_0 is not, so the spread is scaled about it.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"rescale is {share}: it must be from 0 to 1")
