@@ -1,0 +1,252 @@
+"""Autoencoders of latent diffusion, with a Gaussian or a quantized code, over 1, 2 or 3 axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inkdrop.networks.attention import AttentionBlock
+from inkdrop.networks.layers import BlockStyle, Downsample, ResBlock, Upsample, conv, unpatch
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """The shape of an autoencoder; a side of the code is 1 / factor of the data's.
+
+    Stable Diffusion's is width 128, multipliers (1, 2, 4, 4), blocks 2, latent_channels 4, patch 1.
+
+    dims: spatial axes: 1 sound, 2 pictures, 3 volumes
+    channels: of the data; latent_channels: of the code
+    codes: entries of the codebook, for a quantized code (None: a Gaussian one)
+    patch: side of the block of pixels that one place of the first level holds
+    width: channels at the first level, before the multiplier
+    multipliers: channels of each level in units of width; each level halves the size
+    blocks: residual blocks a level on the way down; one more on the way up
+    middle_attention: attention between the two residual blocks of the lowest level
+    code_conv: 1x1 convolutions before and after the code
+    down_padding: of the strided convolution: both ends, or the far end only
+    norm_groups, norm_eps: of the group norms
+    """
+
+    dims: int = 2
+    channels: int = 3
+    latent_channels: int = 4
+    codes: int | None = None
+    patch: int = 1
+    width: int = 64
+    multipliers: tuple[int, ...] = (1, 2, 4)
+    blocks: int = 1
+    middle_attention: bool = True
+    code_conv: bool = True
+    down_padding: Literal["symmetric", "asymmetric"] = "asymmetric"
+    norm_groups: int = 32
+    norm_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if self.dims not in (1, 2, 3):
+            raise ValueError(f"dims is {self.dims} but must be 1, 2 or 3")
+        if not self.multipliers:
+            raise ValueError("multipliers is empty but needs one number for each level")
+        if self.down_padding not in ("symmetric", "asymmetric"):
+            raise ValueError(
+                f"down_padding is {self.down_padding!r} but must be symmetric or asymmetric"
+            )
+        numbers = {
+            name: getattr(self, name)
+            for name in ("channels", "latent_channels", "patch", "width", "blocks", "norm_groups")
+        } | {"multipliers": min(self.multipliers)}
+        for name, number in numbers.items():
+            if number < 1:
+                raise ValueError(f"{name} is {number} but must be at least 1")
+        if self.codes is not None and self.codes < 2:
+            raise ValueError(f"codes is {self.codes}: a codebook needs at least 2 entries")
+        for level, multiplier in enumerate(self.multipliers):
+            if self.width * multiplier % self.norm_groups:
+                raise ValueError(
+                    f"level {level} has {self.width * multiplier} channels, which do not divide"
+                    f" into {self.norm_groups} groups; change width or norm_groups"
+                )
+
+    @property
+    def factor(self) -> int:
+        """How many data places a place of the code stands for, along each axis."""
+        return int(self.patch * 2 ** (len(self.multipliers) - 1))
+
+
+class Gaussian(NamedTuple):
+    """The code's distribution: mean and log variance [B, C, *spatial]."""
+
+    mean: Tensor
+    logvar: Tensor
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """mean + std * noise."""
+        return self.mean + (self.logvar / 2).exp() * noise
+
+    def kl(self) -> Tensor:
+        """KL to the unit Gaussian, [B], summed over a sample. Kingma and Welling 2014, app. B."""
+        terms = self.mean.square() + self.logvar.exp() - 1 - self.logvar
+        return terms.flatten(1).sum(1) / 2
+
+
+class Quantized(NamedTuple):
+    """The nearest entries of the codebook.
+
+    code [B, C, *spatial]: their vectors, with the gradient of what was quantized; entry
+    [B, *spatial]: their numbers; commitment, codebook [B]: the mean squared distances that pull the encoder to
+    the entries and the entries to the encoder. Van den Oord et al. 2017, eq. 3.
+    """
+
+    code: Tensor
+    entry: Tensor
+    commitment: Tensor
+    codebook: Tensor
+
+
+class Autoencoder(nn.Module):
+    """Data [B, C, *spatial] <-> code [B, latent_channels, *spatial / factor].
+
+    Rombach et al. 2022, appendix G: `posterior` and `decode` for a Gaussian code, `quantize`
+    between for one with a codebook. It neither scales nor shifts the code.
+    """
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        style = BlockStyle(config.dims, groups=config.norm_groups, eps=config.norm_eps)
+        self.encoder, self.decoder = Encoder(config, style), Decoder(config, style)
+        said = config.latent_channels * (1 if config.codes else 2)
+        self.to_code: nn.Module = nn.Identity()
+        self.from_code: nn.Module = nn.Identity()
+        if config.code_conv:
+            latent = config.latent_channels
+            self.to_code = conv(config.dims, said, said, kernel=1)
+            self.from_code = conv(config.dims, latent, latent, kernel=1)
+        self.codebook = None
+        if config.codes:
+            self.codebook = nn.Embedding(config.codes, config.latent_channels)
+            nn.init.uniform_(self.codebook.weight, -1 / config.codes, 1 / config.codes)
+
+    def posterior(self, x: Tensor) -> Gaussian:
+        """The Gaussian of x's code; ValueError for a size that is no multiple of the factor."""
+        mean, logvar = self._encoded(x).chunk(2, dim=1)
+        return Gaussian(mean, logvar.clamp(-30, 20))
+
+    def quantized(self, x: Tensor) -> Quantized:
+        """The entries of the codebook for x."""
+        return self.quantize(self._encoded(x))
+
+    def quantize(self, z: Tensor) -> Quantized:
+        """The nearest entry for each place of z [B, C, *spatial]."""
+        if self.codebook is None:
+            raise ValueError("this autoencoder has a Gaussian code and no codebook")
+        entries = self.codebook.weight
+        places = z.movedim(1, -1)
+        index = torch.cdist(places.reshape(-1, z.shape[1]).float(), entries.float()).argmin(1)
+        index = index.view(places.shape[:-1])
+        found = F.embedding(index, entries).movedim(-1, 1)
+        return Quantized(
+            z + (found - z).detach(),
+            index,
+            (z - found.detach()).square().flatten(1).mean(1),
+            (found - z.detach()).square().flatten(1).mean(1),
+        )
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The code that diffusion works on: the mean, or what the encoder says before quantizing.
+
+        Quantizing is then part of decoding, as in latent diffusion.
+        """
+        return self._encoded(x) if self.config.codes else self.posterior(x).mean
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Data [B, C, *spatial] from a code; one with a codebook is quantized first."""
+        if self.codebook is not None:
+            z = self.quantize(z).code
+        y: Tensor = self.decoder(self.from_code(z))
+        return y
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x encoded and decoded."""
+        return self.decode(self.encode(x))
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        self._check(x)
+        y: Tensor = self.to_code(self.encoder(x))
+        return y
+
+    def _check(self, x: Tensor) -> None:
+        config = self.config
+        if x.ndim != config.dims + 2 or x.shape[1] != config.channels:
+            raise ValueError(
+                f"x has shape {list(x.shape)} but the autoencoder takes {config.channels} channels"
+                f" and {config.dims} spatial axes: [batch, {config.channels}, ...]"
+            )
+        for size in x.shape[2:]:
+            if size % config.factor:
+                low = size // config.factor * config.factor
+                near = f"{low} and {low + config.factor}" if low else str(config.factor)
+                raise ValueError(
+                    f"a size of {size} is no multiple of {config.factor}, which one place of the"
+                    f" code stands for; the nearest that can be made: {near}"
+                )
+
+
+class Encoder(nn.Module):
+    """[B, C, *spatial] -> what is said of the code."""
+
+    def __init__(self, config: AutoencoderConfig, style: BlockStyle) -> None:
+        super().__init__()
+        dims, patch = config.dims, config.patch
+        widths = [config.width * m for m in config.multipliers]
+        kernel = 3 if patch == 1 else 2 * patch - 1
+        self.input = conv(dims, config.channels, widths[0], kernel=kernel, stride=patch)
+        layers, last = list[nn.Module](), widths[0]
+        for level, width in enumerate(widths):
+            for _ in range(config.blocks):
+                layers.append(ResBlock(style, last, width))
+                last = width
+            if level < len(widths) - 1:
+                layers.append(Downsample(dims, width, padding=config.down_padding))
+        self.layers = nn.Sequential(*layers, *_middle(config, style))
+        self.norm = style.norm(last)
+        latent = config.latent_channels
+        self.output = conv(dims, last, latent if config.codes else 2 * latent)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h: Tensor = self.output(F.silu(self.norm(self.layers(self.input(x)))))
+        return h
+
+
+class Decoder(nn.Module):
+    """[B, latent_channels, *spatial] -> data."""
+
+    def __init__(self, config: AutoencoderConfig, style: BlockStyle) -> None:
+        super().__init__()
+        self.patch = config.patch
+        widths = [config.width * m for m in reversed(config.multipliers)]
+        self.input = conv(config.dims, config.latent_channels, widths[0])
+        layers, last = list[nn.Module](_middle(config, style)), widths[0]
+        for level, width in enumerate(widths):
+            for _ in range(config.blocks + 1):
+                layers.append(ResBlock(style, last, width))
+                last = width
+            if level < len(widths) - 1:
+                layers.append(Upsample(config.dims, width))
+        self.layers = nn.Sequential(*layers)
+        self.norm = style.norm(last)
+        self.output = conv(config.dims, last, config.channels * config.patch**config.dims)
+
+    def forward(self, z: Tensor) -> Tensor:
+        h: Tensor = self.output(F.silu(self.norm(self.layers(self.input(z)))))
+        return h if self.patch == 1 else unpatch(h, self.patch)
+
+
+def _middle(config: AutoencoderConfig, style: BlockStyle) -> list[nn.Module]:
+    width = config.width * config.multipliers[-1]
+    attention = [AttentionBlock(style, width, 1)] if config.middle_attention else []
+    return [ResBlock(style, width, width), *attention, ResBlock(style, width, width)]
