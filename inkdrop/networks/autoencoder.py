@@ -97,8 +97,8 @@ class Quantized(NamedTuple):
     """The nearest entries of the codebook.
 
     code [B, C, *spatial]: their vectors, with the gradient of what was quantized; entry
-    [B, *spatial]: their numbers; commitment, codebook [B]: the mean squared distances that pull the encoder to
-    the entries and the entries to the encoder. Van den Oord et al. 2017, eq. 3.
+    [B, *spatial]: their numbers; commitment, codebook [B]: the mean squared distances that pull
+    the encoder to the entries and the entries to the encoder. Van den Oord et al. 2017, eq. 3.
     """
 
     code: Tensor
