@@ -20,14 +20,17 @@ from inkdrop.diffusion.parameterization import Parameterization
 from inkdrop.diffusion.process import Process
 from inkdrop.files import commit_folder
 from inkdrop.registry import (
-    CODECS,
     PARAMETERIZATIONS,
     PROCESSES,
+    Codec,
     build,
+    build_codec,
     build_network,
     describe,
+    describe_codec,
     describe_network,
 )
+from inkdrop.weights import load_weights, read_json, save_weights
 
 FORMAT_VERSION = 1
 
@@ -98,7 +101,12 @@ class Model:
     process: Process
     parameterization: Parameterization
     spec: Spec
-    codec: Identity = field(default_factory=Identity)
+    codec: Codec = field(default_factory=Identity)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[C, *spatial] of one sample in the codec's space, where diffusion happens."""
+        return self.codec.shape(self.spec.shape)
 
     @property
     def device(self) -> torch.device:
@@ -152,7 +160,9 @@ class Model:
         return Cond(label=index)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Model:
-        """The same model with its network moved (in place, as torch does)."""
+        """The same model with its networks moved (in place, as torch does)."""
+        if isinstance(self.codec, nn.Module):
+            self.codec.to(device=device, dtype=dtype)
         return dataclasses.replace(self, network=self.network.to(device=device, dtype=dtype))
 
     def describe(self) -> dict[str, Any]:
@@ -162,23 +172,22 @@ class Model:
             "process": describe(PROCESSES, self.process),
             "parameterization": describe(PARAMETERIZATIONS, self.parameterization),
             "network": describe_network(self.network),
-            "codec": describe(CODECS, self.codec),
+            "codec": describe_codec(self.codec),
             "spec": dump(self.spec),
         }
 
     def save(self, folder: str | Path) -> None:
-        """Writes model.json and network.safetensors as one folder, committed by a rename."""
+        """Writes model.json and the weights as one folder, committed by a rename."""
         with commit_folder(Path(folder)) as beside:
             self.write(beside)
 
     def write(self, folder: Path) -> None:
-        """The two files, into a folder that exists (and that somebody else commits)."""
-        from safetensors.torch import save_file
-
+        """Its files, into a folder that exists (and that somebody else commits)."""
         text = json.dumps(self.describe(), indent=2) + "\n"
         (folder / "model.json").write_text(text, encoding="utf-8")
-        weights = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
-        save_file(weights, folder / "network.safetensors")
+        save_weights(self.network, folder / "network.safetensors")
+        if isinstance(self.codec, nn.Module):
+            save_weights(self.codec, folder / "codec.safetensors")
 
     @staticmethod
     def load(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> Model:
@@ -187,12 +196,17 @@ class Model:
         model = Model.build(read_json(folder / "model.json"), str(folder / "model.json"))
         load_weights(model.network, folder / "network.safetensors")
         model.network.to(dtype).eval().requires_grad_(False)
+        if isinstance(model.codec, nn.Module):
+            load_weights(model.codec, folder / "codec.safetensors")
+            model.codec.to(dtype).eval().requires_grad_(False)
         return model
 
     @staticmethod
     def build(data: Mapping[str, Any], where: str) -> Model:
         """A model with fresh weights from the content of a model.json."""
         known = ("format_version", "process", "parameterization", "network", "codec", "spec")
+        if "autoencoder" in data:
+            raise ValueError(f"{where} is of an autoencoder, which makes no samples by itself")
         for name in data:
             if name not in known:
                 raise ValueError(f"{where} has an unknown key {name!r}.{nearest(name, known)}")
@@ -210,53 +224,6 @@ class Model:
                 "parameterization", PARAMETERIZATIONS, data["parameterization"], where
             ),
             network=build_network(data["network"], where),
-            codec=build("codec", CODECS, data["codec"], where),
+            codec=build_codec(data["codec"], where),
             spec=parse(Spec, data["spec"], f"{where}, spec"),
         )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; ValueError in words if it is missing or broken."""
-    if not path.is_file():
-        raise ValueError(f"there is no {path.name} in {path.parent}: it is not a model folder")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"{path} must hold a JSON object")
-    return data
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; ValueError in words if it is missing, cut or damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise ValueError(f"{path} is missing")
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is truncated or not a safetensors file ({error})") from None
-
-
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Fills a network from a safetensors file; every name and shape must find its place."""
-    weights, wanted = read_weights(path), network.state_dict()
-    missing = sorted(wanted.keys() - weights.keys())
-    extra = sorted(weights.keys() - wanted.keys())
-    shapes = sorted(
-        k for k in wanted.keys() & weights.keys() if wanted[k].shape != weights[k].shape
-    )
-    for problem, names in (
-        ("lacks", missing),
-        ("does not use", extra),
-        ("has other shapes for", shapes),
-    ):
-        if names:
-            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-            raise ValueError(
-                f"{path} {problem} {len(names)} weights: {', '.join(names[:10])}{more}"
-            )
-    network.load_state_dict(weights)

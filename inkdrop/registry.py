@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from torch import nn
 
 from inkdrop.codecs.identity import Identity
+from inkdrop.codecs.latent import Latent, LatentConfig
 from inkdrop.config import choose, dump, parse
 from inkdrop.diffusion import parameterization as p
 from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
@@ -27,7 +28,12 @@ PARAMETERIZATIONS: dict[str, type[p.Parameterization]] = {
 
 NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {"unet": (UNetConfig, UNet)}
 
-CODECS: dict[str, type[Identity]] = {"identity": Identity}
+Codec = Identity | Latent
+
+CODECS: dict[str, tuple[type[Any], Callable[[Any], Codec]]] = {
+    "identity": (Identity, lambda config: config),
+    "latent": (LatentConfig, Latent),
+}
 
 T = TypeVar("T")
 
@@ -61,3 +67,16 @@ def describe_network(network: nn.Module) -> dict[str, Any]:
     """{"kind": name, ...its configuration}."""
     configs = {name: config for name, (config, _) in NETWORKS.items()}
     return describe(configs, network.config)
+
+
+def build_codec(data: Mapping[str, Any], where: str) -> Codec:
+    """A codec, with fresh weights if it has any, from {"kind": name, ...its configuration}."""
+    configs = {name: config for name, (config, _) in CODECS.items()}
+    config = build("codec", configs, data, where)
+    return CODECS[str(data["kind"])][1](config)
+
+
+def describe_codec(codec: Codec) -> dict[str, Any]:
+    """{"kind": name, ...its configuration}."""
+    configs = {name: config for name, (config, _) in CODECS.items()}
+    return describe(configs, codec.config if isinstance(codec, Latent) else codec)

@@ -16,3 +16,7 @@ class Identity:
 
     def decode(self, z: Tensor) -> Tensor:
         return z
+
+    def shape(self, data: tuple[int, ...]) -> tuple[int, ...]:
+        """[C, *spatial] of what diffusion sees, for data of a shape."""
+        return data

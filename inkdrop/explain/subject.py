@@ -72,7 +72,7 @@ class Subject:
     def noise(self, samples: Sequence[int]) -> SeededNoise:
         """The noise of these samples."""
         return SeededNoise(
-            self.seed, tuple(samples), self.model.spec.shape, self.model.process, self.model.device
+            self.seed, tuple(samples), self.model.shape, self.model.process, self.model.device
         )
 
     def labels(self, count: int) -> list[str] | None:

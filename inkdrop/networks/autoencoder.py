@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -10,7 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inkdrop.networks.attention import AttentionBlock
-from inkdrop.networks.layers import BlockStyle, Downsample, ResBlock, Upsample, conv, unpatch
+from inkdrop.networks.layers import (
+    BlockStyle,
+    Conv,
+    Downsample,
+    ResBlock,
+    Upsample,
+    conv,
+    unpatch,
+    zeroed,
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,7 @@ class AutoencoderConfig:
     blocks: residual blocks a level on the way down; one more on the way up
     middle_attention: attention between the two residual blocks of the lowest level
     code_conv: 1x1 convolutions before and after the code
+    linear: a linear code of each block of factor^dims data places, to which the network's is added
     down_padding: of the strided convolution: both ends, or the far end only
     norm_groups, norm_eps: of the group norms
     """
@@ -42,6 +53,7 @@ class AutoencoderConfig:
     blocks: int = 1
     middle_attention: bool = True
     code_conv: bool = True
+    linear: bool = False
     down_padding: Literal["symmetric", "asymmetric"] = "asymmetric"
     norm_groups: int = 32
     norm_eps: float = 1e-6
@@ -62,6 +74,8 @@ class AutoencoderConfig:
         for name, number in numbers.items():
             if number < 1:
                 raise ValueError(f"{name} is {number} but must be at least 1")
+        if self.linear and self.code_conv:
+            raise ValueError("linear starts the network's part at nothing: code_conv must be off")
         if self.codes is not None and self.codes < 2:
             raise ValueError(f"codes is {self.codes}: a codebook needs at least 2 entries")
         for level, multiplier in enumerate(self.multipliers):
@@ -75,6 +89,18 @@ class AutoencoderConfig:
     def factor(self) -> int:
         """How many data places a place of the code stands for, along each axis."""
         return int(self.patch * 2 ** (len(self.multipliers) - 1))
+
+
+def check_sizes(config: AutoencoderConfig, sizes: Sequence[int]) -> None:
+    """ValueError with the nearest sizes for one that is no multiple of the factor."""
+    for size in sizes:
+        if size % config.factor:
+            low = size // config.factor * config.factor
+            near = f"{low} and {low + config.factor}" if low else str(config.factor)
+            raise ValueError(
+                f"a size of {size} is no multiple of {config.factor}, which one place of the code"
+                f" stands for; the nearest that can be made: {near}"
+            )
 
 
 class Gaussian(NamedTuple):
@@ -126,6 +152,10 @@ class Autoencoder(nn.Module):
             latent = config.latent_channels
             self.to_code = conv(config.dims, said, said, kernel=1)
             self.from_code = conv(config.dims, latent, latent, kernel=1)
+        self.linear = LinearCode(config) if config.linear else None
+        if self.linear is not None:
+            _start_at_nothing(self.encoder.output, config)
+            zeroed(self.decoder.output)
         self.codebook = None
         if config.codes:
             self.codebook = nn.Embedding(config.codes, config.latent_channels)
@@ -168,7 +198,7 @@ class Autoencoder(nn.Module):
         if self.codebook is not None:
             z = self.quantize(z).code
         y: Tensor = self.decoder(self.from_code(z))
-        return y
+        return y if self.linear is None else y + self.linear.decode(z)
 
     def forward(self, x: Tensor) -> Tensor:
         """x encoded and decoded."""
@@ -177,7 +207,10 @@ class Autoencoder(nn.Module):
     def _encoded(self, x: Tensor) -> Tensor:
         self._check(x)
         y: Tensor = self.to_code(self.encoder(x))
-        return y
+        if self.linear is None:
+            return y
+        code = self.linear.encode(x)
+        return y + F.pad(code, (0, 0) * self.config.dims + (0, y.shape[1] - code.shape[1]))
 
     def _check(self, x: Tensor) -> None:
         config = self.config
@@ -186,14 +219,7 @@ class Autoencoder(nn.Module):
                 f"x has shape {list(x.shape)} but the autoencoder takes {config.channels} channels"
                 f" and {config.dims} spatial axes: [batch, {config.channels}, ...]"
             )
-        for size in x.shape[2:]:
-            if size % config.factor:
-                low = size // config.factor * config.factor
-                near = f"{low} and {low + config.factor}" if low else str(config.factor)
-                raise ValueError(
-                    f"a size of {size} is no multiple of {config.factor}, which one place of the"
-                    f" code stands for; the nearest that can be made: {near}"
-                )
+        check_sizes(config, x.shape[2:])
 
 
 class Encoder(nn.Module):
@@ -244,6 +270,40 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         h: Tensor = self.output(F.silu(self.norm(self.layers(self.input(z)))))
         return h if self.patch == 1 else unpatch(h, self.patch)
+
+
+class LinearCode(nn.Module):
+    """A linear code of each block of data; its best weights are the block's principal components.
+
+    What a network adds to it starts at nothing, so training begins at the best linear code
+    instead of at noise (`train/autoencoder.py` finds it).
+    """
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.factor = config.factor
+        block = config.channels * self.factor**config.dims
+        latent = config.latent_channels
+        self.down = conv(config.dims, config.channels, latent, kernel=self.factor)
+        self.down.stride, self.down.padding = (self.factor,) * config.dims, (0,) * config.dims
+        self.up = conv(config.dims, latent, block, kernel=1)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """[B, C, *spatial] -> [B, latent channels, *spatial / factor]."""
+        z: Tensor = self.down(x)
+        return z
+
+    def decode(self, z: Tensor) -> Tensor:
+        """[B, latent channels, *spatial] -> [B, C, *spatial * factor]."""
+        return unpatch(self.up(z), self.factor)
+
+
+def _start_at_nothing(output: Conv, config: AutoencoderConfig) -> None:
+    """The network adds nothing to the mean at first, and says a spread of 1/20."""
+    zeroed(output)
+    if not config.codes:
+        assert output.bias is not None
+        nn.init.constant_(output.bias[config.latent_channels :], -6.0)
 
 
 def _middle(config: AutoencoderConfig, style: BlockStyle) -> list[nn.Module]:

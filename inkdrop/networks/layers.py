@@ -47,6 +47,14 @@ def unpatch(x: Tensor, patch: int) -> Tensor:
     return x.permute(0, 1, *order).reshape(*x.shape[:2], *(n * patch for n in sizes))
 
 
+def blocks(x: Tensor, patch: int) -> Tensor:
+    """[B, C, *spatial] -> [B, C patch^dims, *spatial / patch]: the inverse of `unpatch`."""
+    dims, sizes = x.ndim - 2, [n // patch for n in x.shape[2:]]
+    x = x.reshape(*x.shape[:2], *(n for size in sizes for n in (size, patch)))
+    order = [*range(3, 3 + 2 * dims, 2), *range(2, 2 + 2 * dims, 2)]
+    return x.permute(0, 1, *order).reshape(x.shape[0], -1, *sizes)
+
+
 def zeroed(module: nn.Module) -> nn.Module:
     """The module with all its parameters set to zero, so that a new branch starts as nothing."""
     for parameter in module.parameters():

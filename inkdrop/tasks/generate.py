@@ -29,7 +29,7 @@ def generate(
     """
     if labels is not None and len(labels) != len(samples):
         raise ValueError(f"{len(samples)} samples need as many labels, not {len(labels)}")
-    noise = SeededNoise(seed, tuple(samples), model.spec.shape, model.process, model.device)
+    noise = SeededNoise(seed, tuple(samples), model.shape, model.process, model.device)
     denoise = denoiser(model, labels, len(samples), sampling)
     on = times(model, sampling)
     yield from walk(model, denoise, noise, start(model, noise, on), on, sampling)

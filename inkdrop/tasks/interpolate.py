@@ -66,13 +66,11 @@ def interpolate_seeds(
     _deterministic(model, sampling)
     on = times(model, sampling)
     ends = [
-        start(model, SeededNoise(seed, (0,), model.spec.shape, model.process, model.device), on)[0]
+        start(model, SeededNoise(seed, (0,), model.shape, model.process, model.device), on)[0]
         for seed in seeds
     ]
     x = slerp(ends[0], ends[1], even(frames))
-    noise = SeededNoise(
-        seeds[0], tuple(range(frames)), model.spec.shape, model.process, model.device
-    )
+    noise = SeededNoise(seeds[0], tuple(range(frames)), model.shape, model.process, model.device)
     yield from walk(model, _ends_alone(model, label, frames, sampling), noise, x, on, sampling)
 
 
@@ -117,14 +115,14 @@ def interpolate_pictures(
             )
     on = times(model, sampling)
     on = on[min(round((1 - depth) * (len(on) - 1)), len(on) - 2) :]
-    noise = SeededNoise(seed, (0,), model.spec.shape, model.process, model.device)
+    noise = SeededNoise(seed, (0,), model.shape, model.process, model.device)
     z = model.codec.encode(torch.stack(pictures).to(model.device))
     # One noise for both: their difference is then only in the data, which mixes in a straight line.
     noisy = model.process.add_noise(z, noise.initial().expand_as(z), on[:1].expand(2))
     weight = torch.tensor(even(frames), device=z.device, dtype=z.dtype)
     x = torch.lerp(noisy[0], noisy[1], weight.view(-1, *([1] * (z.ndim - 1))))
     labels = None if label is None else [label] * frames
-    fresh = SeededNoise(seed, tuple(range(frames)), model.spec.shape, model.process, model.device)
+    fresh = SeededNoise(seed, tuple(range(frames)), model.shape, model.process, model.device)
     yield from walk(model, denoiser(model, labels, frames, sampling), fresh, x, on, sampling)
 
 

@@ -283,7 +283,7 @@ def _combine(model: Model, scale: float, sampling: Sampling) -> Combine:
 def _away_from(
     model: Model, plain: Denoiser, labels: Sequence[Label], scale: float, weak: Model
 ) -> Denoiser:
-    if weak.process != model.process or weak.spec.shape != model.spec.shape:
+    if weak.process != model.process or weak.shape != model.shape:
         raise ValueError(
             "the weak model has another process or makes another shape; autoguidance needs a"
             " worse model of the same kind, such as an earlier checkpoint"

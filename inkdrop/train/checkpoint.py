@@ -17,19 +17,23 @@ from torch import Tensor
 
 from inkdrop.config import dump
 from inkdrop.files import commit_folder, replacing
-from inkdrop.model import Model, Spec, load_weights, read_json, read_weights
-from inkdrop.train.updates import State
+from inkdrop.model import Spec
+from inkdrop.train.updates import State, Trained
+from inkdrop.weights import load_weights, read_json, read_weights
 
 KEEP = 2
 
 
-def save(folder: Path, model: Model, state: State) -> Path:
-    """Writes a checkpoint of `state` below `folder` and removes all but the last two; its path."""
+def save(folder: Path, model: Trained, state: State) -> Path:
+    """Writes a checkpoint below `folder` and removes all but the last two; its path.
+
+    model: with the averaged weights.
+    """
     path = folder / f"{state.update:08d}"
     with commit_folder(path) as beside:
         (beside / "model").mkdir()
         (beside / "training").mkdir()
-        _write_model(beside / "model", model, state)
+        model.write(beside / "model")
         _write_training(beside / "training", state)
         (beside / "manifest.json").write_text(json.dumps(_manifest(beside), indent=2) + "\n")
     for old in listed(folder)[:-KEEP]:
@@ -90,13 +94,6 @@ def load(path: Path, state: State) -> None:
     counters = read_json(path / "training" / "counters.json")
     state.update, state.refused = int(counters["update"]), int(counters["refused"])
     _load_optimizer(state, moments)
-
-
-def _write_model(folder: Path, model: Model, state: State) -> None:
-    from safetensors.torch import save_file
-
-    (folder / "model.json").write_text(json.dumps(model.describe(), indent=2) + "\n")
-    save_file(_flat(state.ema), folder / "network.safetensors")
 
 
 def _write_training(folder: Path, state: State) -> None:

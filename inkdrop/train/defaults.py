@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from inkdrop.data.dataset import Dataset
 from inkdrop.model import FORMAT_VERSION
 from inkdrop.train.config import TrainConfig
+
+
+class Asked(Protocol):
+    """The part of `run.Ask` that a description depends on."""
+
+    @property
+    def config(self) -> TrainConfig: ...
+
+    @property
+    def model(self) -> Mapping[str, Any]: ...
 
 
 def spread(data: Dataset) -> float:
@@ -75,6 +85,11 @@ def model_description(
         },
     }
     return {**whole, **(changes or {})}
+
+
+def description(data: Dataset, ask: Asked) -> dict[str, Any]:
+    """The content of a model.json for what was asked of a run."""
+    return model_description(data, ask.config, ask.model)
 
 
 def pick_device(name: str | None = None) -> torch.device:

@@ -299,7 +299,7 @@ def distill(
     teacher = teacher.to(device)
     weights = {n: value.clone() for n, value in teacher.network.state_dict().items()}
     record = {"teacher": fingerprint(weights), **dump(config)}
-    aim = Aim(Distillation(teacher, config), weights, record)
+    aim = Aim(Distillation(teacher, config), weights=weights, record=record)
     ask = dataclasses.replace(ask, model=student_description(teacher, config, name))
     return train(data, out, ask, aim=aim, stop=stop, world=world, device=device)
 

@@ -15,10 +15,10 @@ import dataclasses
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ from inkdrop.data.dataset import Dataset
 from inkdrop.data.open import open_data
 from inkdrop.files import clear_leftovers, replacing
 from inkdrop.media.image import grid, save_image
-from inkdrop.model import Model, read_json
+from inkdrop.model import Model
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train import checkpoint, defaults
@@ -38,12 +38,18 @@ from inkdrop.train.parallel import World
 from inkdrop.train.updates import (
     Objective,
     State,
+    Trained,
     Update,
     losses,
     start,
     updates,
     validation_loss,
 )
+from inkdrop.weights import read_json
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 
 SAVE_SECONDS = 120.0
 PREVIEWS = 10
@@ -105,16 +111,41 @@ class Ask:
             raise ValueError(f"save_every is {self.save_every}: it must be at least 1")
 
 
+def sampled(model: Model, held: HeldOut | None) -> Image | None:
+    """A grid of samples: with labels one column a class (at most 10), else a square of 16."""
+    if len(model.spec.shape) != 3 or model.spec.shape[0] not in (1, 3, 4):
+        return None
+    sampling = Sampling()
+    labels = list(model.spec.labels[:10])
+    count = 4 * len(labels) if labels else 16
+    wanted = [labels[i % len(labels)] for i in range(count)] if labels else None
+    if not model.spec.condition_drop:
+        sampling = dataclasses.replace(sampling, guidance=None if labels is None else 1.0)
+    for step in generate(model, samples=range(count), labels=wanted, sampling=sampling):
+        x = step.x
+    x = model.codec.decode(x).cpu()
+    return grid(x, columns=len(labels) or None, scale=scale_of(x))
+
+
 @dataclass(frozen=True)
 class Aim:
-    """What a run minimises other than the config's loss, and the weights that it starts from.
+    """What a run trains and minimises, if not a diffusion model by the config's loss.
 
-    record: all that decides it, for run.json; like the config it must not change between starts.
+    objective: the loss; describe: (data, ask) -> the content of model.json; build: what is trained,
+    with fresh weights, from that and a name for errors; weights: that it starts from instead;
+    picture: (what is trained, with averaged weights; held-out data) -> how far it is
+    record: all that decides it, for run.json; like the config it must not change between starts
     """
 
-    objective: Objective
-    weights: Mapping[str, Tensor]
-    record: Mapping[str, Any]
+    objective: Objective = losses
+    describe: Callable[[Dataset, Ask], dict[str, Any]] = defaults.description
+    build: Callable[[Mapping[str, Any], str], Trained] = Model.build
+    weights: Mapping[str, Tensor] | None = None
+    picture: Callable[[Any, HeldOut | None], Image | None] = sampled
+    record: Mapping[str, Any] | None = None
+
+
+USUAL = Aim()
 
 
 def train(
@@ -133,27 +164,26 @@ def train(
     `stop` ends it after the running update, with a checkpoint. ValueError if `out` holds a
     run of other data or another configuration.
     """
-    ask = ask or Ask()
+    ask, aim = ask or Ask(), aim or USUAL
     out, world, stop = Path(out), world or World(), stop or threading.Event()
     device = device or defaults.pick_device()
     training, held = split(data, ask.config.seed)
     plan = _plan(out, data, training, ask, aim, device, world)
     config = plan.config
     torch.manual_seed(config.seed)  # the weights' first values
-    model = _first(plan.description, aim).to(device)
+    model = _first(plan.description, aim, device)
     state = start(model, config)
     newest, said = checkpoint.latest(out / "checkpoints")
     yield from map(Note, (*data.notes, *said))
     if newest is not None:
         checkpoint.load(newest, state)
         yield Note(f"resuming {out} after update {state.update:,} of {config.updates:,}")
-    objective = losses if aim is None else aim.objective
     out_of_sight = HeldOut(held, device) if held else None
-    run = _Run(out, config, model, state, objective, out_of_sight, world)
+    run = _Run(out, config, model, state, aim, out_of_sight, world)
     run.rewind()
-    prepared = dataclasses.replace(model, network=world.wrap(_compiled(model.network, config)))
+    prepared = _with(model, world.wrap(_compiled(model.network, config)))
     feed = Feed(training, config, device)
-    steps = updates(prepared, feed, config, state, world, objective)
+    steps = updates(prepared, feed, config, state, world, aim.objective)
     yield from run.loop(steps, stop, ask.save_every)
 
 
@@ -191,7 +221,7 @@ def _plan(
     data: Dataset,
     training: Dataset,
     ask: Ask,
-    aim: Aim | None,
+    aim: Aim,
     device: torch.device,
     world: World,
 ) -> _Plan:
@@ -201,7 +231,7 @@ def _plan(
         "config": dump(ask.config),
         "minutes": ask.minutes,
         "model": dict(ask.model),
-        "aim": None if aim is None else dict(aim.record),
+        "aim": None if aim.record is None else dict(aim.record),
     }
     file = out / "run.json"
     # Asked of all processes together, before the first of them writes it.
@@ -212,9 +242,9 @@ def _plan(
     if (out / "checkpoints").exists():
         raise ValueError(f"{out} has checkpoints but no run.json; restore it or use another folder")
     config = ask.config
-    description = defaults.model_description(data, config, ask.model)
+    description = aim.describe(data, ask)
     with torch.device("meta"):  # a network that cannot be built leaves no run behind
-        Model.build(description, "the model's description")
+        aim.build(description, "the model's description")
     if ask.minutes is not None:
         config = _fit(config, description, training, ask.minutes, aim, device)
     if world.main:
@@ -257,27 +287,31 @@ def _fit(
     description: Mapping[str, Any],
     data: Dataset,
     minutes: float,
-    aim: Aim | None,
+    aim: Aim,
     device: torch.device,
 ) -> TrainConfig:
     """The config with as many updates as fit in `minutes`, by a few that are thrown away."""
-    model = _first(description, aim).to(device)
+    model = _first(description, aim, device)
     feed, state = Feed(data, config, device), start(model, config)
     trial = dataclasses.replace(config, updates=6)
-    objective = losses if aim is None else aim.objective
     ticks = []
-    for _ in updates(model, feed, trial, state, objective=objective):
+    for _ in updates(model, feed, trial, state, objective=aim.objective):
         ticks.append(time.perf_counter())
     seconds = (ticks[-1] - ticks[1]) / (len(ticks) - 2)
     return dataclasses.replace(config, updates=max(20, round(minutes * 60 / seconds)))
 
 
-def _first(description: Mapping[str, Any], aim: Aim | None) -> Model:
-    """The model before the first update."""
-    model = Model.build(description, "the model's description")
-    if aim is not None:
+def _first(description: Mapping[str, Any], aim: Aim, device: torch.device) -> Trained:
+    """What is trained, before the first update."""
+    model = aim.build(description, "the model's description")
+    if aim.weights is not None:
         model.network.load_state_dict(dict(aim.weights))
-    return model
+    return _with(model, model.network.to(device))
+
+
+def _with(model: Trained, network: torch.nn.Module) -> Trained:
+    """The same with another network."""
+    return cast(Trained, dataclasses.replace(cast(Any, model), network=network))
 
 
 def _compiled(network: torch.nn.Module, config: TrainConfig) -> torch.nn.Module:
@@ -293,9 +327,9 @@ class _Run:
 
     out: Path
     config: TrainConfig
-    model: Model
+    model: Trained
     state: State
-    objective: Objective
+    aim: Aim
     held: HeldOut | None
     world: World
 
@@ -357,7 +391,7 @@ class _Run:
     def save(self) -> Iterator[Event]:
         """A checkpoint, by the main process."""
         if self.world.main:
-            path = checkpoint.save(self.out / "checkpoints", self.model, self.state)
+            path = checkpoint.save(self.out / "checkpoints", self.averaged(), self.state)
             yield Saved(path)
         self.world.wait()
 
@@ -367,36 +401,22 @@ class _Run:
             model = self.averaged()
             if self.held is not None:
                 count = len(self.held.data)
-                loss = validation_loss(model, self.config, self.held, count, self.objective)
+                loss = validation_loss(model, self.config, self.held, count, self.aim.objective)
                 self.log(update=self.state.update, validation=loss)
                 yield Validated(self.state.update, loss)
-            if len(model.spec.shape) == 3 and model.spec.shape[0] in (1, 3, 4):
-                yield self.draw(model, name)
+            with torch.no_grad():
+                picture = self.aim.picture(model, self.held)
+            if picture is not None:
+                path = self.out / "samples" / f"{name}.png"
+                save_image(picture, path)
+                yield Pictured(path)
         self.world.wait()
 
-    def averaged(self) -> Model:
-        """A model of its own with the averaged weights."""
+    def averaged(self) -> Trained:
+        """What is trained, a copy of its own, with the averaged weights."""
         network = copy.deepcopy(self.state.network)
         network.load_state_dict(self.state.ema)
-        network.eval().requires_grad_(False)
-        return dataclasses.replace(self.model, network=network)
-
-    def draw(self, model: Model, name: str) -> Pictured:
-        """A grid: with labels one column a class (at most 10), else a square of 16."""
-        sampling = Sampling()
-        labels = list(model.spec.labels[:10])
-        count = 4 * len(labels) if labels else 16
-        wanted = [labels[i % len(labels)] for i in range(count)] if labels else None
-        if not model.spec.condition_drop:
-            sampling = dataclasses.replace(sampling, guidance=None if labels is None else 1.0)
-        for step in generate(model, samples=range(count), labels=wanted, sampling=sampling):
-            x = step.x
-        picture = grid(
-            model.codec.decode(x).cpu(), columns=len(labels) or None, scale=_scale(x.shape[-1])
-        )
-        path = self.out / "samples" / f"{name}.png"
-        save_image(picture, path)
-        return Pictured(path)
+        return _with(self.model, network.eval().requires_grad_(False))
 
     def log(self, **entry: float | int | bool) -> None:
         """One line of metrics.jsonl."""
@@ -409,6 +429,6 @@ def _entry(update: Update) -> dict[str, float]:
     return {name: value for name, value in dump(update).items() if name not in ("index", "total")}
 
 
-def _scale(size: int) -> int:
-    """How much to enlarge small pictures so that a person can see them."""
-    return max(1, 48 // size)
+def scale_of(x: Tensor) -> int:
+    """How much to enlarge small pictures [B, C, H, W] so that a person can see them."""
+    return max(1, 48 // x.shape[-1])

@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -39,11 +40,30 @@ class Batches(Protocol):
     def __call__(self, update: int, rows: range) -> Batch: ...
 
 
+class Trained(Protocol):
+    """What a training changes: a Model, or another part that is trained by itself.
+
+    A frozen dataclass, so that `dataclasses.replace` can put another network in.
+    """
+
+    @property
+    def network(self) -> nn.Module:
+        """All weights that are trained."""
+        ...
+
+    def write(self, folder: Path) -> None:
+        """Its files, into a folder that exists."""
+        ...
+
+
 class Objective(Protocol):
-    """What is minimised: the loss of each row [B] of a part of update `update`'s global batch."""
+    """What is minimised: the loss of each row [B] of a part of update `update`'s global batch.
+
+    model: what is trained, such as a Model.
+    """
 
     def __call__(
-        self, model: Model, config: TrainConfig, batch: Batch, update: int, rows: range
+        self, model: Any, config: TrainConfig, batch: Batch, update: int, rows: range
     ) -> Tensor: ...
 
 
@@ -74,12 +94,12 @@ class State:
     refused: int = 0
 
 
-def start(model: Model, config: TrainConfig) -> State:
+def start(model: Trained, config: TrainConfig) -> State:
     """The state before the first update."""
     trainable = [p for p in model.network.parameters() if p.requires_grad]
     if not trainable:
         raise ValueError("no weight of this model requires a gradient; there is nothing to train")
-    if (config.loss == "hybrid") != model.spec.learned_variance:
+    if isinstance(model, Model) and (config.loss == "hybrid") != model.spec.learned_variance:
         raise ValueError(
             f"loss is {config.loss!r} and the model's learned_variance is"
             f" {model.spec.learned_variance}: 'hybrid' trains the variance, and no other loss does"
@@ -158,7 +178,7 @@ def losses(model: Model, config: TrainConfig, batch: Batch, update: int, rows: r
 
 
 def gradients(
-    model: Model,
+    model: Trained,
     config: TrainConfig,
     batches: Batches,
     update: int,
@@ -186,7 +206,7 @@ def gradients(
 
 
 def updates(
-    model: Model,
+    model: Trained,
     batches: Batches,
     config: TrainConfig,
     state: State,
@@ -230,7 +250,7 @@ def updates(
 
 @torch.no_grad()
 def validation_loss(
-    model: Model,
+    model: Trained,
     config: TrainConfig,
     batches: Callable[[range], Batch],
     count: int,

@@ -62,9 +62,7 @@ def posed(
     labels = [names[i % len(names)] for i in range(count)] if names else None
     if names and not model.spec.condition_drop and sampling.guidance is None:
         sampling = Sampling(guidance=1.0)
-    noise = SeededNoise(
-        0, range(first, first + count), model.spec.shape, model.process, model.device
-    )
+    noise = SeededNoise(0, range(first, first + count), model.shape, model.process, model.device)
     end = torch.tensor([model.process.t_max], dtype=torch.float64)
     return start(model, noise, end), denoiser(model, labels, count, sampling)
 

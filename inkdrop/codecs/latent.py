@@ -1,0 +1,115 @@
+"""The latent codec: diffusion happens on an autoencoder's code (Rombach et al. 2022, section 3)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from inkdrop.codecs.tiles import tiled
+from inkdrop.config import dump, parse
+from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig, check_sizes
+from inkdrop.weights import load_weights, read_json, save_weights
+
+# Codes of more places than this are decoded, and their data encoded, in overlapping tiles.
+TILE, OVERLAP = 64, 8
+
+
+@dataclass(frozen=True)
+class LatentConfig:
+    """An autoencoder, and what brings its code to mean 0 and spread 1.
+
+    shift, scale: for each channel of the code; what diffusion sees is (code - shift) * scale
+    """
+
+    autoencoder: AutoencoderConfig
+    shift: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        channels = self.autoencoder.latent_channels
+        for name in ("shift", "scale"):
+            if len(getattr(self, name)) != channels:
+                raise ValueError(
+                    f"{name} has {len(getattr(self, name))} numbers, but the code has {channels}"
+                    " channels: it needs one for each"
+                )
+        if not all(s > 0 for s in self.scale):
+            raise ValueError(f"scale is {self.scale}: every channel's must be above 0")
+
+
+class Latent(nn.Module):
+    """Data [B, C, *spatial] in [-1, 1] <-> a code of mean 0 and spread 1 in each channel."""
+
+    def __init__(self, config: LatentConfig, autoencoder: Autoencoder | None = None) -> None:
+        """autoencoder: with its weights; by default one with fresh ones, to be filled."""
+        super().__init__()
+        self.config = config
+        self.autoencoder = autoencoder or Autoencoder(config.autoencoder)
+        for name in ("shift", "scale"):
+            values = torch.tensor(getattr(config, name)).view(-1, *(1,) * config.autoencoder.dims)
+            self.register_buffer(name, values, persistent=False)
+
+    shift: Tensor
+    scale: Tensor
+
+    def shape(self, data: tuple[int, ...]) -> tuple[int, ...]:
+        """[C, *spatial] of the code for data of a shape; ValueError for one it cannot make."""
+        config = self.config.autoencoder
+        check_sizes(config, data[1:])
+        return (config.latent_channels, *(size // config.factor for size in data[1:]))
+
+    def encode(self, data: Tensor) -> Tensor:
+        """[B, C, *spatial] -> [B, latent channels, *spatial / factor]; the code's mean."""
+        factor = self.config.autoencoder.factor
+        check_sizes(self.config.autoencoder, data.shape[2:])
+        code = tiled(
+            self.autoencoder.encode, data, tile=TILE * factor, overlap=OVERLAP * factor,
+            ratio=(1, factor),
+        )  # fmt: skip
+        return (code - self.shift) * self.scale
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The way back; about [-1, 1]."""
+        code = z.to(self.shift.dtype) / self.scale + self.shift
+        factor = self.config.autoencoder.factor
+        return tiled(self.autoencoder.decode, code, tile=TILE, overlap=OVERLAP, ratio=(factor, 1))
+
+
+FORMAT_VERSION = 1
+
+
+def write_autoencoder(autoencoder: Autoencoder, folder: Path) -> None:
+    """model.json and network.safetensors, into a folder that exists."""
+    about = {"format_version": FORMAT_VERSION, "autoencoder": dump(autoencoder.config)}
+    (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    save_weights(autoencoder, folder / "network.safetensors")
+
+
+def load_autoencoder(folder: str | Path) -> Autoencoder:
+    """The autoencoder in a folder, in evaluation mode; ValueError in words for anything amiss."""
+    file = Path(folder) / "model.json"
+    about = read_json(file)
+    if "autoencoder" not in about:
+        raise ValueError(f"{file} is not of an autoencoder; `inkdrop train --latent` makes one")
+    if about.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{file} is of format {about.get('format_version')!r}; this inkdrop reads"
+            f" {FORMAT_VERSION}"
+        )
+    autoencoder = Autoencoder(parse(AutoencoderConfig, about["autoencoder"], str(file)))
+    load_weights(autoencoder, Path(folder) / "network.safetensors")
+    return autoencoder.eval().requires_grad_(False)
+
+
+def fingerprint(network: nn.Module) -> str:
+    """A sha256 of a network's weights, by which a cache knows what it was made with."""
+    total = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        total.update(f"{name}{tuple(value.shape)}".encode())
+        total.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()

@@ -1,0 +1,160 @@
+"""Latents: a data set encoded once, kept in a folder, read as a data set of codes.
+
+latents.npy    float16 [N, C, *spatial], as the autoencoder says them
+latents.json   what they were made of and with, and their mean and spread
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inkdrop.codecs.latent import Latent, LatentConfig, fingerprint
+from inkdrop.data.dataset import Dataset, digest
+from inkdrop.files import replacing
+from inkdrop.networks.autoencoder import Autoencoder, check_sizes
+from inkdrop.weights import read_json
+
+# A channel of less spread than this share of the largest one's says nothing.
+COLLAPSED = 1e-3
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """So many of the data's samples are encoded."""
+
+    done: int
+    total: int
+
+
+def encode(
+    data: Dataset, autoencoder: Autoencoder, folder: Path, *, batch: int = 64
+) -> Iterator[Encoded]:
+    """Encodes `data` into `folder`, unless that is done already; how far it is.
+
+    ValueError for latents of another autoencoder or other data in the folder, for pictures of a
+    size that it cannot make, and for a code that is not finite or has collapsed.
+    """
+    check_sizes(autoencoder.config, data.shape[1:])
+    made = {"autoencoder": fingerprint(autoencoder), "data": data.fingerprint}
+    if (folder / "latents.json").is_file():
+        _same(folder, made)
+        return
+    config = autoencoder.config
+    sizes = (size // config.factor for size in data.shape[1:])
+    shape = (len(data), config.latent_channels, *sizes)
+    folder.mkdir(parents=True, exist_ok=True)
+    spread = _Spread(config.latent_channels)
+    with replacing(folder / "latents.npy") as beside:
+        array = np.lib.format.open_memmap(beside, "w+", np.float16, shape)
+        for first in range(0, len(data), batch):
+            rows = range(first, min(first + batch, len(data)))
+            code = _encoded(autoencoder, data, rows)
+            spread.add(code)
+            array[rows.start : rows.stop] = code.cpu().numpy()
+            yield Encoded(rows.stop, len(data))
+        array.flush()
+    about = {**made, **spread.measured()}
+    with replacing(folder / "latents.json") as beside:
+        beside.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def codec(folder: Path, autoencoder: Autoencoder) -> Latent:
+    """The codec of the latents in a folder: the autoencoder with the measured shift and scale."""
+    about = read_json(folder / "latents.json")
+    _same(folder, {"autoencoder": fingerprint(autoencoder)})
+    shift, scale = tuple(about["shift"]), tuple(about["scale"])
+    return Latent(LatentConfig(autoencoder.config, shift, scale), autoencoder)
+
+
+def open_latents(folder: Path, data: Dataset, autoencoder: Autoencoder) -> Dataset:
+    """The codes of `data`, shifted and scaled, with its labels and captions."""
+    found = codec(folder, autoencoder)
+    _same(folder, {"data": data.fingerprint})
+    array = np.load(folder / "latents.npy", mmap_mode="r")
+    return dataclasses.replace(
+        data,
+        name=f"latents of {data.name}",
+        shape=tuple(array.shape[1:]),
+        store=_Codes(array, found.shift, found.scale),
+        fingerprint=digest([data.fingerprint, fingerprint(autoencoder), "latents"]),
+        notes=(),
+    )
+
+
+@torch.no_grad()
+def _encoded(autoencoder: Autoencoder, data: Dataset, rows: range) -> Tensor:
+    device = next(autoencoder.parameters()).device
+    code = autoencoder.encode(data.pixels(rows).to(device)).float()
+    finite = code.isfinite().movedim(1, 0).flatten(1).all(1)
+    if not bool(finite.all()):
+        channel = int(finite.logical_not().nonzero()[0])
+        raise ValueError(
+            f"the autoencoder's code of samples {rows.start} to {rows.stop - 1} of {data.name} is"
+            f" not finite in channel {channel}; train it further, or again with a lower lr"
+        )
+    return code
+
+
+class _Spread:
+    """Mean and variance of every channel, over all codes."""
+
+    def __init__(self, channels: int) -> None:
+        self.sum = torch.zeros(channels, dtype=torch.float64)
+        self.squares = torch.zeros(channels, dtype=torch.float64)
+        self.count = 0
+
+    def add(self, code: Tensor) -> None:
+        flat = code.movedim(1, 0).flatten(1).double().cpu()
+        self.sum += flat.sum(1)
+        self.squares += flat.square().sum(1)
+        self.count += flat.shape[1]
+
+    def measured(self) -> dict[str, Any]:
+        """The shift of each channel, and one scale for all, so that distances stay what they are.
+
+        Rombach et al. 2022, appendix G, with the mean taken off as well.
+        """
+        mean = self.sum / self.count
+        variance = (self.squares / self.count - mean.square()).clamp(min=0)
+        widest = float(variance.max())
+        for channel, value in enumerate(variance.tolist()):
+            if math.sqrt(value) <= COLLAPSED * math.sqrt(widest):
+                raise ValueError(
+                    f"channel {channel} of the autoencoder's code has collapsed: its spread is"
+                    f" {math.sqrt(value):.3g}, the widest channel's {math.sqrt(widest):.3g};"
+                    " train it with fewer latent channels or a smaller kl"
+                )
+        scale = 1 / math.sqrt(float(variance.mean()))
+        return {"shift": mean.tolist(), "scale": [scale] * len(mean)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Codes:
+    array: NDArray[Any]
+    shift: Tensor
+    scale: Tensor
+
+    def take(self, indices: NDArray[np.int64]) -> Tensor:
+        code = torch.from_numpy(np.ascontiguousarray(self.array[indices])).float()
+        return (code - self.shift.cpu()) * self.scale.cpu()
+
+
+def _same(folder: Path, made: dict[str, str]) -> None:
+    about = read_json(folder / "latents.json")
+    for what, value in made.items():
+        if about.get(what) != value:
+            other = "another autoencoder" if what == "autoencoder" else "other data"
+            raise ValueError(
+                f"the latents in {folder} are of {other}; remove that folder to make them again"
+            )

@@ -1,0 +1,63 @@
+"""The files of a Model folder: JSON objects and safetensors, read with errors in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; ValueError in words if it is missing or broken."""
+    if not path.is_file():
+        raise ValueError(f"there is no {path.name} in {path.parent}: it is not a model folder")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} must hold a JSON object")
+    return data
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; ValueError in words if it is missing, cut or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise ValueError(f"{path} is missing")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is truncated or not a safetensors file ({error})") from None
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """The tensors of a network as a safetensors file."""
+    from safetensors.torch import save_file
+
+    save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, path)
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Fills a network from a safetensors file; every name and shape must find its place."""
+    weights, wanted = read_weights(path), network.state_dict()
+    missing = sorted(wanted.keys() - weights.keys())
+    extra = sorted(weights.keys() - wanted.keys())
+    shapes = sorted(
+        k for k in wanted.keys() & weights.keys() if wanted[k].shape != weights[k].shape
+    )
+    for problem, names in (
+        ("lacks", missing),
+        ("does not use", extra),
+        ("has other shapes for", shapes),
+    ):
+        if names:
+            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+            raise ValueError(
+                f"{path} {problem} {len(names)} weights: {', '.join(names[:10])}{more}"
+            )
+    network.load_state_dict(weights)
