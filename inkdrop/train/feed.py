@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,10 +52,15 @@ class Feed:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Rows of the held-out part, for the validation loss."""
+    """The held-out part: `batch` gives its rows, for the validation loss."""
 
     data: Dataset
-    device: torch.device
+    batch: Callable[[range], Batch]
 
     def __call__(self, rows: range) -> Batch:
-        return gather(self.data, np.arange(rows.start, rows.stop), self.device)
+        return self.batch(rows)
+
+
+def held_out(data: Dataset, config: TrainConfig, device: torch.device) -> HeldOut:
+    """The pictures and labels of held-out data."""
+    return HeldOut(data, lambda rows: gather(data, np.arange(rows.start, rows.stop), device))

@@ -33,9 +33,10 @@ from inkdrop.tasks.generate import generate
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train import checkpoint, defaults
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.feed import Feed, HeldOut, split
+from inkdrop.train.feed import Feed, HeldOut, held_out, split
 from inkdrop.train.parallel import World
 from inkdrop.train.updates import (
+    Batches,
     Objective,
     State,
     Trained,
@@ -134,6 +135,7 @@ class Aim:
     objective: the loss; describe: (data, ask) -> the content of model.json; build: what is trained,
     with fresh weights, from that and a name for errors; weights: that it starts from instead;
     picture: (what is trained, with averaged weights; held-out data) -> how far it is
+    feed, held: the batches of training, and of validation
     record: all that decides it, for run.json; like the config it must not change between starts
     """
 
@@ -142,6 +144,8 @@ class Aim:
     build: Callable[[Mapping[str, Any], str], Trained] = Model.build
     weights: Mapping[str, Tensor] | None = None
     picture: Callable[[Any, HeldOut | None], Image | None] = sampled
+    feed: Callable[[Dataset, TrainConfig, torch.device], Batches] = Feed
+    held: Callable[[Dataset, TrainConfig, torch.device], HeldOut] = held_out
     record: Mapping[str, Any] | None = None
 
 
@@ -178,11 +182,11 @@ def train(
     if newest is not None:
         checkpoint.load(newest, state)
         yield Note(f"resuming {out} after update {state.update:,} of {config.updates:,}")
-    out_of_sight = HeldOut(held, device) if held else None
+    out_of_sight = aim.held(held, config, device) if held else None
     run = _Run(out, config, model, state, aim, out_of_sight, world)
     run.rewind()
     prepared = _with(model, world.wrap(_compiled(model.network, config)))
-    feed = Feed(training, config, device)
+    feed = aim.feed(training, config, device)
     steps = updates(prepared, feed, config, state, world, aim.objective)
     yield from run.loop(steps, stop, ask.save_every)
 
@@ -292,7 +296,7 @@ def _fit(
 ) -> TrainConfig:
     """The config with as many updates as fit in `minutes`, by a few that are thrown away."""
     model = _first(description, aim, device)
-    feed, state = Feed(data, config, device), start(model, config)
+    feed, state = aim.feed(data, config, device), start(model, config)
     trial = dataclasses.replace(config, updates=6)
     ticks = []
     for _ in updates(model, feed, trial, state, objective=aim.objective):
