@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -126,3 +126,9 @@ def digest(parts: Iterable[object]) -> str:
             text = str(part).encode()
             total.update(f"{len(text)}:".encode() + text)
     return total.hexdigest()
+
+
+def digest_of_weights(weights: Mapping[str, Tensor]) -> str:
+    """sha256 of a network's weights, by which it is known again wherever it lies."""
+    values = {name: value.detach().cpu().flatten().numpy() for name, value in weights.items()}
+    return digest(part for name in sorted(values) for part in (name, values[name]))
