@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,12 +103,3 @@ def load_autoencoder(folder: str | Path) -> Autoencoder:
     autoencoder = Autoencoder(parse(AutoencoderConfig, about["autoencoder"], str(file)))
     load_weights(autoencoder, Path(folder) / "network.safetensors")
     return autoencoder.eval().requires_grad_(False)
-
-
-def fingerprint(network: nn.Module) -> str:
-    """A sha256 of a network's weights, by which a cache knows what it was made with."""
-    total = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        total.update(f"{name}{tuple(value.shape)}".encode())
-        total.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from inkdrop.config import nearest
 from inkdrop.data import dataset
-from inkdrop.data.dataset import ArrayStore, Dataset, digest
+from inkdrop.data.dataset import ArrayStore, Dataset
 from inkdrop.data.labels import classes
 from inkdrop.data.options import Options
+from inkdrop.digest import digest
 
 _IMAGES = ("images", "image", "x", "x_train", "data", "arr_0")
 _LABELS = ("labels", "label", "y", "y_train", "targets", "arr_1")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -112,17 +111,3 @@ class ArrayStore:
         if values.dtype == np.uint16:
             values = values.astype(np.float32)
         return torch.from_numpy(values).float().div_(self.unit).sub_(self.shift)
-
-
-def digest(parts: Iterable[object]) -> str:
-    """sha256 over the parts, each with its length or its shape, so that none runs into the next."""
-    total = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            total.update(f"{part.dtype.str}{part.shape}".encode())
-            for start in range(0, len(part), 4096):  # a mapped array may be larger than memory
-                total.update(np.ascontiguousarray(part[start : start + 4096]).data)
-        else:
-            text = str(part).encode()
-            total.update(f"{len(text)}:".encode() + text)
-    return total.hexdigest()

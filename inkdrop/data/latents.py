@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inkdrop.codecs.latent import Latent, LatentConfig, fingerprint
-from inkdrop.data.dataset import Dataset, digest
+from inkdrop.codecs.latent import Latent, LatentConfig
+from inkdrop.data.dataset import Dataset
+from inkdrop.digest import digest, digest_of_weights
 from inkdrop.files import replacing
 from inkdrop.networks.autoencoder import Autoencoder, check_sizes
 from inkdrop.weights import read_json
@@ -46,7 +47,7 @@ def encode(
     size that it cannot make, and for a code that is not finite or has collapsed.
     """
     check_sizes(autoencoder.config, data.shape[1:])
-    made = {"autoencoder": fingerprint(autoencoder), "data": data.fingerprint}
+    made = {"autoencoder": digest_of_weights(autoencoder.state_dict()), "data": data.fingerprint}
     if (folder / "latents.json").is_file():
         _same(folder, made)
         return
@@ -72,7 +73,7 @@ def encode(
 def codec(folder: Path, autoencoder: Autoencoder) -> Latent:
     """The codec of the latents in a folder: the autoencoder with the measured shift and scale."""
     about = read_json(folder / "latents.json")
-    _same(folder, {"autoencoder": fingerprint(autoencoder)})
+    _same(folder, {"autoencoder": digest_of_weights(autoencoder.state_dict())})
     shift, scale = tuple(about["shift"]), tuple(about["scale"])
     return Latent(LatentConfig(autoencoder.config, shift, scale), autoencoder)
 
@@ -87,7 +88,9 @@ def open_latents(folder: Path, data: Dataset, autoencoder: Autoencoder) -> Datas
         name=f"latents of {data.name}",
         shape=tuple(array.shape[1:]),
         store=_Codes(array, found.shift, found.scale),
-        fingerprint=digest([data.fingerprint, fingerprint(autoencoder), "latents"]),
+        fingerprint=digest(
+            [data.fingerprint, digest_of_weights(autoencoder.state_dict()), "latents"]
+        ),
         notes=(),
     )
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inkdrop.data import dataset
-from inkdrop.data.dataset import ArrayStore, Store, digest
+from inkdrop.data.dataset import ArrayStore, Store
 from inkdrop.data.options import Options
+from inkdrop.digest import digest
 from inkdrop.media.image import PictureInfo, parse_colour, picture_info, read_image
 
 DEFAULT_SIZE = 64

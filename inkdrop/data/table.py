@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from inkdrop.config import nearest
-from inkdrop.data.dataset import Dataset, digest
+from inkdrop.data.dataset import Dataset
 from inkdrop.data.labels import classes
 from inkdrop.data.options import Options
 from inkdrop.data.pictures import Encoded, prepare
+from inkdrop.digest import digest
 
 _IMAGES = ("image", "img", "picture", "png", "jpg", "jpeg", "webp", "bytes")
 _LABELS = ("label", "labels", "class", "class_id", "category", "target", "y")

@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from inkdrop.config import nearest
-from inkdrop.data.dataset import Dataset, digest
+from inkdrop.data.dataset import Dataset
 from inkdrop.data.labels import classes
 from inkdrop.data.options import Options
 from inkdrop.data.pictures import Encoded, prepare, share
+from inkdrop.digest import digest
 from inkdrop.media.image import FORMATS
 
 _METADATA = "metadata.jsonl"

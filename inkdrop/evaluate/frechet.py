@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inkdrop.evaluate.matrix import matrix
+
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
@@ -18,12 +20,7 @@ class Gaussian:
 
 def fit(features: Tensor) -> Gaussian:
     """Gaussian of features [N, D]: their mean and unbiased covariance; N must be at least 2."""
-    if features.ndim != 2 or len(features) < 2:
-        shape = list(features.shape)
-        raise ValueError(f"features have shape {shape}; give [N, D] with at least two rows.")
-    if not features.isfinite().all():
-        raise ValueError("features hold a NaN or an infinity; look for it in the pictures.")
-    x = features.detach().double()
+    x = matrix(features, least=2)
     mean = x.mean(0)
     centred = x - mean
     return Gaussian(mean, centred.T @ centred / (len(x) - 1))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from inkdrop.cond import Cond
 from inkdrop.config import choose, dump
-from inkdrop.data.dataset import Dataset, digest
+from inkdrop.data.dataset import Dataset
 from inkdrop.diffusion.consistency import carry, follow, landing, segments
 from inkdrop.diffusion.constraints import clip
 from inkdrop.diffusion.guidance import Denoiser, bind, cfg
 from inkdrop.diffusion.losses import loss_weight
 from inkdrop.diffusion.process import like
 from inkdrop.diffusion.times import grid
+from inkdrop.digest import digest_of_weights
 from inkdrop.model import Model, Spec, Tuned
 from inkdrop.train import defaults
 from inkdrop.train.config import TrainConfig
@@ -298,13 +299,7 @@ def distill(
     device = device or defaults.pick_device()
     teacher = teacher.to(device)
     weights = {n: value.clone() for n, value in teacher.network.state_dict().items()}
-    record = {"teacher": fingerprint(weights), **dump(config)}
+    record = {"teacher": digest_of_weights(weights), **dump(config)}
     aim = Aim(Distillation(teacher, config), weights=weights, record=record)
     ask = dataclasses.replace(ask, model=student_description(teacher, config, name))
     return train(data, out, ask, aim=aim, stop=stop, world=world, device=device)
-
-
-def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """A sha256 of these weights, by which a run knows its teacher again."""
-    values = {name: value.detach().cpu().flatten().numpy() for name, value in weights.items()}
-    return digest(part for name in sorted(values) for part in (name, values[name]))

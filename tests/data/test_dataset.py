@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from inkdrop.data.dataset import ArrayStore, Dataset, digest
+from inkdrop.data.dataset import ArrayStore, Dataset
+from inkdrop.digest import digest
 
 
 def make(count: int = 6) -> Dataset:

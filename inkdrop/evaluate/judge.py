@@ -1,0 +1,134 @@
+"""A judge: a small classifier of pictures, whose features measure others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inkdrop.config import dump, parse
+from inkdrop.digest import digest, digest_of_weights
+from inkdrop.files import commit_folder
+from inkdrop.networks.layers import BlockStyle, ResBlock, conv, pool
+from inkdrop.weights import load_weights, read_json
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """The shape of a judge.
+
+    heads: the label sets it tells apart, each with the names of its labels
+    channels: of the pictures
+    widths: channels of each level; each level after the first halves the size
+    blocks: residual blocks a level
+    features: how many numbers it says of a picture before the heads
+    norm_groups: of the group norms
+    """
+
+    heads: dict[str, tuple[str, ...]]
+    channels: int = 3
+    widths: tuple[int, ...] = (32, 64, 128)
+    blocks: int = 1
+    features: int = 64
+    norm_groups: int = 8
+
+    def __post_init__(self) -> None:
+        if not self.heads or not self.widths:
+            raise ValueError("heads or widths is empty; a judge needs at least one of each")
+        for name, labels in self.heads.items():
+            if len(labels) < 2:
+                raise ValueError(f"head {name!r} has {len(labels)} labels; it needs at least 2")
+        for name in ("channels", "blocks", "features", "norm_groups"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)} but must be at least 1")
+        for width in self.widths:
+            if width < 1 or width % self.norm_groups:
+                raise ValueError(
+                    f"a width of {width} does not divide into {self.norm_groups} groups; change"
+                    " widths or norm_groups"
+                )
+
+
+class Judge(nn.Module):
+    """Pictures [B, C, H, W] in [-1, 1] to features [B, D] and the logits of every head.
+
+    Its norms are over groups of channels, so what it says of a picture does not depend on the
+    others in the batch, and it takes any size down to one pixel at the lowest level.
+    """
+
+    def __init__(self, config: JudgeConfig) -> None:
+        super().__init__()
+        self.config = config
+        style = BlockStyle(2, groups=config.norm_groups)
+        last = config.widths[0]
+        self.input = conv(2, config.channels, last)
+        self.levels = nn.ModuleList()
+        for width in config.widths:
+            before = [last] + [width] * (config.blocks - 1)
+            self.levels.append(nn.Sequential(*(ResBlock(style, n, width) for n in before)))
+            last = width
+        self.norm = style.norm(last)
+        self.output = nn.Linear(last, config.features)
+        self.heads = nn.ModuleList(
+            nn.Linear(config.features, len(labels)) for labels in config.heads.values()
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the configuration and the weights."""
+        return digest([json.dumps(dump(self.config)), digest_of_weights(self.state_dict())])
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """[B, C, H, W] in [-1, 1] -> [B, D], in the weights' precision; ValueError if too small."""
+        config, least = self.config, 2 ** (len(self.config.widths) - 1)
+        shape = list(pictures.shape)
+        if len(shape) != 4 or shape[1] != config.channels or min(shape[2:]) < least:
+            raise ValueError(
+                f"pictures have shape {shape}; this judge takes [B, {config.channels}, H, W] with"
+                f" sides of at least {least}"
+            )
+        h = self.input(pictures.to(self.output.weight.dtype))
+        for number, level in enumerate(self.levels):
+            h = level(pool(h) if number else h)
+        y: Tensor = self.output(F.silu(self.norm(h)).mean((2, 3)))
+        return y
+
+    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        """The logits [B, labels] of every head, by its name."""
+        h = F.silu(self.features(pictures))
+        return {name: head(h) for name, head in zip(self.config.heads, self.heads, strict=True)}
+
+    def loss(self, pictures: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
+        """Sum over the heads of the mean cross-entropy with labels [B] int64, one set a head."""
+        if set(labels) != set(self.config.heads):
+            raise ValueError(
+                f"labels are of {', '.join(labels) or 'nothing'}, but the heads are"
+                f" {', '.join(self.config.heads)}; give one set for each"
+            )
+        said = self(pictures)
+        parts = [F.cross_entropy(logits, labels[name]) for name, logits in said.items()]
+        return torch.stack(parts).sum()
+
+    def save(self, folder: str | Path) -> None:
+        """Writes judge.json and judge.safetensors as one folder, committed by a rename."""
+        from safetensors.torch import save_file
+
+        weights = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
+        with commit_folder(folder) as beside:
+            text = json.dumps(dump(self.config), indent=2) + "\n"
+            (beside / "judge.json").write_text(text, encoding="utf-8")
+            save_file(weights, beside / "judge.safetensors")
+
+    @staticmethod
+    def load(folder: str | Path) -> Judge:
+        """The judge in a folder, frozen and in evaluation mode; ValueError for anything amiss."""
+        folder = Path(folder)
+        where = folder / "judge.json"
+        judge = Judge(parse(JudgeConfig, read_json(where), str(where)))
+        load_weights(judge, folder / "judge.safetensors")
+        return judge.eval().requires_grad_(False)

@@ -1,0 +1,68 @@
+"""Are samples copies of the training set? Their nearest training pictures, in feature space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from inkdrop.data.dataset import Dataset
+from inkdrop.evaluate.matrix import Neighbours, matrices, neighbours
+from inkdrop.media.image import grid
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True, eq=False)
+class Memorisation:
+    """The nearest training row of each sample and, for comparison, of each held-out real one."""
+
+    samples: Neighbours
+    held_out: Neighbours
+
+    @property
+    def closer(self) -> float:
+        """How often a sample is nearer to the training set than a held-out one; ties count half.
+
+        1/2 if samples are as far from it as new real pictures, 1 if all are nearer: copies. Below
+        1/2 they are far from all real ones. Mann and Whitney 1947, used so by Meehan et al. 2020.
+        """
+        ours, theirs = self.samples.distance, self.held_out.distance.sort().values
+        below = torch.searchsorted(theirs, ours, right=False)
+        upto = torch.searchsorted(theirs, ours, right=True)
+        return 1 - float((below + upto).double().mean()) / (2 * len(theirs))
+
+
+def memorisation(samples: Tensor, training: Tensor, held_out: Tensor) -> Memorisation:
+    """Of features [M, D], [N, D] and [H, D] from one network; ValueError if D differs.
+
+    held_out: real pictures that were not trained on.
+    """
+    found = []
+    for rows in (samples, held_out):
+        x, y = matrices(rows, training)
+        found.append(neighbours(x, y))
+    return Memorisation(*found)
+
+
+def pairs(
+    pictures: Tensor, training: Dataset, found: Neighbours, *, count: int = 16, scale: int = 1
+) -> Image.Image:
+    """The `count` pictures nearest to the training set, a training picture at the right of each.
+
+    pictures [M, C, H, W] in [-1, 1], whose neighbours `found` are numbers in `training`; the
+    nearest comes first. scale: the whole number by which each is enlarged.
+    """
+    if len(pictures) != len(found.index) or pictures.shape[1:] != training.shape:
+        raise ValueError(
+            f"pictures have shape {list(pictures.shape)}, but there are {len(found.index)}"
+            f" neighbours of shape {list(training.shape)}; give the pictures they were found for."
+        )
+    if count < 1:
+        raise ValueError(f"count is {count}; show at least one pair.")
+    order = found.distance.argsort(stable=True)[:count].cpu()
+    real = training.pixels(found.index.cpu()[order].numpy())
+    return grid(torch.cat([pictures.detach().cpu()[order], real], dim=3), scale=scale)
