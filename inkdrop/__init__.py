@@ -12,6 +12,8 @@ _HOME = {
     "Cond": "inkdrop.cond",
     "Dataset": "inkdrop.data.dataset",
     "Denoiser": "inkdrop.diffusion.guidance",
+    "DiT": "inkdrop.networks.dit",
+    "DiTConfig": "inkdrop.networks.dit",
     "Discrete": "inkdrop.diffusion.process",
     "DistillConfig": "inkdrop.train.distill",
     "EDM": "inkdrop.diffusion.parameterization",

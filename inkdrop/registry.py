@@ -12,6 +12,7 @@ from inkdrop.codecs.latent import Latent, LatentConfig
 from inkdrop.config import choose, dump, parse
 from inkdrop.diffusion import parameterization as p
 from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
+from inkdrop.networks.dit import DiT, DiTConfig
 from inkdrop.networks.unet import UNet, UNetConfig
 
 PROCESSES: dict[str, type[Process]] = {"discrete": Discrete, "vp": VP, "ve": VE, "flow": Flow}
@@ -26,7 +27,10 @@ PARAMETERIZATIONS: dict[str, type[p.Parameterization]] = {
     "edm": p.EDM,
 }
 
-NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {"unet": (UNetConfig, UNet)}
+NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {
+    "unet": (UNetConfig, UNet),
+    "dit": (DiTConfig, DiT),
+}
 
 Codec = Identity | Latent
 

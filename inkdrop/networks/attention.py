@@ -11,19 +11,43 @@ from torch import Tensor, nn
 from inkdrop.networks.layers import BlockStyle, conv, zeroed
 
 
+class RMSNorm(nn.RMSNorm):
+    """x / sqrt(mean of x^2) and a weight (Zhang and Sennrich 2019), in the precision of x."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., dim] -> the same."""
+        return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), self.eps)
+
+
 class Attention(nn.Module):
     """Multi-head attention from a sequence to itself or to another (Vaswani et al. 2017)."""
 
     def __init__(
-        self, dim: int, heads: int, *, context: int | None = None, bias: bool = True
+        self,
+        dim: int,
+        heads: int,
+        *,
+        context: int | None = None,
+        bias: bool = True,
+        out_bias: bool = True,
+        qk_norm: bool = False,
     ) -> None:
-        """dim: width of the queries and the output; context: width of the keys' sequence."""
+        """dim: width of the queries and the output; context: width of the keys' sequence.
+
+        qk_norm: RMSNorm of every head's queries and keys (Henry et al. 2020, Esser et al. 2024).
+        """
         super().__init__()
         self.heads = heads
         self.q = nn.Linear(dim, dim, bias=bias)
         self.k = nn.Linear(context or dim, dim, bias=bias)
         self.v = nn.Linear(context or dim, dim, bias=bias)
-        self.out = nn.Linear(dim, dim)
+        self.norm_q, self.norm_k = (
+            RMSNorm(dim // heads) if qk_norm else nn.Identity() for _ in range(2)
+        )
+        self.out = nn.Linear(dim, dim, bias=out_bias)
 
     def forward(
         self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None
@@ -34,15 +58,18 @@ class Attention(nn.Module):
             layer(s).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for layer, s in ((self.q, x), (self.k, source), (self.v, source))
         )
-        y = _attend(q, k, v, None if mask is None else mask[:, None, None, :])
+        y = attend(
+            self.norm_q(q), self.norm_k(k), v, None if mask is None else mask[:, None, None, :]
+        )
         out: Tensor = self.out(y.transpose(1, 2).flatten(2))
         return out
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:
-    """[B, heads, N, d] -> the same; on the CPU short sequences are attended to in float32.
+def attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:
+    """q [B, heads, N, d], k and v [B, heads, L, d], allowed bool to [B, heads, N, L] -> as q.
 
-    There the kernel for bfloat16 takes up to four times as long to train.
+    A query without any allowed key gets zeros. On the CPU short sequences are attended to in
+    float32: there the kernel for bfloat16 takes up to four times as long to train.
     """
     dtype = q.dtype
     if q.device.type == "cpu" and dtype != torch.float64 and k.shape[2] <= 512:

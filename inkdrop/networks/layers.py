@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import EllipsisType
 from typing import Literal
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 TimeOrder = Literal["cos_sin", "sin_cos"]
 Modulation = Literal["scale_shift", "add"]
-Activation = Literal["silu", "gelu", "relu"]
+Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
 Resample = Literal["up", "down"]
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -29,6 +30,7 @@ _CONV_FUNCTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
 }
 

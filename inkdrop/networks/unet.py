@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from inkdrop.cond import Cond
+from inkdrop.networks import checks
 from inkdrop.networks.attention import AttentionBlock, Transformer
 from inkdrop.networks.layers import (
     ACTIVATIONS,
@@ -94,8 +95,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """x [B, C, *spatial], t [B] in units of 0 to about 1000 -> [B, C', *spatial]."""
-        if t.shape != x.shape[:1]:
-            raise ValueError(f"t has shape {list(t.shape)} but x holds {x.shape[0]} samples")
+        checks.one_time_each(x, t)
         context = self.context(t, cond)
         x, crop = self.prepared(x, cond)
         h, skips = self.encode(x, context)
@@ -105,7 +105,7 @@ class UNet(nn.Module):
 
     def prepared(self, x: Tensor, cond: Cond) -> tuple[Tensor, tuple[slice | EllipsisType, ...]]:
         """x joined with cond.concat and padded to a whole number of pixels at every level."""
-        return self._padded(self._joined(x, cond))
+        return self._padded(checks.joined(x, cond, self.config))
 
     def finished(self, h: Tensor, crop: tuple[slice | EllipsisType, ...]) -> Tensor:
         """The output of the last map of the way up, cropped to x's own size."""
@@ -160,12 +160,12 @@ class UNet(nn.Module):
         waves = sinusoidal(t, config.width, order=config.time_order, shift=config.time_shift)
         emb = self.time(waves)
         if self.label is not None:
-            emb = emb + self.label(self._labels(cond))
+            emb = emb + self.label(checks.labels(cond, config.num_classes or 0))
         if self.vector is not None:
-            emb = emb + self.vector(_needed(cond.vector, "vector", config.vector_dim))
+            emb = emb + self.vector(checks.needed(cond.vector, "vector", config.vector_dim))
         tokens = None
         if config.cross_attention_dim is not None:
-            tokens = _needed(cond.tokens, "tokens", config.cross_attention_dim).to(emb.dtype)
+            tokens = checks.tokens(cond, config.cross_attention_dim).to(emb.dtype)
         return Context(self.activation(emb), tokens, cond.mask)
 
     @property
@@ -234,41 +234,7 @@ class UNet(nn.Module):
             return Upsample(dims, channels, learned=kind == "conv")
         return Downsample(dims, channels, learned=kind == "conv", padding=self.config.down_padding)
 
-    def _joined(self, x: Tensor, cond: Cond) -> Tensor:
-        config = self.config
-        if x.ndim != config.dims + 2 or x.shape[1] != config.in_channels:
-            raise ValueError(
-                f"x has shape {list(x.shape)} but the network takes {config.in_channels} channels"
-                f" and {config.dims} spatial axes: [batch, {config.in_channels}, ...]"
-            )
-        if not config.concat_channels:
-            return x
-        return torch.cat([x, _needed(cond.concat, "concat", config.concat_channels, 1)], dim=1)
-
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[slice | EllipsisType, ...]]:
         if self.config.odd_sizes == "resize":
             return x, (...,)
         return pad_to_multiple(x, self.config.patch * 2 ** (self.config.levels - 1))
-
-    def _labels(self, cond: Cond) -> Tensor:
-        classes, label = self.config.num_classes or 0, cond.label
-        if label is None:
-            raise ValueError(
-                f"the network needs cond.label, a class from 0 to {classes} ({classes} = no class)"
-            )
-        # Only on the CPU: reading a label back from an accelerator would stall it every step.
-        if label.device.type == "cpu" and not bool(((label >= 0) & (label <= classes)).all()):
-            bad = int(label[(label < 0) | (label > classes)][0])
-            raise ValueError(f"label {bad} is not from 0 to {classes} ({classes} = no class)")
-        return label
-
-
-def _needed(value: Tensor | None, name: str, size: int | None, axis: int = -1) -> Tensor:
-    if value is None:
-        raise ValueError(f"the network needs cond.{name} with {size} numbers along axis {axis}")
-    if value.shape[axis] != size:
-        raise ValueError(
-            f"cond.{name} has {value.shape[axis]} numbers along axis {axis} but the network"
-            f" takes {size}"
-        )
-    return value

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args, get_type_hints
+from typing import Literal
 
-from inkdrop.config import nearest
+from inkdrop.networks.checks import check_numbers, check_words
 from inkdrop.networks.layers import Activation, Modulation, TimeOrder
 
 
@@ -75,8 +75,12 @@ class UNetConfig:
     odd_sizes: Literal["pad", "resize"] = "pad"
 
     def __post_init__(self) -> None:
-        _check_words(self)
-        _check_numbers(self)
+        check_words(self)
+        check_numbers(self, _AT_LEAST_ONE)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"dropout is {self.dropout} but must be from 0 up to, not including, 1"
+            )
         _check_levels(self)
 
     @property
@@ -104,36 +108,11 @@ def at_level(value: int | tuple[int, ...], level: int) -> int:
     return value if isinstance(value, int) else value[level]
 
 
-def _check_words(config: UNetConfig) -> None:
-    for name, hint in get_type_hints(UNetConfig).items():
-        known = [word for word in get_args(hint) if isinstance(word, str)]
-        value = getattr(config, name)
-        if known and value not in known:
-            raise ValueError(
-                f"{name} is {value!r} but must be one of {', '.join(known)}."
-                f"{nearest(str(value), known)}"
-            )
-
-
 _AT_LEAST_ONE = (
     "in_channels", "out_channels", "patch", "width", "multipliers", "blocks", "heads",
     "head_channels", "cross_attention_dim", "transformer_depth", "num_classes", "vector_dim",
     "time_dim", "norm_groups",
 )  # fmt: skip
-
-
-def _check_numbers(config: UNetConfig) -> None:
-    if config.dims not in (1, 2, 3):
-        raise ValueError(f"dims is {config.dims} but must be 1, 2 or 3")
-    for name in _AT_LEAST_ONE:
-        value = getattr(config, name)
-        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
-        if any(n < 1 for n in numbers):
-            raise ValueError(f"{name} is {value} but must be at least 1")
-    if not 0 <= config.dropout < 1:
-        raise ValueError(f"dropout is {config.dropout} but must be from 0 up to, not including, 1")
-    if config.concat_channels < 0:
-        raise ValueError(f"concat_channels is {config.concat_channels} but must not be negative")
 
 
 def _check_levels(config: UNetConfig) -> None:

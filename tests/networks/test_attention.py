@@ -28,6 +28,18 @@ def test_attention_is_torchs_multihead_attention() -> None:
     torch.testing.assert_close(ours(x, context, mask), expected)
 
 
+def test_normed_queries_and_keys_have_mean_square_one() -> None:
+    attention, x = Attention(8, 2, qk_norm=True), torch.randn(3, 5, 8)
+    q, k, v = (
+        layer(x).unflatten(2, (2, 4)).transpose(1, 2)
+        for layer in (attention.q, attention.k, attention.v)
+    )
+    q, k = (each / each.square().mean(-1, keepdim=True).sqrt() for each in (q, k))
+    found = (q @ k.transpose(2, 3) / 4**0.5).softmax(-1) @ v
+    expected = attention.out(found.transpose(1, 2).flatten(2))
+    torch.testing.assert_close(attention(x), expected, atol=1e-4, rtol=1e-4)
+
+
 def test_masked_tokens_do_not_matter() -> None:
     attention = Attention(8, 2, context=6)
     x, context = torch.randn(2, 5, 8), torch.randn(2, 4, 6)

@@ -204,6 +204,7 @@ def test_a_bad_configuration_is_refused_in_words(change: dict[str, Any], words: 
         ({"label": torch.tensor([-1, 0])}, "label -1 is not from 0 to 3"),
         ({"tokens": None}, "needs cond.tokens with 6"),
         ({"tokens": torch.randn(2, 4, 7)}, "cond.tokens has 7 numbers"),
+        ({"mask": torch.ones(2, 5).bool()}, "cond.mask has shape [2, 5] but cond.tokens holds 4"),
         ({"vector": None}, "needs cond.vector with 5"),
         ({"concat": None}, "needs cond.concat with 1"),
         ({"concat": torch.randn(2, 3, 8, 8)}, "cond.concat has 3"),

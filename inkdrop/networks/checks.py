@@ -1,0 +1,106 @@
+"""What every network checks: the words and numbers of its shape, and what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, get_args, get_type_hints
+
+import torch
+from torch import Tensor
+
+from inkdrop.cond import Cond
+from inkdrop.config import nearest
+
+
+class Shape(Protocol):
+    """What the shapes of all networks share."""
+
+    @property
+    def dims(self) -> int: ...
+    @property
+    def in_channels(self) -> int: ...
+    @property
+    def concat_channels(self) -> int: ...
+
+
+def check_words(config: Shape) -> None:
+    """ValueError for a field with a word that its Literal does not list."""
+    for name, hint in get_type_hints(type(config)).items():
+        known = [word for word in get_args(hint) if isinstance(word, str)]
+        value = getattr(config, name)
+        if known and value not in known:
+            raise ValueError(
+                f"{name} is {value!r} but must be one of {', '.join(known)}."
+                f"{nearest(str(value), known)}"
+            )
+
+
+def check_numbers(config: Shape, at_least_one: Iterable[str]) -> None:
+    """ValueError for impossible axes or channels; `at_least_one` names fields that are >= 1.
+
+    Such a field is a number, a tuple of them, or None.
+    """
+    if config.dims not in (1, 2, 3):
+        raise ValueError(f"dims is {config.dims} but must be 1, 2 or 3")
+    for name in at_least_one:
+        value = getattr(config, name)
+        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+        if any(n < 1 for n in numbers):
+            raise ValueError(f"{name} is {value} but must be at least 1")
+    if config.concat_channels < 0:
+        raise ValueError(f"concat_channels is {config.concat_channels} but must not be negative")
+
+
+def one_time_each(x: Tensor, t: Tensor) -> None:
+    """ValueError unless t is [B] for x [B, ...]."""
+    if t.shape != x.shape[:1]:
+        raise ValueError(f"t has shape {list(t.shape)} but x holds {x.shape[0]} samples")
+
+
+def joined(x: Tensor, cond: Cond, config: Shape) -> Tensor:
+    """x [B, C, *spatial], with cond.concat after it where the network takes one."""
+    if x.ndim != config.dims + 2 or x.shape[1] != config.in_channels:
+        raise ValueError(
+            f"x has shape {list(x.shape)} but the network takes {config.in_channels} channels"
+            f" and {config.dims} spatial axes: [batch, {config.in_channels}, ...]"
+        )
+    if not config.concat_channels:
+        return x
+    return torch.cat([x, needed(cond.concat, "concat", config.concat_channels, 1)], dim=1)
+
+
+def labels(cond: Cond, classes: int) -> Tensor:
+    """cond.label [B], each from 0 to `classes` (the null label)."""
+    label = cond.label
+    if label is None:
+        raise ValueError(
+            f"the network needs cond.label, a class from 0 to {classes} ({classes} = no class)"
+        )
+    # Only on the CPU: reading a label back from an accelerator would stall it every step.
+    if label.device.type == "cpu" and not bool(((label >= 0) & (label <= classes)).all()):
+        bad = int(label[(label < 0) | (label > classes)][0])
+        raise ValueError(f"label {bad} is not from 0 to {classes} ({classes} = no class)")
+    return label
+
+
+def tokens(cond: Cond, size: int) -> Tensor:
+    """cond.tokens [B, L, size]; cond.mask, if there is one, must be [B, L]."""
+    found = needed(cond.tokens, "tokens", size)
+    if cond.mask is not None and cond.mask.shape != found.shape[:2]:
+        raise ValueError(
+            f"cond.mask has shape {list(cond.mask.shape)} but cond.tokens holds"
+            f" {found.shape[1]} tokens for each of {found.shape[0]} samples"
+        )
+    return found
+
+
+def needed(value: Tensor | None, name: str, size: int | None, axis: int = -1) -> Tensor:
+    """The field `name` of a condition, of this size along an axis."""
+    if value is None:
+        raise ValueError(f"the network needs cond.{name} with {size} numbers along axis {axis}")
+    if value.shape[axis] != size:
+        raise ValueError(
+            f"cond.{name} has {value.shape[axis]} numbers along axis {axis} but the network"
+            f" takes {size}"
+        )
+    return value
