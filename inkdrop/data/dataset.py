@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inkdrop.digest import digest
+
 # decoded pictures up to this many bytes are kept in memory, more are decoded on demand
 CACHE_BYTES = 1_500_000_000
 

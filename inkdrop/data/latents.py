@@ -47,7 +47,7 @@ def encode(
     size that it cannot make, and for a code that is not finite or has collapsed.
     """
     check_sizes(autoencoder.config, data.shape[1:])
-    made = {"autoencoder": digest_of_weights(autoencoder.state_dict()), "data": data.fingerprint}
+    made = {**_made(autoencoder), "data": data.fingerprint}
     if (folder / "latents.json").is_file():
         _same(folder, made)
         return
@@ -73,7 +73,7 @@ def encode(
 def codec(folder: Path, autoencoder: Autoencoder) -> Latent:
     """The codec of the latents in a folder: the autoencoder with the measured shift and scale."""
     about = read_json(folder / "latents.json")
-    _same(folder, {"autoencoder": digest_of_weights(autoencoder.state_dict())})
+    _same(folder, _made(autoencoder))
     shift, scale = tuple(about["shift"]), tuple(about["scale"])
     return Latent(LatentConfig(autoencoder.config, shift, scale), autoencoder)
 
@@ -151,6 +151,10 @@ class _Codes:
     def take(self, indices: NDArray[np.int64]) -> Tensor:
         code = torch.from_numpy(np.ascontiguousarray(self.array[indices])).float()
         return (code - self.shift.cpu()) * self.scale.cpu()
+
+
+def _made(autoencoder: Autoencoder) -> dict[str, str]:
+    return {"autoencoder": digest_of_weights(autoencoder.state_dict())}
 
 
 def _same(folder: Path, made: dict[str, str]) -> None:
