@@ -41,7 +41,7 @@ def cell(model: Model, scale: float) -> Image.Image | str:
     labels = [digit for digit in DIGITS for _ in range(4)]
     try:
         x = generate_many(
-            model, seed=0, count=len(labels), labels=labels, sampling=Sampling(guidance=scale)
+            model, seed=0, count=len(labels), conditions=labels, sampling=Sampling(guidance=scale)
         )
     except ValueError:
         return "no null condition:\nguidance is refused"

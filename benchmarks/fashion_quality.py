@@ -63,7 +63,7 @@ def pictures(model: Model, n: int, sampling: Sampling) -> tuple[Tensor, Tensor]:
     # bfloat16 in the network where the processor has it: all rows alike, in half the time
     with autocast(TrainConfig(), torch.device("cpu")):
         x = generate_many(
-            model, seed=0, count=n, labels=label.tolist(), batch=100, sampling=sampling
+            model, seed=0, count=n, conditions=label.tolist(), batch=100, sampling=sampling
         )
     return x, label
 

@@ -117,5 +117,5 @@ def sample(model: Model, n: int) -> tuple[torch.Tensor, torch.Tensor]:
     label = torch.arange(n) % 10
     ask = Sampling(sampler="ddim", grid="uniform", steps=50, guidance=1.0)
     labels = label.tolist()
-    x = generate_many(model, seed=777, count=n, labels=labels, batch=100, sampling=ask)
+    x = generate_many(model, seed=777, count=n, conditions=labels, batch=100, sampling=ask)
     return x, label

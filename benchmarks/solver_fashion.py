@@ -62,7 +62,7 @@ def fashion_denoiser(model: Model, start: int = 0) -> Denoiser:
         if (first, rows) not in chunks:
             numbers = range(start + first, start + first + rows)
             labels: list[str | int] = [i % 10 for i in numbers]
-            chunks[first, rows] = clip(bind(model.denoise, model.label(labels)))
+            chunks[first, rows] = clip(bind(model.denoise, model.condition(labels)))
         return chunks[first, rows]
 
     @torch.no_grad()

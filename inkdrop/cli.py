@@ -220,7 +220,7 @@ def sample(
     model = _model(run, options["device"])
     names = _labels(model, label, count)
     x = generate_many(
-        model, seed=seed, count=count, labels=names, batch=batch, sampling=_sampling(options)
+        model, seed=seed, count=count, conditions=names, batch=batch, sampling=_sampling(options)
     )
     scale = options["scale"] or max(1, 96 // x.shape[-1])
     save_image(grid(x.cpu(), columns=options["columns"], scale=scale), Path(options["out"]))
@@ -391,12 +391,12 @@ def interpolate(run: str, frames: int, depth: float, label: str | None, **option
         label = model.spec.labels[0]
     if options["seeds"]:
         steps = interpolate_seeds(
-            model, options["seeds"], frames=frames, label=label, sampling=sampling
+            model, options["seeds"], frames=frames, condition=label, sampling=sampling
         )
     else:
         first, second = (read_for(model, Path(path)) for path in options["pictures"])
         steps = interpolate_pictures(
-            model, (first, second), frames=frames, depth=depth, label=label, sampling=sampling
+            model, (first, second), frames=frames, depth=depth, condition=label, sampling=sampling
         )
     for step in steps:
         x = step.x
@@ -431,8 +431,8 @@ def invert(
     model, sampling = _model(run, options["device"]), _sampling(options)
     names = _labels(model, label, len(pictures)) if label or model.spec.labels else None
     x = torch.stack([read_for(model, Path(path)) for path in pictures])
-    *_, noise = up(model, x, labels=names, sampling=sampling, exact=exact)
-    for step in reconstruct(model, noise, labels=names, sampling=sampling):
+    *_, noise = up(model, x, conditions=names, sampling=sampling, exact=exact)
+    for step in reconstruct(model, noise, conditions=names, sampling=sampling):
         back = model.codec.decode(step.x).cpu()
     t = torch.tensor([noise.t], dtype=torch.float64)
     size = (model.process.alpha(t) ** 2 + model.process.sigma(t) ** 2).sqrt().item()
@@ -470,7 +470,7 @@ def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any
     said = measured(
         model,
         pictures.pixels(rows),
-        labels=names,
+        conditions=names,
         steps=options["steps"],
         probes=options["probes"],
         seed=seed,

@@ -34,6 +34,9 @@ from inkdrop.weights import load_weights, read_json, save_weights
 
 FORMAT_VERSION = 1
 
+# What one sample is asked to be: the name or the number of a class.
+Condition = str | int
+
 
 @dataclass(frozen=True)
 class Tuned:
@@ -133,8 +136,8 @@ class Model:
             fraction = fraction.to(x.dtype)
         return self.parameterization.x0(self.process, out, x, t), fraction
 
-    def label(self, names: list[str | int], *, device: torch.device | None = None) -> Cond:
-        """The condition for class names or indices, one a sample."""
+    def condition(self, names: list[Condition], *, device: torch.device | None = None) -> Cond:
+        """What the network is told for these conditions, one a sample."""
         labels = self.spec.labels
         if not labels:
             raise ValueError("this model was trained without labels; it takes no condition")

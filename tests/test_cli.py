@@ -49,7 +49,7 @@ def test_interpolate_ends_equal_sample(
     model = random_model(tmp_path)
     with Image.open(film) as frames:
         for index, seed in ((0, 3), (3, 7)):
-            for step in generate(model, seed=seed, labels=["0"], sampling=Sampling(steps=3)):
+            for step in generate(model, seed=seed, conditions=["0"], sampling=Sampling(steps=3)):
                 want = to_picture(step.x[0])
             frames.seek(index)
             assert np.array_equal(np.asarray(frames.convert("L")), np.asarray(want))

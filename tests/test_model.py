@@ -109,6 +109,6 @@ def test_missing_or_broken_description(folder: Path, tmp_path: Path) -> None:
 
 def test_labels_by_name_or_number(folder: Path) -> None:
     model = Model.load(folder)
-    assert torch.equal(model.label(["1", 0]).label, torch.tensor([1, 0]))  # type: ignore[arg-type]
+    assert torch.equal(model.condition(["1", 0]).label, torch.tensor([1, 0]))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no class 'cat'; known: 0, 1"):
-        model.label(["cat"])
+        model.condition(["cat"])

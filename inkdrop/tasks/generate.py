@@ -9,7 +9,7 @@ from torch import Tensor
 
 from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.samplers import Step
-from inkdrop.model import Model
+from inkdrop.model import Condition, Model
 from inkdrop.tasks.sampling import DEFAULT, Sampling, denoiser, start, times, walk
 
 
@@ -19,18 +19,18 @@ def generate(
     *,
     seed: int = 0,
     samples: Sequence[int] = (0,),
-    labels: Sequence[str | int] | None = None,
+    conditions: Sequence[Condition] | None = None,
     sampling: Sampling = DEFAULT,
 ) -> Iterator[Step]:
-    """Samples number `samples` of `seed`, one label each; x of the last Step holds them.
+    """Samples number `samples` of `seed`, one condition each; x of the last Step holds them.
 
     Sample i of a seed is the same alone or in any batch. The Steps are in the codec's space:
     `model.codec.decode(step.x)` are the pictures [B, C, *spatial] in about [-1, 1].
     """
-    if labels is not None and len(labels) != len(samples):
-        raise ValueError(f"{len(samples)} samples need as many labels, not {len(labels)}")
+    if conditions is not None and len(conditions) != len(samples):
+        raise ValueError(f"{len(samples)} samples need as many conditions, not {len(conditions)}")
     noise = SeededNoise(seed, tuple(samples), model.shape, model.process, model.device)
-    denoise = denoiser(model, labels, len(samples), sampling)
+    denoise = denoiser(model, conditions, len(samples), sampling)
     on = times(model, sampling)
     yield from walk(model, denoise, noise, start(model, noise, on), on, sampling)
 
@@ -40,7 +40,7 @@ def generate_many(
     *,
     seed: int = 0,
     count: int = 1,
-    labels: Sequence[str | int] | None = None,
+    conditions: Sequence[Condition] | None = None,
     batch: int = 64,
     sampling: Sampling = DEFAULT,
 ) -> Tensor:
@@ -48,8 +48,8 @@ def generate_many(
     parts = []
     for first in range(0, count, batch):
         rows = range(first, min(first + batch, count))
-        some = None if labels is None else labels[rows.start : rows.stop]
-        for step in generate(model, seed=seed, samples=rows, labels=some, sampling=sampling):
+        some = None if conditions is None else conditions[rows.start : rows.stop]
+        for step in generate(model, seed=seed, samples=rows, conditions=some, sampling=sampling):
             x = step.x
         parts.append(model.codec.decode(x))
     return torch.cat(parts)

@@ -12,7 +12,7 @@ from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.samplers import Step
 from inkdrop.media.image import read_image
-from inkdrop.model import Model
+from inkdrop.model import Condition, Model
 from inkdrop.tasks.sampling import (
     DEFAULT,
     Sampling,
@@ -55,7 +55,7 @@ def interpolate_seeds(
     seeds: tuple[int, int],
     *,
     frames: int = 16,
-    label: str | int | None = None,
+    condition: Condition | None = None,
     sampling: Sampling = DEFAULT,
 ) -> Iterator[Step]:
     """From sample 0 of one seed to sample 0 of another; x of the last Step holds all frames.
@@ -71,17 +71,21 @@ def interpolate_seeds(
     ]
     x = slerp(ends[0], ends[1], even(frames))
     noise = SeededNoise(seeds[0], tuple(range(frames)), model.shape, model.process, model.device)
-    yield from walk(model, _ends_alone(model, label, frames, sampling), noise, x, on, sampling)
+    yield from walk(model, _ends_alone(model, condition, frames, sampling), noise, x, on, sampling)
 
 
-def _ends_alone(model: Model, label: str | int | None, frames: int, sampling: Sampling) -> Denoiser:
+def _ends_alone(
+    model: Model, condition: Condition | None, frames: int, sampling: Sampling
+) -> Denoiser:
     """A denoiser that asks for the first and the last frame by themselves.
 
     A network's rounding depends on the size of its batch; so the ends are the pictures that
     `generate` makes of one sample, to the bit.
     """
     sizes = [n for n in (1, frames - 2, 1) if n]
-    parts = [denoiser(model, None if label is None else [label] * n, n, sampling) for n in sizes]
+    parts = [
+        denoiser(model, None if condition is None else [condition] * n, n, sampling) for n in sizes
+    ]
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
         pieces = zip(parts, torch.split(x, sizes), torch.split(t, sizes), strict=True)
@@ -98,7 +102,7 @@ def interpolate_pictures(
     frames: int = 16,
     depth: float = 0.5,
     seed: int = 0,
-    label: str | int | None = None,
+    condition: Condition | None = None,
     sampling: Sampling = DEFAULT,
 ) -> Iterator[Step]:
     """Between two real pictures [C, *spatial]: noise both alike, mix, denoise. DDPM, section 4.
@@ -121,9 +125,9 @@ def interpolate_pictures(
     noisy = model.process.add_noise(z, noise.initial().expand_as(z), on[:1].expand(2))
     weight = torch.tensor(even(frames), device=z.device, dtype=z.dtype)
     x = torch.lerp(noisy[0], noisy[1], weight.view(-1, *([1] * (z.ndim - 1))))
-    labels = None if label is None else [label] * frames
+    conditions = None if condition is None else [condition] * frames
     fresh = SeededNoise(seed, tuple(range(frames)), model.shape, model.process, model.device)
-    yield from walk(model, denoiser(model, labels, frames, sampling), fresh, x, on, sampling)
+    yield from walk(model, denoiser(model, conditions, frames, sampling), fresh, x, on, sampling)
 
 
 def _deterministic(model: Model, sampling: Sampling) -> None:

@@ -12,8 +12,8 @@ from inkdrop.diffusion.process import Process
 from inkdrop.diffusion.samplers import ddim
 from inkdrop.diffusion.samplers.edict import PairStep, edict, undo_edict
 from inkdrop.diffusion.samplers.step import Step, Walk, along, levels, noise_in
-from inkdrop.model import Model
-from inkdrop.tasks.sampling import DEFAULT, Label, Sampling, denoiser, times
+from inkdrop.model import Condition, Model
+from inkdrop.tasks.sampling import DEFAULT, Sampling, denoiser, times
 
 
 def _grid(model: Model, sampling: Sampling) -> Tensor:
@@ -23,13 +23,13 @@ def _grid(model: Model, sampling: Sampling) -> Tensor:
     return on
 
 
-def _checked(model: Model, data: Tensor, labels: Sequence[Label] | None) -> None:
+def _checked(model: Model, data: Tensor, conditions: Sequence[Condition] | None) -> None:
     if tuple(data.shape[1:]) != tuple(model.spec.shape):
         raise ValueError(
             f"the data are {tuple(data.shape[1:])} each and the model makes {model.spec.shape}"
         )
-    if labels is not None and len(labels) != len(data):
-        raise ValueError(f"{len(data)} samples need as many labels, not {len(labels)}")
+    if conditions is not None and len(conditions) != len(data):
+        raise ValueError(f"{len(data)} samples need as many conditions, not {len(conditions)}")
 
 
 def rise(process: Process, denoise: Denoiser, x: Tensor, falling: Tensor) -> Iterator[Step]:
@@ -53,7 +53,7 @@ def invert(
     model: Model,
     data: Tensor,
     *,
-    labels: Sequence[Label] | None = None,
+    conditions: Sequence[Condition] | None = None,
     sampling: Sampling = DEFAULT,
     exact: bool = False,
 ) -> Iterator[Step]:
@@ -62,8 +62,8 @@ def invert(
     exact: by EDICT, whose Steps hold two chains and which `reconstruct` undoes to rounding; else by
     DDIM's ODE, whose way back misses by its order. Guidance above 1 makes the second miss more.
     """
-    _checked(model, data, labels)
-    denoise = denoiser(model, labels, len(data), sampling)
+    _checked(model, data, conditions)
+    denoise = denoiser(model, conditions, len(data), sampling)
     z, on = model.codec.encode(data.to(model.device)), _grid(model, sampling)
     if exact:
         # Undoing multiplies what rounding leaves; the network itself stays as precise as it is.
@@ -77,11 +77,11 @@ def reconstruct(
     model: Model,
     noise: Step,
     *,
-    labels: Sequence[Label] | None = None,
+    conditions: Sequence[Condition] | None = None,
     sampling: Sampling = DEFAULT,
 ) -> Iterator[Step]:
-    """Back down from the last Step of `invert`, with the same labels and sampling, or others."""
-    denoise = denoiser(model, labels, len(noise.x), sampling)
+    """Back down from the last Step of `invert`, conditions and sampling the same or others."""
+    denoise = denoiser(model, conditions, len(noise.x), sampling)
     on = _grid(model, sampling)
     if isinstance(noise, PairStep):
         yield from edict(model.process, denoise, noise.x, on, y=noise.y)

@@ -9,15 +9,14 @@ from torch import Tensor
 from inkdrop.codecs.identity import Identity
 from inkdrop.diffusion.guidance import bind
 from inkdrop.diffusion.ode_likelihood import Likelihood, ode_likelihood
-from inkdrop.model import Model
-from inkdrop.tasks.sampling import Label
+from inkdrop.model import Condition, Model
 
 
 def likelihood(
     model: Model,
     data: Tensor,
     *,
-    labels: Sequence[Label] | None = None,
+    conditions: Sequence[Condition] | None = None,
     steps: int = 32,
     probes: int = 4,
     seed: int = 0,
@@ -25,7 +24,7 @@ def likelihood(
     """Bits per dimension of 8-bit data [B, C, *spatial] in [-1, 1]: `ode_likelihood`.
 
     The network is asked as it was trained, without guidance and without the clip, whose kinks have
-    no derivative. labels: of each sample; None is the null condition.
+    no derivative. conditions: of each sample; None is the null condition.
     """
     if tuple(data.shape[1:]) != tuple(model.spec.shape):
         raise ValueError(
@@ -33,7 +32,7 @@ def likelihood(
         )
     if not isinstance(model.codec, Identity):
         raise ValueError("bits of pixels need a model of pixels; this one makes latents")
-    cond = model.null(len(data)) if labels is None else model.label(list(labels))
+    cond = model.null(len(data)) if conditions is None else model.condition(list(conditions))
     return ode_likelihood(
         model.process,
         bind(model.denoise, cond),

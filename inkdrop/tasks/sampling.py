@@ -33,10 +33,8 @@ from inkdrop.diffusion.samplers import ABOUT, Sampler, Step, best, canonical, sa
 from inkdrop.diffusion.samplers.adaptive import adaptive
 from inkdrop.diffusion.samplers.fitted import fitted
 from inkdrop.diffusion.times import grid
-from inkdrop.model import Model
+from inkdrop.model import Condition, Model
 from inkdrop.networks.reuse import Reused
-
-Label = str | int
 
 RULES = ("cfg", "apg", "cfg++")
 
@@ -68,8 +66,8 @@ class Sampling:
     rule: str = "cfg"
     rescale: float = 0.0
     interval: tuple[float, float] | None = None
-    negative: Label | None = None
-    also: tuple[tuple[Label, float], ...] = ()
+    negative: Condition | None = None
+    also: tuple[tuple[Condition, float], ...] = ()
     weak: Model | None = None
     threshold: float | None = None
     batched: bool = True
@@ -180,7 +178,7 @@ def walk(
 
 
 def denoiser(
-    model: Model, labels: Sequence[Label] | None, batch: int, sampling: Sampling = DEFAULT
+    model: Model, conditions: Sequence[Condition] | None, batch: int, sampling: Sampling = DEFAULT
 ) -> Denoiser:
     """(x, t) -> x_0 with the condition, its guidance and the limits of pixels bound, for one run.
 
@@ -190,8 +188,8 @@ def denoiser(
         network = Reused(model.network, sampling.reuse)
         model = replace(model, network=network)
     if chosen(model, sampling).sampler == "ddpm_learned":
-        return _with_variance(model, labels, batch, sampling)
-    return _limited(model, _guided(model, model.denoise, labels, batch, sampling), sampling)
+        return _with_variance(model, conditions, batch, sampling)
+    return _limited(model, _guided(model, model.denoise, conditions, batch, sampling), sampling)
 
 
 def _limited(model: Model, denoise: Denoiser, sampling: Sampling) -> Denoiser:
@@ -201,7 +199,7 @@ def _limited(model: Model, denoise: Denoiser, sampling: Sampling) -> Denoiser:
 
 
 def _with_variance(
-    model: Model, labels: Sequence[Label] | None, batch: int, sampling: Sampling
+    model: Model, conditions: Sequence[Condition] | None, batch: int, sampling: Sampling
 ) -> Denoiser:
     if not model.spec.learned_variance:
         raise ValueError(
@@ -216,7 +214,7 @@ def _with_variance(
         said.append(fraction)
         return x0
 
-    denoise = _limited(model, _guided(model, predict, labels, batch, sampling), sampling)
+    denoise = _limited(model, _guided(model, predict, conditions, batch, sampling), sampling)
 
     def both(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         said.clear()
@@ -230,21 +228,21 @@ def _with_variance(
 def _guided(
     model: Model,
     predict: Predictor,
-    labels: Sequence[Label] | None,
+    conditions: Sequence[Condition] | None,
     batch: int,
     sampling: Sampling,
 ) -> Denoiser:
     null = model.null(batch)
-    if labels is None:
+    if conditions is None:
         _nothing_to_guide(model, sampling)
         return bind(predict, null)
     scale = model.spec.guidance if sampling.guidance is None else sampling.guidance
     if sampling.rule == "cfg++" and sampling.guidance is None:
         scale = 0.6
-    cond = model.label(list(labels))
+    cond = model.condition(list(conditions))
     plain = bind(predict, cond)
     if sampling.weak is not None:
-        guided = _away_from(model, plain, labels, scale, sampling.weak)
+        guided = _away_from(model, plain, conditions, scale, sampling.weak)
     elif scale == 1 and sampling.rule != "cfg++" and not sampling.also:
         return plain
     else:
@@ -259,14 +257,14 @@ def _classifier_free(
 ) -> Denoiser:
     uncond = model.null(batch)
     if sampling.negative is not None:
-        uncond = model.label([sampling.negative] * batch)
+        uncond = model.condition([sampling.negative] * batch)
     if model.spec.condition_drop == 0 and (sampling.negative is None or sampling.also):
         raise ValueError(
             f"guidance is {scale}, but this model was trained with condition drop 0 and knows"
             " no null condition; use guidance 1 or train with --condition-drop 0.1"
         )
     if sampling.also:
-        conds = [cond, *(model.label([name] * batch) for name, _ in sampling.also)]
+        conds = [cond, *(model.condition([name] * batch) for name, _ in sampling.also)]
         weights = [scale, *(weight for _, weight in sampling.also)]
         return compose(predict, conds, weights, uncond, batched=sampling.batched)
     return guide(predict, cond, uncond, _combine(model, scale, sampling), batched=sampling.batched)
@@ -281,14 +279,14 @@ def _combine(model: Model, scale: float, sampling: Sampling) -> Combine:
 
 
 def _away_from(
-    model: Model, plain: Denoiser, labels: Sequence[Label], scale: float, weak: Model
+    model: Model, plain: Denoiser, conditions: Sequence[Condition], scale: float, weak: Model
 ) -> Denoiser:
     if weak.process != model.process or weak.shape != model.shape:
         raise ValueError(
             "the weak model has another process or makes another shape; autoguidance needs a"
             " worse model of the same kind, such as an earlier checkpoint"
         )
-    return autoguidance(plain, bind(weak.denoise, weak.label(list(labels))), scale)
+    return autoguidance(plain, bind(weak.denoise, weak.condition(list(conditions))), scale)
 
 
 def _nothing_to_guide(model: Model, sampling: Sampling) -> None:

@@ -122,7 +122,7 @@ def sampled(model: Model, held: HeldOut | None) -> Image | None:
     wanted = [labels[i % len(labels)] for i in range(count)] if labels else None
     if not model.spec.condition_drop:
         sampling = dataclasses.replace(sampling, guidance=None if labels is None else 1.0)
-    for step in generate(model, samples=range(count), labels=wanted, sampling=sampling):
+    for step in generate(model, samples=range(count), conditions=wanted, sampling=sampling):
         x = step.x
     x = model.codec.decode(x).cpu()
     return grid(x, columns=len(labels) or None, scale=scale_of(x))

@@ -37,8 +37,8 @@ def last(model: Model, **asked: object) -> Tensor:
 def test_many_in_batches_are_the_same_samples(model: Model) -> None:
     sampling = Sampling(steps=4, guidance=1.0)
     labels = [i % 2 for i in range(7)]
-    whole = generate_many(model, seed=1, count=7, labels=labels, sampling=sampling)
-    parts = generate_many(model, seed=1, count=7, labels=labels, batch=3, sampling=sampling)
+    whole = generate_many(model, seed=1, count=7, conditions=labels, sampling=sampling)
+    parts = generate_many(model, seed=1, count=7, conditions=labels, batch=3, sampling=sampling)
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-5)
 
 
@@ -53,7 +53,7 @@ def test_guidance_one_costs_one_evaluation_and_two_calls_agree(
         return forward(self, x, t, cond)
 
     monkeypatch.setattr(type(model.network), "forward", counted)
-    ask = {"samples": range(3), "labels": [0, 1, 1]}
+    ask = {"samples": range(3), "conditions": [0, 1, 1]}
     last(model, sampling=Sampling(steps=2, guidance=1.0), **ask)
     assert sizes == [3, 3]
     sizes.clear()
@@ -79,9 +79,9 @@ def test_bad_requests_are_refused_before_the_first_call(model: Model, tmp_path: 
         (model, {"sampling": Sampling(sampler="dim")}, "no sampler 'dim'.*Did you mean 'ddim'"),
         (model, {"sampling": Sampling(grid="karas")}, "no grid 'karas'.*Did you mean 'karras'"),
         (model, {"sampling": Sampling(guidance=3.0)}, "nothing to guide towards: give it a label"),
-        (model, {"labels": [0, 1]}, "1 samples need as many labels, not 2"),
+        (model, {"conditions": [0, 1]}, "1 samples need as many conditions, not 2"),
         (model, {"sampling": Sampling(eta=1.5)}, "eta is 1.5"),
-        (never, {"labels": [0], "sampling": Sampling(guidance=2.0)}, "condition drop 0"),
+        (never, {"conditions": [0], "sampling": Sampling(guidance=2.0)}, "condition drop 0"),
         (never, {}, "cannot sample without a label"),
     ):
         with pytest.raises(ValueError, match=said):

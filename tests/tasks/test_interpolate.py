@@ -18,10 +18,10 @@ SAMPLING = Sampling(steps=5, guidance=2.0)
 
 def test_ends_are_the_samples_of_the_seeds_to_the_bit(tmp_path: Path) -> None:
     model = random_model(tmp_path)
-    for step in interpolate_seeds(model, (3, 7), frames=6, label=1, sampling=SAMPLING):
+    for step in interpolate_seeds(model, (3, 7), frames=6, condition=1, sampling=SAMPLING):
         walk = step.x
     for frame, seed in ((walk[0], 3), (walk[-1], 7)):
-        for step in generate(model, seed=seed, labels=[1], sampling=SAMPLING):
+        for step in generate(model, seed=seed, conditions=[1], sampling=SAMPLING):
             alone = step.x[0]
         assert torch.equal(frame, alone)
     assert len({tuple(frame.flatten().tolist()) for frame in walk}) == 6
@@ -43,7 +43,7 @@ def test_shallow_walk_between_pictures_is_near_their_mix(tmp_path: Path) -> None
     model = random_model(tmp_path)
     ends = (torch.full((1, 8, 8), -0.5), torch.full((1, 8, 8), 0.5))
     sampling = Sampling(steps=1000, guidance=1.0)
-    for step in interpolate_pictures(model, ends, frames=5, depth=0.01, label=0, sampling=sampling):
+    for step in interpolate_pictures(model, ends, frames=5, depth=0.01, condition=0, sampling=sampling):
         walk = step.x
     want = torch.linspace(-0.5, 0.5, 5)
     torch.testing.assert_close(walk.mean((1, 2, 3)), want, rtol=0, atol=0.05)

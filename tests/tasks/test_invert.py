@@ -88,8 +88,8 @@ def model(tmp_path: Path) -> Model:
 
 
 def ends(model: Model, x: Tensor, sampling: Sampling, exact: bool) -> tuple[Step, Tensor]:
-    *_, noise = invert(model, x, labels=[0, 1], sampling=sampling, exact=exact)
-    *_, back = reconstruct(model, noise, labels=[0, 1], sampling=sampling)
+    *_, noise = invert(model, x, conditions=[0, 1], sampling=sampling, exact=exact)
+    *_, back = reconstruct(model, noise, conditions=[0, 1], sampling=sampling)
     return noise, back.x
 
 
@@ -111,5 +111,5 @@ def test_a_model_is_inverted_exactly_guidance_and_all_and_ddim_nearly(model: Mod
 def test_bad_data_are_refused(model: Model) -> None:
     with pytest.raises(ValueError, match=r"are \(1, 4, 4\) each and the model makes"):
         next(invert(model, torch.zeros(1, 1, 4, 4)))
-    with pytest.raises(ValueError, match="2 samples need as many labels, not 1"):
-        next(invert(model, torch.zeros(2, *model.spec.shape), labels=[0]))
+    with pytest.raises(ValueError, match="2 samples need as many conditions, not 1"):
+        next(invert(model, torch.zeros(2, *model.spec.shape), conditions=[0]))

@@ -52,14 +52,14 @@ def test_sample_0_alone_is_sample_0_of_a_batch_of_16(model: Model, name: str) ->
     # A small last step does not multiply the random network's own rounding.
     sampling = Sampling(sampler=name, grid="logsnr", steps=8, guidance=2.0)
     labels = [i % 2 for i in range(16)]
-    batch = last(model, seed=3, samples=range(16), labels=labels, sampling=sampling)
-    alone = last(model, seed=3, samples=[0], labels=[0], sampling=sampling)
+    batch = last(model, seed=3, samples=range(16), conditions=labels, sampling=sampling)
+    alone = last(model, seed=3, samples=[0], conditions=[0], sampling=sampling)
     torch.testing.assert_close(alone[0], batch[0], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["dpmpp_2m", "dpmpp_2m_sde", "unipc", "plms", "adaptive", "edm"])
 def test_two_threads_make_the_same_bits_as_one_after_the_other(model: Model, name: str) -> None:
-    ask = {"samples": range(3), "labels": [0, 1, 1]}
+    ask = {"samples": range(3), "conditions": [0, 1, 1]}
     ask["sampling"] = Sampling(sampler=name, steps=5, rule="apg", guidance=3.0, reuse=2)
     want = [last(model, seed=s, **ask) for s in (0, 1)]
     got: dict[int, Tensor] = {}
@@ -78,7 +78,7 @@ def test_two_threads_make_the_same_bits_as_one_after_the_other(model: Model, nam
 def predictions(model: Model, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """x_0 for class 0, class 1 and null, each from a call of its own."""
     n = len(x)
-    a, b = (model.denoise(x, t, model.label([c] * n)) for c in (0, 1))
+    a, b = (model.denoise(x, t, model.condition([c] * n)) for c in (0, 1))
     return a, b, model.denoise(x, t, model.null(n))
 
 
@@ -114,7 +114,7 @@ def test_every_option_of_guidance_is_its_formula(model: Model) -> None:
 def test_autoguidance_goes_away_from_the_weak_model(model: Model, tmp_path: Path) -> None:
     (tmp_path / "weak").mkdir()
     weak, (x, t) = random_model(tmp_path / "weak", seed=1), state(model)
-    bad, good = (m.denoise(x, t, m.label([0] * 3)) for m in (weak, model))
+    bad, good = (m.denoise(x, t, m.condition([0] * 3)) for m in (weak, model))
     got = denoiser(model, [0] * 3, 3, Sampling(guidance=2.0, weak=weak))(x, t)
     torch.testing.assert_close(got, (2 * good - bad).clamp(-1, 1), rtol=0, atol=1e-5)
 
@@ -144,7 +144,7 @@ def test_outside_the_interval_a_step_costs_one_row_a_sample(
     last(
         model,
         samples=range(2),
-        labels=[0, 1],
+        conditions=[0, 1],
         sampling=Sampling(steps=6, sampler="ddim", grid="logsnr", interval=(0.0, edge * 1.001)),
     )
     assert sizes == [2, 2, 2, 4, 4, 4]
@@ -187,7 +187,7 @@ def test_fitted_weights_are_what_is_sampled_with(model: Model) -> None:
     weights = ((0.2, 0.8), (0.0, 1.5, -0.5))
     tuned = Tuned(2, "fitted", (1.0, 0.6, 0.0), weights)
     fitted = dataclasses.replace(model, spec=dataclasses.replace(model.spec, tuned=(tuned,)))
-    first, last = generate(fitted, labels=[0], sampling=Sampling(steps=2, guidance=1.0))
+    first, last = generate(fitted, conditions=[0], sampling=Sampling(steps=2, guidance=1.0))
     torch.testing.assert_close(last.x, 1.5 * last.x0 - 0.5 * first.x0)
 
 
@@ -201,7 +201,7 @@ def test_learned_variance_is_sampled_with_and_needs_its_network(tmp_path: Path) 
     learned = Model.build(description, "the model")
     torch.nn.init.normal_(learned.network.output.weight, std=0.1)  # type: ignore[union-attr, arg-type]
     learned.network.eval()
-    ask = {"samples": range(3), "labels": [0, 1, 0]}
+    ask = {"samples": range(3), "conditions": [0, 1, 0]}
     asked = Sampling(sampler="ddpm_learned", steps=8, guidance=2.0)
     x = last(learned, **ask, sampling=asked)
     assert x.isfinite().all()
@@ -239,7 +239,7 @@ def test_bad_requests_are_refused_before_any_call(
 
     monkeypatch.setattr(type(model.network), "forward", never)
     with pytest.raises(ValueError, match=said):
-        last(model, labels=[0], sampling=Sampling(**asked))  # type: ignore[arg-type]
+        last(model, conditions=[0], sampling=Sampling(**asked))  # type: ignore[arg-type]
 
 
 def test_guiding_nothing_is_refused_whatever_the_way(model: Model) -> None:
@@ -249,7 +249,7 @@ def test_guiding_nothing_is_refused_whatever_the_way(model: Model) -> None:
 
 
 def test_samplers_by_other_names_are_the_same(model: Model) -> None:
-    ask = {"samples": range(2), "labels": [0, 1]}
+    ask = {"samples": range(2), "conditions": [0, 1]}
     mine = last(model, **ask, sampling=Sampling(sampler="unipc", steps=4, grid="logsnr"))
     other = last(model, **ask, sampling=Sampling(sampler="uni_pc_bh2", steps=4, grid="exponential"))
     assert torch.equal(mine, other)

@@ -189,10 +189,10 @@ def test_student_is_an_ordinary_model_of_few_calls(
         return out
 
     monkeypatch.setattr(type(student.network), "forward", counted)
-    list(generate(student, samples=range(3), labels=[0, 1, 1]))
+    list(generate(student, samples=range(3), conditions=[0, 1, 1]))
     assert calls == [3, 3]
     with pytest.raises(ValueError, match="knows no null condition"):
-        list(generate(student, labels=[0], sampling=Sampling(guidance=2.0)))
+        list(generate(student, conditions=[0], sampling=Sampling(guidance=2.0)))
     asked = json.loads((tmp_path / "run" / "run.json").read_text())["asked"]["aim"]
     assert (asked["method"], asked["steps"], asked["guidance"]) == ("rollout", 2, 2.0)
 

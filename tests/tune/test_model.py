@@ -49,7 +49,7 @@ def test_the_tuned_grid_is_kept_and_used(
     assert "on other noises:" in said and "kept in" in said
     assert tuned.steps == 3 and tuned.times[0] == 1 and tuned.times[-1] == 0
     assert chosen(model, Sampling(steps=3))[1].tolist() == list(tuned.times)
-    steps = list(generate(model, labels=[0], sampling=Sampling(steps=3)))
+    steps = list(generate(model, conditions=[0], sampling=Sampling(steps=3)))
     assert [step.t for step in steps] == list(tuned.times[1:])
 
 
