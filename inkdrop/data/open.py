@@ -43,7 +43,8 @@ def open_data(
         the shorter side of the smallest if that is less
     channels: 1 grey, 3 RGB, 4 RGBA; by default picture files are RGB if any of them has colour
     background: the colour that transparency is laid over, a name or #rrggbb
-    image, label, caption: names of a table's columns, or of an .npz's arrays, if not the usual ones
+    image, label, caption: names of a table's columns, or of an .npz's arrays, if not the usual;
+        in a folder, caption is a column of its metadata, or a suffix of the texts beside pictures
     split: the part to use, such as "train", where the data is divided
 
     ValueError, in one sentence, if there is nothing that can be used.

@@ -91,6 +91,11 @@ def share(count: int, total: int, what: str = "picture") -> str:
     )
 
 
+def listed(names: Sequence[str], limit: int = 10) -> str:
+    """The first few names, with dots for the others."""
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
 def _each(function: Callable[[int], R], count: int) -> Iterator[R]:
     """function(0), function(1), ... by a few threads, in order, a bounded number at a time."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

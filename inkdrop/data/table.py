@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from inkdrop.config import nearest
+from inkdrop.data.captions import COLUMNS, complete
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.labels import classes
 from inkdrop.data.options import Options
@@ -19,7 +20,6 @@ from inkdrop.digest import digest
 _IMAGES = ("image", "img", "picture", "png", "jpg", "jpeg", "webp", "bytes")
 _LABELS = ("label", "labels", "class", "class_id", "category", "target", "y")
 _NAMES = ("label_name", "class_name", "name")
-_CAPTIONS = ("caption", "text", "prompt")
 
 
 def open_table(path: Path, options: Options) -> Dataset:
@@ -40,7 +40,9 @@ def open_table(path: Path, options: Options) -> Dataset:
     ready = prepare(pictures, options, path.name)
     table = table.take(ready.kept)
     labels, names = _labels(table, options.label, path.name)
-    captions = _captions(table, options.caption, path.name)
+    captions, missing = _captions(
+        table, options.caption, [pictures[i].name for i in ready.kept], path
+    )
     return Dataset(
         name=path.name,
         shape=ready.shape,
@@ -50,7 +52,7 @@ def open_table(path: Path, options: Options) -> Dataset:
         labels=labels,
         label_names=names,
         captions=captions,
-        notes=(*notes, *ready.notes),
+        notes=(*notes, *ready.notes, *missing),
     )
 
 
@@ -165,8 +167,14 @@ def _names_beside(table: Any, labels: Any, count: int) -> tuple[str, ...] | None
     return tuple(names[i] for i in range(count)) if one_to_one else None
 
 
-def _captions(table: Any, asked: str | None, where: str) -> tuple[str, ...] | None:
-    column = _pick(table.column_names, asked, _CAPTIONS, where, "caption")
+def _captions(
+    table: Any, asked: str | None, names: Sequence[str], path: Path
+) -> tuple[tuple[str, ...] | None, list[str]]:
+    column = _pick(table.column_names, asked, COLUMNS, path.name, "caption")
     if column is None:
-        return None
-    return tuple("" if value is None else str(value) for value in table[column].to_pylist())
+        return None, []
+    values = table[column].to_pylist()
+    captions, notes = complete([None if v is None else str(v) for v in values], names)
+    if captions is None and asked is not None:
+        raise ValueError(f"{path.name} has no captions for caption={asked!r}: the column is empty")
+    return captions, notes

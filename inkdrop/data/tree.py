@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from inkdrop.config import nearest
+from inkdrop.data.captions import side_files, tree_captions
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.labels import classes
+from inkdrop.data.metadata import is_metadata, read_metadata
 from inkdrop.data.options import Options
-from inkdrop.data.pictures import Encoded, prepare, share
+from inkdrop.data.pictures import Encoded, listed, prepare, share
 from inkdrop.digest import digest
 from inkdrop.media.image import FORMATS
 
-_METADATA = "metadata.jsonl"
 _PARTS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 
 
@@ -51,24 +51,28 @@ def visible(name: str) -> bool:
 def open_tree(tree: Tree, options: Options) -> Dataset:
     """All pictures, in the order of their names.
 
-    Labels: `label` of metadata.jsonl, or the sub-folder a picture is in, if all are in one of
-    several (sub-folders called train, val or test are parts, not classes; `split` chooses one).
-    Captions: `text` or `caption` of metadata.jsonl, or a .txt beside the picture.
+    Labels: `label` of metadata.jsonl or metadata.csv, or the sub-folder a picture is in, if all are
+    in one of several (sub-folders called train, val or test are parts, not classes; `split` chooses
+    one). Captions: `caption`, `text` or `prompt` of the metadata, or else a .txt or .caption beside
+    the picture; options.caption names another column, or a suffix such as ".txt".
     """
-    options.refuse(tree.where, "image", "label", "caption")
+    options.refuse(tree.where, "image", "label")
     files = sorted(name for name in tree.names if visible(name))
     pictures = [name for name in files if is_picture(name)]
     if not pictures:
         raise ValueError(_nothing(tree.where, files))
+    everything = set(pictures)
+    texts = {name: tree.text(name) for name in files if is_metadata(name)}
+    about = read_metadata(texts, everything, tree.where)
+    sides = side_files(pictures, set(files), options.caption)
     root = _root(pictures)
     pictures, parts, notes = _split(pictures, root, options.split, tree.where)
-    about = _metadata(tree, files)
     loads = [Encoded(name, _loader(tree, name)) for name in pictures]
     ready = prepare(loads, options, tree.where)
     kept = [pictures[i] for i in ready.kept]
     values, why = _labels(kept, about, root + parts, tree.where)
     labels, names = (None, ()) if values is None else classes(values, tree.where)
-    captions, missing = _captions(tree, kept, about, set(files))
+    captions, missing = tree_captions(kept, about, sides, tree.text, options.caption, tree.where)
     return Dataset(
         name=tree.where,
         shape=ready.shape,
@@ -78,7 +82,7 @@ def open_tree(tree: Tree, options: Options) -> Dataset:
         labels=labels,
         label_names=names,
         captions=captions,
-        notes=(*notes, *ready.notes, *why, *missing, *_ignored(files, captions is not None)),
+        notes=(*notes, *ready.notes, *why, *missing, *_ignored(files, everything, sides)),
     )
 
 
@@ -88,8 +92,7 @@ def _loader(tree: Tree, name: str) -> Callable[[], Path | bytes]:
 
 def _nothing(where: str, files: Sequence[str]) -> str:
     sought = ", ".join(FORMATS)
-    shown = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
-    found = f"{len(files)} other files ({shown})" if files else "no files at all"
+    found = f"{len(files)} other files ({listed(files, 3)})" if files else "no files at all"
     return (
         f"{where} holds no pictures: looked in it and its sub-folders for {sought}, found {found}"
     )
@@ -132,7 +135,7 @@ def _labels(
     if any(label is not None for label in told):
         if None in told:
             raise ValueError(
-                f"{where}: {_METADATA} gives labels, but none to {pictures[told.index(None)]}"
+                f"{where}: the metadata gives labels, but none to {pictures[told.index(None)]}"
             )
         return told, []
     folders = [name.split("/")[depth:-1] for name in pictures]
@@ -148,75 +151,21 @@ def _labels(
     return (list(firsts), []) if len(set(firsts)) > 1 else (None, [])
 
 
-def _metadata(tree: Tree, files: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What every metadata.jsonl says, by the picture's name from the root of the tree."""
-    known = set(files)
-    about: dict[str, dict[str, Any]] = {}
-    for file in files:
-        if PurePosixPath(file).name != _METADATA:
-            continue
-        for number, line in enumerate(tree.text(file).splitlines(), 1):
-            if line.strip():
-                row = _row(line, f"{file} line {number} in {tree.where}")
-                name = _normal(PurePosixPath(file).parent, row["file_name"])
-                if name not in known:
-                    hint = nearest(name, known)
-                    raise ValueError(
-                        f"{file} line {number} in {tree.where} names {row['file_name']!r},"
-                        f" which is not there.{hint}"
-                    )
-                about[name] = row
-    return about
-
-
-def _row(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"{where} is not JSON: {error}") from None
-    if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
-        raise ValueError(
-            f'{where} must be an object with "file_name", such as '
-            '{"file_name": "a.png", "text": "a red boat"}'
-        )
-    return row
-
-
-def _normal(folder: PurePosixPath, name: str) -> str:
-    parts = [*folder.parts, *(part for part in name.split("/") if part not in ("", "."))]
-    return "/".join(parts)
-
-
-def _captions(
-    tree: Tree, pictures: Sequence[str], about: Mapping[str, dict[str, Any]], files: set[str]
-) -> tuple[tuple[str, ...] | None, list[str]]:
-    """A caption for each picture, or None if there are none at all, and what to say of it."""
-    captions = [_caption(tree, name, about.get(name, {}), files) for name in pictures]
-    missing = sum(caption is None for caption in captions)
-    if missing == len(captions):
-        return None, []
-    notes = [f"{share(missing, len(captions))} without a caption and given an empty one"]
-    return tuple(caption or "" for caption in captions), notes if missing else []
-
-
-def _caption(tree: Tree, name: str, row: Mapping[str, Any], files: set[str]) -> str | None:
-    told = row.get("text", row.get("caption"))
-    if told is not None:
-        return str(told)
-    beside = str(PurePosixPath(name).with_suffix(".txt"))
-    return tree.text(beside).strip() if beside in files else None
-
-
-def _ignored(files: Sequence[str], captions: bool) -> list[str]:
-    """What to say of files that are neither pictures nor about them."""
-    stems = {str(PurePosixPath(name).with_suffix(".txt")) for name in files if is_picture(name)}
-    used = {name for name in files if is_picture(name) or PurePosixPath(name).name == _METADATA}
-    if captions:
-        used |= stems
-    other = [name for name in files if name not in used]
-    shown = ", ".join(other[:3]) + (", ..." if len(other) > 3 else "")
-    return (
-        [f"{share(len(other), len(files), 'file')} no picture and ignored: {shown}"]
-        if other
-        else []
-    )
+def _ignored(
+    files: Sequence[str], pictures: Collection[str], sides: Mapping[str, str]
+) -> list[str]:
+    """What to say of captions that belong to no picture, and of files that are neither."""
+    beside = set(sides.values())
+    suffixes = {PurePosixPath(name).suffix for name in beside}
+    other = [f for f in files if f not in pictures and f not in beside and not is_metadata(f)]
+    lost = [name for name in other if PurePosixPath(name).suffix in suffixes]
+    other = [name for name in other if name not in set(lost)]
+    notes = []
+    if lost:
+        kind = f"{' or '.join(sorted(suffixes))} file"
+        start = share(len(lost), len(lost) + len(beside), kind)
+        notes.append(f"{start} without a picture of its name and ignored: {listed(lost)}")
+    if other:
+        start = share(len(other), len(files), "file")
+        notes.append(f"{start} no picture and ignored: {listed(other, 3)}")
+    return notes

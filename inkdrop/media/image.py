@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from inkdrop.config import choose, nearest
 from inkdrop.files import must_exist, replacing
+from inkdrop.media.settings import text_chunks
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,7 +31,7 @@ FORMATS = {
     ".jp2": "JPEG2000",
 }  # fmt: skip
 _ANIMATED = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
-_OPTIONS: dict[str, dict[str, int | bool]] = {
+_OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"lossless": True, "exact": True},
     "JPEG": {"quality": 95},
 }
@@ -144,13 +145,23 @@ def strip(x: Tensor, *, pad: int = 2, scale: int = 1) -> Image.Image:
     return grid(x, columns=max(1, x.shape[0]), pad=pad, scale=scale)
 
 
-def save_image(picture: Image.Image, path: str | Path) -> None:
-    """Write a picture, beside and renamed; the suffix is the format (WebP without loss)."""
+def save_image(
+    picture: Image.Image, path: str | Path, settings: Mapping[str, Any] | None = None
+) -> None:
+    """Write a picture, beside and renamed; the suffix is the format (WebP without loss).
+
+    `settings`, any names with values that are JSON, are carried inside a .png, from where
+    `read_settings` has them back; prompt, negative, steps, sampler, guidance, seed and model are
+    also written as other programs read them. ValueError for another format.
+    """
     path = Path(path)
     kind = choose("picture format", path.suffix.lower(), FORMATS)
     if kind == "JPEG" and picture.has_transparency_data:
         raise ValueError(f"{path.name} cannot hold transparency; use .png or .webp")
-    _write(path, [picture], kind, _OPTIONS.get(kind, {}))
+    if settings is not None and kind != "PNG":
+        raise ValueError(f"{path.name} cannot carry settings; use .png, or leave them out")
+    carried = {} if settings is None else {"pnginfo": text_chunks(settings, *picture.size)}
+    _write(path, [picture], kind, _OPTIONS.get(kind, {}) | carried)
 
 
 def save_animation(frames: Sequence[Image.Image], path: str | Path, fps: float = 12) -> None:
@@ -164,12 +175,12 @@ def save_animation(frames: Sequence[Image.Image], path: str | Path, fps: float =
         raise ValueError(f"{path.name} needs frames of one size, at least one")
     if not fps > 0:
         raise ValueError(f"fps is frames a second, more than 0, not {fps}")
-    timing: dict[str, int | bool] = {"save_all": True, "duration": round(1000 / fps), "loop": 0}
+    timing = {"save_all": True, "duration": round(1000 / fps), "loop": 0}
     _write(path, frames, kind, timing | _OPTIONS.get(kind, {}))
 
 
 def _write(
-    path: Path, frames: Sequence[Image.Image], kind: str, options: dict[str, int | bool]
+    path: Path, frames: Sequence[Image.Image], kind: str, options: Mapping[str, Any]
 ) -> None:
     memory = BytesIO()  # encoders lose the reason of a failed write, so they write to memory
     extra = {"append_images": frames[1:]} if len(frames) > 1 else {}

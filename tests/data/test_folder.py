@@ -89,14 +89,38 @@ def test_parts_are_no_classes(opens: Opens, root: Path) -> None:
 
 
 def test_captions_in_text_files(opens: Opens, root: Path) -> None:
-    picture(root / "a.png")
-    picture(root / "b.png")
+    for name in ("a.png", "b.png", "c.png"):
+        picture(root / name)
     (root / "a.txt").write_text("a red square\n", encoding="utf-8")
+    (root / "c.txt").write_text("\n")
     (root / "readme.txt").write_text("about")
     data = opens(root)
-    assert data.captions == ("a red square", "")
-    assert any("1 of 2 pictures is without a caption" in note for note in data.notes)
-    assert any("1 of 4 files is no picture and ignored: readme.txt" in n for n in data.notes)
+    assert data.captions == ("a red square", "", "")
+    assert data.notes[1:] == (
+        "1 of 3 pictures is without a caption and given an empty one: b.png",
+        "1 of 3 captions is empty: c.png",
+        "1 of 3 .txt files is without a picture of its name and ignored: readme.txt",
+    )
+
+
+def test_many_are_counted_and_ten_listed(opens: Opens, root: Path) -> None:
+    for i in range(24):
+        picture(root / f"{i:02}.png")
+        (root / f"{i + 12:02}.caption").write_text("c")
+    first, second = opens(root).notes[1:]
+    assert first.startswith("12 of 24 pictures are without") and first.endswith(", 09.png, ...")
+    assert second.startswith("12 of 24 .caption files are without") and "33.caption, ..." in second
+
+
+def test_classes_and_captions_together(opens: Opens, root: Path) -> None:
+    for name in ("train/rose/a", "train/daisy/b", "test/rose/c"):
+        picture(root / f"{name}.png")
+        (root / f"{name}.txt").write_text(f"caption of {name}")
+    data, train = opens(root), opens(root, split="train")
+    assert data.labels is not None and data.labels.tolist() == [1, 0, 1]
+    assert data.captions is not None and data.captions[0] == "caption of test/rose/c"
+    assert train.captions == ("caption of train/daisy/b", "caption of train/rose/a")
+    assert train.label_names == ("daisy", "rose") and len(train.notes) == 1
 
 
 def test_metadata_tells_captions_and_labels(opens: Opens, root: Path) -> None:
@@ -117,7 +141,13 @@ def test_metadata_tells_captions_and_labels(opens: Opens, root: Path) -> None:
     [
         ("{", r"metadata.jsonl line 2 in photos(.zip)? is not JSON"),
         ('{"text": "x"}', r'line 2 .* must be an object with "file_name"'),
-        ('{"file_name": "q.png"}', r"line 2 .* names 'q.png', which is not there"),
+        ('{"file_name": "q.png"}', r"1 of 2 rows .* no picture .*: q.png. Did you mean 'b.png'"),
+        ('{"file_name": ""}', r'line 2 .* must be an object with "file_name"'),
+        ('{"file_name": "./a.png"}', r"line 2 in .* names './a.png', which has a row already"),
+        (
+            '{"file_name": "b.png", "label": 1, "text": ["c"]}',
+            r"text of b.png .* one text, not list",
+        ),
         ('{"file_name": "b.png"}', r"gives labels, but none to b.png"),
     ],
 )
@@ -127,6 +157,69 @@ def test_metadata_that_is_wrong_is_refused(opens: Opens, root: Path, line: str, 
     (root / "metadata.jsonl").write_text('{"file_name": "a.png", "label": 3}\n' + line)
     with pytest.raises(ValueError, match=said):
         opens(root)
+
+
+CSV = 'file_name,text,label\r\nb.png,"a ""red"" boat,\nat sea",2\r\na.png,배 🐱,10\r\n'
+
+
+def test_metadata_as_a_table(opens: Opens, root: Path) -> None:
+    picture(root / "in" / "a.png")
+    picture(root / "in" / "b.png")
+    (root / "in" / "metadata.csv").write_text(CSV, encoding="utf-8-sig", newline="")
+    data = opens(root)
+    assert data.captions == ("배 🐱", 'a "red" boat,\nat sea') and len(data.notes) == 1
+    assert data.label_names == ("2", "10")  # as numbers, not as words
+    (root / "in" / "metadata.csv").write_text("file_name,label,text\na.png,x,\nb.png,y,c\n")
+    data = opens(root)
+    assert data.label_names == ("x", "y") and data.captions == ("", "c")
+    assert data.notes[1] == (
+        "1 of 2 pictures is without a caption and given an empty one: in/a.png"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", r"metadata.csv in .* must begin with the names of its columns"),
+        ("name,text\na.png,x", r"one of them file_name, .* not 'name, text'"),
+        (
+            "file_name,text\na.png,a boat, at sea",
+            r"line 2 .* has 3 values for 2 columns; a caption",
+        ),
+        ('file_name,text\na.png,"a boat', r"metadata.csv line 2 .* is no CSV: unexpected end"),
+        ("file_name,text\n,a boat", r"line 2 in .* has nothing in its column file_name"),
+        ("file_name,text\nA.png,a boat", r"1 of 1 rows of metadata .* A.png. Did you mean 'a.png'"),
+    ],
+)
+def test_a_table_that_is_wrong_is_refused(opens: Opens, root: Path, text: str, said: str) -> None:
+    picture(root / "a.png")
+    (root / "metadata.csv").write_text(text)
+    with pytest.raises(ValueError, match=said) as caught:
+        opens(root)
+    assert "\n" not in str(caught.value)
+
+
+def test_separators_of_lines_within_a_caption(opens: Opens, root: Path) -> None:
+    picture(root / "a.png")
+    caption = "one\u2028two\x85three"
+    row = json.dumps({"file_name": "a.png", "prompt": caption}, ensure_ascii=False)
+    (root / "metadata.jsonl").write_text(row, encoding="utf-8")
+    assert opens(root).captions == (caption,)
+
+
+def test_captions_that_are_asked_for(opens: Opens, root: Path) -> None:
+    picture(root / "a.png")
+    with pytest.raises(ValueError, match=r"no captions for caption='tags'.*no metadata at all"):
+        opens(root, caption="tags")
+    row = {"file_name": "a.png", "text": "of text", "tags": "of tags"}
+    (root / "metadata.jsonl").write_text(json.dumps(row))
+    with pytest.raises(ValueError, match=r"no captions for caption='.txt'.* a.png and a.txt"):
+        opens(root, caption=".txt")
+    (root / "a.txt").write_text("of a file")
+    captions = {asked: opens(root, caption=asked).captions for asked in (None, "tags", ".txt")}
+    assert captions == {None: ("of text",), "tags": ("of tags",), ".txt": ("of a file",)}
+    with pytest.raises(ValueError, match=r"columns are file_name, text, tags. Did you mean 'tags'"):
+        opens(root, caption="tag")
 
 
 def test_one_colour_picture_makes_all_rgb(opens: Opens, root: Path) -> None:
@@ -230,9 +323,14 @@ def test_the_fingerprint_is_of_content_not_place(root: Path, tmp_path: Path) -> 
     picture(tmp_path / "other" / "a.png", "red")
     assert open_data(tmp_path / "other").fingerprint == first
     assert open_data(root, size=4).fingerprint != first
-    (root / "a.txt").write_text("caption")
-    assert open_data(root).fingerprint != first
-    (root / "a.txt").unlink()
+    for name in ("a.txt", "metadata.csv"):
+        texts = ("file_name,text\na.png,one", "file_name,text\na.png,two")
+        prints = set()
+        for text in texts:
+            (root / name).write_text(text)
+            prints.add(open_data(root).fingerprint)
+        assert len(prints | {first}) == 3
+        (root / name).unlink()
     picture(root / "a.png", "blue")
     assert open_data(root).fingerprint != first
 

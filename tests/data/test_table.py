@@ -43,6 +43,8 @@ def test_pictures_labels_names_and_captions(tmp_path: Path) -> None:
     assert data.labels is not None and data.labels.tolist() == [1, 0, 1, 2]
     assert data.label_names == ("blau", "rot", "weiss")
     assert data.captions == ("a", "", "c", "d")
+    said = "1 of 4 pictures is without a caption and given an empty one: row 1"
+    assert data.notes[-1] == said
     assert data.pixels([1])[0, :, 0, 0].tolist() == [-1, -1, 1]
 
 
@@ -56,6 +58,10 @@ def test_words_as_labels_and_columns_by_name(tmp_path: Path) -> None:
     assert open_data(path).labels is None
     data = open_data(path, label="kind", caption="words")
     assert data.label_names == ("blue", "red", "white") and data.captions == ("x", "y", "z", "w")
+    path = write(tmp_path, kind=COLOURS, caption=pa.array([None] * 4, pa.string()))
+    assert open_data(path).captions is None
+    with pytest.raises(ValueError, match=r"no captions for caption='caption': the column is empty"):
+        open_data(path, caption="caption")
     with pytest.raises(ValueError, match=r"no column 'kindd' for label.*Did you mean 'kind'"):
         open_data(path, label="kindd")
 

@@ -43,7 +43,9 @@ def test_shallow_walk_between_pictures_is_near_their_mix(tmp_path: Path) -> None
     model = random_model(tmp_path)
     ends = (torch.full((1, 8, 8), -0.5), torch.full((1, 8, 8), 0.5))
     sampling = Sampling(steps=1000, guidance=1.0)
-    for step in interpolate_pictures(model, ends, frames=5, depth=0.01, condition=0, sampling=sampling):
+    for step in interpolate_pictures(
+        model, ends, frames=5, depth=0.01, condition=0, sampling=sampling
+    ):
         walk = step.x
     want = torch.linspace(-0.5, 0.5, 5)
     torch.testing.assert_close(walk.mean((1, 2, 3)), want, rtol=0, atol=0.05)

@@ -1,0 +1,150 @@
+"""Settings carried inside a PNG, in text chunks (PNG, third edition, section 11.3.3).
+
+Two chunks say the same: `inkdrop` is JSON of all settings, in ASCII, so that any text survives;
+`parameters` is the text that other programs read (`media/parameters.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from inkdrop.files import must_exist
+from inkdrop.media.parameters import from_parameters, to_parameters
+
+if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngInfo
+
+VERSION = 1  # of the JSON
+MAX_TEXT = 1 << 24  # bytes of one chunk's text; Pillow refuses to open more than 64 MiB of them
+
+_OWN, _FOREIGN = "inkdrop", "parameters"
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def text_chunks(settings: Mapping[str, Any], width: int, height: int) -> PngInfo:
+    """Both chunks for a picture of this size in pixels, as Pillow's PNG writer takes them.
+
+    ValueError for a value that is no JSON (a tensor, NaN) or for more than MAX_TEXT.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    for name, value in settings.items():
+        _check(name, value)
+    texts = {
+        _OWN: json.dumps({"version": VERSION, "settings": dict(settings)}),
+        _FOREIGN: to_parameters(settings, width, height),
+    }
+    chunks = PngInfo()
+    for keyword, text in texts.items():
+        if len(text.encode()) > MAX_TEXT:
+            raise ValueError(
+                f"the settings take {len(text.encode())} bytes of text, and a PNG is given at most"
+                f" {MAX_TEXT}; shorten the prompt"
+            )
+        chunks.add_text(keyword, text)  # tEXt, or iTXt if it is not Latin-1
+    return chunks
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """The settings in a PNG: those `save_image` put there, or else what is understood of A1111's.
+
+    JSON has one kind of list, so a tuple comes back as a list. A foreign text becomes prompt,
+    negative, steps, sampler, guidance, seed, width, height and model, as far as they are there;
+    its other fields keep their names and stay text. No pixel is decoded.
+
+    ValueError, in one sentence that names the file: it is missing, no PNG, truncated or corrupt,
+    holds no settings, or holds some in broken JSON or of a newer version.
+    """
+    path = must_exist(path, "picture")
+    try:
+        with path.open("rb") as file:
+            texts = dict(_texts(file, path))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    if _OWN in texts:
+        return _own(texts[_OWN], path)
+    if _FOREIGN in texts:
+        return from_parameters(texts[_FOREIGN])
+    raise ValueError(
+        f"{path} holds no settings; they are in a PNG as it was saved, and lost where a program"
+        " has converted or stripped it"
+    )
+
+
+def _check(name: object, value: object) -> None:
+    if not isinstance(name, str):
+        raise ValueError(f"settings have names that are text, not {name!r}")
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"the setting {name!r} cannot be written as JSON: {error}") from None
+
+
+def _own(text: str, path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} holds settings in broken JSON: {error}") from None
+    version = data.get("version") if isinstance(data, dict) else None
+    if type(version) is int and version > VERSION:
+        raise ValueError(
+            f"{path} holds settings of version {version}, and this inkdrop reads up to {VERSION};"
+            " update inkdrop"
+        )
+    settings = data.get("settings") if version == VERSION else None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} holds settings that are not in the form inkdrop writes")
+    return settings
+
+
+def _texts(file: BinaryIO, path: Path) -> Iterator[tuple[str, str]]:
+    """Keyword and text of every chunk that may hold settings, up to the end of the picture."""
+    if file.read(len(_SIGNATURE)) != _SIGNATURE:
+        raise ValueError(f"{path} is no PNG, whatever its name says; settings are kept in PNG")
+    left = os.fstat(file.fileno()).st_size - len(_SIGNATURE)
+    while left >= 12:
+        length, kind = struct.unpack(">I4s", file.read(8))
+        left -= length + 12
+        if left < 0:
+            break
+        if kind == b"IEND":
+            return
+        if kind not in (b"tEXt", b"zTXt", b"iTXt"):
+            file.seek(length + 4, os.SEEK_CUR)
+            continue
+        body, check = file.read(length), file.read(4)
+        keyword = body.split(b"\0", 1)[0].decode("latin-1")
+        if keyword in (_OWN, _FOREIGN):
+            if zlib.crc32(kind + body) != int.from_bytes(check, "big"):
+                raise ValueError(f"{path} is corrupt: its chunk {keyword!r} has a wrong checksum")
+            yield keyword, _text(kind, body, f"{path} is corrupt: its chunk {keyword!r}")
+    raise ValueError(f"{path} is truncated: it ends before the end of the picture")
+
+
+def _text(kind: bytes, body: bytes, corrupt: str) -> str:
+    """The text of one chunk; see sections 11.3.3.2 to 11.3.3.4."""
+    encoding, packed = "latin-1", kind == b"zTXt"
+    try:
+        rest = body.split(b"\0", 1)[1]
+        if kind == b"zTXt":
+            rest = rest[1:]  # the method, of which there is one
+        elif kind == b"iTXt":
+            encoding, packed = "utf-8", rest[0] == 1
+            rest = rest[2:].split(b"\0", 2)[2]  # after a language and a translated keyword
+        return (_inflate(rest) if packed else rest).decode(encoding)
+    except (IndexError, zlib.error, UnicodeDecodeError) as error:
+        raise ValueError(f"{corrupt} cannot be read: {error}") from None
+
+
+def _inflate(data: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    text = inflater.decompress(data, MAX_TEXT)  # a small chunk may claim to hold gigabytes
+    if not inflater.eof:
+        raise zlib.error(f"its packed text is cut off or longer than {MAX_TEXT} bytes")
+    return text
