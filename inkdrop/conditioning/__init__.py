@@ -1,0 +1,1 @@
+"""Conditioning: from what a person writes to what a network is told."""

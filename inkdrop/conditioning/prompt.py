@@ -1,0 +1,106 @@
+"""The grammar of prompts: brackets that give words a weight.
+
+    (word:1.3)  the weight 1.3          (word)  1.1          [word]  1 / 1.1
+
+Brackets nest, and their weights multiply. A backslash before one of `()[]:` or a backslash takes it
+literally. A closing bracket closes the nearest open one of its kind; those open in between, and any
+without a partner, are text. In square brackets a colon is text.
+"""
+
+from __future__ import annotations
+
+import re
+
+STEP = 1.1  # the weight of a plain pair of round brackets
+LARGEST = 100.0  # 48 plain pairs; what is above is a slip of the keyboard
+
+_SPECIAL = "()[]:\\"
+_ESCAPED = re.compile(rf"\\([{re.escape(_SPECIAL)}])")
+_NUMBER = re.compile(r":[ \t]*+([+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++))[ \t]*+\)")
+_PLAIN = {")": STEP, "]": 1 / STEP}
+
+
+def parse(prompt: str) -> tuple[tuple[str, float], ...]:
+    """The texts of a prompt with their weights, in order; none is empty, "" gives ().
+
+    Neighbours of one weight are one text. ValueError for a weight beyond +-100.
+    """
+    opened, closed = _pairs(prompt)
+    segments: list[tuple[str, float]] = []
+    weights, place = [1.0], 0
+    while place < len(prompt):
+        if place in opened:
+            weights.append(weights[-1] * opened[place])
+            place += 1
+        elif place in closed:
+            weights.pop()
+            place = closed[place]
+        else:
+            escaped = _ESCAPED.match(prompt, place)
+            _add(segments, escaped[1] if escaped else prompt[place], weights[-1])
+            place = escaped.end() if escaped else place + 1
+    return tuple(segments)
+
+
+def escape(text: str) -> str:
+    """The prompt that says this text literally: parse(escape(text)) is ((text, 1.0),).
+
+    For captions, in which brackets are punctuation.
+    """
+    return re.sub(rf"([{re.escape(_SPECIAL)}])", r"\\\1", text)
+
+
+def _pairs(prompt: str) -> tuple[dict[int, float], dict[int, int]]:
+    """The brackets that have a partner: where each pair opens with its weight, where it closes.
+
+    It closes at the bracket, or at the colon before its number, and ends at the place after both.
+    """
+    opened, closed = dict[int, float](), dict[int, int]()
+    waiting, place = _Waiting(), 0
+    while place < len(prompt):
+        if escaped := _ESCAPED.match(prompt, place):
+            place = escaped.end()
+            continue
+        mark, number = prompt[place], _NUMBER.match(prompt, place)
+        end = number.end() if number else place + 1
+        if mark in "([":
+            waiting.add(place, mark)
+        elif number or mark in ")]":
+            start = waiting.take("[" if mark == "]" else "(")
+            if start is not None:
+                opened[start] = float(number[1]) if number else _PLAIN[mark]
+                closed[place] = end
+        place = end
+    return opened, closed
+
+
+class _Waiting:
+    """Open brackets without a partner so far: a stack that knows how many it has of each kind."""
+
+    def __init__(self) -> None:
+        self.stack: list[tuple[int, str]] = []
+        self.count = {"(": 0, "[": 0}
+
+    def add(self, place: int, kind: str) -> None:
+        self.stack.append((place, kind))
+        self.count[kind] += 1
+
+    def take(self, kind: str) -> int | None:
+        """The nearest of a kind, dropping those above it; None if there is none."""
+        while self.count[kind]:
+            place, found = self.stack.pop()
+            self.count[found] -= 1
+            if found == kind:
+                return place
+        return None
+
+
+def _add(segments: list[tuple[str, float]], text: str, weight: float) -> None:
+    if not abs(weight) <= LARGEST:  # so that a NaN, infinity times 0, is refused too
+        raise ValueError(
+            f"the prompt gives {text!r} the weight {weight:g}; weights go from -{LARGEST:g} to"
+            f" {LARGEST:g}, and a bracket before which stands a backslash is text"
+        )
+    if segments and segments[-1][1] == weight:
+        text = segments.pop()[0] + text
+    segments.append((text, weight))

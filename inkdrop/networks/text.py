@@ -1,0 +1,103 @@
+"""A small text encoder, trained from scratch together with the denoiser that reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from inkdrop.networks.attention import Attention, FeedForward
+from inkdrop.networks.layers import zeroed
+
+
+@dataclass(frozen=True)
+class TextEncoderConfig:
+    """The shape of a text encoder; the defaults suit captions of a sentence or two.
+
+    vocabulary: number of token ids, at least as many as the tokenizer has entries
+    width: of the tokens it returns, the denoiser's cross_attention_dim
+    layers, heads: of the transformer; the heads share the width
+    context: the longest sequence it takes; longer prompts are read in chunks of it
+    """
+
+    vocabulary: int = 8192
+    width: int = 256
+    layers: int = 4
+    heads: int = 4
+    context: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("vocabulary", "width", "layers", "heads", "context"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)} but must be at least 1")
+        if self.width % self.heads:
+            raise ValueError(
+                f"width is {self.width}, which does not divide into {self.heads} heads; change"
+                " width or heads"
+            )
+
+
+class TextEncoder(nn.Module):
+    """Token ids -> tokens: a pre-norm transformer in which every token reads all others.
+
+    Embeddings as in CLIP (Radford et al. 2021): learned, for ids and for places, summed. Unlike
+    CLIP's it is not causal: nothing is predicted, so no token has to be kept from later ones.
+    """
+
+    def __init__(self, config: TextEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary, config.width)
+        self.place = nn.Parameter(torch.empty(config.context, config.width))
+        # The layers start as nothing, so a new encoder tells words apart from the first update.
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        nn.init.normal_(self.place, std=0.01)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width)
+
+    @property
+    def context(self) -> int:
+        """The longest sequence it takes."""
+        return self.config.context
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids."""
+        return self.config.vocabulary
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """ids [B, L] int64, mask [B, L] bool (True = a real token) -> [B, L, D].
+
+        Real tokens do not depend on what stands at padding; there the output has no meaning.
+        ValueError if L is above the context.
+        """
+        length = ids.shape[1]
+        if length > self.context:
+            raise ValueError(
+                f"the sequence has {length} tokens but this text encoder reads {self.context};"
+                " give it chunks"
+            )
+        h: Tensor = self.embedding(ids) + self.place[:length]
+        for layer in self.layers:
+            h = layer(h, mask)
+        h = self.norm(h)
+        return h
+
+
+class Layer(nn.Module):
+    """Self-attention and feed-forward, each normed before and added; a new one adds nothing."""
+
+    def __init__(self, config: TextEncoderConfig) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
+        self.attention = Attention(config.width, config.heads, bias=False)
+        self.feed_forward = FeedForward(config.width)
+        zeroed(self.attention.out)
+        zeroed(self.feed_forward.second)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [B, L, D], mask [B, L] bool -> [B, L, D]."""
+        h: Tensor = x + self.attention(self.norm1(x), mask=mask)
+        h = h + self.feed_forward(self.norm2(h))
+        return h
