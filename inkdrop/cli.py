@@ -227,6 +227,46 @@ def sample(
     click.echo(f"{count} samples of seed {seed} are in {options['out']}")
 
 
+@commands.command()
+@click.argument("prompt", required=False)
+@click.option("--model", "run", required=True, help="A run or a model folder.")
+@click.option("--like", help="A PNG made by this command: make the same picture again.")
+@click.option("--style", help="A style that the model knows [any].")
+@click.option("--negative", help="Words to guide away from.")
+@click.option("--count", type=int, help="How many pictures, as one grid [1].")
+@click.option("--columns", type=int, help="Of the grid [near square].")
+@click.option("--size", type=int, help="Of the longer side in pixels [as the model makes it].")
+@click.option("--seed", type=int, help="Picture i of a seed is always the same [0].")
+@click.option("--steps", type=int, help="Steps of the sampler [the model's own].")
+@click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them.")
+@click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`.")
+@click.option("--guidance", type=float, help="Scale of guidance; 1 is none [the model's own].")
+@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@click.option("-v", "--verbose", is_flag=True, help="Say every step.")
+@click.option("-o", "--out", default="picture.png", help="The picture.", show_default=True)
+def generate(run: str, like: str | None, out: str, verbose: bool, **options: Any) -> None:
+    """Make a picture of PROMPT. The PNG carries its settings; `inkdrop info` prints them."""
+    from inkdrop.media.settings import read_settings
+    from inkdrop.tasks.picture import asked_like, paint
+
+    device = options.pop("device")
+    asked = asked_like({} if like is None else read_settings(like), options)
+    if not out.lower().endswith(".png"):
+        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    paint(_model(run, device), asked, Path(out), say=click.echo if verbose else None)
+    click.echo(f"{out}")
+
+
+@commands.command()
+@click.argument("picture")
+def info(picture: str) -> None:
+    """Print the settings that PICTURE carries."""
+    from inkdrop.media.settings import read_settings
+
+    for name, value in read_settings(picture).items():
+        click.echo(f"{name}: {value}")
+
+
 def _labels(model: Model, asked: tuple[str, ...], count: int) -> list[str | int] | None:
     """One label a sample: those asked for in turn, or all classes in turn, or none."""
     names = asked or model.spec.labels

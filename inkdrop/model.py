@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from inkdrop.codecs.identity import Identity
 from inkdrop.cond import Cond
+from inkdrop.conditioning.text import Text
+from inkdrop.conditioning.tokenizer import Tokenizer
 from inkdrop.config import dump, nearest, parse
 from inkdrop.diffusion.parameterization import Parameterization
 from inkdrop.diffusion.process import Process
@@ -26,16 +28,28 @@ from inkdrop.registry import (
     build,
     build_codec,
     build_network,
+    build_text,
     describe,
     describe_codec,
     describe_network,
+    describe_text,
+    text_network,
 )
 from inkdrop.weights import load_weights, read_json, save_weights
 
 FORMAT_VERSION = 1
 
-# What one sample is asked to be: the name or the number of a class.
-Condition = str | int
+
+@dataclass(frozen=True)
+class Prompt:
+    """What one sample is asked to be: words, and a class such as a style (None: any)."""
+
+    text: str = ""
+    label: str | int | None = None
+
+
+# What one sample is asked to be: a class by its name or number or, of a model with text, a prompt.
+Condition = str | int | Prompt
 
 
 @dataclass(frozen=True)
@@ -105,6 +119,7 @@ class Model:
     parameterization: Parameterization
     spec: Spec
     codec: Codec = field(default_factory=Identity)
+    text: Text | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -138,25 +153,40 @@ class Model:
 
     def condition(self, names: list[Condition], *, device: torch.device | None = None) -> Cond:
         """What the network is told for these conditions, one a sample."""
+        device = device or self.device
+        if self.text is None:
+            return Cond(label=torch.tensor([self._class(name) for name in names], device=device))
+        prompts = [name if isinstance(name, Prompt) else Prompt(str(name)) for name in names]
+        cond = self.text.encode([prompt.text for prompt in prompts]).to(device)
+        if not self.spec.labels:
+            return cond
+        null = len(self.spec.labels)
+        index = [null if p.label is None else self._class(p.label) for p in prompts]
+        return dataclasses.replace(cond, label=torch.tensor(index, device=device))
+
+    def _class(self, name: Condition) -> int:
+        """The number of a class."""
         labels = self.spec.labels
+        if isinstance(name, Prompt):
+            raise ValueError(
+                f"this model was trained without captions and cannot read {name.text!r}; give it a"
+                " class"
+            )
         if not labels:
-            raise ValueError("this model was trained without labels; it takes no condition")
-        index = []
-        for name in names:
-            text = str(name)
-            if text in labels:
-                index.append(labels.index(text))
-            elif text.isdigit() and int(text) < len(labels):
-                index.append(int(text))
-            else:
-                known = ", ".join(labels)
-                raise ValueError(
-                    f"there is no class {text!r}; known: {known}.{nearest(text, labels)}"
-                )
-        return Cond(label=torch.tensor(index, device=device or self.device))
+            raise ValueError("this model was trained without labels; it takes no class")
+        text = str(name)
+        if text in labels:
+            return labels.index(text)
+        if text.isdigit() and int(text) < len(labels):
+            return int(text)
+        raise ValueError(
+            f"there is no class {text!r}; known: {', '.join(labels)}.{nearest(text, labels)}"
+        )
 
     def null(self, batch: int) -> Cond:
         """The null condition [batch]; for a model without a condition it is empty."""
+        if self.text is not None:
+            return self.condition([Prompt()]).repeat(batch)
         if not self.spec.labels:
             return Cond()
         index = torch.full((batch,), len(self.spec.labels), device=self.device)
@@ -164,8 +194,9 @@ class Model:
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Model:
         """The same model with its networks moved (in place, as torch does)."""
-        if isinstance(self.codec, nn.Module):
-            self.codec.to(device=device, dtype=dtype)
+        for part in (self.codec, self.text and self.text.encoder):
+            if isinstance(part, nn.Module):
+                part.to(device=device, dtype=dtype)
         return dataclasses.replace(self, network=self.network.to(device=device, dtype=dtype))
 
     def describe(self) -> dict[str, Any]:
@@ -177,6 +208,7 @@ class Model:
             "network": describe_network(self.network),
             "codec": describe_codec(self.codec),
             "spec": dump(self.spec),
+            **({} if self.text is None else {"text": describe_text(self.text)}),
         }
 
     def save(self, folder: str | Path) -> None:
@@ -191,27 +223,40 @@ class Model:
         save_weights(self.network, folder / "network.safetensors")
         if isinstance(self.codec, nn.Module):
             save_weights(self.codec, folder / "codec.safetensors")
+        if self.text is not None:
+            save_weights(text_network(self.text), folder / "text.safetensors")
+            self.text.tokenizer.write(folder)
 
     @staticmethod
     def load(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> Model:
         """The model in a folder, in evaluation mode; ValueError in words for anything amiss."""
         folder = Path(folder)
-        model = Model.build(read_json(folder / "model.json"), str(folder / "model.json"))
+        data = read_json(folder / "model.json")
+        model = Model.build(data, str(folder / "model.json"))
         load_weights(model.network, folder / "network.safetensors")
         model.network.to(dtype).eval().requires_grad_(False)
         if isinstance(model.codec, nn.Module):
             load_weights(model.codec, folder / "codec.safetensors")
             model.codec.to(dtype).eval().requires_grad_(False)
-        return model
+        if "text" not in data:
+            return model
+        encoder = build_text(data["text"], str(folder / "model.json"))
+        load_weights(encoder, folder / "text.safetensors")
+        encoder.to(dtype).eval().requires_grad_(False)
+        tokenizer = Tokenizer.read(folder, vocabulary=encoder.vocabulary)
+        return dataclasses.replace(model, text=Text(tokenizer, encoder))
 
     @staticmethod
     def build(data: Mapping[str, Any], where: str) -> Model:
-        """A model with fresh weights from the content of a model.json."""
+        """A model with fresh weights from the content of a model.json, yet without its text.
+
+        A text encoder needs the tokenizer that its folder holds, so `load` adds it.
+        """
         known = ("format_version", "process", "parameterization", "network", "codec", "spec")
         if "autoencoder" in data:
             raise ValueError(f"{where} is of an autoencoder, which makes no samples by itself")
         for name in data:
-            if name not in known:
+            if name not in (*known, "text"):
                 raise ValueError(f"{where} has an unknown key {name!r}.{nearest(name, known)}")
         for name in known:
             if name not in data:

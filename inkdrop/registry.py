@@ -9,10 +9,12 @@ from torch import nn
 
 from inkdrop.codecs.identity import Identity
 from inkdrop.codecs.latent import Latent, LatentConfig
+from inkdrop.conditioning.text import Text
 from inkdrop.config import choose, dump, parse
 from inkdrop.diffusion import parameterization as p
 from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
 from inkdrop.networks.dit import DiT, DiTConfig
+from inkdrop.networks.text import TextEncoder, TextEncoderConfig
 from inkdrop.networks.unet import UNet, UNetConfig
 
 PROCESSES: dict[str, type[Process]] = {"discrete": Discrete, "vp": VP, "ve": VE, "flow": Flow}
@@ -84,3 +86,23 @@ def describe_codec(codec: Codec) -> dict[str, Any]:
     """{"kind": name, ...its configuration}."""
     configs = {name: config for name, (config, _) in CODECS.items()}
     return describe(configs, codec.config if isinstance(codec, Latent) else codec)
+
+
+def build_text(data: Mapping[str, Any], where: str) -> TextEncoder:
+    """A text encoder with fresh weights from its configuration."""
+    return TextEncoder(parse(TextEncoderConfig, data, f"{where}, text"))
+
+
+def text_network(text: Text) -> TextEncoder:
+    """The network of a text encoder that a model folder can hold; ValueError for another's."""
+    if not isinstance(text.encoder, TextEncoder):
+        raise ValueError(
+            f"a model with the text encoder {type(text.encoder).__name__} cannot be saved here; it"
+            " stays in its own folder"
+        )
+    return text.encoder
+
+
+def describe_text(text: Text) -> dict[str, Any]:
+    """The configuration of a text encoder."""
+    return dump(text_network(text).config)

@@ -1,0 +1,117 @@
+"""Prompts as token ids in chunks of what an encoder reads at once; nothing is cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, groupby
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from inkdrop.conditioning.prompt import parse
+from inkdrop.conditioning.tokenizer import Piece, Tokenizer, sound
+
+LONGEST = 10_000  # characters of a prompt
+
+
+class Tokens(NamedTuple):
+    """Prompts as an encoder reads them, on the CPU: [prompts, chunks, length] each.
+
+    ids: int64; mask: bool, True = read; weights: float32, 1 for what has none.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    weights: Tensor
+
+
+class Padding(NamedTuple):
+    """Chunks filled up to a length with an id that is read like any other (Stable Diffusion)."""
+
+    id: int
+    length: int
+
+
+def tokenize(
+    tokenizer: Tokenizer, prompts: Sequence[str], context: int, padding: Padding | None = None
+) -> Tokens:
+    """Prompts in the grammar of `prompt.parse` -> their tokens, in chunks of at most `context`.
+
+    A word goes to the next chunk whole unless it is longer than one. A token's weight is the mean
+    over its characters other than white space, so brackets change the weights and never the ids.
+    ValueError for a prompt that is no string, above 10,000 characters or of an absurd weight.
+    """
+    if isinstance(prompts, str) or not prompts:
+        raise ValueError(f"the prompts are {prompts!r}; give a list with at least one string")
+    start, end = tokenizer.frame
+    room = context - len(start) - len(end)
+    if room < 1:
+        raise ValueError(
+            f"a context of {context} tokens leaves none for words: the tokenizer frames each chunk"
+            f" with {len(start) + len(end)}"
+        )
+    rows = []
+    for prompt in prompts:
+        body = _weighed(tokenizer, prompt)
+        rows.append([_framed(chunk, start, end) for chunk in _chunks(body, room)])
+    return _stacked(rows, padding)
+
+
+_Row = list[tuple[int, float]]  # ids with their weights
+
+
+def _weighed(tokenizer: Tokenizer, prompt: str) -> list[tuple[Piece, float]]:
+    if not isinstance(prompt, str):
+        raise ValueError(f"a prompt is {prompt!r}; it must be a string")
+    if len(prompt) > LONGEST:
+        raise ValueError(f"the prompt has {len(prompt)} characters; say it in at most {LONGEST}")
+    segments = parse(sound(prompt))
+    text = "".join(part for part, _ in segments)
+    weights = list(chain.from_iterable([weight] * len(part) for part, weight in segments))
+    return [(piece, _weight(text, weights, piece)) for piece in tokenizer.pieces(text)]
+
+
+def _weight(text: str, weights: list[float], piece: Piece) -> float:
+    places = range(piece.start, piece.stop)
+    # A space goes into the token of the word after it, which alone says the token's weight.
+    counted = [weights[i] for i in places if not text[i].isspace()] or [weights[i] for i in places]
+    if len(set(counted)) == 1:
+        return counted[0]
+    return sum(counted) / len(counted) if counted else 1.0
+
+
+def _chunks(body: list[tuple[Piece, float]], room: int) -> list[_Row]:
+    """At least one chunk, each of at most `room` tokens; a new one starts at a word if it can."""
+    chunks: list[_Row] = [[]]
+    for _, group in groupby(body, key=lambda item: item[0].word):
+        word = [(piece.id, weight) for piece, weight in group]
+        if len(chunks[-1]) + len(word) > room and chunks[-1] and len(word) <= room:
+            chunks.append([])
+        while word:
+            free = room - len(chunks[-1])
+            chunks[-1] += word[:free]
+            word = word[free:]
+            if word:
+                chunks.append([])
+    return chunks
+
+
+def _framed(chunk: _Row, start: tuple[int, ...], end: tuple[int, ...]) -> _Row:
+    return [*((id, 1.0) for id in start), *chunk, *((id, 1.0) for id in end)]
+
+
+def _stacked(rows: list[list[_Row]], padding: Padding | None) -> Tokens:
+    if padding:
+        filler = (padding.id, 1.0)
+        rows = [[c + [filler] * (padding.length - len(c)) for c in chunks] for chunks in rows]
+    length = max(len(chunk) for chunks in rows for chunk in chunks)
+    shape = len(rows), max(map(len, rows)), length
+    tokens = Tokens(torch.zeros(shape).long(), torch.zeros(shape).bool(), torch.ones(shape))
+    for i, chunks in enumerate(rows):
+        for j, chunk in enumerate(chunks):
+            ids, weights = zip(*chunk, strict=True)
+            tokens.ids[i, j, : len(chunk)] = torch.tensor(ids)
+            tokens.mask[i, j, : len(chunk)] = True
+            tokens.weights[i, j, : len(chunk)] = torch.tensor(weights)
+    return tokens

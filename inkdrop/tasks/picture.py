@@ -1,0 +1,126 @@
+"""A picture from words: what was asked, as one value that a PNG can carry and repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from inkdrop.config import dump, parse
+from inkdrop.diffusion.samplers import Step
+from inkdrop.media.image import grid, save_image
+from inkdrop.model import Model, Prompt
+from inkdrop.tasks.generate import generate
+from inkdrop.tasks.sampling import Sampling, chosen
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+LARGEST = 4096  # pixels a side
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What pictures are asked for; all that decides them, with the model.
+
+    prompt: words; "" is anything at all. negative: words to guide away from
+    style: a class of the model, its name or number (None: any)
+    seed, count: samples 0 ... count - 1 of the seed; columns: of their grid (None: near square)
+    size: of each picture's longer side in pixels; the model's own is enlarged (None: as it is)
+    steps, sampler, grid, guidance, rescale: as in `Sampling`; None is the model's own
+    """
+
+    prompt: str
+    negative: str | None = None
+    style: str | int | None = None
+    seed: int = 0
+    count: int = 1
+    columns: int | None = None
+    size: int | None = None
+    steps: int | None = None
+    sampler: str | None = None
+    grid: str | None = None
+    guidance: float | None = None
+    rescale: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"count is {self.count}: ask for at least 1 picture")
+        if self.size is not None and not 1 <= self.size <= LARGEST:
+            raise ValueError(f"size is {self.size}: a side has 1 to {LARGEST} pixels")
+
+    @property
+    def sampling(self) -> Sampling:
+        """How to sample it."""
+        return Sampling(
+            sampler=self.sampler,
+            grid=self.grid,
+            steps=self.steps,
+            guidance=self.guidance,
+            rescale=self.rescale,
+            negative=None if self.negative is None else Prompt(self.negative),
+        )
+
+
+def pictures(model: Model, asked: Asked) -> Iterator[Step]:
+    """The steps towards all pictures at once; x of the last one holds them.
+
+    ValueError, before any network call, for a model without text and a style that it does not know.
+    """
+    if model.text is None:
+        raise ValueError(
+            "this model was trained without captions; `inkdrop sample` draws from its classes"
+        )
+    if asked.style is not None and not model.spec.labels:
+        raise ValueError(f"style is {asked.style!r}, but this model knows only one")
+    prompt = Prompt(asked.prompt, asked.style)
+    yield from generate(
+        model,
+        seed=asked.seed,
+        samples=range(asked.count),
+        conditions=[prompt] * asked.count,
+        sampling=asked.sampling,
+    )
+
+
+@torch.no_grad()
+def finished(model: Model, x: Tensor, asked: Asked) -> Image:
+    """The picture or the grid of pictures that a state x [B, C, *spatial] stands for."""
+    y = model.codec.decode(x).clamp(-1, 1).cpu()
+    if asked.size is not None and asked.size != max(y.shape[2:]):
+        scale = asked.size / max(y.shape[2:])
+        sides = [max(1, round(side * scale)) for side in y.shape[2:]]
+        y = F.interpolate(y, size=sides, mode="bicubic", antialias=scale < 1).clamp(-1, 1)
+    return grid(y, columns=asked.columns, pad=0 if asked.count == 1 else 2)
+
+
+def asked_like(settings: Mapping[str, Any], options: Mapping[str, Any]) -> Asked:
+    """What is asked for: settings of a picture, replaced by the options that are not None."""
+    known = {field.name for field in fields(Asked)}
+    kept = {name: value for name, value in settings.items() if name in known}
+    given = {name: value for name, value in options.items() if value is not None}
+    if "prompt" not in {**kept, **given}:
+        raise ValueError('say what to draw, such as: inkdrop generate "a smiling cat"')
+    return parse(Asked, {**kept, **given}, "the settings")
+
+
+def paint(
+    model: Model, asked: Asked, out: Path, *, say: Callable[[str], object] | None = None
+) -> None:
+    """Makes what was asked for and writes it to a PNG that carries its settings.
+
+    say: is told of every step.
+    """
+    for step in pictures(model, asked):
+        if say is not None:
+            say(f"step {step.index + 1} of {step.total}: t = {step.t:.4f}")
+    plan = chosen(model, asked.sampling)
+    guidance = model.spec.guidance if asked.guidance is None else asked.guidance
+    # What was left to the model is written out, so that it stays what it was.
+    whole = replace(asked, steps=len(plan.times) - 1, guidance=guidance)
+    save_image(finished(model, step.x, asked), out, settings=dump(whole))

@@ -1,0 +1,129 @@
+"""A picture from words: settings in the PNG that make it again, styles, and every bad prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from inkdrop.conditioning.text import Text
+from inkdrop.conditioning.tokenizer import train_tokenizer
+from inkdrop.media.settings import read_settings
+from inkdrop.model import Model, Prompt
+from inkdrop.networks.text import TextEncoder, TextEncoderConfig
+from inkdrop.tasks.generate import generate_many
+from inkdrop.tasks.picture import Asked, asked_like, paint
+from inkdrop.tasks.sampling import Sampling
+from inkdrop.weights import read_json
+
+TEXT = TextEncoderConfig(vocabulary=300, width=16, layers=1, heads=2, context=12)
+
+
+def model() -> Model:
+    """Random weights, but every part in its place: words, a style, an autoencoder's code."""
+    torch.manual_seed(0)
+    description = {
+        "format_version": 1,
+        "process": {"kind": "discrete"},
+        "parameterization": {"kind": "edm", "sigma_data": 1.0},
+        "network": {
+            "kind": "dit", "in_channels": 2, "width": 16, "depth": 1, "heads": 2,
+            "num_classes": 2, "text": "cross", "tokens_dim": 16,
+        },
+        "codec": {
+            "kind": "latent", "shift": [0.0, 0.0], "scale": [1.0, 1.0],
+            "autoencoder": {
+                "latent_channels": 2, "width": 8, "multipliers": [1, 1], "norm_groups": 4,
+            },
+        },
+        "spec": {
+            "shape": [3, 16, 16], "labels": ["flat", "round"], "condition_drop": 0.1,
+            "clip": False, "steps": 4, "guidance": 2.0,
+        },
+    }  # fmt: skip
+    made = Model.build(description, "the test's model")
+    for part in (made.network, made.codec):
+        assert isinstance(part, torch.nn.Module)
+        for parameter in part.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        part.eval().requires_grad_(False)
+    encoder = TextEncoder(TEXT).eval().requires_grad_(False)
+    text = Text(train_tokenizer(["a red cat", "웃는 고양이"], 300), encoder)
+    return Model(made.network, made.process, made.parameterization, made.spec, made.codec, text)
+
+
+def drawn(model: Model, conditions: list[str | Prompt], guidance: float = 2.0) -> torch.Tensor:
+    return generate_many(
+        model,
+        count=len(conditions),
+        conditions=list(conditions),
+        sampling=Sampling(steps=3, guidance=guidance),
+    )
+
+
+def test_a_folder_holds_all_of_it(tmp_path: Path) -> None:
+    first = model()
+    first.save(tmp_path / "model")
+    names = sorted(path.name for path in (tmp_path / "model").iterdir())
+    assert names == [
+        "codec.safetensors", "model.json", "network.safetensors", "text.safetensors",
+        "tokenizer.json",
+    ]  # fmt: skip
+    again = Model.load(tmp_path / "model")
+    asked = ["a cat", Prompt("cat", "flat"), ""]
+    assert torch.equal(drawn(first, asked), drawn(again, asked))
+    assert read_json(tmp_path / "model" / "model.json")["text"]["context"] == 12
+
+
+def test_words_and_style_both_matter_and_nothing_is_the_null_condition() -> None:
+    with_text = model()
+    x = drawn(with_text, ["a cat", "a dog", Prompt("a cat", "flat"), Prompt("a cat", 1)])
+    assert len({tuple(picture.flatten().tolist()) for picture in x}) == 4
+    null, empty = with_text.null(2), with_text.condition([Prompt(), ""])
+    assert torch.equal(null.tokens, empty.tokens)  # type: ignore[arg-type]
+    assert torch.equal(null.label, torch.tensor([2, 2]))  # type: ignore[arg-type]
+    # Away from nothing towards nothing: guidance does not move it.
+    assert torch.allclose(drawn(with_text, [""], 5.0), drawn(with_text, [""], 1.0), atol=1e-5)
+
+
+def test_a_png_makes_the_same_picture_again(tmp_path: Path) -> None:
+    with_text, first, second = model(), tmp_path / "a.png", tmp_path / "b.png"
+    asked = Asked("웃는 고양이 (red:1.3) 🐱", "dog", "round", seed=3, count=2, size=40)
+    paint(with_text, asked, first)
+    like = asked_like(read_settings(first), {"prompt": None, "seed": None})
+    paint(with_text, like, second)
+    assert first.read_bytes() == second.read_bytes()
+    assert read_settings(first)["prompt"] == "웃는 고양이 (red:1.3) 🐱"
+    assert read_settings(first)["steps"] == 4
+    with Image.open(first) as picture:
+        assert picture.size == (82, 40)
+
+
+def test_any_prompt_gives_a_picture(tmp_path: Path) -> None:
+    with_text = model()
+    for prompt in ("", " ", "\n", "((((", "xyzzy" * 100, "🏳️‍🌈", "\ud800", "<|end|>", "cat " * 400):
+        paint(with_text, Asked(prompt, steps=2), tmp_path / "x.png")
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    with_text = model()
+    with pytest.raises(ValueError, match="20000 characters"):
+        paint(with_text, Asked("x" * 20_000), tmp_path / "x.png")
+    with pytest.raises(ValueError, match=r"no class 'flut'.*flat"):
+        paint(with_text, Asked("cat", style="flut"), tmp_path / "x.png")
+    with pytest.raises(ValueError, match="count is 0"):
+        Asked("cat", count=0)
+    with pytest.raises(ValueError, match="size is 9999"):
+        Asked("cat", size=9999)
+    with pytest.raises(ValueError, match="say what to draw"):
+        asked_like({}, {"prompt": None})
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_tokenizer_that_is_missing(tmp_path: Path) -> None:
+    model().save(tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").unlink()
+    with pytest.raises(ValueError, match=r"tokenizer\.json"):
+        Model.load(tmp_path / "model")
