@@ -6,6 +6,11 @@ Each stage resumes where it stopped; what was done is not done again.
 
     pictures      the rows to learn from, as a table; see `rows`
     autoencoder   64x64x3 <-> 16x16x8
+    latents       the rows that the model is to know, encoded once
+    tokenizer     of names and keywords, English and Korean, and the emoji themselves
+    denoiser      a diffusion transformer and its text encoder, together
+
+The model folder is the newest checkpoint of OUT/denoiser; any command takes that run.
 """
 
 from __future__ import annotations
@@ -13,24 +18,57 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from PIL.Image import Image
 
+from inkdrop.codecs.latent import Latent, load_autoencoder
+from inkdrop.conditioning.tokenizer import Tokenizer, train_tokenizer
+from inkdrop.config import dump
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.latents import codec, encode, open_latents
 from inkdrop.data.open import open_data
 from inkdrop.files import replacing
+from inkdrop.media.image import grid
+from inkdrop.model import Model, Prompt
+from inkdrop.networks.text import TextEncoder, TextEncoderConfig
+from inkdrop.registry import describe_codec
+from inkdrop.tasks.generate import generate_many
+from inkdrop.train import defaults
 from inkdrop.train.autoencoder import train_autoencoder
+from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import Ask, Event, Validated
+from inkdrop.train.feed import HeldOut
+from inkdrop.train.prompted import Joined, Prompted, TextFeed, prompted_losses
+from inkdrop.train.run import Aim, Ask, Event, Validated, train
 
 # OpenMoji is share-alike, so it is left out of what ships.
 STYLES = ("noto", "twemoji", "fluent-3d", "fluent-flat")
 # What the model is to draw. The autoencoder sees all groups.
 GROUPS = (
     "smileys-emotion", "animals-nature", "food-drink", "travel-places", "activities",
+)  # fmt: skip
+STYLE_WORDS = {
+    "noto": ("noto style", "노토 스타일"),
+    "twemoji": ("twemoji style", "트위모지 스타일"),
+    "fluent-3d": ("3d", "입체"),
+    "fluent-flat": ("flat", "평면"),
+}
+TEXT = TextEncoderConfig(vocabulary=4096, width=192, layers=2, heads=3, context=32)
+NETWORK = {
+    "kind": "dit", "in_channels": 8, "patch": 2, "width": 224, "depth": 6, "heads": 4,
+    "text": "cross", "tokens_dim": TEXT.width,
+}  # fmt: skip
+PREVIEW = (
+    "smiling cat", "red heart", "pizza", "dog face", "rocket", "smiling face with sunglasses",
+    "tree", "딸기",
 )  # fmt: skip
 LEFT_OUT = Path(__file__).with_name("emoji_left_out.json")
 LEFT_OUT_PAIRS = 200
@@ -84,6 +122,103 @@ def autoencoder(table: Path, out: Path, updates: int) -> Path:
     return run
 
 
+def latents(table: Path, run: Path, out: Path) -> tuple[Dataset, Latent]:
+    """The rows that the model is to know, as codes, and what turns them into pictures."""
+    path = out / "covered.parquet"
+    if not path.is_file():
+        kept = [row for row in pq.read_table(table).to_pylist() if covered(row)]
+        with replacing(path) as beside:
+            pq.write_table(pa.Table.from_pylist(kept), beside)
+    data = open_data(path, size=64, channels=3, label="style")
+    coder = load_autoencoder(resolve(run)[0])
+    for _ in encode(data, coder, out / "latents"):
+        pass
+    return open_latents(out / "latents", data, coder), codec(out / "latents", coder)
+
+
+def tokenizer(table: Path, out: Path) -> Tokenizer:
+    """Trained on all that may be said."""
+    if not (out / "tokenizer.json").is_file():
+        columns = ["caption", "keywords", "caption_ko", "keywords_ko", "emoji"]
+        found = pq.read_table(table, columns=columns).to_pylist()
+        texts = [row[column] for row in found for column in columns]
+        texts += [word for both in STYLE_WORDS.values() for word in both] * 50
+        train_tokenizer(texts, TEXT.vocabulary).write(out)
+    return Tokenizer.read(out, vocabulary=TEXT.vocabulary)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """What may be said of a picture: name, keywords, style, in one of two languages, or itself."""
+
+    told: Mapping[tuple[str, str], Mapping[str, Any]]
+
+    def __call__(self, data: Dataset, index: int, draw: np.random.Generator) -> str:
+        assert data.captions is not None and data.labels is not None
+        style = data.label_names[data.labels[index]]
+        row = self.told[data.captions[index], style]
+        korean = draw.random() < 0.25
+        name, keywords = ("caption_ko", "keywords_ko") if korean else ("caption", "keywords")
+        words = [word.strip() for word in row[keywords].split(",")]
+        draw.shuffle(words)
+        u, some = draw.random(), int(draw.integers(1, 4))
+        if u < 0.08:
+            said = [row["emoji"]]
+        elif u < 0.55:
+            said = [row[name]]
+        elif u < 0.85:
+            said = [row[name], *words[:some]]
+        else:
+            said = words[: some + 1]
+        if draw.random() < 0.25:
+            said.append(STYLE_WORDS[style][korean])
+        return ", ".join(said)
+
+
+def denoiser(data: Dataset, shown: Latent, table: Path, out: Path, updates: int) -> Path:
+    """Trains the denoiser with its text encoder; its run."""
+    words = tokenizer(table, out)
+    columns = ["caption", "keywords", "caption_ko", "keywords_ko", "emoji", "style"]
+    found = pq.read_table(out / "covered.parquet", columns=columns).to_pylist()
+    captions = Captions({(row["caption"], row["style"]): row for row in found})
+
+    def describe(data: Dataset, ask: Ask) -> dict[str, Any]:
+        network = {**NETWORK, "num_classes": len(data.label_names)}
+        whole = defaults.model_description(data, ask.config, {"network": network})
+        whole["codec"] = describe_codec(shown)
+        whole["spec"] |= {"shape": (3, 64, 64), "clip": False, "guidance": 3.0, "steps": 16}
+        return whole
+
+    def build(description: Mapping[str, Any], where: str) -> Prompted:
+        model = replace(Model.build(description, where), codec=shown)
+        return Prompted(Joined(model.network, TextEncoder(TEXT)), model, words)
+
+    def feed(data: Dataset, config: TrainConfig, device: torch.device) -> TextFeed:
+        return TextFeed(data, config, device, words, TEXT.context, captions)
+
+    aim = Aim(
+        objective=prompted_losses,
+        describe=describe,
+        build=build,
+        picture=preview,
+        feed=feed,
+        held=lambda data, config, device: feed(data, config, device).held(),
+        record={"text": dump(TEXT)},
+    )
+    ask = Ask(TrainConfig(updates=updates, batch=64, warmup=300, ema=0.9995))
+    run = out / "denoiser"
+    for event in train(data, run, ask, aim=aim):
+        show("denoiser", event)
+    return run
+
+
+def preview(trained: Prompted, held: HeldOut | None) -> Image:
+    """Eight prompts in every style."""
+    asked = [Prompt(text, style) for style in STYLES for text in PREVIEW]
+    x = generate_many(trained.whole, count=len(asked), conditions=asked)
+    return grid(x, columns=len(PREVIEW), scale=2)
+
+
 def show(stage: str, event: Event) -> None:
     """A line now and then."""
     if isinstance(event, Validated):
@@ -95,11 +230,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/emoji"))
-    parser.add_argument("--autoencoder-updates", type=int, default=3000)
+    parser.add_argument("--autoencoder-updates", type=int, default=1400)
+    parser.add_argument("--updates", type=int, default=40_000)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     table = pictures(asked.data, asked.out)
-    autoencoder(table, asked.out, asked.autoencoder_updates)
+    run = autoencoder(table, asked.out, asked.autoencoder_updates)
+    data, shown = latents(table, run, asked.out)
+    denoiser(data, shown, table, asked.out, asked.updates)
 
 
 if __name__ == "__main__":

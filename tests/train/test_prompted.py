@@ -1,0 +1,132 @@
+"""Training with text: what is dropped, an exact resume, and a folder that reads prompts."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file
+
+from inkdrop.conditioning.tokenizer import Tokenizer, train_tokenizer
+from inkdrop.data.dataset import Dataset
+from inkdrop.model import Model, Prompt
+from inkdrop.networks.text import TextEncoder, TextEncoderConfig
+from inkdrop.train import defaults
+from inkdrop.train.checkpoint import resolve
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.prompted import (
+    Drops,
+    Joined,
+    Prompted,
+    TextFeed,
+    caption_ids,
+    prompted_losses,
+    written,
+)
+from inkdrop.train.run import Aim, Ask, train
+from inkdrop.train.updates import Update
+
+CPU = torch.device("cpu")
+TEXT = TextEncoderConfig(vocabulary=300, width=16, layers=1, heads=2, context=8)
+NETWORK = {
+    "kind": "dit", "in_channels": 1, "width": 16, "depth": 1, "heads": 2, "num_classes": 2,
+    "text": "cross", "tokens_dim": 16,
+}  # fmt: skip
+
+
+def captioned(folder: Path) -> Dataset:
+    data = tiny.data(folder)
+    assert data.labels is not None
+    captions = tuple(("bright above", "bright below")[label] for label in data.labels)
+    return dataclasses.replace(data, captions=captions)
+
+
+def tokenizer() -> Tokenizer:
+    return train_tokenizer(["bright above", "bright below"] * 3, 300)
+
+
+def feed(data: Dataset, config: TrainConfig, device: torch.device, **changes: Any) -> TextFeed:
+    return TextFeed(data, config, device, tokenizer(), 8, written, **changes)
+
+
+def aim() -> Aim:
+    def describe(data: Dataset, ask: Ask) -> dict[str, Any]:
+        return defaults.model_description(data, ask.config, {"network": NETWORK})
+
+    def build(description: Mapping[str, Any], where: str) -> Prompted:
+        model = Model.build(description, where)
+        return Prompted(Joined(model.network, TextEncoder(TEXT)), model, tokenizer())
+
+    return Aim(
+        objective=prompted_losses,
+        describe=describe,
+        build=build,
+        picture=lambda trained, held: None,
+        feed=feed,
+        held=lambda data, config, device: feed(data, config, device).held(),
+        record={},
+    )
+
+
+def ask(updates: int) -> Ask:
+    return Ask(TrainConfig(updates=updates, batch=8, warmup=2, precision="float32"), save_every=99)
+
+
+def test_it_resumes_to_the_bit_and_its_folder_reads_prompts(tmp_path: Path) -> None:
+    data = captioned(tmp_path)
+    list(train(data, tmp_path / "a", ask(6), aim=aim(), device=CPU))
+    stop = threading.Event()
+    for event in train(data, tmp_path / "b", ask(6), aim=aim(), stop=stop, device=CPU):
+        if isinstance(event, Update) and event.index == 2:
+            stop.set()
+    list(train(data, tmp_path / "b", ask(6), aim=aim(), device=CPU))
+    for name in ("network", "text"):
+        left, right = (
+            load_file(resolve(tmp_path / run)[0] / f"{name}.safetensors") for run in "ab"
+        )
+        assert all(torch.equal(left[key], right[key]) for key in left)
+    model = Model.load(resolve(tmp_path / "a")[0])
+    cond = model.condition(["bright above", Prompt("", "1")])
+    assert cond.tokens is not None and cond.label is not None
+    assert cond.label.tolist() == [2, 1]
+
+
+def test_gradients_reach_the_text_encoder(tmp_path: Path) -> None:
+    data, config = captioned(tmp_path), ask(2).config
+    trained = aim().build(defaults.model_description(data, config, {"network": NETWORK}), "test")
+    for parameter in trained.network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    batch = feed(data, config, CPU)(0, range(8))
+    prompted_losses(trained, config, batch, 0, range(8)).sum().backward()  # type: ignore[arg-type]
+    text = trained.network.get_submodule("text")
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in text.parameters())
+    embedding = text.get_parameter("embedding.weight").grad
+    assert embedding is not None and float(embedding.abs().sum()) > 0
+
+
+def test_text_and_label_are_dropped_alone_and_together(tmp_path: Path) -> None:
+    data = captioned(tmp_path)
+    config = TrainConfig(batch=2000)
+    drops = Drops(text=0.2, label=0.3, both=0.1)
+    batch = feed(data, config, CPU, drops=drops)(0, range(2000))
+    assert batch.cond.mask is not None and batch.cond.label is not None
+    empty = caption_ids(tokenizer(), [""], 8)[1].sum()
+    silent, free = batch.cond.mask.sum(1) == empty, batch.cond.label == 2
+    for found, share in (
+        (silent & ~free, 0.2), (free & ~silent, 0.3), (silent & free, 0.1), (~silent & ~free, 0.4),
+    ):  # fmt: skip
+        assert abs(float(found.float().mean()) - share) < 0.04
+    part = feed(data, config, CPU, drops=drops)(0, range(500, 700))
+    assert torch.equal(part.cond.label, batch.cond.label[500:700])  # type: ignore[arg-type]
+
+
+def test_captions_are_needed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no captions"):
+        written(tiny.data(tmp_path), 0, np.random.default_rng(0))
