@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-# Tests share exact.py and tiny.py, which are imported by name.
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "tasks")]
+# Tests share exact.py, tiny.py and captions.py, which are imported by name.
+sys.path[:0] = [str(Path(__file__).parent / part) for part in (".", "tasks", "conditioning")]
 
 torch.set_num_threads(1)

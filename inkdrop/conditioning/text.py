@@ -82,7 +82,7 @@ def embed(encoder: TokenEncoder, tokens: Tokens, empty: Tokens) -> Cond:
 
     Every chunk is read by itself and the encodings are joined: tokens [B, chunks * length, D], 0 at
     padding, with their mask. Then words with weights are emphasized; empty: the tokens of "".
-    vector [B, D] is the mean of the real tokens, as in Imagen (Saharia et al. 2022, section 2.3).
+    vector [B, D] is the mean of the real tokens, as in Imagen (Saharia et al. 2022).
     """
     encoded, mask = _read(encoder, tokens)
     if bool((tokens.weights != 1).any()):
