@@ -89,7 +89,7 @@ def embed(encoder: TokenEncoder, tokens: Tokens, empty: Tokens) -> Cond:
         weights = tokens.weights.to(encoded.device).flatten(1)
         nothing, real = _read(encoder, empty)
         encoded = emphasize(encoded, mask, weights, nothing[0, real[0]][-1])
-    return Cond(tokens=encoded, mask=mask, vector=_mean(encoded, mask))
+    return Cond(tokens=encoded, mask=mask, vector=mean_token(encoded, mask))
 
 
 def emphasize(tokens: Tensor, mask: Tensor, weights: Tensor, nothing: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def emphasize(tokens: Tensor, mask: Tensor, weights: Tensor, nothing: Tensor) ->
     Where all weights are 1 nothing changes, to the bit.
     """
     change = (weights - 1)[..., None] * (tokens - nothing)
-    changed = tokens + change - _mean(change, mask)[:, None]
+    changed = tokens + change - mean_token(change, mask)[:, None]
     return changed.masked_fill(~mask[..., None], 0.0)
 
 
@@ -122,8 +122,8 @@ def _read(encoder: TokenEncoder, tokens: Tokens) -> tuple[Tensor, Tensor]:
     return encoded.flatten(1, 2), tokens.mask.to(device).flatten(1)
 
 
-def _mean(tokens: Tensor, mask: Tensor) -> Tensor:
-    """The mean of the real tokens, [B, L, D] -> [B, D]."""
+def mean_token(tokens: Tensor, mask: Tensor) -> Tensor:
+    """The mean of the real tokens, [B, L, D] with mask [B, L] -> [B, D]."""
     real = mask[..., None].to(tokens.dtype)
     return (tokens * real).sum(1) / real.sum(1)
 

@@ -26,6 +26,8 @@ class TrainConfig:
         first: min(ema, (1 + n) / (10 + n)) at update n
     loss: simple, min_snr, edm or hybrid; times: uniform or lognormal; low_discrepancy: spread the
         times of a batch evenly
+    log_noise_mean, log_noise_std: of log(sigma / alpha) at lognormal times; EDM's suit pictures,
+        latents of spread 1 need more noise before words matter (Karras et al. 2024, EDM2, table 6)
     condition_drop: how often the condition is replaced by null (0: no guidance later)
     flip: mirror pictures left to right at random
     precision: auto is bfloat16 where the device computes with it; weights stay float32
@@ -45,6 +47,8 @@ class TrainConfig:
     ema: float = 0.999
     loss: str = "edm"
     times: str = "lognormal"
+    log_noise_mean: float = -1.2
+    log_noise_std: float = 1.2
     low_discrepancy: bool = True
     condition_drop: float = 0.1
     flip: bool = False
@@ -58,7 +62,7 @@ class TrainConfig:
         for name in ("updates", "batch", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        for name in ("lr", "clip_norm"):
+        for name in ("lr", "clip_norm", "log_noise_std"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be above 0")
         for name in ("ema", "condition_drop", "cooldown"):

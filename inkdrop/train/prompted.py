@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from inkdrop.cond import Cond
-from inkdrop.conditioning.text import Text
+from inkdrop.conditioning.text import Text, mean_token
 from inkdrop.conditioning.tokenizer import Tokenizer
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.order import batch_indices
@@ -50,7 +50,10 @@ class Joined(nn.Module):
         """As the denoiser's."""
         if cond.tokens is not None and not cond.tokens.is_floating_point():
             assert cond.mask is not None
-            cond = dataclasses.replace(cond, tokens=self.text(cond.tokens, cond.mask))
+            tokens = self.text(cond.tokens, cond.mask)
+            # As `conditioning.text.embed` makes a condition of what an encoder says.
+            vector = mean_token(tokens.float(), cond.mask)
+            cond = dataclasses.replace(cond, tokens=tokens, vector=vector)
         out: Tensor = self.denoiser(x, t, cond)
         return out
 

@@ -136,7 +136,10 @@ def draw_places(config: TrainConfig, update: int) -> Tensor:
 
 def draw_times(model: Model, config: TrainConfig, update: int) -> Tensor:
     """Times of the whole global batch [B], float64."""
-    return TIMES[config.times](model.process, draw_places(config, update))
+    places = draw_places(config, update)
+    if config.times == "lognormal":
+        return lognormal_times(model.process, places, config.log_noise_mean, config.log_noise_std)
+    return TIMES[config.times](model.process, places)
 
 
 def draw_noise(x0: Tensor, seed: int, update: int, rows: range) -> Tensor:
