@@ -28,12 +28,14 @@ from inkdrop.train.checkpoint import resolve
 LEFT_OUT = Path(__file__).parents[1] / "recipes" / "emoji_left_out.json"
 
 
-def unseen_emoji(path: Path) -> Dataset:
-    """The emoji that no training sees."""
+def emoji(path: Path, *, seen: bool = False) -> Dataset:
+    """The emoji of the styles that ship: those that no training sees, or all others."""
     pairs = {(name, style) for name, style in json.loads(LEFT_OUT.read_text())}
-    rows = [r for r in pq.read_table(path).to_pylist() if (r["caption"], r["style"]) in pairs]
+    styles = {style for _, style in pairs}
+    rows = [row for row in pq.read_table(path).to_pylist() if row["style"] in styles]
+    rows = [row for row in rows if ((row["caption"], row["style"]) in pairs) != seen]
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "unseen.parquet"
+        file = Path(folder) / "emoji.parquet"
         pq.write_table(pa.Table.from_pylist(rows), file)
         return open_data(file, size=64, channels=3)
 
@@ -49,7 +51,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("reconstruction.png"))
     asked = parser.parse_args()
     if asked.emoji:
-        data = unseen_emoji(asked.emoji)
+        data = emoji(asked.emoji)
     else:
         data = open_data(asked.data, split=asked.split, size=64, channels=3)
     autoencoder = load_autoencoder(resolve(asked.run)[0])

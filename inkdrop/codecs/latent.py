@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,12 @@ from torch import Tensor, nn
 
 from inkdrop.codecs.tiles import tiled
 from inkdrop.config import dump, parse
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig, check_sizes
+from inkdrop.networks.autoencoder import (
+    Autoencoder,
+    AutoencoderConfig,
+    check_same_code,
+    check_sizes,
+)
 from inkdrop.weights import load_weights, read_json, save_weights
 
 # Codes of more places than this are decoded, and their data encoded, in overlapping tiles.
@@ -61,6 +67,11 @@ class Latent(nn.Module):
         config = self.config.autoencoder
         check_sizes(config, data[1:])
         return (config.latent_channels, *(size // config.factor for size in data[1:]))
+
+    def through(self, other: Autoencoder) -> Latent:
+        """The same codes, made and read by another autoencoder of this code, such as a tiny one."""
+        check_same_code(other.config, self.config.autoencoder)
+        return Latent(dataclasses.replace(self.config, autoencoder=other.config), other)
 
     def encode(self, data: Tensor) -> Tensor:
         """[B, C, *spatial] -> [B, latent channels, *spatial / factor]; the code's mean."""

@@ -56,6 +56,10 @@ def from_array(
     """
     array, layout = _layout(array, where)
     unit, shift, said = _values(array, where, top)
+    if options.buckets is not None:
+        raise ValueError(
+            f"{where} holds pictures of one size, so there are no buckets; use open_data"
+        )
     array, changed = _channels(array, options.channels, where)
     if options.size is not None and array.shape[2:] != (options.size, options.size):
         array, unit, shift = _resized(array, options.size, unit, shift)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inkdrop.codecs.latent import Latent, LatentConfig
+from inkdrop.config import dump
 from inkdrop.data.dataset import Dataset
 from inkdrop.digest import digest, digest_of_weights
 from inkdrop.files import replacing
@@ -78,9 +79,16 @@ def codec(folder: Path, autoencoder: Autoencoder) -> Latent:
     return Latent(LatentConfig(autoencoder.config, shift, scale), autoencoder)
 
 
-def open_latents(folder: Path, data: Dataset, autoencoder: Autoencoder) -> Dataset:
-    """The codes of `data`, shifted and scaled, with its labels and captions."""
-    found = codec(folder, autoencoder)
+def open_latents(
+    folder: Path, data: Dataset, autoencoder: Autoencoder, shown: Latent | None = None
+) -> Dataset:
+    """The codes of `data`, shifted and scaled, with its labels and captions.
+
+    shown: the codec that shifts and scales, if not the one measured on these; several buckets need
+    one for all of them
+    """
+    measured = codec(folder, autoencoder)
+    found = shown or measured
     _same(folder, {"data": data.fingerprint})
     array = np.load(folder / "latents.npy", mmap_mode="r")
     return dataclasses.replace(
@@ -90,6 +98,7 @@ def open_latents(folder: Path, data: Dataset, autoencoder: Autoencoder) -> Datas
         store=_Codes(array, found.shift, found.scale),
         fingerprint=digest(
             [data.fingerprint, digest_of_weights(autoencoder.state_dict()), "latents"]
+            + ([] if shown is None else [json.dumps(dump(shown.config))])
         ),
         notes=(),
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from inkdrop.data.archive import open_archive
 from inkdrop.data.array import open_array
+from inkdrop.data.buckets import Buckets
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.embedded import EMBEDDED, open_digits
 from inkdrop.data.folder import list_files, open_folder
 from inkdrop.data.idx import find_idx, is_idx, open_idx
 from inkdrop.data.options import Options
+from inkdrop.data.pictures import Parts
 from inkdrop.data.table import open_table
 from inkdrop.data.tree import is_picture, visible
 from inkdrop.files import must_exist
@@ -49,7 +52,44 @@ def open_data(
 
     ValueError, in one sentence, if there is nothing that can be used.
     """
-    options = Options(size, channels, background, image, label, caption, split)
+    return _open(path, Options(size, channels, background, image, label, caption, split))
+
+
+def open_buckets(
+    path: str | Path,
+    *,
+    size: int = 64,
+    multiple: int = 8,
+    least: int = 1,
+    channels: int | None = None,
+    background: str = "white",
+    image: str | None = None,
+    label: str | None = None,
+    caption: str | None = None,
+    split: str | None = None,
+) -> tuple[Dataset, ...]:
+    """Pictures in several sizes of about the same area, one data set for each, from tall to wide.
+
+    A picture goes to the size nearest to its own shape, so little is cropped; none is distorted.
+
+    size: side of the square; all sizes have about its area, and an aspect from 1:2 to 2:1
+    multiple: of which every side is one, such as an autoencoder's factor times a network's patch
+    least: pictures that a size needs, such as a batch; those of a size with fewer go to the next
+    others: as in `open_data`
+
+    `train.buckets.over_buckets` trains on them. ValueError as in `open_data`, and for arrays, whose
+    pictures have one size.
+    """
+    options = Options(None, channels, background, image, label, caption, split)
+    whole = _open(path, replace(options, buckets=Buckets(size, multiple, least)))
+    assert isinstance(whole.store, Parts)
+    return tuple(
+        replace(whole.subset(range(first, first + count)), shape=shape)
+        for first, count, shape in whole.store.spans()
+    )
+
+
+def _open(path: str | Path, options: Options) -> Dataset:
     if isinstance(path, str) and path in EMBEDDED:  # ./digits is a folder of that name
         return open_digits(options)
     if not str(path):

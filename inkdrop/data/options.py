@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from inkdrop.data.buckets import Buckets
 from inkdrop.media.image import parse_colour
 
 
 @dataclass(frozen=True)
 class Options:
-    """How data is read; see `open_data` for what each field means."""
+    """How data is read; see `open_data`, and for buckets `open_buckets`, for what fields mean."""
 
     size: int | None = None
     channels: int | None = None
@@ -18,6 +19,7 @@ class Options:
     label: str | None = None
     caption: str | None = None
     split: str | None = None
+    buckets: Buckets | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and self.size < 1:

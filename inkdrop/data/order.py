@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -36,6 +37,31 @@ def batch_indices(n: int, batch: int, seed: int, update: int) -> NDArray[np.int6
         parts.append(part)
         first += len(part)
     return np.concatenate(parts)
+
+
+def bucket_turn(counts: Sequence[int], batch: int, seed: int, update: int) -> tuple[int, int]:
+    """(bucket, turn): which of several data sets an update draws from, for which time (0 first).
+
+    Its pictures are then `batch_indices(counts[bucket], batch, seed, turn)`: so every data set goes
+    through its own epochs, each picture once in every one. After e epochs of all data a data set of
+    n had its first floor(e n / batch) turns; within an epoch turns are shuffled.
+    """
+    if batch < 1 or update < 0 or min(counts, default=0) < 1:
+        raise ValueError(
+            f"buckets need pictures in each, batch >= 1 and update >= 0, not {list(counts)},"
+            f" {batch}, {update}"
+        )
+
+    def turns(epoch: int) -> list[int]:
+        return [epoch * n // batch for n in counts]
+
+    epoch = update * batch // sum(counts)  # or a later one: what fills no batch waits
+    while sum(turns(epoch + 1)) <= update:
+        epoch += 1
+    had, until = turns(epoch), turns(epoch + 1)
+    due = [(b, turn) for b in range(len(counts)) for turn in range(had[b], until[b])]
+    order = np.argsort(words(len(due), seed, epoch, purpose=3), kind="stable")
+    return due[int(order[update - sum(had)])]
 
 
 @lru_cache(maxsize=2)  # a batch touches one or two epochs, and asks again at every update

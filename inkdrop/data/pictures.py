@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inkdrop.data import dataset
+from inkdrop.data.buckets import Buckets, Size, assign
 from inkdrop.data.dataset import ArrayStore, Store
 from inkdrop.data.options import Options
 from inkdrop.digest import digest
@@ -36,23 +38,36 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Form:
-    """What every picture is made into: size x size, channels (1, 3 or 4), alpha over background."""
+    """What every picture is made into: size, channels (1, 3 or 4), alpha over background.
 
-    size: int
+    size: side of a square, or (height, width)
+    """
+
+    size: int | Size
     channels: int
     background: str
 
     def read(self, data: bytes, name: str) -> NDArray[np.uint8]:
-        """uint8 [C, size, size]."""
+        """uint8 [C, H, W]."""
         pixels = read_image(
             data, size=self.size, channels=self.channels, background=self.background, name=name
         )
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """[C, H, W]."""
+        height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
+        return self.channels, height, width
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Readable pictures in one form; `kept` holds their numbers among those that were given."""
+    """Readable pictures in one form; `kept` holds their numbers among those that were given.
+
+    With buckets the store is `Parts`, `kept` goes through one after the other, and the shape is the
+    first one's.
+    """
 
     store: Store
     shape: tuple[int, int, int]
@@ -62,7 +77,7 @@ class Prepared:
 
 
 def prepare(pictures: Sequence[Encoded], options: Options, where: str) -> Prepared:
-    """Read all headers, choose size and channels, then decode every picture once.
+    """Read all headers, choose sizes and channels, then decode every picture once.
 
     Unreadable pictures are skipped and noted up to 1 % of them; more are a ValueError that lists
     the first few. Up to CACHE_BYTES stay in memory; beyond, each is decoded again when asked for.
@@ -73,15 +88,24 @@ def prepare(pictures: Sequence[Encoded], options: Options, where: str) -> Prepar
     bad = {i: info for i, info in infos.items() if isinstance(info, str)}
     _limit(bad, len(pictures), where)
     good = {i: info for i, info in infos.items() if isinstance(info, PictureInfo)}
-    form, notes = _choose(good, pictures, options)
-    store, hashes = _decode([pictures[i] for i in good], form)
-    results = dict(zip(good, hashes, strict=True))
+    forms, notes = _choose(good, pictures, options)
+    fits = sum(len(n) * math.prod(form.shape) for form, n in forms.items()) <= dataset.CACHE_BYTES
+    stores, results = list[Store](), dict[int, bytes | str]()
+    for form, numbers in forms.items():
+        store, hashes = _decode([pictures[i] for i in numbers], form, fits)
+        stores.append(store)
+        results |= zip(numbers, hashes, strict=True)
     bad |= {i: result for i, result in results.items() if isinstance(result, str)}
     _limit(bad, len(pictures), where)
-    kept = [i for i in good if i not in bad]
-    sums = [f"{pictures[i].name}:{results[i]!r}" for i in kept]
-    shape = (form.channels, form.size, form.size)
-    return Prepared(store, shape, kept, digest([form, *sums]), (*notes, *_skipped(bad, pictures)))
+    members = [[i for i in numbers if i not in bad] for numbers in forms.values()]
+    kept = [i for part in members for i in part]
+    fingerprint = digest([*forms, *(f"{pictures[i].name}:{results[i]!r}" for i in kept)])
+    shapes = tuple(form.shape for form in forms)
+    if options.buckets is None:
+        (store,) = stores
+    else:
+        store = Parts(tuple(stores), shapes, tuple(map(len, members)))
+    return Prepared(store, shapes[0], kept, fingerprint, (*notes, *_skipped(bad, pictures)))
 
 
 def share(count: int, total: int, what: str = "picture") -> str:
@@ -142,13 +166,18 @@ def _skipped(bad: dict[int, str], pictures: Sequence[Encoded]) -> list[str]:
 
 def _choose(
     infos: dict[int, PictureInfo], pictures: Sequence[Encoded], options: Options
-) -> tuple[Form, list[str]]:
-    """The form of a set of pictures, and the sentences that give its reasons."""
+) -> tuple[dict[Form, list[int]], list[str]]:
+    """Forms with the numbers of their pictures, and the sentences that give the reasons."""
     total, background = len(infos), options.background
     coloured = len(set(parse_colour(background))) > 1
     kinds = Counter(3 if i.alpha and coloured else i.channels for i in infos.values())
     channels = options.channels or max(kinds)
-    size, reason = _size(infos, pictures, options)
+    sizes: dict[int | Size, list[int]]
+    if options.buckets is None:
+        size, reason = _size(infos, pictures, options)
+        sizes = {size: list(infos)}
+    else:
+        sizes, reason = _bucketed(infos, options.buckets)
     notes = [reason]
     if channels > 1 and kinds[1]:
         notes.append(f"{share(kinds[1], total)} grey and expanded to RGB")
@@ -157,7 +186,17 @@ def _choose(
     alpha = sum(info.alpha for info in infos.values())
     if alpha and channels != 4:
         notes.append(f"{share(alpha, total)} transparent and laid over {background}")
-    return Form(size, channels, background), notes
+    return {Form(size, channels, background): sizes[size] for size in sizes}, notes
+
+
+def _bucketed(
+    infos: dict[int, PictureInfo], buckets: Buckets
+) -> tuple[dict[int | Size, list[int]], str]:
+    numbers = list(infos)
+    found = assign([(infos[i].height, infos[i].width) for i in numbers], buckets)
+    shown = ", ".join(f"{width}x{height} ({len(of)})" for (height, width), of in found.items())
+    reason = f"sizes {shown}; each picture is scaled until it covers the nearest, then cropped"
+    return {shape: [numbers[i] for i in of] for shape, of in found.items()}, reason
 
 
 def _size(
@@ -179,11 +218,12 @@ def _size(
     return size, f"size {size}x{size}, {reason}; {how}{enlarged}"
 
 
-def _decode(pictures: Sequence[Encoded], form: Form) -> tuple[Store, list[bytes | str]]:
-    """A store of the readable ones; for each picture the sha256 of its file, or what is wrong."""
-    shape = (len(pictures), form.channels, form.size, form.size)
-    fits = int(np.prod(shape)) <= dataset.CACHE_BYTES
-    pixels = np.empty(shape if fits else (0,), np.uint8)
+def _decode(pictures: Sequence[Encoded], form: Form, fits: bool) -> tuple[Store, list[bytes | str]]:
+    """A store of the readable ones; for each picture the sha256 of its file, or what is wrong.
+
+    fits: all of them are kept in memory
+    """
+    pixels = np.empty((len(pictures), *form.shape) if fits else (0,), np.uint8)
 
     def one(i: int) -> bytes:
         data = _bytes(pictures[i])
@@ -210,3 +250,27 @@ class _OnDemand:
         wanted = [self.pictures[i] for i in indices]
         arrays = _each(lambda i: self.form.read(_bytes(wanted[i]), wanted[i].name), len(wanted))
         return torch.from_numpy(np.stack(list(arrays))).float().div_(127.5).sub_(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Pictures of several sizes, one store for each, numbered one after the other."""
+
+    stores: tuple[Store, ...]
+    shapes: tuple[tuple[int, int, int], ...]
+    counts: tuple[int, ...]
+
+    def spans(self) -> Iterator[tuple[int, int, tuple[int, int, int]]]:
+        """First number, count and shape [C, H, W] of each part that holds a picture."""
+        first = 0
+        for count, shape in zip(self.counts, self.shapes, strict=True):
+            if count:
+                yield first, count, shape
+            first += count
+
+    def take(self, indices: NDArray[np.int64]) -> Tensor:
+        """float32 [B, C, H, W]; all of one part."""
+        ends = np.cumsum(self.counts)
+        part = int(np.searchsorted(ends, indices.min(), side="right"))
+        assert indices.max() < ends[part], "a batch is of one part"
+        return self.stores[part].take(indices - (ends[part] - self.counts[part]))

@@ -62,7 +62,7 @@ def picture_info(
 def read_image(
     source: Path | bytes,
     *,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     background: str = "white",
     name: str | None = None,
@@ -76,7 +76,8 @@ def read_image(
     - 16-bit grey is scaled by 255/65535, float grey within [0, 1] by 255; other float and 32-bit
       pictures run from their own minimum to their own maximum. Nothing is clipped.
     - `channels` 1, 3 or 4 asks for grey, RGB or RGBA whatever is stored.
-    - `size` scales with Lanczos until the shorter side is `size`, cropped to the centre square.
+    - `size`, a square's side or (height, width), scales with Lanczos until the picture covers it,
+      by one factor in both directions, cropped to its centre.
 
     ValueError, in one sentence that names the file (`name` for bytes), if it is missing, empty, no
     picture, corrupt or truncated, or if its header claims more than max_pixels (nothing is
@@ -85,7 +86,8 @@ def read_image(
     name = name or _name(source)
     with _open(source, name, max_pixels) as picture:
         if size is not None:  # lets JPEG decode at 1/2, 1/4 or 1/8; at least twice the size is left
-            picture.draft(picture.mode, (2 * size, 2 * size))
+            longest = size if isinstance(size, int) else max(size)  # it may lie on its side yet
+            picture.draft(picture.mode, (2 * longest, 2 * longest))
         try:
             picture.load()
         except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error
@@ -269,7 +271,11 @@ def _is_grey(picture: Image.Image) -> bool:
 
 
 def _pixels(
-    picture: Image.Image, name: str, size: int | None, channels: int | None, background: str
+    picture: Image.Image,
+    name: str,
+    size: int | tuple[int, int] | None,
+    channels: int | None,
+    background: str,
 ) -> NDArray[np.uint8]:
     """uint8 [H, W, C] of a decoded picture, by the rules of `read_image`."""
     if channels is not None and channels not in _MODES:
@@ -309,15 +315,19 @@ def _shallow(picture: Image.Image, name: str) -> Image.Image:
     return Image.fromarray(np.rint(scaled).astype(np.uint8))
 
 
-def _fitted(picture: Image.Image, size: int | None) -> Image.Image:
+def _fitted(picture: Image.Image, size: int | tuple[int, int] | None) -> Image.Image:
     from PIL.Image import Resampling
 
-    if size is None or picture.size == (size, size):
+    if size is None:
         return picture
-    (width, height), side = picture.size, min(picture.size)
-    left, top = (width - side) / 2, (height - side) / 2
-    box = (left, top, left + side, top + side)
-    return picture.resize((size, size), Resampling.LANCZOS, box)  # alpha is premultiplied in it
+    height, width = (size, size) if isinstance(size, int) else size
+    if picture.size == (width, height):
+        return picture
+    across = min(picture.width, picture.height * width / height)
+    down = min(picture.height, picture.width * height / width)
+    left, top = (picture.width - across) / 2, (picture.height - down) / 2
+    box = (left, top, left + across, top + down)
+    return picture.resize((width, height), Resampling.LANCZOS, box)  # premultiplies alpha
 
 
 def parse_colour(colour: str) -> tuple[int, int, int]:

@@ -103,6 +103,17 @@ def check_sizes(config: AutoencoderConfig, sizes: Sequence[int]) -> None:
             )
 
 
+def check_same_code(small: AutoencoderConfig, big: AutoencoderConfig) -> None:
+    """ValueError unless both have codes of one shape for the same data."""
+    for name in ("dims", "channels", "latent_channels", "factor"):
+        ours, theirs = getattr(small, name), getattr(big, name)
+        if ours != theirs:
+            raise ValueError(
+                f"{name} is {ours}, but {theirs} of the autoencoder whose code it is to share;"
+                f" give it {name} {theirs}"
+            )
+
+
 class Gaussian(NamedTuple):
     """The code's distribution: mean and log variance [B, C, *spatial]."""
 

@@ -64,6 +64,9 @@ class UNet(nn.Module):
 
     Reads cond.label (with num_classes), tokens and mask (with cross_attention_dim), vector (with
     vector_dim) and concat (with concat_channels). Any spatial size. A new network returns zeros.
+
+    Masked tokens do not matter. A sample with all of them masked gets from cross-attention what its
+    last bias says, the same for every place: it is the empty condition.
     """
 
     def __init__(self, config: UNetConfig) -> None:

@@ -21,6 +21,7 @@ from torch.func import functional_call
 from inkdrop.codecs.latent import FORMAT_VERSION, write_autoencoder
 from inkdrop.config import dump, parse
 from inkdrop.data.dataset import Dataset
+from inkdrop.digest import digest_of_weights
 from inkdrop.media.image import grid
 from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig, Gaussian, check_sizes
 from inkdrop.networks.discriminator import Discriminator, DiscriminatorConfig
@@ -84,9 +85,12 @@ class Reconstruction(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor, adversarial: float) -> Tensor:
         """The loss of each sample; `adversarial` is the weight of the discriminator's opinion."""
-        y, prior = self.reconstructed(x, noise)
+        return self.total(x, *self.reconstructed(x, noise), adversarial)
+
+    def total(self, x: Tensor, y: Tensor, own: Tensor, adversarial: float) -> Tensor:
+        """The loss of each sample x that came back as y, with `own` [B], the code's own loss."""
         rebuilt = self.distance(x, y)
-        loss = rebuilt + prior
+        loss = rebuilt + own
         if self.discriminator is not None:
             if adversarial > 0:
                 fooled = -functional_call(
@@ -149,14 +153,18 @@ def _unit(a: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Coder:
-    """What a run of an autoencoder trains; its folder holds the autoencoder alone."""
+    """What a run of an autoencoder trains; its folder holds the autoencoder alone.
+
+    network: with the autoencoder as its attribute of that name
+    """
 
     network: nn.Module
 
     @property
     def autoencoder(self) -> Autoencoder:
         """The autoencoder itself."""
-        return cast(Reconstruction, self.network).autoencoder
+        found: Autoencoder = cast(Any, self.network).autoencoder
+        return found
 
     def write(self, folder: Path) -> None:
         """Its files, into a folder that exists."""
@@ -245,30 +253,40 @@ def train_autoencoder(
     ask: Ask | None = None,
     *,
     maps: FeatureMaps | None = None,
+    weights: Autoencoder | None = None,
     stop: threading.Event | None = None,
     world: World | None = None,
     device: torch.device | None = None,
 ) -> Iterator[Event]:
     """Trains an autoencoder on `data` in the run folder `out`; the events of `run.train`.
 
-    maps: feature maps for the perceptual loss. ValueError if data, shape and loss do not go
-    together.
+    maps: feature maps for the perceptual loss; weights: an autoencoder that it starts as, instead
+    of the best linear code. ValueError if data, shape, weights and loss do not go together.
     """
-    shape, loss, ask = shape or shape_for(data), loss or AutoencoderLoss(), ask or Ask(USUAL)
+    shape = shape or (weights.config if weights else shape_for(data))
+    loss, ask = loss or AutoencoderLoss(), ask or Ask(USUAL)
+    if weights is not None and weights.config != shape:
+        raise ValueError(
+            "the autoencoder to start from has another shape than was asked for; leave shape out"
+        )
     if loss.perceptual and maps is None:
         raise ValueError(
             f"perceptual is {loss.perceptual}, but no feature network was given for it; name one"
             " or leave it at 0"
         )
     check_sizes(shape, data.shape[1:])
-    first = principal(data, shape) if shape.linear else {}
+    first: Mapping[str, Tensor] = {}
+    if weights is not None:
+        first = weights.state_dict()
+    elif shape.linear:
+        first = {f"linear.{name}": value for name, value in principal(data, shape).items()}
     about = {"format_version": FORMAT_VERSION, "autoencoder": dump(shape)}
 
     def build(description: Mapping[str, Any], where: str) -> Coder:
         config = parse(AutoencoderConfig, description["autoencoder"], where)
         autoencoder = Autoencoder(config)
         for name, value in first.items():
-            autoencoder.get_parameter(f"linear.{name}").data.copy_(value)
+            autoencoder.get_parameter(name).data.copy_(value)
         critic = None
         if loss.adversarial:
             critic = Discriminator(DiscriminatorConfig(config.dims, config.channels))
@@ -279,6 +297,7 @@ def train_autoencoder(
         describe=lambda data, ask: about,
         build=build,
         picture=pairs,
-        record={"autoencoder": dump(shape), "loss": dump(loss)},
+        record={"autoencoder": dump(shape), "loss": dump(loss)}
+        | ({"weights": digest_of_weights(first)} if weights is not None else {}),
     )
     return train(data, out, ask, aim=aim, stop=stop, world=world, device=device)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inkdrop.data.order import batch_indices, epoch_order, words
+from inkdrop.data.order import batch_indices, bucket_turn, epoch_order, words
 
 
 def test_an_epoch_holds_each_exactly_once() -> None:
@@ -46,6 +46,48 @@ def test_what_was_asked_before_does_not_matter() -> None:
     for update in (0, 5, 999):
         batch_indices(10, 4, 3, update)[:] = -1  # nor what is done to an answer
     assert np.array_equal(batch_indices(10, 4, 3, 1000), late)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    counts=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    batch=st.integers(1, 50),
+    seed=st.integers(0, 2**64),
+)
+def test_buckets_take_turns_as_their_pictures_are_many(
+    counts: list[int], batch: int, seed: int
+) -> None:
+    pairs = [bucket_turn(counts, batch, seed, update) for update in range(60)]
+    for bucket, count in enumerate(counts):
+        turns = sorted(turn for b, turn in pairs if b == bucket)
+        # what was had by whole epochs of all, and some of the epoch that is not over
+        epochs = 60 * batch / sum(counts)
+        assert len(set(turns)) == len(turns)
+        assert abs(len(turns) - epochs * count / batch) <= count / batch + len(counts)
+    late = bucket_turn(counts, batch, seed, 59)
+    assert late == pairs[59]
+
+
+def test_every_picture_of_every_bucket_is_drawn_once_an_epoch() -> None:
+    counts, batch = (24, 9, 2), 5  # 7 epochs are 24 * 7 // 5 + 9 * 7 // 5 + 2 * 7 // 5 updates
+    seen: dict[int, list[int]] = {0: [], 1: [], 2: []}
+    turns = [24 * 35 // 5, 9 * 35 // 5, 2 * 35 // 5]
+    pairs = [bucket_turn(counts, batch, 3, update) for update in range(sum(turns))]
+    for bucket, turn in sorted(pairs):
+        seen[bucket] += batch_indices(counts[bucket], batch, 3, turn).tolist()
+    for bucket, count in enumerate(counts):
+        assert [len(seen[bucket]) / count] == [35]
+        for epoch in range(35):
+            part = seen[bucket][epoch * count : (epoch + 1) * count]
+            assert sorted(part) == list(range(count))
+    assert len({bucket for bucket, _ in pairs[:10]}) > 1, "buckets take turns within an epoch"
+
+
+@pytest.mark.parametrize("bad", [((), 4, 0), ((3, 0), 4, 0), ((3,), 0, 0), ((3,), 4, -1)])
+def test_nonsense_of_buckets_is_refused(bad: tuple[tuple[int, ...], int, int]) -> None:
+    counts, batch, update = bad
+    with pytest.raises(ValueError, match=r"buckets need pictures in each"):
+        bucket_turn(counts, batch, 0, update)
 
 
 def test_purposes_do_not_share_words() -> None:

@@ -158,6 +158,23 @@ def test_padded_tokens_do_not_matter() -> None:
     torch.testing.assert_close(net(x, t, padded), net(x, t, cond))
 
 
+def test_a_text_without_any_token_is_finite_and_says_nothing() -> None:
+    net = random_unet(TOLD)
+    x, t, cond = inputs(TOLD, 2, 8, 8)
+    assert cond.tokens is not None
+    mask = torch.tensor([[False] * 4, [True] * 4])
+    empty = dataclasses.replace(cond, mask=mask)
+    other = dataclasses.replace(empty, tokens=torch.randn(2, 4, 6).double())
+    net.requires_grad_(True)
+    y = net(x, t, empty)
+    torch.testing.assert_close(net(x, t, other)[0], y[0])
+    assert not torch.allclose(net(x, t, other)[1], y[1])
+    torch.testing.assert_close(net(x, t, cond)[1], y[1])
+    y.square().sum().backward()  # type: ignore[no-untyped-call]
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is None or bool(parameter.grad.isfinite().all()), name
+
+
 def test_dropout_acts_in_training_only() -> None:
     net = random_unet(dataclasses.replace(TINY, dropout=0.5))
     x, t, cond = inputs(TINY, 2, 8, 8)

@@ -95,6 +95,23 @@ def test_it_learns_more_than_the_linear_code(tmp_path: Path) -> None:
     assert after < 0.9 * before
 
 
+def test_it_starts_from_an_autoencoder(tmp_path: Path) -> None:
+    data = tiny.data(tmp_path)
+    list(train_autoencoder(data, tmp_path / "a", SHAPE, None, ask(4), device=CPU))
+    first = load_autoencoder(resolve(tmp_path / "a")[0])
+    slow = dataclasses.replace(ask(1), config=dataclasses.replace(ask(1).config, lr=1e-9))
+    loss = AutoencoderLoss(adversarial=0.5)
+    run = tmp_path / "b"
+    list(train_autoencoder(data, run, None, loss, slow, weights=first, device=CPU))
+    left, right = (load_file(resolve(tmp_path / r)[0] / "network.safetensors") for r in "ab")
+    assert all(torch.allclose(left[name], right[name], atol=1e-7) for name in left)
+    with pytest.raises(ValueError, match="with weights"):
+        list(train_autoencoder(data, run, None, loss, slow, weights=Autoencoder(SHAPE)))
+    other = dataclasses.replace(SHAPE, width=16)
+    with pytest.raises(ValueError, match="has another shape than was asked for"):
+        train_autoencoder(data, run, other, loss, slow, weights=first)
+
+
 def test_a_codebook_is_trained(tmp_path: Path) -> None:
     shape = AutoencoderConfig(
         channels=1, latent_channels=2, codes=16, width=8, multipliers=(1, 1), norm_groups=4

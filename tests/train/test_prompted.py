@@ -16,8 +16,10 @@ from safetensors.torch import load_file
 
 from inkdrop.conditioning.tokenizer import Tokenizer, train_tokenizer
 from inkdrop.data.dataset import Dataset
+from inkdrop.data.open import open_data
 from inkdrop.model import Model, Prompt
 from inkdrop.networks.text import TextEncoder, TextEncoderConfig
+from inkdrop.tasks.generate import generate_many
 from inkdrop.train import defaults
 from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
@@ -35,10 +37,13 @@ from inkdrop.train.updates import Update
 
 CPU = torch.device("cpu")
 TEXT = TextEncoderConfig(vocabulary=300, width=16, layers=1, heads=2, context=8)
-NETWORK = {
+DIT = {
     "kind": "dit", "in_channels": 1, "width": 16, "depth": 1, "heads": 2, "num_classes": 2,
     "text": "cross", "tokens_dim": 16,
 }  # fmt: skip
+JOINT = {**DIT, "text": "joint"}
+UNET = {**tiny.NETWORK, "cross_attention_dim": 16}
+NETWORKS = pytest.mark.parametrize("network", [DIT, JOINT, UNET], ids=["dit", "joint", "unet"])
 
 
 def captioned(folder: Path) -> Dataset:
@@ -56,9 +61,9 @@ def feed(data: Dataset, config: TrainConfig, device: torch.device, **changes: An
     return TextFeed(data, config, device, tokenizer(), 8, written, **changes)
 
 
-def aim() -> Aim:
+def aim(network: dict[str, Any]) -> Aim:
     def describe(data: Dataset, ask: Ask) -> dict[str, Any]:
-        return defaults.model_description(data, ask.config, {"network": NETWORK})
+        return defaults.model_description(data, ask.config, {"network": network})
 
     def build(description: Mapping[str, Any], where: str) -> Prompted:
         model = Model.build(description, where)
@@ -79,14 +84,17 @@ def ask(updates: int) -> Ask:
     return Ask(TrainConfig(updates=updates, batch=8, warmup=2, precision="float32"), save_every=99)
 
 
-def test_it_resumes_to_the_bit_and_its_folder_reads_prompts(tmp_path: Path) -> None:
+@NETWORKS
+def test_it_resumes_to_the_bit_and_its_folder_reads_prompts(
+    tmp_path: Path, network: dict[str, Any]
+) -> None:
     data = captioned(tmp_path)
-    list(train(data, tmp_path / "a", ask(6), aim=aim(), device=CPU))
+    list(train(data, tmp_path / "a", ask(6), aim=aim(network), device=CPU))
     stop = threading.Event()
-    for event in train(data, tmp_path / "b", ask(6), aim=aim(), stop=stop, device=CPU):
+    for event in train(data, tmp_path / "b", ask(6), aim=aim(network), stop=stop, device=CPU):
         if isinstance(event, Update) and event.index == 2:
             stop.set()
-    list(train(data, tmp_path / "b", ask(6), aim=aim(), device=CPU))
+    list(train(data, tmp_path / "b", ask(6), aim=aim(network), device=CPU))
     for name in ("network", "text"):
         left, right = (
             load_file(resolve(tmp_path / run)[0] / f"{name}.safetensors") for run in "ab"
@@ -98,9 +106,32 @@ def test_it_resumes_to_the_bit_and_its_folder_reads_prompts(tmp_path: Path) -> N
     assert cond.label.tolist() == [2, 1]
 
 
-def test_gradients_reach_the_text_encoder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", [DIT, UNET], ids=["dit", "unet"])
+def test_it_draws_what_the_text_says(tmp_path: Path, network: dict[str, Any]) -> None:
+    rng = np.random.default_rng(0)
+    light = np.arange(48) % 2 * 140
+    np.save(
+        tmp_path / "a.npy", (light[:, None, None] + rng.integers(30, 80, (48, 8, 8))).astype("u1")
+    )
+    data = open_data(tmp_path / "a.npy")
+    data = dataclasses.replace(data, captions=("bright below", "bright above") * 24)
+    network = {**network, "num_classes": None}
+    # A U-Net needs up to four times a transformer's updates before it heeds its text.
+    config = TrainConfig(updates=240, batch=16, lr=3e-3, warmup=5, ema=0.9, precision="float32")
+    list(train(data, tmp_path / "a", Ask(config), aim=aim(network), device=CPU))
+    model = Model.load(resolve(tmp_path / "a")[0])
+    prompts = ["bright above", "bright below"] * 4 + [""]
+    x = generate_many(model, count=9, conditions=[Prompt(text) for text in prompts])
+    light = x.mean((1, 2, 3))[:8].view(4, 2).mean(0)
+    assert float(light[0] - light[1]) > 0.5
+    assert bool(x[8].isfinite().all())
+
+
+@NETWORKS
+def test_gradients_reach_the_text_encoder(tmp_path: Path, network: dict[str, Any]) -> None:
     data, config = captioned(tmp_path), ask(2).config
-    trained = aim().build(defaults.model_description(data, config, {"network": NETWORK}), "test")
+    description = defaults.model_description(data, config, {"network": network})
+    trained = aim(network).build(description, "test")
     for parameter in trained.network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     batch = feed(data, config, CPU)(0, range(8))

@@ -1,0 +1,61 @@
+"""Training on pictures of several sizes: every batch is of one of them.
+
+data, aim = over_buckets(open_buckets("photos", size=64, least=32))
+for event in train(data, "runs/photos", aim=aim): ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.order import bucket_turn
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.run import USUAL, Aim
+from inkdrop.train.updates import Batch, Batches
+
+
+@dataclass(frozen=True)
+class BucketFeed:
+    """One feed for each size; an update is a turn of one of them, as (seed, update) says.
+
+    counts: the pictures of each
+    """
+
+    feeds: tuple[Batches, ...]
+    counts: tuple[int, ...]
+    config: TrainConfig
+
+    def __call__(self, update: int, rows: range) -> Batch:
+        config = self.config
+        bucket, turn = bucket_turn(self.counts, config.batch, config.seed, update)
+        return self.feeds[bucket](turn, rows)
+
+
+def over_buckets(parts: Sequence[Dataset], aim: Aim = USUAL) -> tuple[Dataset, Aim]:
+    """What `run.train` takes to train by `aim` on data sets of several sizes.
+
+    The first is the one with the most pictures: its size is the model's own, and held-out pictures
+    come from it alone. ValueError if the parts differ in more than their size.
+    """
+    if not parts:
+        raise ValueError("there are no buckets to train on; open some with open_buckets")
+    main = max(parts, key=len)
+    for part in parts:
+        if part.shape[0] != main.shape[0] or part.label_names != main.label_names:
+            raise ValueError(
+                f"the buckets {part.describe()} and {main.describe()} differ in channels or labels;"
+                " open them together with open_buckets"
+            )
+
+    def feed(training: Dataset, config: TrainConfig, device: torch.device) -> BucketFeed:
+        several = [training if part is main else part for part in parts]
+        feeds = tuple(aim.feed(part, config, device) for part in several)
+        return BucketFeed(feeds, tuple(map(len, several)), config)
+
+    record = {**(aim.record or {}), "buckets": [part.fingerprint for part in parts]}
+    return main, dataclasses.replace(aim, feed=feed, record=record)
