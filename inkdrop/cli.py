@@ -526,6 +526,31 @@ def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any
 
 @commands.command()
 @click.argument("run")
+@click.option("--data", help="Pictures to measure against [the run's own].")
+@click.option("--label", help="A table's column of labels, if not the run's.")
+@click.option("--count", default=1000, help="Samples, or reconstructions.", show_default=True)
+@click.option("--judge", help="Measure by the judge in this folder [one is trained].")
+@click.option("--judge-updates", default=1000, help="Of one that is trained.", show_default=True)
+@click.option("--features", help="Measure by a transformers vision model, such as DINOv2.")
+@click.option("--steps", type=int, help="Steps of the sampler [the model's own].")
+@click.option("--guidance", type=float, help="Scale of guidance [the model's own].")
+@click.option("--seed", default=0, help="Of samples and what is asked.", show_default=True)
+@click.option("--batch", default=64, help="Samples at a time.", show_default=True)
+@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@click.option("-o", "--out", help="The report's folder [RUN/evaluate].")
+def evaluate(run: str, **options: Any) -> None:
+    """Measure RUN: how near its samples are to the data, and whether they are copies.
+
+    Of an autoencoder, how near its reconstructions are. The judge, a small classifier of the data,
+    is trained once and kept; the same command again goes on where it stopped.
+    """
+    from inkdrop.train.show import evaluate_and_show
+
+    evaluate_and_show(run, options)
+
+
+@commands.command()
+@click.argument("run")
 @click.option("--data", help="Pictures to explain with [the run's own].")
 @click.option("-o", "--out", help="The report's folder [RUN/explain].")
 @click.option("--seed", default=0, show_default=True)

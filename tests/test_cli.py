@@ -67,6 +67,16 @@ def test_walk_between_two_pictures(
     assert (tmp_path / "walk.png").is_file()
 
 
+def test_evaluate_prints_the_table(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--data", tmp_path / "tiny.npz", "--count", 8, "--steps", 2, "--judge-updates", 2)
+    inkdrop(monkeypatch, "evaluate", saved, *words)
+    said = capsys.readouterr().out
+    assert "8 samples against 48 real pictures" in said and "Frechet distance" in said
+    assert (saved / "evaluate" / "report.json").is_file()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from inkdrop.config import dump, parse
 from inkdrop.digest import digest, digest_of_weights
 from inkdrop.files import commit_folder
-from inkdrop.networks.layers import BlockStyle, ResBlock, conv, pool
-from inkdrop.weights import load_weights, read_json
+from inkdrop.networks.layers import BlockStyle, ResBlock, blocks, conv, pool
+from inkdrop.weights import load_weights, read_json, save_weights
+
+# The label of a picture for which a head has none: it is neither learned from nor counted.
+UNKNOWN = -100
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class JudgeConfig:
 
     heads: the label sets it tells apart, each with the names of its labels
     channels: of the pictures
+    patch: blocks of so many pixels a side are folded into channels first, which saves time
     widths: channels of each level; each level after the first halves the size
     blocks: residual blocks a level
     features: how many numbers it says of a picture before the heads
@@ -32,6 +36,7 @@ class JudgeConfig:
 
     heads: dict[str, tuple[str, ...]]
     channels: int = 3
+    patch: int = 1
     widths: tuple[int, ...] = (32, 64, 128)
     blocks: int = 1
     features: int = 64
@@ -43,7 +48,7 @@ class JudgeConfig:
         for name, labels in self.heads.items():
             if len(labels) < 2:
                 raise ValueError(f"head {name!r} has {len(labels)} labels; it needs at least 2")
-        for name in ("channels", "blocks", "features", "norm_groups"):
+        for name in ("channels", "patch", "blocks", "features", "norm_groups"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)} but must be at least 1")
         for width in self.widths:
@@ -66,7 +71,7 @@ class Judge(nn.Module):
         self.config = config
         style = BlockStyle(2, groups=config.norm_groups)
         last = config.widths[0]
-        self.input = conv(2, config.channels, last)
+        self.input = conv(2, config.channels * config.patch**2, last)
         self.levels = nn.ModuleList()
         for width in config.widths:
             before = [last] + [width] * (config.blocks - 1)
@@ -85,14 +90,19 @@ class Judge(nn.Module):
 
     def features(self, pictures: Tensor) -> Tensor:
         """[B, C, H, W] in [-1, 1] -> [B, D], in the weights' precision; ValueError if too small."""
-        config, least = self.config, 2 ** (len(self.config.widths) - 1)
-        shape = list(pictures.shape)
+        config, shape = self.config, list(pictures.shape)
+        patch, least = config.patch, config.patch * 2 ** (len(config.widths) - 1)
         if len(shape) != 4 or shape[1] != config.channels or min(shape[2:]) < least:
             raise ValueError(
                 f"pictures have shape {shape}; this judge takes [B, {config.channels}, H, W] with"
                 f" sides of at least {least}"
             )
-        h = self.input(pictures.to(self.output.weight.dtype))
+        if shape[2] % patch or shape[3] % patch:
+            raise ValueError(
+                f"pictures have shape {shape}; this judge takes sides that are multiples of {patch}"
+            )
+        x = pictures.to(self.output.weight.dtype)
+        h = self.input(x if patch == 1 else blocks(x, patch))
         for number, level in enumerate(self.levels):
             h = level(pool(h) if number else h)
         y: Tensor = self.output(F.silu(self.norm(h)).mean((2, 3)))
@@ -105,24 +115,18 @@ class Judge(nn.Module):
 
     def loss(self, pictures: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
         """Sum over the heads of the mean cross-entropy with labels [B] int64, one set a head."""
-        if set(labels) != set(self.config.heads):
-            raise ValueError(
-                f"labels are of {', '.join(labels) or 'nothing'}, but the heads are"
-                f" {', '.join(self.config.heads)}; give one set for each"
-            )
-        said = self(pictures)
-        parts = [F.cross_entropy(logits, labels[name]) for name, logits in said.items()]
-        return torch.stack(parts).sum()
+        return cross_entropies(self(pictures), labels).mean()
 
     def save(self, folder: str | Path) -> None:
         """Writes judge.json and judge.safetensors as one folder, committed by a rename."""
-        from safetensors.torch import save_file
-
-        weights = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
         with commit_folder(folder) as beside:
-            text = json.dumps(dump(self.config), indent=2) + "\n"
-            (beside / "judge.json").write_text(text, encoding="utf-8")
-            save_file(weights, beside / "judge.safetensors")
+            self.write(beside)
+
+    def write(self, folder: Path) -> None:
+        """Its files, into a folder that exists."""
+        text = json.dumps(dump(self.config), indent=2, ensure_ascii=False) + "\n"
+        (folder / "judge.json").write_text(text, encoding="utf-8")
+        save_weights(self, folder / "judge.safetensors")
 
     @staticmethod
     def load(folder: str | Path) -> Judge:
@@ -132,3 +136,36 @@ class Judge(nn.Module):
         judge = Judge(parse(JudgeConfig, read_json(where), str(where)))
         load_weights(judge, folder / "judge.safetensors")
         return judge.eval().requires_grad_(False)
+
+
+def cross_entropies(said: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Tensor:
+    """The sum over the heads of each row's cross-entropy [B], 0 where its label is UNKNOWN."""
+    if set(labels) != set(said):
+        raise ValueError(
+            f"labels are of {', '.join(labels) or 'nothing'}, but the heads are"
+            f" {', '.join(said)}; give one set for each"
+        )
+    parts = [
+        F.cross_entropy(logits.float(), labels[name], ignore_index=UNKNOWN, reduction="none")
+        for name, logits in said.items()
+    ]
+    return torch.stack(parts).sum(0)
+
+
+@torch.no_grad()
+def accuracy(
+    judge: Judge, batches: Iterable[tuple[Tensor, Mapping[str, Tensor]]], *, k: int = 1
+) -> dict[str, float]:
+    """For each head the share of pictures whose label is among its k likeliest.
+
+    batches: pictures [B, C, H, W] with labels [B] of every head; a head without any known label is
+    left out.
+    """
+    right, seen = dict[str, int](), dict[str, int]()
+    for pictures, labels in batches:
+        for name, logits in judge(pictures).items():
+            known = labels[name] != UNKNOWN
+            best = logits.topk(min(k, logits.shape[1])).indices == labels[name][:, None]
+            right[name] = right.get(name, 0) + int(best.any(1)[known].sum())
+            seen[name] = seen.get(name, 0) + int(known.sum())
+    return {name: right[name] / count for name, count in seen.items() if count}

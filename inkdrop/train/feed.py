@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from inkdrop.cond import Cond
 from inkdrop.data.augment import flip
@@ -18,11 +19,15 @@ from inkdrop.train.updates import Batch
 
 def split(data: Dataset, seed: int) -> tuple[Dataset, Dataset | None]:
     """(training part, held-out part): one in twenty and at most 256 are held out, none of a few."""
-    held = min(len(data) // 20, 256)
-    if held == 0:
-        return data, None
-    order = epoch_order(len(data), seed, 0)
-    return data.subset(np.sort(order[held:])), data.subset(np.sort(order[:held]))
+    training, held = split_rows(len(data), seed)
+    return (data.subset(training), data.subset(held)) if len(held) else (data, None)
+
+
+def split_rows(count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows of both parts of `count` pictures, in order."""
+    held = min(count // 20, 256)
+    order = epoch_order(count, seed, 0)
+    return np.sort(order[held:]), np.sort(order[:held])
 
 
 def gather(data: Dataset, indices: np.ndarray, device: torch.device) -> Batch:

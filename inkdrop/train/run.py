@@ -196,16 +196,16 @@ def source_of(
 ) -> dict[str, Any]:
     """{"path", "options"} of the data that a run was trained on, or of `other`.
 
-    options: those of a folder that is no run, and so has none.
+    options: those of a run that says none, and of a folder that is no run.
     """
     file = run / "run.json"
     if not file.is_file() and other is None:
         raise ValueError(f"{run} is not a run with its data; name some with --data")
-    source = dict(read_json(file).get("source", {})) if file.is_file() else {"options": options}
+    source = dict(read_json(file).get("source", {})) if file.is_file() else {}
     path = other or source.get("path")
     if path is None:
         raise ValueError(f"{file} does not say where the data is; name it with --data")
-    return {"path": path, "options": dict(source.get("options") or {})}
+    return {"path": path, "options": dict(source.get("options") or options or {})}
 
 
 def data_of(run: Path, other: str | None = None) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,12 +20,17 @@ from inkdrop.data.open import open_data
 from inkdrop.diffusion.process import SCHEDULES
 from inkdrop.model import Model, Spec
 from inkdrop.registry import PARAMETERIZATIONS
+from inkdrop.tasks.sampling import Sampling
 from inkdrop.train import defaults
+from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.distill import TRAINING, DistillConfig, check, distill, own_guidance
+from inkdrop.train.evaluate import Evaluated, Evaluation, Made, evaluate
+from inkdrop.train.judge import USUAL
 from inkdrop.train.parallel import World, world
 from inkdrop.train.run import Ask, Event, Note, Pictured, Saved, Validated, source_of, train
 from inkdrop.train.updates import Update
+from inkdrop.weights import read_json
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -79,6 +85,55 @@ def distill_and_show(teacher: Model, run: str, options: Mapping[str, Any]) -> No
             teacher, data, out, config, ask, name=name, stop=stop, world=here, device=teacher.device
         )
         _show(events, data, out, here, tensorboard=False)
+
+
+def evaluate_and_show(run: str, options: Mapping[str, Any]) -> None:
+    """The `evaluate` command: measures a run; `options` are its command line's."""
+    device = defaults.pick_device(options["device"])
+    source = source_of(Path(run), options["data"], _size_of_model(run))
+    opened = source["options"] | ({"label": options["label"]} if options["label"] else {})
+    data = open_data(source["path"], **opened)
+    training = dataclasses.replace(USUAL, updates=options["judge_updates"])
+    asked = Evaluation(
+        count=options["count"],
+        seed=options["seed"],
+        batch=options["batch"],
+        sampling=Sampling(steps=options["steps"], guidance=options["guidance"]),
+        judge=None if options["judge"] is None else Path(options["judge"]),
+        pretrained=None if options["features"] is None else Path(options["features"]),
+        training=Ask(training),
+    )
+    console = Console(highlight=False)
+    columns = (
+        TextColumn("{task.description} {task.completed:,.0f} of {task.total:,.0f}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        judge, made = (
+            bar.add_task(what, total=None, visible=False)
+            for what in ("judge: update", "measured: picture")
+        )
+        for event in evaluate(run, data, asked, options["out"], device=device):
+            if isinstance(event, Note):
+                console.print(event.text)
+            elif isinstance(event, Update):
+                bar.update(judge, completed=event.index + 1, total=event.total, visible=True)
+            elif isinstance(event, Made):
+                bar.update(made, completed=event.count, total=event.total, visible=True)
+    assert isinstance(event, Evaluated)
+    console.print(str(event.report), soft_wrap=True)
+    console.print(f"\nreport and pictures: {event.folder}", soft_wrap=True)
+
+
+def _size_of_model(run: str) -> dict[str, Any]:
+    """How to open pictures for a model or an autoencoder, where its run does not say."""
+    about = read_json(resolve(run)[0] / "model.json")
+    if "autoencoder" in about:
+        return {"channels": int(about["autoencoder"]["channels"])}
+    return _size_of(parse(Spec, about["spec"], run))
 
 
 def _absolute(path: str) -> str:

@@ -11,7 +11,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from inkdrop.evaluate.judge import Judge, JudgeConfig
+from inkdrop.evaluate.judge import UNKNOWN, Judge, JudgeConfig, cross_entropies
 
 TINY = JudgeConfig(
     heads={"half": ("above", "below"), "tone": ("dark", "mid", "bright")},
@@ -85,6 +85,30 @@ def test_any_size_that_its_levels_leave_a_pixel_of() -> None:
     for shape in ((1, 1, 1, 8), (1, 3, 8, 8), (1, 8, 8)):
         with pytest.raises(ValueError, match=r"\[B, 1, H, W\] with sides of at least 2"):
             judge.features(torch.zeros(shape))
+
+
+def test_a_patch_is_read_as_the_pixels_it_folds() -> None:
+    config = JudgeConfig(TINY.heads, channels=1, patch=2, widths=(8,), features=4, norm_groups=4)
+    judge, x = Judge(config), torch.randn(2, 1, 6, 4)
+    assert judge.input.weight.shape == (8, 4, 3, 3)
+    assert judge.features(x).shape == (2, 4)
+    moved = torch.cat([x[..., 2:], x[..., :2]], -1)  # by a whole patch
+    swapped = x[..., [1, 0, 3, 2]]
+    assert not torch.allclose(judge.features(x), judge.features(moved))
+    assert not torch.allclose(judge.features(x), judge.features(swapped))
+    with pytest.raises(ValueError, match="sides that are multiples of 2"):
+        judge.features(torch.zeros(1, 1, 5, 4))
+
+
+def test_an_unknown_label_costs_nothing() -> None:
+    judge, (x, labels) = Judge(TINY), drawn(4)
+    said = judge(x)
+    some = {**labels, "tone": labels["tone"].clone()}
+    some["tone"][1] = UNKNOWN
+    whole, part = cross_entropies(said, labels), cross_entropies(said, some)
+    own = -said["tone"].log_softmax(1)[1, labels["tone"][1]]
+    torch.testing.assert_close(whole[1] - part[1], own)
+    assert torch.equal(whole[[0, 2, 3]], part[[0, 2, 3]])
 
 
 def test_a_round_trip_is_exact_and_frozen(tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""Features of networks that others trained, such as CLIP or DINOv2, from a folder on this disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inkdrop.digest import digest, digest_of_weights
+from inkdrop.files import must_exist
+from inkdrop.weights import read_json
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What pictures are made into: their sides in pixels, then (x - mean) / std of each channel."""
+
+    size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Grey, RGB or RGBA [B, C, H, W] in [-1, 1] -> [B, 3, *size]; white is behind alpha."""
+        x = (pictures.float() + 1) / 2
+        if x.shape[1] == 4:
+            x, alpha = x[:, :3], x[:, 3:]
+            x = x * alpha + 1 - alpha
+        if x.shape[1] not in (1, 3):
+            raise ValueError(
+                f"pictures have shape {list(pictures.shape)}; a pretrained network takes"
+                " [B, C, H, W] with 1, 3 or 4 channels"
+            )
+        x = x.expand(-1, 3, -1, -1)
+        if tuple(x.shape[2:]) != self.size:
+            x = F.interpolate(x, size=self.size, mode="bicubic", antialias=True).clamp(0, 1)
+        mean, std = (x.new_tensor(v).view(1, 3, 1, 1) for v in (self.mean, self.std))
+        return (x - mean) / std
+
+
+class Pretrained(nn.Module):
+    """A vision model of `transformers`, as `Features`.
+
+    What it says of a picture is its embedding where it has one (CLIP, SigLIP), else its pooled
+    output (DINOv2, ViT, ResNet), else the mean of its last layer.
+    """
+
+    def __init__(self, network: nn.Module, prepare: Preparation) -> None:
+        super().__init__()
+        self.network, self.prepare = network, prepare
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the weights and of how pictures are prepared."""
+        kind = type(self.network).__name__
+        return digest([kind, self.prepare, digest_of_weights(self.network.state_dict())])
+
+    @torch.no_grad()
+    def features(self, pictures: Tensor) -> Tensor:
+        """Pictures [B, C, H, W] in [-1, 1] -> [B, D]."""
+        x = self.prepare(pictures)
+        embed = getattr(self.network, "get_image_features", None)
+        said: Any = self.network(pixel_values=x) if embed is None else embed(pixel_values=x)
+        if isinstance(said, Tensor):
+            return said
+        pooled: Tensor | None = getattr(said, "pooler_output", None)
+        if pooled is None:
+            pooled = said.last_hidden_state.mean(1)
+        return pooled.flatten(1)
+
+
+def open_pretrained(folder: str | Path) -> Pretrained:
+    """The vision model in a folder that `transformers` wrote, frozen; nothing is fetched.
+
+    ValueError if the folder has no model or no preprocessor_config.json, which says how pictures
+    are prepared, or if `transformers` is not installed.
+    """
+    try:
+        from transformers import AutoModel
+        from transformers.utils import logging
+    except ImportError:
+        raise ValueError(
+            "features of pretrained networks need transformers; install it with:"
+            " pip install 'inkdrop[features]'"
+        ) from None
+    folder = must_exist(folder, "folder")
+    prepare = _preparation(folder / "preprocessor_config.json")
+    bars: Any = logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        network = AutoModel.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32
+        )
+    except (OSError, ValueError, KeyError) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{folder} holds no model that transformers can load: {said}") from None
+    finally:
+        if shown:
+            bars.enable_progress_bar()
+    return Pretrained(network, prepare).eval().requires_grad_(False)
+
+
+def _preparation(file: Path) -> Preparation:
+    """From a preprocessor_config.json: what is cropped there is scaled to the same size here."""
+    about = read_json(file)
+    size = about.get("crop_size") if about.get("do_center_crop") else None
+    size = size or about.get("size")
+    if not isinstance(size, dict):
+        size = {"shortest_edge": size}
+    edge = size.get("shortest_edge")
+    sides = [n for n in (size.get("height", edge), size.get("width", edge)) if isinstance(n, int)]
+    mean, std = about.get("image_mean"), about.get("image_std")
+    if len(sides) < 2 or not _three(mean) or not _three(std):
+        raise ValueError(
+            f"{file} must say size, image_mean and image_std; it says"
+            f" {json.dumps({k: about.get(k) for k in ('size', 'image_mean', 'image_std')})}"
+        )
+    assert mean is not None and std is not None
+    return Preparation((sides[0], sides[1]), tuple(mean), tuple(std))
+
+
+def _three(values: Any) -> bool:
+    return isinstance(values, list) and len(values) == 3

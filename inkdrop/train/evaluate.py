@@ -1,0 +1,286 @@
+"""A run measured against its data: samples or, of an autoencoder, reconstructions.
+
+What is found is kept in a folder, by default RUN/evaluate:
+
+    report.json           the table
+    samples.png           the first of the samples, or pictures above their reconstructions
+    nearest.png           the samples nearest to the training pictures, each beside its neighbour
+    judge/, reference/    the network that measured, and its features of the data
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inkdrop.codecs.latent import load_autoencoder
+from inkdrop.data.dataset import Dataset
+from inkdrop.evaluate.features import Features, extract, reference
+from inkdrop.evaluate.frechet import fit, frechet_distance
+from inkdrop.evaluate.matrix import matrices, neighbours
+from inkdrop.evaluate.memorisation import memorisation, pairs
+from inkdrop.evaluate.pretrained import open_pretrained
+from inkdrop.evaluate.reconstruction import WINDOW, psnr, ssim
+from inkdrop.evaluate.report import Measure, Report, frechet_notes, measure
+from inkdrop.evaluate.samples import conditions_like, drawn
+from inkdrop.media.image import grid, save_image
+from inkdrop.model import Model
+from inkdrop.tasks.sampling import Sampling, chosen
+from inkdrop.train.checkpoint import resolve
+from inkdrop.train.feed import split_rows
+from inkdrop.train.judge import USUAL, load_judge, train_judge
+from inkdrop.train.run import Ask, Event, Note, scale_of
+from inkdrop.weights import read_json
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SHOWN = 64
+LEAST = 6  # rows, for every measure of `report.measure`
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How to measure a run.
+
+    count: samples, or pictures to reconstruct; seed, batch, sampling: of the samples
+    judge: a folder with a judge; pretrained: one with a vision model; by default a judge is trained
+    training: of that judge
+    """
+
+    count: int = 1000
+    seed: int = 0
+    batch: int = 64
+    sampling: Sampling = field(default_factory=Sampling)
+    judge: Path | None = None
+    pretrained: Path | None = None
+    training: Ask = field(default_factory=lambda: Ask(USUAL))
+
+    def __post_init__(self) -> None:
+        if self.count < LEAST or self.batch < 1:
+            raise ValueError(
+                f"count is {self.count} and batch {self.batch}: measure at least {LEAST} pictures,"
+                " in batches of at least 1"
+            )
+        if self.judge is not None and self.pretrained is not None:
+            raise ValueError("name either a judge or a pretrained network to measure by, not both")
+
+
+@dataclass(frozen=True)
+class Made:
+    """So many pictures of `total` are sampled or reconstructed."""
+
+    count: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What was found, and the folder in which it is."""
+
+    report: Report
+    folder: Path
+
+
+Progress = Event | Made | Evaluated
+
+
+def evaluate(
+    run: str | Path,
+    data: Dataset,
+    asked: Evaluation,
+    out: str | Path | None = None,
+    *,
+    device: torch.device,
+) -> Iterator[Progress]:
+    """Measures a run or a model folder against `data`; the last event is `Evaluated`.
+
+    ValueError, before anything is computed, if model and data do not go together.
+    """
+    run = Path(run)
+    home = run / "evaluate" if out is None else Path(out)
+    folder, said = resolve(run)
+    yield from map(Note, (*data.notes, *said))
+    whole = read_json(folder / "model.json")
+    coder = "autoencoder" in whole
+    if len(data) < LEAST:
+        raise ValueError(f"{data.name} has {len(data)} pictures; measuring takes at least {LEAST}")
+    own = _Own.of(run, data)
+    if coder:
+        yield from _reconstructed(folder, data, own, asked, home, device)
+    else:
+        yield from _sampled(Model.load(folder).to(device), data, own, asked, home, device)
+
+
+@dataclass(frozen=True)
+class _Own:
+    """What a run made of this data: the rows it learned from, and those it did not see.
+
+    Of data that is not its own, all are to be compared with and none is held out.
+    """
+
+    training: NDArray[np.int64]
+    held: NDArray[np.int64]
+    same: bool
+
+    @staticmethod
+    def of(run: Path, data: Dataset) -> _Own:
+        """By the run's run.json."""
+        file = run / "run.json"
+        about = read_json(file) if file.is_file() else {}
+        if about.get("asked", {}).get("data") != data.fingerprint:
+            return _Own(np.arange(len(data)), np.arange(0), False)
+        return _Own(*split_rows(len(data), int(about["config"]["seed"])), True)
+
+
+@dataclass(frozen=True)
+class _By:
+    """A network that measures, and its name."""
+
+    network: Features
+    name: str
+
+
+def _by(
+    data: Dataset, own: _Own, asked: Evaluation, home: Path, device: torch.device
+) -> Generator[Event, None, _By]:
+    if asked.pretrained is not None:
+        return _By(open_pretrained(asked.pretrained).to(device), asked.pretrained.name)
+    if asked.judge is not None:
+        return _By(load_judge(asked.judge).to(device), f"the judge {asked.judge}")
+    # A judge knows its data; that of other data has its own place.
+    run = home / ("judge" if own.same else f"judge-{data.fingerprint[:8]}")
+    yield from train_judge(data, run, ask=asked.training, device=device)
+    judge = load_judge(run)
+    told = ", ".join(judge.config.heads)
+    return _By(judge.to(device), f"a judge of its own that learned {told}")
+
+
+def _sampled(
+    model: Model,
+    data: Dataset,
+    own: _Own,
+    asked: Evaluation,
+    home: Path,
+    device: torch.device,
+) -> Iterator[Progress]:
+    if model.spec.shape != data.shape:
+        raise ValueError(
+            f"the model makes pictures of shape {list(model.spec.shape)}, but those of {data.name}"
+            f" have {list(data.shape)}; name the data it was trained on with --data"
+        )
+    conditions = conditions_like(model, data, asked.count, seed=asked.seed)
+    plan = chosen(model, asked.sampling)
+    by = yield from _by(data, own, asked, home, device)
+    real = reference(by.network, data, home / "reference", device=device)
+    parts = list[Tensor]()
+    for part in drawn(
+        model, conditions, asked.count, seed=asked.seed, batch=asked.batch, sampling=asked.sampling
+    ):
+        parts.append(part)
+        yield Made(sum(map(len, parts)), asked.count)
+    pictures = torch.cat(parts)
+    features = _features(by, pictures, device)
+    report = measure(real, features, network=by.name, seed=asked.seed)
+    found, note = _copies(features, real, own)
+    guidance = asked.sampling.guidance or model.spec.guidance
+    how = (
+        f"Samples are numbers 0 to {asked.count - 1} of seed {asked.seed}, made in"
+        f" {len(plan.times) - 1} steps of {plan.sampler} with guidance {guidance:g}."
+    )
+    report = dataclasses.replace(
+        report, measures=(*report.measures, *found), notes=(how, *report.notes, note)
+    )
+    x, y = matrices(features, real[torch.from_numpy(own.training)])
+    near = pairs(pictures, data.subset(own.training), neighbours(x, y), scale=scale_of(pictures))
+    shown = grid(pictures[:SHOWN], scale=scale_of(pictures))
+    yield from _kept(report, home, {"samples": shown, "nearest": near})
+
+
+def _copies(features: Tensor, real: Tensor, own: _Own) -> tuple[tuple[Measure, ...], str]:
+    """How near samples are to training pictures, beside pictures that were not trained on."""
+    if not len(own.held):
+        return (), (
+            "No picture of this data is known to be held out, so nothing is said of copies; see"
+            " nearest.png."
+        )
+    training, held = (real[torch.from_numpy(rows)] for rows in (own.training, own.held))
+    found = memorisation(features, training, held)
+    ours, theirs = (float(n.distance.median()) for n in (found.samples, found.held_out))
+    note = (
+        f"The nearest training picture of a sample is at {ours:.3g}, of a held-out picture at"
+        f" {theirs:.3g} (medians of features); 'closer than held-out' is 1/2 where both are as far,"
+        " and 1 where samples are copies."
+    )
+    return (Measure("closer than held-out", found.closer),), note
+
+
+def _reconstructed(
+    folder: Path,
+    data: Dataset,
+    own: _Own,
+    asked: Evaluation,
+    home: Path,
+    device: torch.device,
+) -> Iterator[Progress]:
+    autoencoder = load_autoencoder(folder).to(device)
+    if autoencoder.config.channels != data.shape[0] or autoencoder.config.dims != 2:
+        raise ValueError(
+            f"the autoencoder takes {autoencoder.config.channels} channels, but those of"
+            f" {data.name} are {data.shape[0]}; name its own data with --data"
+        )
+    # Those that it has not seen come first.
+    rows = np.concatenate([own.held, own.training])[: asked.count]
+    unseen = min(len(own.held), len(rows)) if own.same else len(rows)
+    by = yield from _by(data, own, asked, home, device)
+    parts = list[Tensor]()
+    for first in range(0, len(rows), asked.batch):
+        x = data.pixels(rows[first : first + asked.batch]).to(device)
+        parts.append(autoencoder(x).float().clamp(-1, 1).cpu())
+        yield Made(min(first + asked.batch, len(rows)), len(rows))
+    rebuilt, real = torch.cat(parts), data.pixels(rows)
+    a, b = (fit(_features(by, pictures, device)) for pictures in (real, rebuilt))
+    measures = _distances(rebuilt[:unseen], real[:unseen])
+    distance = Measure("reconstruction Frechet distance", frechet_distance(a, b), better="lower")
+    which = "held out" if own.same else "not all known to be unseen"
+    notes = (
+        f"PSNR and SSIM are means over {unseen} pictures, {which}; the Frechet distance is between"
+        f" {len(rows)} pictures and their reconstructions.",
+        *frechet_notes(len(rows), len(a.mean)),
+    )
+    report = Report(by.name, len(rows), len(rows), (*measures, distance), notes)
+    shown = grid(torch.cat([real[:12], rebuilt[:12]]), columns=min(12, len(rows)),
+                 scale=scale_of(real))  # fmt: skip
+    yield from _kept(report, home, {"samples": shown})
+
+
+def _distances(rebuilt: Tensor, real: Tensor) -> tuple[Measure, ...]:
+    """Mean and standard error of PSNR and, of pictures that are large enough, SSIM."""
+    found = {"PSNR (dB)": psnr}
+    if min(real.shape[2:]) >= WINDOW:
+        found["SSIM"] = ssim
+    measures = list[Measure]()
+    for name, distance in found.items():
+        values = distance(rebuilt, real)
+        error = float(values.std()) / len(values) ** 0.5 if len(values) > 1 else None
+        measures.append(Measure(name, float(values.mean()), error, better="higher"))
+    return tuple(measures)
+
+
+def _features(by: _By, pictures: Tensor, device: torch.device) -> Tensor:
+    return extract(by.network, (part.to(device) for part in torch.split(pictures, 256)))
+
+
+def _kept(report: Report, home: Path, pictures: dict[str, Image]) -> Iterator[Evaluated]:
+    for name, picture in pictures.items():
+        save_image(picture, home / f"{name}.png")
+    report.write(home / "report.json")
+    yield Evaluated(report, home)
