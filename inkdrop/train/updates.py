@@ -18,7 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from inkdrop.cond import Cond
-from inkdrop.diffusion.losses import TIMES, hybrid, loss_weight, low_discrepancy, squared_error
+from inkdrop.diffusion.losses import (
+    TIMES,
+    hybrid,
+    lognormal_times,
+    loss_weight,
+    low_discrepancy,
+    squared_error,
+)
 from inkdrop.diffusion.noise import generator, key
 from inkdrop.model import Model
 from inkdrop.train.config import TrainConfig
