@@ -268,7 +268,9 @@ def _compare(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> No
             f"{out} is a run on other data (or the data changed since); train into another folder"
             " with --out, or bring the data back"
         )
-    for name, old, new in _differences(before, now):
+    # A run older than an option of the config was made as if by its default.
+    config = {**json.loads(json.dumps(dump(TrainConfig()))), **before.get("config", {})}
+    for name, old, new in _differences({**before, "config": config}, now):
         raise ValueError(
             f"{out} was started with {name} {old}, not {new}; ask for the same as before to resume"
             " it, or train into another folder with --out"

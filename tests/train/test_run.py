@@ -181,3 +181,17 @@ def test_minutes_are_turned_into_updates_once(tmp_path: Path) -> None:
     assert planned >= 20
     run(data, out, asked, stop)
     assert json.loads((out / "run.json").read_text())["config"]["updates"] == planned
+
+
+def test_a_run_older_than_an_option_resumes_with_its_default(tmp_path: Path) -> None:
+    data = tiny.data(tmp_path)
+    list(train(data, tmp_path / "run", tiny.ask(updates=2)))
+    file = tmp_path / "run" / "run.json"
+    stored = json.loads(file.read_text())
+    del stored["asked"]["config"]["log_noise_mean"], stored["config"]["log_noise_mean"]
+    file.write_text(json.dumps(stored))
+    assert not any(
+        isinstance(event, Update) for event in train(data, tmp_path / "run", tiny.ask(updates=2))
+    )
+    with pytest.raises(ValueError, match="log_noise_mean"):
+        list(train(data, tmp_path / "run", tiny.ask(updates=2, log_noise_mean=0.5)))
