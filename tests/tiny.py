@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.open import open_data
 from inkdrop.model import Model
+from inkdrop.networks.text import TextEncoderConfig
 from inkdrop.train import defaults
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.run import Ask
@@ -26,6 +28,13 @@ NETWORK: dict[str, Any] = {
 }
 
 
+TEXT = TextEncoderConfig(vocabulary=300, width=16, layers=1, heads=2, context=8)
+DIT: dict[str, Any] = {
+    "kind": "dit", "in_channels": 1, "width": 16, "depth": 1, "heads": 2, "num_classes": 2,
+    "text": "cross", "tokens_dim": 16,
+}  # fmt: skip
+
+
 def data(folder: Path, count: int = 48) -> Dataset:
     """Two classes of 8x8 pictures: bright above or bright below, with some noise."""
     rng = np.random.default_rng(0)
@@ -36,6 +45,14 @@ def data(folder: Path, count: int = 48) -> Dataset:
     path = folder / "tiny.npz"
     np.savez(path, images=images.astype(np.uint8), labels=labels)
     return open_data(path)
+
+
+def captioned(folder: Path) -> Dataset:
+    """The same with captions that say which half is bright."""
+    pictures = data(folder)
+    assert pictures.labels is not None
+    captions = tuple(("bright above", "bright below")[label] for label in pictures.labels)
+    return dataclasses.replace(pictures, captions=captions)
 
 
 def ask(**config: Any) -> Ask:

@@ -47,6 +47,11 @@ def encode(
     ValueError for latents of another autoencoder or other data in the folder, for pictures of a
     size that it cannot make, and for a code that is not finite or has collapsed.
     """
+    if data.shape[0] != autoencoder.config.channels:
+        raise ValueError(
+            f"{data.name} has {data.shape[0]} channels, but the autoencoder is of"
+            f" {autoencoder.config.channels}; open the pictures with as many, or train another"
+        )
     check_sizes(autoencoder.config, data.shape[1:])
     made = {**_made(autoencoder), "data": data.fingerprint}
     if (folder / "latents.json").is_file():

@@ -64,6 +64,28 @@ def network(
     }
 
 
+def latent_network(
+    shape: tuple[int, ...], classes: int, tokens: int | None, kind: str = "dit"
+) -> dict[str, Any]:
+    """A network for latents of this shape, of 7 (dit) to 11 (unet) million weights.
+
+    tokens: width of the text's tokens, or None for a model that reads no text.
+    """
+    common = {"kind": kind, "dims": len(shape) - 1, "in_channels": shape[0]}
+    common |= {"num_classes": classes or None, "vector_dim": tokens}
+    if kind == "unet":
+        return common | {
+            "width": 64, "multipliers": (1, 2, 3), "blocks": 2, "attention": (1, 2),
+            "head_channels": 32, "cross_attention_dim": tokens,
+        }  # fmt: skip
+    if kind != "dit":
+        raise ValueError(f"there is no network {kind!r} for latents; known: dit, unet")
+    return common | {
+        "patch": 2, "width": 224, "depth": 6, "heads": 4,
+        "text": "none" if tokens is None else "cross", "tokens_dim": tokens,
+    }  # fmt: skip
+
+
 def model_description(
     data: Dataset, config: TrainConfig, changes: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -84,7 +106,10 @@ def model_description(
             "guidance": 2.0 if drop else 1.0,
         },
     }
-    return {**whole, **(changes or {})}
+    whole |= changes or {}
+    if whole["parameterization"] == {"kind": "edm"}:
+        whole["parameterization"] = {"kind": "edm", "sigma_data": spread(data)}
+    return whole
 
 
 def description(data: Dataset, ask: Asked) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,19 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from inkdrop.config import choose, dump, parse
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.embedded import EMBEDDED
+from inkdrop.data.latents import Encoded
 from inkdrop.data.open import open_data
 from inkdrop.diffusion.process import SCHEDULES
 from inkdrop.model import Model, Spec
 from inkdrop.registry import PARAMETERIZATIONS
 from inkdrop.tasks.sampling import Sampling
-from inkdrop.train import defaults
+from inkdrop.train import defaults, latent
 from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.distill import TRAINING, DistillConfig, check, distill, own_guidance
 from inkdrop.train.evaluate import Evaluated, Evaluation, Made, evaluate
 from inkdrop.train.judge import USUAL
+from inkdrop.train.latent import Latents, train_latent
 from inkdrop.train.parallel import World, world
 from inkdrop.train.run import Ask, Event, Note, Pictured, Saved, Validated, source_of, train
 from inkdrop.train.updates import Update
@@ -51,19 +54,72 @@ def train_and_show(options: Mapping[str, Any]) -> None:
     absolute = _absolute(path)
     data = open_data(path, **opened)
     out = Path(options["out"] or Path("runs") / Path(absolute).stem)
-    config = _config(TrainConfig(), options)
+    _check_latent(options)
+    config = _config(latent.USUAL if options["latent"] else TrainConfig(), options)
     ask = Ask(
         config=config,
-        minutes=options["minutes"],
+        minutes=_share(options, 0.75),
         model=_model_parts(data, config, options),
         save_every=options["save_every"],
         source={"path": absolute, "options": opened},
     )
+    device = defaults.pick_device(options["device"])
     with world() as here, _signals() as stop:
-        events = train(
-            data, out, ask, stop=stop, world=here, device=defaults.pick_device(options["device"])
-        )
+        events: Iterator[Event | Encoded]
+        if options["latent"]:
+            plan = _latents(data, options)
+            events = train_latent(data, out, ask, plan, stop=stop, world=here, device=device)
+        else:
+            events = train(data, out, ask, stop=stop, world=here, device=device)
         _show(events, data, out, here, tensorboard=options["tensorboard"])
+
+
+LATENT_OPTIONS = ("autoencoder", "autoencoder_updates", "factor", "code_channels", "network")
+
+
+def _check_latent(options: Mapping[str, Any]) -> None:
+    """ValueError for options that only latent diffusion has, or that it has not."""
+    if options["latent"]:
+        if options["width"] is not None:
+            raise ValueError("--width is of the U-Net on pixels; with --latent leave it out")
+        if options["autoencoder"] is not None:
+            for name in ("autoencoder_updates", "factor", "code_channels"):
+                if options[name] is not None:
+                    raise ValueError(
+                        f"--{name.replace('_', '-')} is of an autoencoder to be trained, but"
+                        " --autoencoder names one to reuse"
+                    )
+        return
+    for name in (*LATENT_OPTIONS, "text"):
+        if options[name] is not None:
+            raise ValueError(f"--{name.replace('_', '-')} needs --latent")
+
+
+def _share(options: Mapping[str, Any], part: float) -> float | None:
+    """The minutes of a stage: a quarter of them all is the autoencoder's, if it is trained."""
+    minutes: float | None = options["minutes"]
+    if minutes is None or not options["latent"] or options["autoencoder"] is not None:
+        return minutes
+    return minutes * part
+
+
+def _latents(data: Dataset, options: Mapping[str, Any]) -> Latents:
+    """How the command line wants its latents made."""
+    usual, reuse = Latents(), options["autoencoder"]
+    updates, seed = options["autoencoder_updates"], options["seed"] or 0
+    coding = replace(usual.coding.config, seed=seed)
+    if updates is not None:
+        coding = replace(coding, updates=updates)
+    minutes = _share(options, 0.25) if updates is None and reuse is None else None
+    reads = data.captions is not None if options["text"] is None else options["text"]
+    return Latents(
+        autoencoder=None if reuse is None else Path(reuse),
+        factor=options["factor"],
+        channels=options["code_channels"] or usual.channels,
+        coding=Ask(coding, minutes, save_every=options["save_every"]),
+        text=latent.TEXT if reads else None,
+        network=options["network"] or usual.network,
+    )
 
 
 def distill_and_show(teacher: Model, run: str, options: Mapping[str, Any]) -> None:
@@ -165,8 +221,6 @@ def _model_parts(data: Dataset, config: TrainConfig, options: Mapping[str, Any])
     if predict is not None:
         choose("prediction", predict, PARAMETERIZATIONS)
         parts["parameterization"] = {"kind": predict}
-        if predict == "edm":
-            parts["parameterization"]["sigma_data"] = defaults.spread(data)
     if width is not None:
         classes, variance = len(data.label_names), config.loss == "hybrid"
         parts["network"] = defaults.network(data.shape, classes, width=width, variance=variance)
@@ -193,7 +247,7 @@ def _signals() -> Iterator[threading.Event]:
 
 
 def _show(
-    events: Iterator[Event], data: Dataset, out: Path, here: World, *, tensorboard: bool
+    events: Iterator[Event | Encoded], data: Dataset, out: Path, here: World, *, tensorboard: bool
 ) -> None:
     console = Console(quiet=not here.main, highlight=False)
     console.print(data.describe())
@@ -226,7 +280,7 @@ class Line:
         self.loss: float | None = None
         self.picture: Path | None = None
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event | Encoded) -> None:
         """Shows one event."""
         say = self.bar.console.print
         if isinstance(event, Update):
@@ -238,6 +292,9 @@ class Line:
         elif isinstance(event, Pictured):
             self.picture = event.path
             say(f"samples: {event.path}")
+        elif isinstance(event, Encoded):
+            if event.done == event.total:
+                say(f"latents: {event.total:,} pictures encoded")
         elif isinstance(event, Saved):
             pass
 
@@ -265,7 +322,7 @@ def _tensorboard(out: Path) -> SummaryWriter:
     return SummaryWriter(str(out / "tensorboard"))
 
 
-def _write(writer: SummaryWriter, event: Event) -> None:
+def _write(writer: SummaryWriter, event: Event | Encoded) -> None:
     if isinstance(event, Update):
         writer.add_scalar("loss", event.loss, event.index)
         writer.add_scalar("grad_norm", event.grad_norm, event.index)

@@ -18,7 +18,7 @@ from inkdrop.conditioning.tokenizer import Tokenizer, train_tokenizer
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.open import open_data
 from inkdrop.model import Model, Prompt
-from inkdrop.networks.text import TextEncoder, TextEncoderConfig
+from inkdrop.networks.text import TextEncoder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.train import defaults
 from inkdrop.train.checkpoint import resolve
@@ -36,21 +36,10 @@ from inkdrop.train.run import Aim, Ask, train
 from inkdrop.train.updates import Update
 
 CPU = torch.device("cpu")
-TEXT = TextEncoderConfig(vocabulary=300, width=16, layers=1, heads=2, context=8)
-DIT = {
-    "kind": "dit", "in_channels": 1, "width": 16, "depth": 1, "heads": 2, "num_classes": 2,
-    "text": "cross", "tokens_dim": 16,
-}  # fmt: skip
+TEXT, DIT = tiny.TEXT, tiny.DIT
 JOINT = {**DIT, "text": "joint"}
 UNET = {**tiny.NETWORK, "cross_attention_dim": 16}
 NETWORKS = pytest.mark.parametrize("network", [DIT, JOINT, UNET], ids=["dit", "joint", "unet"])
-
-
-def captioned(folder: Path) -> Dataset:
-    data = tiny.data(folder)
-    assert data.labels is not None
-    captions = tuple(("bright above", "bright below")[label] for label in data.labels)
-    return dataclasses.replace(data, captions=captions)
 
 
 def tokenizer() -> Tokenizer:
@@ -88,7 +77,7 @@ def ask(updates: int) -> Ask:
 def test_it_resumes_to_the_bit_and_its_folder_reads_prompts(
     tmp_path: Path, network: dict[str, Any]
 ) -> None:
-    data = captioned(tmp_path)
+    data = tiny.captioned(tmp_path)
     list(train(data, tmp_path / "a", ask(6), aim=aim(network), device=CPU))
     stop = threading.Event()
     for event in train(data, tmp_path / "b", ask(6), aim=aim(network), stop=stop, device=CPU):
@@ -129,7 +118,7 @@ def test_it_draws_what_the_text_says(tmp_path: Path, network: dict[str, Any]) ->
 
 @NETWORKS
 def test_gradients_reach_the_text_encoder(tmp_path: Path, network: dict[str, Any]) -> None:
-    data, config = captioned(tmp_path), ask(2).config
+    data, config = tiny.captioned(tmp_path), ask(2).config
     description = defaults.model_description(data, config, {"network": network})
     trained = aim(network).build(description, "test")
     for parameter in trained.network.parameters():
@@ -143,7 +132,7 @@ def test_gradients_reach_the_text_encoder(tmp_path: Path, network: dict[str, Any
 
 
 def test_text_and_label_are_dropped_alone_and_together(tmp_path: Path) -> None:
-    data = captioned(tmp_path)
+    data = tiny.captioned(tmp_path)
     config = TrainConfig(batch=2000)
     drops = Drops(text=0.2, label=0.3, both=0.1)
     batch = feed(data, config, CPU, drops=drops)(0, range(2000))

@@ -1,0 +1,201 @@
+"""Latent diffusion on your own pictures, from nothing (Rombach et al. 2022).
+
+OUT/autoencoder/      the autoencoder's run, unless one is reused
+OUT/latents/          the pictures' codes, with their measured shift and scale
+OUT/tokenizer.json    fitted to the captions, if the model is to read any
+OUT/                  the denoiser's run, as any other
+
+`train_latent` goes through all stages; what is done is not done again, what stopped goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from inkdrop.codecs.latent import load_autoencoder
+from inkdrop.conditioning.tokenizer import FILE, Tokenizer, train_tokenizer
+from inkdrop.config import dump
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.latents import Encoded, codec, encode, open_latents
+from inkdrop.media.image import grid
+from inkdrop.model import Model, Prompt
+from inkdrop.networks.text import TextEncoder, TextEncoderConfig
+from inkdrop.registry import Codec, describe_codec
+from inkdrop.tasks.generate import generate_many
+from inkdrop.tasks.sampling import Sampling
+from inkdrop.train import defaults
+from inkdrop.train.autoencoder import USUAL as CODING
+from inkdrop.train.autoencoder import shape_for, train_autoencoder
+from inkdrop.train.checkpoint import resolve
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.feed import HeldOut
+from inkdrop.train.parallel import World
+from inkdrop.train.prompted import (
+    Captioner,
+    Drops,
+    Joined,
+    Prompted,
+    TextFeed,
+    prompted_losses,
+    written,
+)
+from inkdrop.train.run import Aim, Ask, Event, Note, sampled, train
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TEXT = TextEncoderConfig(vocabulary=4096, width=192, layers=2, heads=3, context=32)
+# A latent seen through as little noise as suits pixels tells by itself what it is, and words would
+# not be learned.
+USUAL = TrainConfig(log_noise_mean=0.5, log_noise_std=1.3)
+
+
+@dataclass(frozen=True)
+class Latents:
+    """How a latent model is built.
+
+    autoencoder: a run or a model folder to reuse, instead of one trained here
+    factor, channels: of the code of one trained here (None: as `shape_for` says)
+    coding: its training
+    text: the text encoder that is trained with the denoiser; None if no text is to be read
+    captioner: what is said of a picture
+    network: dit or unet, unless the run's Ask has a network
+    """
+
+    autoencoder: Path | None = None
+    factor: int | None = None
+    channels: int = 8
+    coding: Ask = dataclasses.field(
+        default_factory=lambda: Ask(dataclasses.replace(CODING, updates=2000))
+    )
+    text: TextEncoderConfig | None = None
+    captioner: Captioner = written
+    network: str = "dit"
+
+
+def train_latent(
+    data: Dataset,
+    out: str | Path,
+    ask: Ask,
+    plan: Latents,
+    *,
+    stop: threading.Event | None = None,
+    world: World | None = None,
+    device: torch.device | None = None,
+) -> Iterator[Event | Encoded]:
+    """All stages on `data` in the run folder `out`; the events of each, `Note`s between them.
+
+    ValueError for a text encoder without captions, pictures that the autoencoder cannot make, an
+    autoencoder whose codes collapsed or are not finite, and all that `run.train` refuses.
+    """
+    out, stop, world = Path(out), stop or threading.Event(), world or World()
+    device = device or defaults.pick_device()
+    if plan.text is not None and data.captions is None:
+        raise ValueError(
+            f"{data.name} has no captions, which a model that reads text needs: put a .txt beside"
+            " each picture, or a metadata.jsonl into the folder"
+        )
+    coded = plan.autoencoder
+    if coded is None:
+        coded = out / "autoencoder"
+        yield Note(f"autoencoder: {coded}")
+        shape = shape_for(data, plan.factor, plan.channels)
+        yield from train_autoencoder(
+            data, coded, shape, ask=plan.coding, stop=stop, world=world, device=device
+        )
+        if stop.is_set():
+            return
+    autoencoder = load_autoencoder(resolve(coded)[0]).to(device)
+    if world.main:
+        yield from encode(data, autoencoder, out / "latents")
+    world.wait()
+    shown = codec(out / "latents", autoencoder).to(device)
+    latents = open_latents(out / "latents", data, autoencoder)
+    width = None if plan.text is None else plan.text.width
+    aim = latent_aim(data.shape, shown, plan.network, width)
+    if plan.text is not None:
+        words = _tokenizer(data, out, plan.text, world)
+        aim = text_aim(aim, words, plan.text, plan.captioner)
+    yield Note(f"denoiser: {out}")
+    yield from train(latents, out, ask, aim=aim, stop=stop, world=world, device=device)
+
+
+def latent_aim(
+    shape: tuple[int, ...], shown: Codec, network: str = "dit", tokens: int | None = None
+) -> Aim:
+    """A denoiser of codes: shape is that of the data they stand for, `shown` the way there.
+
+    tokens: width of the text's tokens that it is to read, if any.
+    """
+
+    def describe(data: Dataset, ask: Ask) -> dict[str, Any]:
+        classes = 0 if data.labels is None else len(data.label_names)
+        usual = {"network": defaults.latent_network(data.shape, classes, tokens, network)}
+        whole = defaults.model_description(data, ask.config, {**usual, **ask.model})
+        whole["codec"] = describe_codec(shown)
+        whole["spec"] |= {"shape": tuple(shape), "clip": False}
+        return whole
+
+    def build(description: Mapping[str, Any], where: str) -> Model:
+        return dataclasses.replace(Model.build(description, where), codec=shown)
+
+    return Aim(describe=describe, build=build)
+
+
+def text_aim(aim: Aim, words: Tokenizer, text: TextEncoderConfig, captioner: Captioner) -> Aim:
+    """The same aim, of a model that reads captions, with a text encoder trained beside it."""
+
+    def describe(data: Dataset, ask: Ask) -> dict[str, Any]:
+        whole, drops = aim.describe(data, ask), Drops.of(ask.config.condition_drop)
+        null = drops.both if data.labels is not None else drops.text + drops.both
+        whole["spec"] |= {"condition_drop": null, "guidance": 3.0 if null else 1.0}
+        return whole
+
+    def build(description: Mapping[str, Any], where: str) -> Prompted:
+        model = aim.build(description, where)
+        assert isinstance(model, Model)
+        return Prompted(Joined(model.network, TextEncoder(text)), model, words)
+
+    def feed(data: Dataset, config: TrainConfig, device: torch.device) -> TextFeed:
+        drops = Drops.of(config.condition_drop)
+        return TextFeed(data, config, device, words, text.context, captioner, drops)
+
+    return Aim(
+        objective=prompted_losses,
+        describe=describe,
+        build=build,
+        picture=answered,
+        feed=feed,
+        held=lambda data, config, device: feed(data, config, device).held(),
+        record={"text": dump(text)},
+    )
+
+
+def answered(trained: Prompted, held: HeldOut | None) -> Image | None:
+    """Held-out pictures above what the model draws for their captions and labels."""
+    model = trained.whole
+    if held is None or held.data.captions is None:
+        return sampled(model, held)
+    data, count = held.data, min(8, len(held.data))
+    labels = [None] * count if data.labels is None else [int(data.labels[i]) for i in range(count)]
+    captions = data.captions or ()
+    asked = [Prompt(captions[i], labels[i]) for i in range(count)]
+    x = generate_many(model, count=count, conditions=list(asked), sampling=Sampling()).cpu()
+    with torch.no_grad():
+        real = model.codec.decode(data.pixels(range(count)).to(model.device)).clamp(-1, 1).cpu()
+    return grid(torch.cat([real, x.float()]), columns=count, scale=max(1, 96 // x.shape[-1]))
+
+
+def _tokenizer(data: Dataset, out: Path, text: TextEncoderConfig, world: World) -> Tokenizer:
+    """Of the captions; once made, it stays."""
+    if world.main and not (out / FILE).is_file():
+        train_tokenizer(data.captions or (), text.vocabulary).write(out)
+    world.wait()
+    return Tokenizer.read(out, vocabulary=text.vocabulary)
