@@ -15,7 +15,7 @@ import click
 from inkdrop.config import nearest
 
 if TYPE_CHECKING:
-    from inkdrop.model import Model
+    from inkdrop.model import Condition, Model
     from inkdrop.tasks.sampling import Sampling
 
 
@@ -45,6 +45,9 @@ def _said(error: OSError) -> str:
 def _leave(sentence: str) -> None:
     click.echo(f"inkdrop: {sentence}", err=True)
     sys.exit(2)
+
+
+BOX = "emoji"  # the model in the box, which any command takes by this name
 
 
 class Commands(click.Group):
@@ -225,7 +228,7 @@ def sample(
     if count < 1:
         raise ValueError(f"count is {count}: ask for at least 1 sample")
     model = _model(run, options["device"])
-    names = _labels(model, label, count)
+    names = _classes(model, label, count)
     x = generate_many(
         model, seed=seed, count=count, conditions=names, batch=batch, sampling=_sampling(options)
     )
@@ -236,7 +239,7 @@ def sample(
 
 @commands.command()
 @click.argument("prompt", required=False)
-@click.option("--model", "run", required=True, help="A run or a model folder.")
+@click.option("--model", "run", default=BOX, help="A run or a model folder.", show_default=True)
 @click.option("--like", help="A PNG made by this command: make the same picture again.")
 @click.option("--style", help="A style that the model knows [any].")
 @click.option("--negative", help="Words to guide away from.")
@@ -274,10 +277,16 @@ def info(picture: str) -> None:
         click.echo(f"{name}: {value}")
 
 
-def _labels(model: Model, asked: tuple[str, ...], count: int) -> list[str | int] | None:
-    """One label a sample: those asked for in turn, or all classes in turn, or none."""
-    names = asked or model.spec.labels
+def _classes(model: Model, asked: tuple[str, ...], count: int) -> list[Condition] | None:
+    """One class a sample: those asked for in turn, or all classes in turn, or none."""
+    names = tuple(_class(model, name) for name in asked) or model.classes
     return [names[i % len(names)] for i in range(count)] if names else None
+
+
+def _class(model: Model, label: str, words: str = "") -> Condition:
+    from inkdrop.model import Prompt
+
+    return label if model.text is None else Prompt(words, label)
 
 
 @commands.command()
@@ -411,7 +420,8 @@ def tune(run: str, steps: int, minutes: float, count: int, **options: Any) -> No
 
 
 @commands.command()
-@click.argument("run")
+@click.argument("run", default=BOX, required=False)
+@click.option("--prompts", nargs=2, help="Walk between two prompts, from one noise.")
 @click.option("--seeds", nargs=2, type=int, help="Walk between sample 0 of two seeds.")
 @click.option("--pictures", nargs=2, type=click.Path(), help="Walk between two picture files.")
 @click.option(
@@ -420,30 +430,59 @@ def tune(run: str, steps: int, minutes: float, count: int, **options: Any) -> No
 @click.option(
     "--depth", default=0.5, help="How far two pictures are noised, up to 1.", show_default=True
 )
-@click.option("--label", help="The class to walk in [the first].")
+@click.option("--label", "--style", help="The class to walk in [the first, or any].")
+@click.option("--prompt", help="What to draw on the way between seeds or pictures.")
+@click.option("--seed", default=0, help="Of the noise, for prompts.", show_default=True)
 @click.option("--scale", type=int, help="Enlarge each picture [so that it is seen].")
 @click.option(
     "-o", "--out", default="walk.png", help="The strip; beside it NAME.webp.", show_default=True
 )
 @sampling_options
 def interpolate(run: str, frames: int, depth: float, label: str | None, **options: Any) -> None:
-    """Walk between two seeds or two pictures: a strip and an animated WebP."""
-    from inkdrop.media.image import save_animation, save_image, strip, to_picture
-    from inkdrop.tasks.interpolate import interpolate_pictures, interpolate_seeds, read_for
+    """Walk between two prompts, seeds or pictures: a strip and an animated WebP.
 
-    if (options["seeds"] is None) == (options["pictures"] is None):
-        raise ValueError("say either --seeds A B or --pictures A B")
+    RUN is a run or a model folder [the model in the box].
+    """
+    from inkdrop.media.image import save_animation, save_image, strip, to_picture
+    from inkdrop.model import Prompt
+    from inkdrop.tasks.interpolate import (
+        interpolate_pictures,
+        interpolate_prompts,
+        interpolate_seeds,
+        read_for,
+    )
+
+    if sum(options[name] is not None for name in ("prompts", "seeds", "pictures")) != 1:
+        raise ValueError("say one of --prompts A B, --seeds A B and --pictures A B")
+    if options["prompt"] is not None and options["prompts"] is not None:
+        raise ValueError("--prompt is for a walk between seeds or pictures; --prompts says both")
     model, sampling = _model(run, options["device"]), _sampling(options)
-    if label is None and model.spec.labels:
-        label = model.spec.labels[0]
-    if options["seeds"]:
+    words = options["prompt"]
+    condition: Condition | None
+    if model.text is not None:
+        condition = Prompt(words or "", label)
+    elif words is not None:
+        raise ValueError("this model was trained without captions; it takes no --prompt")
+    else:
+        condition = label or (model.spec.labels[0] if model.spec.labels else None)
+    if options["prompts"]:
+        first, second = (Prompt(text, label) for text in options["prompts"])
+        steps = interpolate_prompts(
+            model, (first, second), frames=frames, seed=options["seed"], sampling=sampling
+        )
+    elif options["seeds"]:
         steps = interpolate_seeds(
-            model, options["seeds"], frames=frames, condition=label, sampling=sampling
+            model, options["seeds"], frames=frames, condition=condition, sampling=sampling
         )
     else:
-        first, second = (read_for(model, Path(path)) for path in options["pictures"])
+        ends = (read_for(model, Path(path)) for path in options["pictures"])
         steps = interpolate_pictures(
-            model, (first, second), frames=frames, depth=depth, condition=label, sampling=sampling
+            model,
+            (next(ends), next(ends)),
+            frames=frames,
+            depth=depth,
+            condition=condition,
+            sampling=sampling,
         )
     for step in steps:
         x = step.x
@@ -476,7 +515,7 @@ def invert(
     from inkdrop.tasks.invert import reconstruct
 
     model, sampling = _model(run, options["device"]), _sampling(options)
-    names = _labels(model, label, len(pictures)) if label or model.spec.labels else None
+    names = _classes(model, label, len(pictures))
     x = torch.stack([read_for(model, Path(path)) for path in pictures])
     *_, noise = up(model, x, conditions=names, sampling=sampling, exact=exact)
     for step in reconstruct(model, noise, conditions=names, sampling=sampling):
@@ -502,6 +541,7 @@ def invert(
 @click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
 def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any) -> None:
     """Bits per dimension of pictures by the probability-flow ODE, with its error."""
+    from inkdrop.evaluate.samples import conditions_of
     from inkdrop.tasks.likelihood import likelihood as measured
     from inkdrop.train.run import data_of
 
@@ -511,13 +551,10 @@ def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any
     pictures = data_of(Path(run), data)
     count = min(count, len(pictures))
     rows = [i * len(pictures) // count for i in range(count)]
-    names = None
-    if pictures.labels is not None and model.spec.labels:
-        names = [pictures.label_names[int(pictures.labels[i])] for i in rows]
     said = measured(
         model,
         pictures.pixels(rows),
-        conditions=names,
+        conditions=conditions_of(model, pictures, rows),
         steps=options["steps"],
         probes=options["probes"],
         seed=seed,

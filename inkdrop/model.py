@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from inkdrop.codecs.identity import Identity
-from inkdrop.cond import Cond
-from inkdrop.conditioning.text import Text
+from inkdrop.cond import Cond, cat
+from inkdrop.conditioning.text import Text, interpolate
 from inkdrop.conditioning.tokenizer import Tokenizer
 from inkdrop.config import dump, nearest, parse
 from inkdrop.diffusion.parameterization import Parameterization
@@ -48,8 +48,21 @@ class Prompt:
     label: str | int | None = None
 
 
-# What one sample is asked to be: a class by its name or number or, of a model with text, a prompt.
-Condition = str | int | Prompt
+@dataclass(frozen=True)
+class Between:
+    """What one sample is asked to be: a fraction (0 to 1) of the way from one prompt to another.
+
+    Both are of one class; see `conditioning.text.interpolate`.
+    """
+
+    first: Prompt
+    second: Prompt
+    fraction: float
+
+
+# What one sample is asked to be: a class by its name or number or, of a model with text, a prompt
+# or what is between two.
+Condition = str | int | Prompt | Between
 
 
 @dataclass(frozen=True)
@@ -156,6 +169,11 @@ class Model:
         device = device or self.device
         if self.text is None:
             return Cond(label=torch.tensor([self._class(name) for name in names], device=device))
+        if any(isinstance(name, Between) for name in names):
+            parts = [
+                self._between(n) if isinstance(n, Between) else self.condition([n]) for n in names
+            ]
+            return cat(parts).to(device)
         prompts = [name if isinstance(name, Prompt) else Prompt(str(name)) for name in names]
         cond = self.text.encode([prompt.text for prompt in prompts]).to(device)
         if not self.spec.labels:
@@ -164,12 +182,32 @@ class Model:
         index = [null if p.label is None else self._class(p.label) for p in prompts]
         return dataclasses.replace(cond, label=torch.tensor(index, device=device))
 
+    def _between(self, asked: Between) -> Cond:
+        first, second = asked.first, asked.second
+        if first.label != second.label:
+            raise ValueError(
+                f"one prompt asks for {first.label!r} and the other for {second.label!r}; a walk"
+                " keeps to one class"
+            )
+        a, b = self.condition([first]), self.condition([second])
+        words = interpolate(
+            dataclasses.replace(a, label=None), dataclasses.replace(b, label=None), asked.fraction
+        )
+        return dataclasses.replace(words, label=a.label)
+
+    @property
+    def classes(self) -> tuple[Condition, ...]:
+        """Each class as a condition by itself: to a model with text, a class without words."""
+        labels = self.spec.labels
+        return labels if self.text is None else tuple(Prompt(label=name) for name in labels)
+
     def _class(self, name: Condition) -> int:
         """The number of a class."""
         labels = self.spec.labels
-        if isinstance(name, Prompt):
+        if isinstance(name, Prompt | Between):
+            words = (name if isinstance(name, Prompt) else name.first).text
             raise ValueError(
-                f"this model was trained without captions and cannot read {name.text!r}; give it a"
+                f"this model was trained without captions and cannot read {words!r}; give it a"
                 " class"
             )
         if not labels:

@@ -108,7 +108,7 @@ def test_evaluate_prints_the_table(
         (["sample", "{tmp}/model", "--count", "0"], "count is 0"),
         (["sample", "{tmp}/model", "--label", "cat"], "there is no class 'cat'"),
         (["sample", "{tmp}/model", "--steps", "2", "-o", "{tmp}/grid.xyz"], "xyz"),
-        (["interpolate", "{tmp}/model"], "say either --seeds A B or --pictures A B"),
+        (["interpolate", "{tmp}/model"], "say one of --prompts A B, --seeds A B and --pictures A B"),
         (["interpolate", "{tmp}/model", "--seeds", "1", "2", "--eta", "1"], "deterministic"),
     ],
 )

@@ -25,6 +25,11 @@ def conditions_like(
     none.
     """
     rows = batch_indices(len(data), count, key(seed, "conditions"), 0)
+    return conditions_of(model, data, [int(row) for row in rows])
+
+
+def conditions_of(model: Model, data: Dataset, rows: Sequence[int]) -> list[Condition] | None:
+    """What samples are asked to be that are to be what these pictures are; see conditions_like."""
     classes = None
     if model.spec.labels and data.labels is not None:
         strange = [name for name in data.label_names if name not in model.spec.labels]
@@ -35,7 +40,7 @@ def conditions_like(
             )
         classes = [data.label_names[int(data.labels[row])] for row in rows]
     if model.text is not None:
-        texts = [""] * count if data.captions is None else [data.captions[row] for row in rows]
+        texts = [""] * len(rows) if data.captions is None else [data.captions[row] for row in rows]
         return [Prompt(text, classes[i] if classes else None) for i, text in enumerate(texts)]
     if model.spec.labels and classes is None:
         raise ValueError(

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +14,8 @@ from inkdrop.data import Dataset, epoch_order
 from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.process import like
 from inkdrop.diffusion.samplers import Step
-from inkdrop.model import Model
+from inkdrop.evaluate.samples import conditions_of
+from inkdrop.model import Condition, Model
 from inkdrop.tasks.sampling import Sampling, denoiser, start, times, walk
 from inkdrop.tune.problem import Counted
 
@@ -62,12 +62,10 @@ class Subject:
     def cond(self, count: int) -> Cond:
         """What the network is told of `pictures(count)`."""
         indices = self.indices(count)
-        if not self.model.spec.labels:
-            return Cond()
-        if self.data.labels is None:
+        if self.data.labels is None and self.model.text is None:
             return self.model.null(len(indices))
-        label = torch.from_numpy(np.asarray(self.data.labels[indices]))
-        return Cond(label=label.to(self.model.device))
+        asked = conditions_of(self.model, self.data, indices)
+        return Cond() if asked is None else self.model.condition(asked)
 
     def noise(self, samples: Sequence[int]) -> SeededNoise:
         """The noise of these samples."""
@@ -75,9 +73,9 @@ class Subject:
             self.seed, tuple(samples), self.model.shape, self.model.process, self.model.device
         )
 
-    def labels(self, count: int) -> list[str] | None:
+    def labels(self, count: int) -> list[Condition] | None:
         """Classes for `count` samples: 0, 1, 2 and so on; None for a model without classes."""
-        names = self.model.spec.labels
+        names = self.model.classes
         return [names[i % len(names)] for i in range(count)] if names else None
 
     def shown(self, z: Tensor, t: Tensor | None = None) -> Tensor:

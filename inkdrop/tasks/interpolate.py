@@ -12,7 +12,7 @@ from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.samplers import Step
 from inkdrop.media.image import read_image
-from inkdrop.model import Condition, Model
+from inkdrop.model import Between, Condition, Model, Prompt
 from inkdrop.tasks.sampling import (
     DEFAULT,
     Sampling,
@@ -71,20 +71,45 @@ def interpolate_seeds(
     ]
     x = slerp(ends[0], ends[1], even(frames))
     noise = SeededNoise(seeds[0], tuple(range(frames)), model.shape, model.process, model.device)
-    yield from walk(model, _ends_alone(model, condition, frames, sampling), noise, x, on, sampling)
+    conditions = None if condition is None else [condition] * frames
+    yield from walk(model, _ends_alone(model, conditions, frames, sampling), noise, x, on, sampling)
+
+
+@torch.no_grad()
+def interpolate_prompts(
+    model: Model,
+    prompts: tuple[Prompt, Prompt],
+    *,
+    frames: int = 16,
+    seed: int = 0,
+    sampling: Sampling = DEFAULT,
+) -> Iterator[Step]:
+    """From one prompt to another, all frames from one noise; x of the last Step holds them.
+
+    The condition moves along `conditioning.text.interpolate`, and fresh noise, if the sampler draws
+    any, is the same for all. The first and last frame equal `generate` with those prompts.
+    """
+    if model.text is None:
+        raise ValueError("this model was trained without captions; walk between seeds or pictures")
+    asked = [Between(*prompts, fraction=weight) for weight in even(frames)]
+    on = times(model, sampling)
+    noise = SeededNoise(seed, (0,) * frames, model.shape, model.process, model.device)
+    denoise = _ends_alone(model, asked, frames, sampling)
+    yield from walk(model, denoise, noise, start(model, noise, on), on, sampling)
 
 
 def _ends_alone(
-    model: Model, condition: Condition | None, frames: int, sampling: Sampling
+    model: Model, conditions: Sequence[Condition] | None, frames: int, sampling: Sampling
 ) -> Denoiser:
     """A denoiser that asks for the first and the last frame by themselves.
 
     A network's rounding depends on the size of its batch; so the ends are the pictures that
     `generate` makes of one sample, to the bit.
     """
-    sizes = [n for n in (1, frames - 2, 1) if n]
+    rows = [r for r in (range(1), range(1, frames - 1), range(frames - 1, frames)) if r]
+    sizes = [len(r) for r in rows]
     parts = [
-        denoiser(model, None if condition is None else [condition] * n, n, sampling) for n in sizes
+        denoiser(model, conditions and conditions[r.start : r.stop], len(r), sampling) for r in rows
     ]
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from inkdrop import box
 from inkdrop.config import dump
 from inkdrop.files import commit_folder, replacing
 from inkdrop.model import Spec
@@ -148,9 +149,10 @@ def _sha256(path: Path) -> str:
 def resolve(path: str | Path) -> tuple[Path, list[str]]:
     """The Model folder that `path` means: one itself, or a run's newest sound checkpoint.
 
-    And a sentence about each newer checkpoint that is damaged.
+    Or, where nothing has that name here, a model in the box. And a sentence about each newer
+    checkpoint that is damaged.
     """
-    path = Path(path)
+    path = box.find(path) or Path(path)
     if (path / "model.json").is_file():
         return path, []
     if not path.is_dir():
@@ -164,8 +166,11 @@ def resolve(path: str | Path) -> tuple[Path, list[str]]:
 def amend(path: str | Path, spec: Spec) -> Path:
     """Replaces the spec of a Model folder or of a run's newest sound checkpoint; the Model folder.
 
-    Weights are not touched; what was there stays whole if writing fails.
+    Weights are not touched; what was there stays whole if writing fails. ValueError for a model in
+    the box, which stays as it came.
     """
+    if box.find(path) is not None:
+        raise ValueError(f"the model {path} is in the box and stays as it came; copy its folder")
     folder, _ = resolve(path)
     file = folder / "model.json"
     whole = read_json(file) | {"spec": dump(spec)}

@@ -117,7 +117,7 @@ def sampled(model: Model, held: HeldOut | None) -> Image | None:
     if len(model.spec.shape) != 3 or model.spec.shape[0] not in (1, 3, 4):
         return None
     sampling = Sampling()
-    labels = list(model.spec.labels[:10])
+    labels = model.classes[:10]
     count = 4 * len(labels) if labels else 16
     wanted = [labels[i % len(labels)] for i in range(count)] if labels else None
     if not model.spec.condition_drop:

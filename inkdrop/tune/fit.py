@@ -58,7 +58,7 @@ def posed(
     model: Model, first: int, count: int, sampling: Sampling = DEFAULT
 ) -> tuple[Tensor, Denoiser]:
     """The noises at t_max and the denoiser of such a problem."""
-    names = model.spec.labels
+    names = model.classes
     labels = [names[i % len(names)] for i in range(count)] if names else None
     if names and not model.spec.condition_drop and sampling.guidance is None:
         sampling = Sampling(guidance=1.0)

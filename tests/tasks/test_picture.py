@@ -13,7 +13,8 @@ from inkdrop.conditioning.tokenizer import train_tokenizer
 from inkdrop.media.settings import read_settings
 from inkdrop.model import Model, Prompt
 from inkdrop.networks.text import TextEncoder, TextEncoderConfig
-from inkdrop.tasks.generate import generate_many
+from inkdrop.tasks.generate import generate, generate_many
+from inkdrop.tasks.interpolate import interpolate_prompts
 from inkdrop.tasks.picture import Asked, asked_like, paint
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.weights import read_json
@@ -127,3 +128,26 @@ def test_a_tokenizer_that_is_missing(tmp_path: Path) -> None:
     (tmp_path / "model" / "tokenizer.json").unlink()
     with pytest.raises(ValueError, match=r"tokenizer\.json"):
         Model.load(tmp_path / "model")
+
+
+def test_a_walk_between_prompts_begins_and_ends_as_generate_does() -> None:
+    made, sampling = model(), Sampling(steps=3, guidance=2.0)
+    ends = (Prompt("a cat", "flat"), Prompt("웃는 고양이 and a long tail", "flat"))
+    for step in interpolate_prompts(made, ends, frames=5, seed=4, sampling=sampling):
+        walk = step.x
+    for frame, prompt in ((walk[0], ends[0]), (walk[-1], ends[1])):
+        for step in generate(made, seed=4, conditions=[prompt], sampling=sampling):
+            alone = step.x[0]
+        assert torch.equal(frame, alone)
+    assert float((walk[1:] - walk[:-1]).flatten(1).norm(dim=1).min()) > 0
+
+
+def test_a_walk_between_prompts_keeps_to_one_class() -> None:
+    ends = (Prompt("a cat", "flat"), Prompt("a cat", "round"))
+    with pytest.raises(ValueError, match="'flat' and the other for 'round'"):
+        list(interpolate_prompts(model(), ends, frames=3))
+
+
+def test_a_class_by_itself_is_a_prompt_without_words() -> None:
+    made = model()
+    assert torch.equal(drawn(made, list(made.classes)), drawn(made, [Prompt("", 0), Prompt("", 1)]))
