@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ import click
 from inkdrop.config import nearest
 
 if TYPE_CHECKING:
+    from inkdrop.diffusion.samplers import Step
     from inkdrop.model import Condition, Model
     from inkdrop.tasks.sampling import Sampling
 
@@ -263,8 +266,24 @@ def generate(run: str, like: str | None, out: str, verbose: bool, **options: Any
     asked = asked_like({} if like is None else read_settings(like), options)
     if not out.lower().endswith(".png"):
         raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
-    paint(_model(run, device), asked, Path(out), say=click.echo if verbose else None)
+    with _watched(verbose) as see:
+        paint(_model(run, device), asked, Path(out), see=see)
     click.echo(f"{out}")
+
+
+@contextmanager
+def _watched(verbose: bool) -> Iterator[Callable[[Step], None]]:
+    """What sees the steps: a line each, or a bar on standard error where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    if verbose:
+        yield lambda step: click.echo(f"step {step.index + 1} of {step.total}: t = {step.t:.4f}")
+        return
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("drawing", total=None)
+        yield lambda step: bar.update(task, completed=step.index + 1, total=step.total)
 
 
 @commands.command()

@@ -9,14 +9,14 @@ Each stage resumes where it stopped; what was done is not done again.
     latents       the rows that the model is to know, encoded once
     tokenizer     of names and keywords, English and Korean, and the emoji themselves
     denoiser      a diffusion transformer and its text encoder, together
-
-The model folder is the newest checkpoint of OUT/denoiser; any command takes that run.
+    model         the newest checkpoint of the denoiser, in half precision: what ships
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -31,23 +31,21 @@ from PIL.Image import Image
 
 from inkdrop.codecs.latent import Latent, load_autoencoder
 from inkdrop.conditioning.tokenizer import Tokenizer, train_tokenizer
-from inkdrop.config import dump
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.latents import codec, encode, open_latents
 from inkdrop.data.open import open_data
-from inkdrop.files import replacing
+from inkdrop.files import commit_folder, replacing
 from inkdrop.media.image import grid
 from inkdrop.model import Model, Prompt
-from inkdrop.networks.text import TextEncoder, TextEncoderConfig
-from inkdrop.registry import describe_codec
+from inkdrop.networks.text import TextEncoderConfig
 from inkdrop.tasks.generate import generate_many
-from inkdrop.train import defaults
 from inkdrop.train.autoencoder import train_autoencoder
 from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import HeldOut
-from inkdrop.train.prompted import Joined, Prompted, TextFeed, prompted_losses
-from inkdrop.train.run import Aim, Ask, Event, Validated, train
+from inkdrop.train.latent import USUAL, latent_aim, text_aim
+from inkdrop.train.prompted import Prompted
+from inkdrop.train.run import Ask, Event, Validated, train
 
 # OpenMoji is share-alike, so it is left out of what ships.
 STYLES = ("noto", "twemoji", "fluent-3d", "fluent-flat")
@@ -70,6 +68,8 @@ PREVIEW = (
     "smiling cat", "red heart", "pizza", "dog face", "rocket", "smiling face with sunglasses",
     "tree", "딸기",
 )  # fmt: skip
+STEPS, GUIDANCE = 16, 3.0  # of the model that ships
+CARD = Path(__file__).parents[1] / "inkdrop" / "box" / "emoji"
 LEFT_OUT = Path(__file__).with_name("emoji_left_out.json")
 LEFT_OUT_PAIRS = 200
 
@@ -181,38 +181,11 @@ def denoiser(data: Dataset, shown: Latent, table: Path, out: Path, updates: int)
     columns = ["caption", "keywords", "caption_ko", "keywords_ko", "emoji", "style"]
     found = pq.read_table(out / "covered.parquet", columns=columns).to_pylist()
     captions = Captions({(row["caption"], row["style"]): row for row in found})
-
-    def describe(data: Dataset, ask: Ask) -> dict[str, Any]:
-        network = {**NETWORK, "num_classes": len(data.label_names)}
-        whole = defaults.model_description(data, ask.config, {"network": network})
-        whole["codec"] = describe_codec(shown)
-        whole["spec"] |= {"shape": (3, 64, 64), "clip": False, "guidance": 3.0, "steps": 16}
-        return whole
-
-    def build(description: Mapping[str, Any], where: str) -> Prompted:
-        model = replace(Model.build(description, where), codec=shown)
-        return Prompted(Joined(model.network, TextEncoder(TEXT)), model, words)
-
-    def feed(data: Dataset, config: TrainConfig, device: torch.device) -> TextFeed:
-        return TextFeed(data, config, device, words, TEXT.context, captions)
-
-    aim = Aim(
-        objective=prompted_losses,
-        describe=describe,
-        build=build,
-        picture=preview,
-        feed=feed,
-        held=lambda data, config, device: feed(data, config, device).held(),
-        record={"text": dump(TEXT)},
-    )
-    # With EDM's times, made for pixels, 8,000 updates taught it to draw and nothing about words:
-    # a latent seen through so little noise tells what it is.
-    config = TrainConfig(
-        updates=updates, batch=64, warmup=300, ema=0.9995, log_noise_mean=0.5, log_noise_std=1.3
-    )
-    ask = Ask(config)
+    aim = text_aim(latent_aim((3, 64, 64), shown), words, TEXT, captions)
+    config = replace(USUAL, updates=updates, batch=64, warmup=300, ema=0.9995)
+    ask = Ask(config, model={"network": {**NETWORK, "num_classes": len(STYLES)}})
     run = out / "denoiser"
-    for event in train(data, run, ask, aim=aim):
+    for event in train(data, run, ask, aim=replace(aim, picture=preview)):
         show("denoiser", event)
     return run
 
@@ -222,6 +195,17 @@ def preview(trained: Prompted, held: HeldOut | None) -> Image:
     asked = [Prompt(text, style) for style in STYLES for text in PREVIEW]
     x = generate_many(trained.whole, count=len(asked), conditions=asked)
     return grid(x, columns=len(PREVIEW), scale=2)
+
+
+def ship(run: Path, out: Path) -> Path:
+    """The newest checkpoint in half precision, with its card and credits: what is in the box."""
+    model = Model.load(resolve(run)[0]).to("cpu", torch.float16)
+    whole = replace(model, spec=replace(model.spec, steps=STEPS, guidance=GUIDANCE))
+    with commit_folder(out / "model") as beside:
+        whole.write(beside)
+        for name in ("README.md", "NOTICE"):
+            shutil.copyfile(CARD / name, beside / name)
+    return out / "model"
 
 
 def show(stage: str, event: Event) -> None:
@@ -242,7 +226,7 @@ def main() -> None:
     table = pictures(asked.data, asked.out)
     run = autoencoder(table, asked.out, asked.autoencoder_updates)
     data, shown = latents(table, run, asked.out)
-    denoiser(data, shown, table, asked.out, asked.updates)
+    print(ship(denoiser(data, shown, table, asked.out, asked.updates), asked.out))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,25 @@ def test_evaluate_prints_the_table(
         (["sample", "{tmp}/model", "--count", "0"], "count is 0"),
         (["sample", "{tmp}/model", "--label", "cat"], "there is no class 'cat'"),
         (["sample", "{tmp}/model", "--steps", "2", "-o", "{tmp}/grid.xyz"], "xyz"),
-        (["interpolate", "{tmp}/model"], "say one of --prompts A B, --seeds A B and --pictures A B"),
+        (["interpolate", "{tmp}/model"], "say one of --prompts A B, --seeds A B and --pictures"),
+        (["interpolate", "{tmp}/model", "--prompts", "a", "b"], "trained without captions"),
+        (["interpolate", "{tmp}/model", "--seeds", "1", "2", "--prompt", "a"], "no --prompt"),
+        (["generate", "a cat", "--model", "{tmp}/model"], "trained without captions"),
+        (["generate", "--model", "{tmp}/model"], "say what to draw"),
+        (["train", "{tmp}/tiny.npz", "--text"], "--text needs --latent"),
+        (["train", "{tmp}/tiny.npz", "--factor", "4"], "--factor needs --latent"),
+        (["train", "{tmp}/tiny.npz", "--latent", "--text"], "has no captions"),
+        (["train", "{tmp}/tiny.npz", "--latent", "--width", "32"], "leave it out"),
+        (["train", "{tmp}/tiny.npz", "--latent", "--factor", "16"], "8 is no multiple of 16"),
+        (
+            ["train", "{tmp}/tiny.npz", "--latent", "--network", "vit"],
+            "no network for latents 'vit'",
+        ),
+        (["train", "{tmp}/tiny.npz", "--latent", "--autoencoder", "{tmp}/model"], "not of an auto"),
+        (
+            ["train", "{tmp}/tiny.npz", "--latent", "--autoencoder", "a", "--factor", "4"],
+            "--autoencoder names one to reuse",
+        ),
         (["interpolate", "{tmp}/model", "--seeds", "1", "2", "--eta", "1"], "deterministic"),
     ],
 )
@@ -223,3 +241,42 @@ def test_what_cannot_be_inverted_or_measured_is_one_sentence(
         inkdrop(monkeypatch, *[saved if word == "SAVED" else word for word in words])
     assert left.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def captioned_folder(folder: Path) -> None:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i, (channel, words) in enumerate([(0, "a red square"), (2, "a blue one")] * 6):
+        pixels = rng.integers(0, 160, (16, 16, 3)).astype(np.uint8)
+        pixels[..., channel] += 90
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text(words, encoding="utf-8")
+
+
+def test_words_to_pictures_from_a_folder_with_captions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    captioned_folder(tmp_path / "squares")
+    monkeypatch.chdir(tmp_path)
+    short = ["--latent", "--updates", 2, "--batch", 4]
+    coding = ["--autoencoder-updates", 2, "--factor", 4, "--code-channels", 4]
+    inkdrop(monkeypatch, "train", "squares", *short, *coding)
+    said = capsys.readouterr().out
+    assert "latents: 12 pictures encoded" in said and "more: inkdrop generate" in said
+    inkdrop(monkeypatch, "train", "squares", *short, *coding)
+    assert "resuming runs/squares after update 2 of 2" in capsys.readouterr().out
+
+    model = ["--model", "runs/squares", "--steps", 3]
+    inkdrop(monkeypatch, "generate", "a red square", *model, "--count", 4, "-o", "four.png")
+    inkdrop(monkeypatch, "generate", "--like", "four.png", *model, "-o", "again.png")
+    with Image.open("four.png") as first, Image.open("again.png") as again:
+        assert np.array_equal(np.asarray(first), np.asarray(again))
+    inkdrop(monkeypatch, "sample", "runs/squares", "--steps", 3, "--count", 2, "-o", "any.png")
+    walk = ["--prompts", "a red square", "a blue one", "--frames", 3, "--steps", 3]
+    inkdrop(monkeypatch, "interpolate", "runs/squares", *walk, "-o", "walk.png")
+
+    # Another run from the same autoencoder, without words this time.
+    reused = ["--autoencoder", "runs/squares/autoencoder", "--no-text", "--out", "other"]
+    inkdrop(monkeypatch, "train", "squares", *short, *reused)
+    inkdrop(monkeypatch, "sample", "other", "--steps", 3, "--count", 2, "-o", "other.png")
+    assert not (tmp_path / "other" / "autoencoder").exists()

@@ -110,15 +110,15 @@ def asked_like(settings: Mapping[str, Any], options: Mapping[str, Any]) -> Asked
 
 
 def paint(
-    model: Model, asked: Asked, out: Path, *, say: Callable[[str], object] | None = None
+    model: Model, asked: Asked, out: Path, *, see: Callable[[Step], object] | None = None
 ) -> None:
     """Makes what was asked for and writes it to a PNG that carries its settings.
 
-    say: is told of every step.
+    see: is shown every step.
     """
     for step in pictures(model, asked):
-        if say is not None:
-            say(f"step {step.index + 1} of {step.total}: t = {step.t:.4f}")
+        if see is not None:
+            see(step)
     plan = chosen(model, asked.sampling)
     guidance = model.spec.guidance if asked.guidance is None else asked.guidance
     # What was left to the model is written out, so that it stays what it was.

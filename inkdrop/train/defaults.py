@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
+from inkdrop.config import choose
 from inkdrop.data.dataset import Dataset
 from inkdrop.model import FORMAT_VERSION
 from inkdrop.train.config import TrainConfig
@@ -64,6 +65,9 @@ def network(
     }
 
 
+LATENT_NETWORKS = {"dit": "diffusion transformer", "unet": "U-Net"}
+
+
 def latent_network(
     shape: tuple[int, ...], classes: int, tokens: int | None, kind: str = "dit"
 ) -> dict[str, Any]:
@@ -71,6 +75,7 @@ def latent_network(
 
     tokens: width of the text's tokens, or None for a model that reads no text.
     """
+    choose("network for latents", kind, LATENT_NETWORKS)
     common = {"kind": kind, "dims": len(shape) - 1, "in_channels": shape[0]}
     common |= {"num_classes": classes or None, "vector_dim": tokens}
     if kind == "unet":
@@ -78,8 +83,6 @@ def latent_network(
             "width": 64, "multipliers": (1, 2, 3), "blocks": 2, "attention": (1, 2),
             "head_channels": 32, "cross_attention_dim": tokens,
         }  # fmt: skip
-    if kind != "dit":
-        raise ValueError(f"there is no network {kind!r} for latents; known: dit, unet")
     return common | {
         "patch": 2, "width": 224, "depth": 6, "heads": 4,
         "text": "none" if tokens is None else "cross", "tokens_dim": tokens,

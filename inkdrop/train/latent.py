@@ -21,7 +21,7 @@ import torch
 
 from inkdrop.codecs.latent import load_autoencoder
 from inkdrop.conditioning.tokenizer import FILE, Tokenizer, train_tokenizer
-from inkdrop.config import dump
+from inkdrop.config import choose, dump
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.latents import Encoded, codec, encode, open_latents
 from inkdrop.media.image import grid
@@ -66,7 +66,7 @@ class Latents:
     coding: its training
     text: the text encoder that is trained with the denoiser; None if no text is to be read
     captioner: what is said of a picture
-    network: dit or unet, unless the run's Ask has a network
+    network: a key of `defaults.LATENT_NETWORKS`, unless the run's Ask has a network
     """
 
     autoencoder: Path | None = None
@@ -78,6 +78,9 @@ class Latents:
     text: TextEncoderConfig | None = None
     captioner: Captioner = written
     network: str = "dit"
+
+    def __post_init__(self) -> None:
+        choose("network for latents", self.network, defaults.LATENT_NETWORKS)
 
 
 def train_latent(

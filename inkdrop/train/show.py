@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from inkdrop.conditioning.tokenizer import FILE as TOKENIZER
 from inkdrop.config import choose, dump, parse
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.embedded import EMBEDDED
@@ -268,7 +269,14 @@ def _show(
                 _write(writer, event)
     if line.picture is not None:
         console.print(f"pictures: {line.picture}")
-        console.print(f"more: inkdrop sample {out} -o more.png")
+        reads = (out / TOKENIZER).is_file()
+        words = f'generate "{_words(data)}" --model {out}' if reads else f"sample {out}"
+        console.print(f"more: inkdrop {words} -o more.png", soft_wrap=True)
+
+
+def _words(data: Dataset) -> str:
+    """A caption that a shell takes between quotes."""
+    return next((c for c in data.captions or () if not set(c) & set('"$`!\\\n')), "")
 
 
 class Line:

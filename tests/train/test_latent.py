@@ -98,7 +98,7 @@ def test_text_needs_captions_and_labels_do_without(tmp_path: Path) -> None:
     list(train_latent(data, tmp_path / "run", plain, silent, device=CPU))
     model = Model.load(resolve(tmp_path / "run")[0])
     assert model.spec.labels == ("0", "1") and model.text is None
-    with pytest.raises(ValueError, match="no network 'dti'"):
+    with pytest.raises(ValueError, match="no network for latents 'dti'"):
         list(train_latent(
             data, tmp_path / "new", Ask(CONFIG), dataclasses.replace(silent, network="dti"),
             device=CPU,
