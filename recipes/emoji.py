@@ -42,8 +42,8 @@ from inkdrop.tasks.generate import generate_many
 from inkdrop.train.autoencoder import train_autoencoder
 from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.feed import HeldOut
-from inkdrop.train.latent import USUAL, latent_aim, text_aim
+from inkdrop.train.feed import HeldOut, split
+from inkdrop.train.latent import USUAL, latent_aim, sketched, text_aim
 from inkdrop.train.prompted import Prompted
 from inkdrop.train.run import Ask, Event, Validated, train
 
@@ -62,7 +62,7 @@ STYLE_WORDS = {
 TEXT = TextEncoderConfig(vocabulary=4096, width=192, layers=2, heads=3, context=32)
 NETWORK = {
     "kind": "dit", "in_channels": 8, "patch": 2, "width": 224, "depth": 6, "heads": 4,
-    "text": "cross", "tokens_dim": TEXT.width, "vector_dim": TEXT.width,
+    "text": "cross", "tokens_dim": TEXT.width, "vector_dim": TEXT.width, "concat_channels": 8,
 }  # fmt: skip
 PREVIEW = (
     "smiling cat", "red heart", "pizza", "dog face", "rocket", "smiling face with sunglasses",
@@ -140,9 +140,11 @@ def tokenizer(table: Path, out: Path) -> Tokenizer:
     """Trained on all that may be said."""
     if not (out / "tokenizer.json").is_file():
         columns = ["caption", "keywords", "caption_ko", "keywords_ko", "emoji"]
-        found = pq.read_table(table, columns=columns).to_pylist()
+        found = pq.read_table(table).to_pylist()
         texts = [row[column] for row in found for column in columns]
         texts += [word for both in STYLE_WORDS.values() for word in both] * 50
+        # Often enough that an emoji is a token of its own and not four bytes.
+        texts += [row["emoji"] for row in found if covered(row)] * 10
         train_tokenizer(texts, TEXT.vocabulary).write(out)
     return Tokenizer.read(out, vocabulary=TEXT.vocabulary)
 
@@ -181,8 +183,10 @@ def denoiser(data: Dataset, shown: Latent, table: Path, out: Path, updates: int)
     columns = ["caption", "keywords", "caption_ko", "keywords_ko", "emoji", "style"]
     found = pq.read_table(out / "covered.parquet", columns=columns).to_pylist()
     captions = Captions({(row["caption"], row["style"]): row for row in found})
-    aim = text_aim(latent_aim((3, 64, 64), shown), words, TEXT, captions)
     config = replace(USUAL, updates=updates, batch=64, warmup=300, ema=0.9995)
+    training, _ = split(data, config.seed)
+    encoder = sketched(training, words, TEXT, captions, config.seed)
+    aim = text_aim(latent_aim((3, 64, 64), shown), words, encoder, captions)
     ask = Ask(config, model={"network": {**NETWORK, "num_classes": len(STYLES)}})
     run = out / "denoiser"
     for event in train(data, run, ask, aim=replace(aim, picture=preview)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,12 @@ class TextConditioner(Protocol):
         """Prompts -> tokens [B, L, D] with mask [B, L] and vector [B, D]; "" is the null one."""
 
 
+class Sketcher(Protocol):
+    """A network (ids, mask, weights: [B, L]) -> [B, C, *spatial], such as networks.sketch's."""
+
+    def __call__(self, ids: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor: ...
+
+
 class TokenEncoder(Protocol):
     """A network (ids [B, L], mask [B, L]) -> tokens [B, L, D], such as networks.text's."""
 
@@ -35,6 +42,10 @@ class TokenEncoder(Protocol):
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Its weights."""
+
+    @property
+    def sketch(self) -> Sketcher | None:
+        """What makes a first picture of the words, if it has such."""
 
     def __call__(self, ids: Tensor, mask: Tensor) -> Tensor:
         """ids [B, L] int64, mask [B, L] bool -> [B, L, D]."""
@@ -82,14 +93,19 @@ def embed(encoder: TokenEncoder, tokens: Tokens, empty: Tokens) -> Cond:
 
     Every chunk is read by itself and the encodings are joined: tokens [B, chunks * length, D], 0 at
     padding, with their mask. Then words with weights are emphasized; empty: the tokens of "".
-    vector [B, D] is the mean of the real tokens, as in Imagen (Saharia et al. 2022).
+    vector [B, D] is the mean of the real tokens, as in Imagen (Saharia et al. 2022); concat the
+    sketch of all words together, if the encoder makes one.
     """
     encoded, mask = _read(encoder, tokens)
     if bool((tokens.weights != 1).any()):
         weights = tokens.weights.to(encoded.device).flatten(1)
         nothing, real = _read(encoder, empty)
         encoded = emphasize(encoded, mask, weights, nothing[0, real[0]][-1])
-    return Cond(tokens=encoded, mask=mask, vector=mean_token(encoded, mask))
+    cond = Cond(tokens=encoded, mask=mask, vector=mean_token(encoded, mask))
+    if encoder.sketch is None:
+        return cond
+    ids, real, weights = (part.flatten(1).to(encoded.device) for part in tokens)
+    return dataclasses.replace(cond, concat=encoder.sketch(ids, real, weights).float())
 
 
 def emphasize(tokens: Tensor, mask: Tensor, weights: Tensor, nothing: Tensor) -> Tensor:
@@ -135,6 +151,7 @@ def interpolate(a: Cond, b: Cond, fraction: float) -> Cond:
     a layer norm, so all are about equally long and a straight line between two would be shorter
     than any that the denoiser knows; so for vector (Ramesh et al. 2022, section 3.2, for CLIP's).
     The shorter sequence goes on with its last real token, which says that the prompt has ended.
+    A sketch moves in a straight line.
     ValueError if one has a field that the other lacks, or a field that is not text's.
     """
     if not 0 <= fraction <= 1:
@@ -145,15 +162,18 @@ def interpolate(a: Cond, b: Cond, fraction: float) -> Cond:
     vector = None
     if a.vector is not None and b.vector is not None:
         vector = _arc(a.vector, b.vector, fraction)
+    concat = None
+    if a.concat is not None and b.concat is not None:
+        concat = torch.lerp(a.concat, b.concat, fraction)
     if a.tokens is None:
-        return Cond(vector=vector)
+        return Cond(vector=vector, concat=concat)
     rows = [
         _arc(_continued(x, len(y)), _continued(y, len(x)), fraction)
         for x, y in zip(_real(a), _real(b), strict=True)
     ]
     pad = nn.utils.rnn.pad_sequence
     mask = pad([torch.ones(len(row), dtype=torch.bool, device=row.device) for row in rows], True)
-    return Cond(tokens=pad(rows, True), mask=mask, vector=vector)
+    return Cond(tokens=pad(rows, True), mask=mask, vector=vector, concat=concat)
 
 
 def _check_alike(a: Cond, b: Cond) -> None:
@@ -161,8 +181,8 @@ def _check_alike(a: Cond, b: Cond) -> None:
         raise ValueError(f"the conditions are for {a.batch} and {b.batch} samples; give both alike")
     for name in ("label", "tokens", "vector", "concat", "hint"):
         mine, other = getattr(a, name), getattr(b, name)
-        if name not in ("tokens", "vector") and (mine is not None or other is not None):
-            raise ValueError(f"a condition has a {name}; only tokens and vector lie on an arc")
+        if name in ("label", "hint") and (mine is not None or other is not None):
+            raise ValueError(f"a condition has a {name}; only what is said has a way between")
         if (mine is None) != (other is None):
             raise ValueError(f"only one of the conditions has {name}; make both by one encoder")
 

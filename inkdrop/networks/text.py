@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from inkdrop.networks.attention import Attention, FeedForward
 from inkdrop.networks.layers import zeroed
+from inkdrop.networks.sketch import Sketch
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class TextEncoderConfig:
     width: of the tokens it returns, the denoiser's cross_attention_dim
     layers, heads: of the transformer; the heads share the width
     context: the longest sequence it takes; longer prompts are read in chunks of it
+    sketch: the shape [C, *spatial] of a first picture that it makes of the words, for cond.concat
+        (None: it makes none); sketch_rank: see networks.sketch
     """
 
     vocabulary: int = 8192
@@ -26,9 +29,11 @@ class TextEncoderConfig:
     layers: int = 4
     heads: int = 4
     context: int = 64
+    sketch: tuple[int, ...] | None = None
+    sketch_rank: int = 192
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary", "width", "layers", "heads", "context"):
+        for name in ("vocabulary", "width", "layers", "heads", "context", "sketch_rank"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)} but must be at least 1")
         if self.width % self.heads:
@@ -55,6 +60,9 @@ class TextEncoder(nn.Module):
         nn.init.normal_(self.place, std=0.01)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
+        self.sketch: Sketch | None = None
+        if config.sketch is not None:
+            self.sketch = Sketch(config.vocabulary, config.sketch_rank, config.sketch)
 
     @property
     def context(self) -> int:

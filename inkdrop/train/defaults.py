@@ -78,6 +78,7 @@ def latent_network(
     choose("network for latents", kind, LATENT_NETWORKS)
     common = {"kind": kind, "dims": len(shape) - 1, "in_channels": shape[0]}
     common |= {"num_classes": classes or None, "vector_dim": tokens}
+    common |= {"concat_channels": 0 if tokens is None else shape[0]}  # of a sketch
     if kind == "unet":
         return common | {
             "width": 64, "multipliers": (1, 2, 3), "blocks": 2, "attention": (1, 2),

@@ -10,6 +10,7 @@ OUT/                  the denoiser's run, as any other
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import threading
 from collections.abc import Iterator, Mapping
@@ -35,7 +36,7 @@ from inkdrop.train.autoencoder import USUAL as CODING
 from inkdrop.train.autoencoder import shape_for, train_autoencoder
 from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.feed import HeldOut
+from inkdrop.train.feed import HeldOut, split
 from inkdrop.train.parallel import World
 from inkdrop.train.prompted import (
     Captioner,
@@ -47,6 +48,7 @@ from inkdrop.train.prompted import (
     written,
 )
 from inkdrop.train.run import Aim, Ask, Event, Note, sampled, train
+from inkdrop.train.sketch import fit_sketch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -125,7 +127,9 @@ def train_latent(
     aim = latent_aim(data.shape, shown, plan.network, width)
     if plan.text is not None:
         words = _tokenizer(data, out, plan.text, world)
-        aim = text_aim(aim, words, plan.text, plan.captioner)
+        training, _ = split(latents, ask.config.seed)
+        encoder = sketched(training, words, plan.text, plan.captioner, ask.config.seed)
+        aim = text_aim(aim, words, encoder, plan.captioner)
     yield Note(f"denoiser: {out}")
     yield from train(latents, out, ask, aim=aim, stop=stop, world=world, device=device)
 
@@ -152,8 +156,23 @@ def latent_aim(
     return Aim(describe=describe, build=build)
 
 
-def text_aim(aim: Aim, words: Tokenizer, text: TextEncoderConfig, captioner: Captioner) -> Aim:
-    """The same aim, of a model that reads captions, with a text encoder trained beside it."""
+def sketched(
+    training: Dataset, words: Tokenizer, text: TextEncoderConfig, captioner: Captioner, seed: int
+) -> TextEncoder:
+    """A new text encoder with a sketch of codes like these, fitted to them; see `train.sketch`."""
+    torch.manual_seed(seed)
+    encoder = TextEncoder(dataclasses.replace(text, sketch=training.shape))
+    assert encoder.sketch is not None
+    fit_sketch(encoder.sketch, training, words, text.context, captioner, seed)
+    return encoder
+
+
+def text_aim(aim: Aim, words: Tokenizer, encoder: TextEncoder, captioner: Captioner) -> Aim:
+    """The same aim, of a model that reads captions, trained together with its text encoder.
+
+    encoder: what that starts from.
+    """
+    text = encoder.config
 
     def describe(data: Dataset, ask: Ask) -> dict[str, Any]:
         whole, drops = aim.describe(data, ask), Drops.of(ask.config.condition_drop)
@@ -164,7 +183,7 @@ def text_aim(aim: Aim, words: Tokenizer, text: TextEncoderConfig, captioner: Cap
     def build(description: Mapping[str, Any], where: str) -> Prompted:
         model = aim.build(description, where)
         assert isinstance(model, Model)
-        return Prompted(Joined(model.network, TextEncoder(text)), model, words)
+        return Prompted(Joined(model.network, copy.deepcopy(encoder)), model, words)
 
     def feed(data: Dataset, config: TrainConfig, device: torch.device) -> TextFeed:
         drops = Drops.of(config.condition_drop)

@@ -58,7 +58,9 @@ class Joined(nn.Module):
             tokens = self.text(cond.tokens, cond.mask)
             # As `conditioning.text.embed` makes a condition of what an encoder says.
             vector = mean_token(tokens.float(), cond.mask)
-            cond = dataclasses.replace(cond, tokens=tokens, vector=vector)
+            sketch = self.text.sketch
+            concat = None if sketch is None else sketch(cond.tokens, cond.mask)
+            cond = dataclasses.replace(cond, tokens=tokens, vector=vector, concat=concat)
         out: Tensor = self.denoiser(x, t, cond)
         return out
 

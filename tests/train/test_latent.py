@@ -25,7 +25,7 @@ from inkdrop.train.updates import Update
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(updates=4, batch=8, warmup=2, precision="float32")
 PLAN = Latents(factor=2, channels=2, coding=Ask(CONFIG, save_every=99), text=tiny.TEXT)
-SMALL = {**tiny.DIT, "in_channels": 2, "vector_dim": tiny.TEXT.width}
+SMALL = {**tiny.DIT, "in_channels": 2, "vector_dim": tiny.TEXT.width, "concat_channels": 2}
 
 
 def ask() -> Ask:
