@@ -68,7 +68,7 @@ PREVIEW = (
     "smiling cat", "red heart", "pizza", "dog face", "rocket", "smiling face with sunglasses",
     "tree", "딸기",
 )  # fmt: skip
-STEPS, GUIDANCE = 16, 3.0  # of the model that ships
+STEPS, GUIDANCE = 16, 2.0  # of the model that ships
 CARD = Path(__file__).parents[1] / "inkdrop" / "box" / "emoji"
 LEFT_OUT = Path(__file__).with_name("emoji_left_out.json")
 LEFT_OUT_PAIRS = 200
