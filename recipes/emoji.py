@@ -10,6 +10,10 @@ Each stage resumes where it stopped; what was done is not done again.
     tokenizer     of names and keywords, English and Korean, and the emoji themselves
     denoiser      a diffusion transformer and its text encoder, together
     model         the newest checkpoint of the denoiser, in half precision: what ships
+
+A training longer than one sitting goes on from what it has made so far, autoencoder included:
+
+    python recipes/emoji.py DATA/emoji64.parquet --out runs/emoji_2 --start inkdrop/box/emoji
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -29,23 +33,25 @@ import pyarrow.parquet as pq
 import torch
 from PIL.Image import Image
 
-from inkdrop.codecs.latent import Latent, load_autoencoder
+from inkdrop.codecs.latent import Latent, load_autoencoder, write_autoencoder
+from inkdrop.conditioning.text import Text
 from inkdrop.conditioning.tokenizer import Tokenizer, train_tokenizer
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.latents import codec, encode, open_latents
 from inkdrop.data.open import open_data
+from inkdrop.digest import digest_of_weights
 from inkdrop.files import commit_folder, replacing
 from inkdrop.media.image import grid
 from inkdrop.model import Model, Prompt
-from inkdrop.networks.text import TextEncoderConfig
+from inkdrop.networks.text import TextEncoder, TextEncoderConfig
 from inkdrop.tasks.generate import generate_many
 from inkdrop.train.autoencoder import train_autoencoder
 from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import HeldOut, split
 from inkdrop.train.latent import USUAL, latent_aim, sketched, text_aim
-from inkdrop.train.prompted import Prompted
-from inkdrop.train.run import Ask, Event, Validated, train
+from inkdrop.train.prompted import Joined, Prompted
+from inkdrop.train.run import Aim, Ask, Event, Validated, train
 
 # OpenMoji is share-alike, so it is left out of what ships.
 STYLES = ("noto", "twemoji", "fluent-3d", "fluent-flat")
@@ -122,6 +128,17 @@ def autoencoder(table: Path, out: Path, updates: int) -> Path:
     return run
 
 
+def reused(start: Path, out: Path) -> Path:
+    """The autoencoder of an earlier model, as a folder."""
+    run = out / "autoencoder"
+    if not run.is_dir():
+        codec = Model.load(start).codec
+        assert isinstance(codec, Latent)
+        with commit_folder(run) as beside:
+            write_autoencoder(codec.autoencoder, beside)
+    return run
+
+
 def latents(table: Path, run: Path, out: Path) -> tuple[Dataset, Latent]:
     """The rows that the model is to know, as codes, and what turns them into pictures."""
     path = out / "covered.parquet"
@@ -177,21 +194,40 @@ class Captions:
         return ", ".join(said)
 
 
-def denoiser(data: Dataset, shown: Latent, table: Path, out: Path, updates: int) -> Path:
-    """Trains the denoiser with its text encoder; its run."""
-    words = tokenizer(table, out)
+def denoiser(
+    data: Dataset, shown: Latent, table: Path, out: Path, updates: int, start: Path | None
+) -> Path:
+    """Trains the denoiser with its text encoder, from nothing or from where `start` is; its run."""
+    earlier = None if start is None else Model.load(start)
+    words = tokenizer(table, out) if earlier is None else read_by(earlier).tokenizer
     columns = ["caption", "keywords", "caption_ko", "keywords_ko", "emoji", "style"]
     found = pq.read_table(out / "covered.parquet", columns=columns).to_pylist()
     captions = Captions({(row["caption"], row["style"]): row for row in found})
-    config = replace(USUAL, updates=updates, batch=64, warmup=300, ema=0.9995)
+    config = replace(USUAL, updates=updates, batch=64, warmup=300, ema=0.9995, compile="on")
     training, _ = split(data, config.seed)
     encoder = sketched(training, words, TEXT, captions, config.seed)
     aim = text_aim(latent_aim((3, 64, 64), shown), words, encoder, captions)
+    if earlier is not None:
+        aim = going_on(aim, earlier)
     ask = Ask(config, model={"network": {**NETWORK, "num_classes": len(STYLES)}})
     run = out / "denoiser"
     for event in train(data, run, ask, aim=replace(aim, picture=preview)):
         show("denoiser", event)
     return run
+
+
+def read_by(model: Model) -> Text:
+    """The text part of a model of this recipe."""
+    if model.text is None:
+        raise SystemExit("the model to go on from reads no text; name one of this recipe")
+    return model.text
+
+
+def going_on(aim: Aim, earlier: Model) -> Aim:
+    """The same aim, from the weights of an earlier model."""
+    weights = Joined(earlier.network, cast(TextEncoder, read_by(earlier).encoder)).state_dict()
+    record = {**(aim.record or {}), "start": digest_of_weights(weights)}
+    return replace(aim, weights=weights, record=record)
 
 
 def preview(trained: Prompted, held: HeldOut | None) -> Image:
@@ -224,13 +260,18 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/emoji"))
     parser.add_argument("--autoencoder-updates", type=int, default=1400)
-    parser.add_argument("--updates", type=int, default=40_000)
+    parser.add_argument("--updates", type=int, default=8_000)
+    parser.add_argument("--start", type=Path, help="A model of this recipe to go on from.")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     table = pictures(asked.data, asked.out)
-    run = autoencoder(table, asked.out, asked.autoencoder_updates)
+    if asked.start is None:
+        run = autoencoder(table, asked.out, asked.autoencoder_updates)
+    else:
+        run = reused(asked.start, asked.out)
     data, shown = latents(table, run, asked.out)
-    print(ship(denoiser(data, shown, table, asked.out, asked.updates), asked.out))
+    run = denoiser(data, shown, table, asked.out, asked.updates, asked.start)
+    print(ship(run, asked.out))
 
 
 if __name__ == "__main__":

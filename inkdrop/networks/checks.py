@@ -76,8 +76,10 @@ def labels(cond: Cond, classes: int) -> Tensor:
         raise ValueError(
             f"the network needs cond.label, a class from 0 to {classes} ({classes} = no class)"
         )
-    # Only on the CPU: reading a label back from an accelerator would stall it every step.
-    if label.device.type == "cpu" and not bool(((label >= 0) & (label <= classes)).all()):
+    # Only on the CPU: reading a label back from an accelerator would stall it every step. Nor when
+    # compiling, where what depends on a value would split the network in two.
+    seen = label.device.type == "cpu" and not torch.compiler.is_compiling()
+    if seen and not bool(((label >= 0) & (label <= classes)).all()):
         bad = int(label[(label < 0) | (label > classes)][0])
         raise ValueError(f"label {bad} is not from 0 to {classes} ({classes} = no class)")
     return label
