@@ -1,40 +1,56 @@
-"""Photographs of flowers at 64x64: the autoencoder for latent diffusion.
+"""Photographs of flowers at 64x64: latent diffusion by class and by words.
 
     python recipes/flowers.py DATA/flowers --out runs/flowers
     python benchmarks/reconstruction.py runs/flowers/autoencoder --data DATA/flowers --split val
+    inkdrop generate "a photo of a rose" --model runs/flowers --count 9
+    inkdrop sample runs/flowers --label tulip
 
 The part `train` of the data is learned from; `val` is left out of every training. A stage resumes
-where it stopped.
+where it stopped. The run itself is the denoiser's.
 
     autoencoder   64x64x3 <-> 16x16x8, mirrored pictures too
+    latents       the codes of `train`
+    ./            a diffusion transformer told the class, or words, or both
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from inkdrop.data.dataset import Dataset
 from inkdrop.data.open import open_data
 from inkdrop.train.autoencoder import shape_for, train_autoencoder
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import Ask, Event, Validated
+from inkdrop.train.latent import TEXT, USUAL, Latents, train_latent
+from inkdrop.train.run import Ask, Validated
 
 CHANNELS = 8
 
 
-def autoencoder(path: Path, out: Path, updates: int) -> Path:
+def autoencoder(data: Dataset, source: Mapping[str, Any], out: Path, updates: int) -> Path:
     """Trains the autoencoder; its run."""
-    data = open_data(path, split="train", size=64, channels=3)
     config = TrainConfig(updates=updates, batch=32, flip=True, cooldown=0.4, condition_drop=0.0)
     run = out / "autoencoder"
-    source = {"path": str(path), "options": {"split": "train", "size": 64, "channels": 3}}
     shape = shape_for(data, factor=4, channels=CHANNELS)
     for event in train_autoencoder(data, run, shape, ask=Ask(config, source=source)):
         show("autoencoder", event)
     return run
 
 
-def show(stage: str, event: Event) -> None:
+def denoiser(
+    data: Dataset, source: Mapping[str, Any], coder: Path, out: Path, updates: int
+) -> None:
+    """Trains the denoiser with its text encoder."""
+    ask = Ask(replace(USUAL, updates=updates, ema=0.9995), source=source)
+    for event in train_latent(data, out, ask, Latents(autoencoder=coder, text=TEXT)):
+        show("denoiser", event)
+
+
+def show(stage: str, event: object) -> None:
     """A line now and then."""
     if isinstance(event, Validated):
         print(f"{stage}: update {event.update}, held-out loss {event.loss:.4f}", flush=True)
@@ -46,8 +62,13 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/flowers"))
     parser.add_argument("--autoencoder-updates", type=int, default=5000)
+    parser.add_argument("--updates", type=int, default=3000)
     asked = parser.parse_args()
-    autoencoder(asked.data, asked.out, asked.autoencoder_updates)
+    options = {"split": "train", "size": 64, "channels": 3}
+    source = {"path": str(asked.data), "options": options}
+    data = open_data(asked.data, split="train", size=64, channels=3)
+    coder = autoencoder(data, source, asked.out, asked.autoencoder_updates)
+    denoiser(data, source, coder, asked.out, asked.updates)
 
 
 if __name__ == "__main__":

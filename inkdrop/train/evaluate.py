@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SHOWN = 64
+LATENTS = Path("latents", "latents.json")  # in a run of `train.latent`
 LEAST = 6  # rows, for every measure of `report.measure`
 
 
@@ -136,7 +137,11 @@ class _Own:
         """By the run's run.json."""
         file = run / "run.json"
         about = read_json(file) if file.is_file() else {}
-        if about.get("asked", {}).get("data") != data.fingerprint:
+        codes = run / LATENTS
+        learned = [about.get("asked", {}).get("data")]
+        if about and codes.is_file():  # of a latent model, which learned from codes of the data
+            learned.append(read_json(codes).get("data"))
+        if data.fingerprint not in learned:
             return _Own(np.arange(len(data)), np.arange(0), False)
         return _Own(*split_rows(len(data), int(about["config"]["seed"])), True)
 

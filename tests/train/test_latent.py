@@ -18,6 +18,7 @@ from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
+from inkdrop.train.evaluate import Evaluated, Evaluation, evaluate
 from inkdrop.train.latent import Latents, train_latent
 from inkdrop.train.run import Ask
 from inkdrop.train.updates import Update
@@ -73,6 +74,16 @@ def test_its_folder_reads_prompts_and_makes_pictures(tmp_path: Path) -> None:
         model, count=2, conditions=[Prompt("bright above"), "?"], sampling=Sampling(steps=2)
     )
     assert x.shape == (2, *data.shape) and bool(x.isfinite().all())
+
+
+def test_it_is_known_which_of_its_pictures_it_has_not_seen(tmp_path: Path) -> None:
+    data = tiny.captioned(tmp_path)
+    updates(data, tmp_path / "run")
+    quick = Ask(TrainConfig(updates=2, batch=8, condition_drop=0.0))
+    asked = Evaluation(count=6, sampling=Sampling(steps=2), training=quick)
+    *_, found = evaluate(tmp_path / "run", data, asked, device=CPU)
+    assert isinstance(found, Evaluated)
+    assert "closer than held-out" in {m.name for m in found.report.measures}
 
 
 def test_an_autoencoder_is_reused_and_another_refused(tmp_path: Path) -> None:
