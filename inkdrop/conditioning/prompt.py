@@ -39,6 +39,8 @@ def parse(prompt: str) -> tuple[tuple[str, float], ...]:
             escaped = _ESCAPED.match(prompt, place)
             _add(segments, escaped[1] if escaped else prompt[place], weights[-1])
             place = escaped.end() if escaped else place + 1
+    for text, weight in segments:
+        _check(text, weight)
     return tuple(segments)
 
 
@@ -95,12 +97,15 @@ class _Waiting:
         return None
 
 
-def _add(segments: list[tuple[str, float]], text: str, weight: float) -> None:
+def _check(text: str, weight: float) -> None:
     if not abs(weight) <= LARGEST:  # so that a NaN, infinity times 0, is refused too
         raise ValueError(
             f"the prompt gives {text!r} the weight {weight:g}; weights go from -{LARGEST:g} to"
             f" {LARGEST:g}, and a bracket before which stands a backslash is text"
         )
+
+
+def _add(segments: list[tuple[str, float]], text: str, weight: float) -> None:
     if segments and segments[-1][1] == weight:
         text = segments.pop()[0] + text
     segments.append((text, weight))

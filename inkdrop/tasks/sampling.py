@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -77,6 +78,8 @@ class Sampling:
         choose("guidance rule", self.rule, dict.fromkeys(RULES))
         if self.reuse < 1:
             raise ValueError(f"reuse is {self.reuse}: features are computed every 1 or more calls")
+        if self.guidance is not None and not math.isfinite(self.guidance):
+            raise ValueError(f"guidance is {self.guidance}: it must be a number, such as 3")
         ways = {
             f"rule {self.rule!r}": self.rule != "cfg",
             "rescale": bool(self.rescale),

@@ -118,3 +118,8 @@ def test_many_brackets_are_read_at_once() -> None:
 def test_an_absurd_weight_is_refused_in_words(prompt: str) -> None:
     with pytest.raises(ValueError, match=r"the prompt gives 'a' the weight .*from -100 to 100"):
         parse(prompt)
+
+
+def test_an_absurd_weight_is_told_with_all_it_is_given_to() -> None:
+    with pytest.raises(ValueError, match="gives 'lazy cat' the weight 1000"):
+        parse("a (lazy cat:1000)")

@@ -223,6 +223,7 @@ def test_learned_variance_is_sampled_with_and_needs_its_network(tmp_path: Path) 
         ({"also": (("9", 1.0),)}, "there is no class '9'"),
         ({"threshold": 0.0}, "quantile is 0.0"),
         ({"reuse": 0}, "reuse is 0"),
+        ({"guidance": float("nan")}, "guidance is nan"),
         ({"tolerance": 0.1, "sampler": "ddim"}, "only the sampler 'adaptive' takes"),
         ({"tolerance": 0.0, "sampler": "adaptive"}, "tolerance is 0.0: it must be above 0"),
         ({"sampler": "plms", "steps": 1}, "plms needs at least 2"),
