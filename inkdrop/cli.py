@@ -168,6 +168,7 @@ def _model(run: str, device: str | None) -> Model:
 @click.option("--width", type=int, help="Channels of the U-Net at full resolution.")
 @click.option("--latent", is_flag=True, help="Diffuse in an autoencoder's code, trained first.")
 @click.option("--text/--no-text", default=None, help="Read captions [if there are any].")
+@click.option("--text-encoder", help="A transformers folder to read captions with, as it is.")
 @click.option("--autoencoder", help="A run or folder of one to reuse [trained here].")
 @click.option("--autoencoder-updates", type=int, help="Train it this many updates [2000].")
 @click.option("--factor", type=int, help="Pixels a side that a place of the code holds [4 or 8].")

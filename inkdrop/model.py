@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from inkdrop.codecs.identity import Identity
 from inkdrop.cond import Cond, cat
-from inkdrop.conditioning.text import Text, interpolate
-from inkdrop.conditioning.tokenizer import Tokenizer
+from inkdrop.conditioning.text import TextConditioner
 from inkdrop.config import dump, nearest, parse
 from inkdrop.diffusion.parameterization import Parameterization
 from inkdrop.diffusion.process import Process
@@ -28,12 +27,12 @@ from inkdrop.registry import (
     build,
     build_codec,
     build_network,
-    build_text,
     describe,
     describe_codec,
     describe_network,
     describe_text,
-    text_network,
+    read_text,
+    write_text,
 )
 from inkdrop.weights import load_weights, read_json, save_weights
 
@@ -132,7 +131,7 @@ class Model:
     parameterization: Parameterization
     spec: Spec
     codec: Codec = field(default_factory=Identity)
-    text: Text | None = None
+    text: TextConditioner | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -189,8 +188,9 @@ class Model:
                 f"one prompt asks for {first.label!r} and the other for {second.label!r}; a walk"
                 " keeps to one class"
             )
+        assert self.text is not None
         a, b = self.condition([first]), self.condition([second])
-        words = interpolate(
+        words = self.text.between(
             dataclasses.replace(a, label=None), dataclasses.replace(b, label=None), asked.fraction
         )
         return dataclasses.replace(words, label=a.label)
@@ -232,7 +232,7 @@ class Model:
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Model:
         """The same model with its networks moved (in place, as torch does)."""
-        for part in (self.codec, self.text and self.text.encoder):
+        for part in (self.codec, *(() if self.text is None else self.text.networks)):
             if isinstance(part, nn.Module):
                 part.to(device=device, dtype=dtype)
         return dataclasses.replace(self, network=self.network.to(device=device, dtype=dtype))
@@ -262,8 +262,7 @@ class Model:
         if isinstance(self.codec, nn.Module):
             save_weights(self.codec, folder / "codec.safetensors")
         if self.text is not None:
-            save_weights(text_network(self.text), folder / "text.safetensors")
-            self.text.tokenizer.write(folder)
+            write_text(self.text, folder)
 
     @staticmethod
     def load(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> Model:
@@ -278,11 +277,10 @@ class Model:
             model.codec.to(dtype).eval().requires_grad_(False)
         if "text" not in data:
             return model
-        encoder = build_text(data["text"], str(folder / "model.json"))
-        load_weights(encoder, folder / "text.safetensors")
-        encoder.to(dtype).eval().requires_grad_(False)
-        tokenizer = Tokenizer.read(folder, vocabulary=encoder.vocabulary)
-        return dataclasses.replace(model, text=Text(tokenizer, encoder))
+        text = read_text(data["text"], folder, str(folder / "model.json"))
+        for network in text.networks:
+            network.to(dtype).eval().requires_grad_(False)
+        return dataclasses.replace(model, text=text)
 
     @staticmethod
     def build(data: Mapping[str, Any], where: str) -> Model:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
 
 from inkdrop.codecs.identity import Identity
 from inkdrop.codecs.latent import Latent, LatentConfig
-from inkdrop.conditioning.text import Text
+from inkdrop.conditioning.chunks import Padding
+from inkdrop.conditioning.joined import JoinedConfig, JoinedText
+from inkdrop.conditioning.pretrained import PretrainedConfig, load_pretrained
+from inkdrop.conditioning.text import Text, TextConditioner, TokenEncoder
+from inkdrop.conditioning.tokenizer import Tokenizer
 from inkdrop.config import choose, dump, parse
 from inkdrop.diffusion import parameterization as p
 from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
 from inkdrop.networks.dit import DiT, DiTConfig
 from inkdrop.networks.text import TextEncoder, TextEncoderConfig
 from inkdrop.networks.unet import UNet, UNetConfig
+from inkdrop.weights import load_weights, save_weights
 
 PROCESSES: dict[str, type[Process]] = {"discrete": Discrete, "vp": VP, "ve": VE, "flow": Flow}
 
@@ -40,6 +47,29 @@ CODECS: dict[str, tuple[type[Any], Callable[[Any], Codec]]] = {
     "identity": (Identity, lambda config: config),
     "latent": (LatentConfig, Latent),
 }
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A kind of text encoder: its configuration, the way back from its file, and what is kept."""
+
+    config: type[Any]
+    load: Callable[[Any, Path], TokenEncoder]
+    kept: Callable[[Any], nn.Module]
+
+
+def _load_small(config: TextEncoderConfig, file: Path) -> TextEncoder:
+    encoder = TextEncoder(config)
+    load_weights(encoder, file)
+    return encoder
+
+
+ENCODERS: dict[str, Encoder] = {
+    "small": Encoder(TextEncoderConfig, _load_small, lambda encoder: encoder),
+    "pretrained": Encoder(PretrainedConfig, load_pretrained, lambda encoder: encoder.network),
+}
+
+JOINED = "joined"  # the kind of several texts together, which lie in folders of their own
 
 T = TypeVar("T")
 
@@ -88,21 +118,62 @@ def describe_codec(codec: Codec) -> dict[str, Any]:
     return describe(configs, codec.config if isinstance(codec, Latent) else codec)
 
 
-def build_text(data: Mapping[str, Any], where: str) -> TextEncoder:
-    """A text encoder with fresh weights from its configuration."""
-    return TextEncoder(parse(TextEncoderConfig, data, f"{where}, text"))
+def describe_text(text: TextConditioner) -> dict[str, Any]:
+    """{"kind": name, ...}: an encoder's configuration and padding, or parts that are joined."""
+    if isinstance(text, JoinedText):
+        parts = tuple(describe_text(part) for part in text.parts)
+        return describe({JOINED: JoinedConfig}, JoinedConfig(parts, text.sizes))
+    encoder = _text(text).encoder
+    about = describe({name: kind.config for name, kind in ENCODERS.items()}, _config(encoder))
+    padding = _text(text).padding
+    return about if padding is None else {**about, "padding": dump(padding)}
 
 
-def text_network(text: Text) -> TextEncoder:
-    """The network of a text encoder that a model folder can hold; ValueError for another's."""
-    if not isinstance(text.encoder, TextEncoder):
+def write_text(text: TextConditioner, folder: Path) -> None:
+    """text.safetensors and tokenizer.json, or text_1, text_2 ... with such, into a folder."""
+    if isinstance(text, JoinedText):
+        for number, part in enumerate(text.parts, 1):
+            (folder / f"text_{number}").mkdir()
+            write_text(part, folder / f"text_{number}")
+        return
+    kind = ENCODERS[describe_text(text)["kind"]]
+    save_weights(kind.kept(_text(text).encoder), folder / "text.safetensors")
+    _text(text).tokenizer.write(folder)
+
+
+def read_text(data: Mapping[str, Any], folder: Path, where: str) -> TextConditioner:
+    """The text that `describe_text` described and `write_text` wrote, in float32."""
+    fields = {"kind": "small", **data}  # what is older than the kinds
+    if fields["kind"] == JOINED:
+        about = build("text", {JOINED: JoinedConfig}, fields, where)
+        read = (_read_one(p, folder / f"text_{i}", where) for i, p in enumerate(about.parts, 1))
+        return JoinedText(tuple(read), about.sizes)
+    return _read_one(fields, folder, where)
+
+
+def _read_one(data: Mapping[str, Any], folder: Path, where: str) -> Text:
+    fields = dict(data)
+    padding = fields.pop("padding", None)
+    configs = {name: kind.config for name, kind in ENCODERS.items()}
+    config = build("text", configs, fields, where)
+    filled = None if padding is None else parse(Padding, padding, f"{where}, text, padding")
+    encoder = ENCODERS[fields["kind"]].load(config, folder / "text.safetensors")
+    tokenizer = Tokenizer.read(folder, vocabulary=encoder.vocabulary)
+    return Text(tokenizer, encoder, filled)
+
+
+def _text(text: TextConditioner) -> Text:
+    if not isinstance(text, Text):
+        raise ValueError(f"a model whose text is a {type(text).__name__} cannot be saved here")
+    return text
+
+
+def _config(encoder: TokenEncoder) -> Any:
+    """Its configuration; ValueError for an encoder that a model folder cannot hold."""
+    config = getattr(encoder, "config", None)
+    if not any(type(config) is kind.config for kind in ENCODERS.values()):
         raise ValueError(
-            f"a model with the text encoder {type(text.encoder).__name__} cannot be saved here; it"
-            " stays in its own folder"
+            f"a model with the text encoder {type(encoder).__name__} cannot be saved here; it stays"
+            " in its own folder"
         )
-    return text.encoder
-
-
-def describe_text(text: Text) -> dict[str, Any]:
-    """The configuration of a text encoder."""
-    return dump(text_network(text).config)
+    return config

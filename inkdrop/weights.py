@@ -36,10 +36,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """The tensors of a network as a safetensors file."""
+    """The tensors of a network as a safetensors file; one with several names has its first."""
     from safetensors.torch import save_file
 
-    save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, path)
+    weights, seen = dict[str, Tensor](), set[int]()
+    for name, value in network.state_dict(keep_vars=True).items():
+        if id(value) not in seen:
+            weights[name] = value.detach().cpu().contiguous()
+        seen.add(id(value))
+    save_file(weights, path)
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from encoders import clip
 from PIL import Image
 from test_generate import random_model
 
@@ -115,6 +117,12 @@ def test_evaluate_prints_the_table(
         (["generate", "--model", "{tmp}/model"], "say what to draw"),
         (["train", "{tmp}/tiny.npz", "--text"], "--text needs --latent"),
         (["train", "{tmp}/tiny.npz", "--factor", "4"], "--factor needs --latent"),
+        (["train", "{tmp}/tiny.npz", "--text-encoder", "x"], "--text-encoder needs --latent"),
+        (
+            ["train", "{tmp}/tiny.npz", "--latent", "--text-encoder", "x", "--no-text"],
+            "leave --no-text out",
+        ),
+        (["train", "{tmp}/tiny.npz", "--latent", "--text-encoder", "x"], "has no captions"),
         (["train", "{tmp}/tiny.npz", "--latent", "--text"], "has no captions"),
         (["train", "{tmp}/tiny.npz", "--latent", "--width", "32"], "leave it out"),
         (["train", "{tmp}/tiny.npz", "--latent", "--factor", "16"], "8 is no multiple of 16"),
@@ -280,3 +288,35 @@ def test_words_to_pictures_from_a_folder_with_captions(
     inkdrop(monkeypatch, "train", "squares", *short, *reused)
     inkdrop(monkeypatch, "sample", "other", "--steps", 3, "--count", 2, "-o", "other.png")
     assert not (tmp_path / "other" / "autoencoder").exists()
+
+
+def test_captions_read_by_a_pretrained_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    captioned_folder(tmp_path / "squares")
+    clip(tmp_path / "clip")
+    monkeypatch.chdir(tmp_path)
+    short = ["--latent", "--text-encoder", "clip", "--updates", 2, "--batch", 4, "--save-every", 1]
+    coding = ["--autoencoder-updates", 1, "--factor", 4, "--code-channels", 4]
+    capsys.readouterr()
+    inkdrop(monkeypatch, "train", "squares", *short, *coding)
+    assert "more: inkdrop generate" in capsys.readouterr().out
+
+    # The same from its first checkpoint on.
+    shutil.copytree("runs/squares", "runs/again")
+    shutil.rmtree("runs/again/checkpoints/00000002")
+    inkdrop(monkeypatch, "train", "squares", *short, *coding, "--out", "runs/again")
+    assert "resuming runs/again after update 1 of 2" in capsys.readouterr().out
+    first, again = (
+        tmp_path / "runs" / name / "checkpoints" / "00000002" for name in ("squares", "again")
+    )
+    for file in sorted(path.relative_to(first) for path in first.rglob("*.safetensors")):
+        assert (first / file).read_bytes() == (again / file).read_bytes()
+
+    shutil.rmtree("clip")
+    drawn = ["--model", "runs/squares", "--steps", 2, "-o", "red.png"]
+    inkdrop(monkeypatch, "generate", "a (red:1.3) square", *drawn)
+    walk = ["--prompts", "a red square", "a blue one", "--frames", 3, "--steps", 2]
+    inkdrop(monkeypatch, "interpolate", "runs/squares", *walk, "-o", "walk.png")
+    with Image.open("red.png") as picture:
+        assert picture.size == (16, 16)

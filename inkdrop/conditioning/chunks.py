@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import NamedTuple
 
@@ -26,7 +27,8 @@ class Tokens(NamedTuple):
     weights: Tensor
 
 
-class Padding(NamedTuple):
+@dataclass(frozen=True)
+class Padding:
     """Chunks filled up to a length with an id that is read like any other (Stable Diffusion)."""
 
     id: int
@@ -40,6 +42,10 @@ def tokenize(
 
     A word goes to the next chunk whole unless it is longer than one. A token's weight is the mean
     over its characters other than white space, so brackets change the weights and never the ids.
+
+    With padding every chunk is `padding.length` long and all of it is read. Then all prompts have
+    as many chunks as the longest: a shorter one goes on with chunks of the empty prompt, as Stable
+    Diffusion's front ends have it. So what it says depends a little on the prompts beside it.
     ValueError for a prompt that is no string, above 10,000 characters or of an absurd weight.
     """
     if isinstance(prompts, str) or not prompts:
@@ -55,7 +61,7 @@ def tokenize(
     for prompt in prompts:
         body = _weighed(tokenizer, prompt)
         rows.append([_framed(chunk, start, end) for chunk in _chunks(body, room)])
-    return _stacked(rows, padding)
+    return _stacked(rows if padding is None else _filled(rows, padding, _framed([], start, end)))
 
 
 _Row = list[tuple[int, float]]  # ids with their weights
@@ -101,10 +107,14 @@ def _framed(chunk: _Row, start: tuple[int, ...], end: tuple[int, ...]) -> _Row:
     return [*((id, 1.0) for id in start), *chunk, *((id, 1.0) for id in end)]
 
 
-def _stacked(rows: list[list[_Row]], padding: Padding | None) -> Tokens:
-    if padding:
-        filler = (padding.id, 1.0)
-        rows = [[c + [filler] * (padding.length - len(c)) for c in chunks] for chunks in rows]
+def _filled(rows: list[list[_Row]], padding: Padding, empty: _Row) -> list[list[_Row]]:
+    """As many chunks for each prompt, all of one length; `empty` where a prompt has ended."""
+    most, filler = max(map(len, rows)), (padding.id, 1.0)
+    whole = [chunks + [empty] * (most - len(chunks)) for chunks in rows]
+    return [[c + [filler] * (padding.length - len(c)) for c in chunks] for chunks in whole]
+
+
+def _stacked(rows: list[list[_Row]]) -> Tokens:
     length = max(len(chunk) for chunks in rows for chunk in chunks)
     shape = len(rows), max(map(len, rows)), length
     tokens = Tokens(torch.zeros(shape).long(), torch.zeros(shape).bool(), torch.ones(shape))

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,17 @@ from inkdrop.conditioning.tokenizer import Tokenizer
 
 
 class TextConditioner(Protocol):
-    """Whatever makes a condition of prompts."""
+    """Whatever makes a condition of prompts: a `Text`, or several of them (`joined.py`)."""
 
     def encode(self, prompts: Sequence[str]) -> Cond:
-        """Prompts -> tokens [B, L, D] with mask [B, L] and vector [B, D]; "" is the null one."""
+        """Prompts -> tokens [B, L, D] with mask [B, L] and vector [B, V]; "" is the null one."""
+
+    def between(self, a: Cond, b: Cond, fraction: float) -> Cond:
+        """The condition a fraction of the way between two that `encode` made; see `interpolate`."""
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """All that has weights in it."""
 
 
 class Sketcher(Protocol):
@@ -29,8 +36,13 @@ class Sketcher(Protocol):
     def __call__(self, ids: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor: ...
 
 
+# What becomes a condition's vector: nothing, the mean of the tokens, or what the encoder itself
+# says of a whole text.
+Pooled = Literal["none", "mean", "projected"]
+
+
 class TokenEncoder(Protocol):
-    """A network (ids [B, L], mask [B, L]) -> tokens [B, L, D], such as networks.text's."""
+    """A network (ids [B, L], mask [B, L]) -> tokens [B, L, D]: networks.text's or a pretrained."""
 
     @property
     def context(self) -> int:
@@ -40,6 +52,10 @@ class TokenEncoder(Protocol):
     def vocabulary(self) -> int:
         """Number of token ids."""
 
+    @property
+    def width(self) -> int:
+        """D of the tokens."""
+
     def parameters(self) -> Iterator[nn.Parameter]:
         """Its weights."""
 
@@ -47,8 +63,12 @@ class TokenEncoder(Protocol):
     def sketch(self) -> Sketcher | None:
         """What makes a first picture of the words, if it has such."""
 
-    def __call__(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """ids [B, L] int64, mask [B, L] bool -> [B, L, D]."""
+    @property
+    def pooled(self) -> Pooled:
+        """What becomes the condition's vector."""
+
+    def read(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
+        """ids [B, L] int64, mask [B, L] bool -> tokens [B, L, D] and, if projected, [B, V]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +86,16 @@ class Text:
 
     def __post_init__(self) -> None:
         self.tokenizer.check(self.encoder.vocabulary, "the tokenizer")
+        if self.padding is not None:
+            _check_padding(self.padding, self.encoder)
 
     def tokenize(self, prompts: Sequence[str]) -> Tokens:
         """Token ids, mask and weights of prompts; see `chunks.tokenize`.
 
         For captions, in which brackets are punctuation, give `prompt.escape` of each.
         """
-        return tokenize(self.tokenizer, prompts, self.encoder.context, self.padding)
+        context = self.encoder.context if self.padding is None else self.padding.length
+        return tokenize(self.tokenizer, prompts, context, self.padding)
 
     def embed(self, tokens: Tokens) -> Cond:
         """The condition for tokens, on the encoder's device; see `embed`."""
@@ -82,10 +105,32 @@ class Text:
         """The condition for prompts; "" is the null condition."""
         return self.embed(self.tokenize(prompts))
 
+    def between(self, a: Cond, b: Cond, fraction: float) -> Cond:
+        """See `interpolate`."""
+        return interpolate(a, b, fraction)
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The encoder, if it is a module."""
+        return (self.encoder,) if isinstance(self.encoder, nn.Module) else ()
+
     @cached_property
     def empty(self) -> Tokens:
         """The tokens of the empty prompt."""
         return self.tokenize([""])
+
+
+def _check_padding(padding: Padding, encoder: TokenEncoder) -> None:
+    if not 0 <= padding.id < encoder.vocabulary:
+        raise ValueError(
+            f"chunks are filled up with the token {padding.id}, but the text encoder's vocabulary"
+            f" is {encoder.vocabulary}"
+        )
+    if not 0 < padding.length <= encoder.context:
+        raise ValueError(
+            f"chunks are filled up to {padding.length} tokens, but the text encoder reads"
+            f" {encoder.context}"
+        )
 
 
 def embed(encoder: TokenEncoder, tokens: Tokens, empty: Tokens) -> Cond:
@@ -93,15 +138,17 @@ def embed(encoder: TokenEncoder, tokens: Tokens, empty: Tokens) -> Cond:
 
     Every chunk is read by itself and the encodings are joined: tokens [B, chunks * length, D], 0 at
     padding, with their mask. Then words with weights are emphasized; empty: the tokens of "".
-    vector [B, D] is the mean of the real tokens, as in Imagen (Saharia et al. 2022); concat the
-    sketch of all words together, if the encoder makes one.
+    vector is the mean of the real tokens [B, D], as in Imagen (Saharia et al. 2022), or what the
+    encoder itself says of the first chunk, which no weight changes; concat the sketch of all words
+    together, if the encoder makes one.
     """
-    encoded, mask = _read(encoder, tokens)
+    encoded, mask, own = _read(encoder, tokens)
     if bool((tokens.weights != 1).any()):
         weights = tokens.weights.to(encoded.device).flatten(1)
-        nothing, real = _read(encoder, empty)
+        nothing, real, _ = _read(encoder, empty)
         encoded = emphasize(encoded, mask, weights, nothing[0, real[0]][-1])
-    cond = Cond(tokens=encoded, mask=mask, vector=mean_token(encoded, mask))
+    vector = mean_token(encoded, mask) if encoder.pooled == "mean" else own
+    cond = Cond(tokens=encoded, mask=mask, vector=vector)
     if encoder.sketch is None:
         return cond
     ids, real, weights = (part.flatten(1).to(encoded.device) for part in tokens)
@@ -124,18 +171,23 @@ def emphasize(tokens: Tensor, mask: Tensor, weights: Tensor, nothing: Tensor) ->
     return changed.masked_fill(~mask[..., None], 0.0)
 
 
-def _read(encoder: TokenEncoder, tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """The encodings of all chunks, joined, and their mask: [B, chunks * length, D] and without D.
+def _read(encoder: TokenEncoder, tokens: Tokens) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The encodings of all chunks, joined, their mask, and what is said of each prompt's first.
 
+    [B, chunks * length, D], the same without D, and [B, V] if the encoder says such.
     A chunk without a token, of a prompt shorter than others, is not read: some encoders give NaN.
     """
     device = next(encoder.parameters()).device
     used = tokens.mask.any(2)
     ids, mask = tokens.ids[used].to(device), tokens.mask[used].to(device)
-    read = encoder(ids, mask).float().masked_fill(~mask[..., None], 0.0)
+    read, own = encoder.read(ids, mask)
+    read = read.float().masked_fill(~mask[..., None], 0.0)
     encoded = read.new_zeros(*tokens.ids.shape, read.shape[-1])
     encoded[used.to(device)] = read
-    return encoded.flatten(1, 2), tokens.mask.to(device).flatten(1)
+    if own is not None:
+        chunks = used.sum(1)
+        own = own.float()[(chunks.cumsum(0) - chunks).to(device)]
+    return encoded.flatten(1, 2), tokens.mask.to(device).flatten(1), own
 
 
 def mean_token(tokens: Tensor, mask: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inkdrop.conditioning.library import quiet, transformers
 from inkdrop.digest import digest, digest_of_weights
 from inkdrop.files import must_exist
 from inkdrop.weights import read_json
@@ -79,29 +80,17 @@ def open_pretrained(folder: str | Path) -> Pretrained:
     ValueError if the folder has no model or no preprocessor_config.json, which says how pictures
     are prepared, or if `transformers` is not installed.
     """
-    try:
-        from transformers import AutoModel
-        from transformers.utils import logging
-    except ImportError:
-        raise ValueError(
-            "features of pretrained networks need transformers; install it with:"
-            " pip install 'inkdrop[features]'"
-        ) from None
+    models = transformers("a pretrained network for features", "features")
     folder = must_exist(folder, "folder")
     prepare = _preparation(folder / "preprocessor_config.json")
-    bars: Any = logging
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
     try:
-        network = AutoModel.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32
-        )
+        with quiet():
+            network = models.AutoModel.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32
+            )
     except (OSError, ValueError, KeyError) as error:
         said = " ".join(str(error).split())
         raise ValueError(f"{folder} holds no model that transformers can load: {said}") from None
-    finally:
-        if shown:
-            bars.enable_progress_bar()
     return Pretrained(network, prepare).eval().requires_grad_(False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +74,20 @@ class TextEncoder(nn.Module):
     def vocabulary(self) -> int:
         """Number of token ids."""
         return self.config.vocabulary
+
+    @property
+    def width(self) -> int:
+        """D of the tokens."""
+        return self.config.width
+
+    @property
+    def pooled(self) -> Literal["mean"]:
+        """A prompt as a whole is the mean of its tokens."""
+        return "mean"
+
+    def read(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, None]:
+        """The tokens, and nothing of the whole that they do not say; see `forward`."""
+        return self(ids, mask), None
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """ids [B, L] int64, mask [B, L] bool (True = a real token) -> [B, L, D].

@@ -69,16 +69,21 @@ LATENT_NETWORKS = {"dit": "diffusion transformer", "unet": "U-Net"}
 
 
 def latent_network(
-    shape: tuple[int, ...], classes: int, tokens: int | None, kind: str = "dit"
+    shape: tuple[int, ...],
+    classes: int,
+    tokens: int | None,
+    kind: str = "dit",
+    sketched: bool = True,
 ) -> dict[str, Any]:
     """A network for latents of this shape, of 7 (dit) to 11 (unet) million weights.
 
-    tokens: width of the text's tokens, or None for a model that reads no text.
+    tokens: width of the text's tokens, or None for a model that reads no text; sketched: whether
+    it also gets a sketch of them.
     """
     choose("network for latents", kind, LATENT_NETWORKS)
     common = {"kind": kind, "dims": len(shape) - 1, "in_channels": shape[0]}
     common |= {"num_classes": classes or None, "vector_dim": tokens}
-    common |= {"concat_channels": 0 if tokens is None else shape[0]}  # of a sketch
+    common |= {"concat_channels": shape[0] if tokens is not None and sketched else 0}
     if kind == "unet":
         return common | {
             "width": 64, "multipliers": (1, 2, 3), "blocks": 2, "attention": (1, 2),

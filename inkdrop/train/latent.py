@@ -2,7 +2,7 @@
 
 OUT/autoencoder/      the autoencoder's run, unless one is reused
 OUT/latents/          the pictures' codes, with their measured shift and scale
-OUT/tokenizer.json    fitted to the captions, if the model is to read any
+OUT/tokenizer.json    fitted to the captions, if a text encoder is trained on them
 OUT/                  the denoiser's run, as any other
 
 `train_latent` goes through all stages; what is done is not done again, what stopped goes on.
@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from inkdrop.codecs.latent import load_autoencoder
+from inkdrop.conditioning.pretrained import open_pretrained
+from inkdrop.conditioning.text import Text
 from inkdrop.conditioning.tokenizer import FILE, Tokenizer, train_tokenizer
 from inkdrop.config import choose, dump
 from inkdrop.data.dataset import Dataset
@@ -37,10 +39,12 @@ from inkdrop.train.autoencoder import shape_for, train_autoencoder
 from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import HeldOut, split
+from inkdrop.train.frozen import frozen_aim
 from inkdrop.train.parallel import World
 from inkdrop.train.prompted import (
     Captioner,
     Drops,
+    Ids,
     Joined,
     Prompted,
     TextFeed,
@@ -67,6 +71,7 @@ class Latents:
     factor, channels: of the code of one trained here (None: as `shape_for` says)
     coding: its training
     text: the text encoder that is trained with the denoiser; None if no text is to be read
+    encoder: the folder of a pretrained one, which is read as it is, instead; see `open_pretrained`
     captioner: what is said of a picture
     network: a key of `defaults.LATENT_NETWORKS`, unless the run's Ask has a network
     """
@@ -78,11 +83,19 @@ class Latents:
         default_factory=lambda: Ask(dataclasses.replace(CODING, updates=2000))
     )
     text: TextEncoderConfig | None = None
+    encoder: Path | None = None
     captioner: Captioner = written
     network: str = "dit"
 
     def __post_init__(self) -> None:
         choose("network for latents", self.network, defaults.LATENT_NETWORKS)
+        if self.text is not None and self.encoder is not None:
+            raise ValueError("one text encoder is read: either one trained here or a pretrained")
+
+    @property
+    def reads(self) -> bool:
+        """Whether the model is to read text."""
+        return self.text is not None or self.encoder is not None
 
 
 def train_latent(
@@ -97,16 +110,18 @@ def train_latent(
 ) -> Iterator[Event | Encoded]:
     """All stages on `data` in the run folder `out`; the events of each, `Note`s between them.
 
-    ValueError for a text encoder without captions, pictures that the autoencoder cannot make, an
-    autoencoder whose codes collapsed or are not finite, and all that `run.train` refuses.
+    ValueError for a text encoder without captions, or a folder that holds none, pictures that the
+    autoencoder cannot make, an autoencoder whose codes collapsed or are not finite, and all that
+    `run.train` refuses.
     """
     out, stop, world = Path(out), stop or threading.Event(), world or World()
     device = device or defaults.pick_device()
-    if plan.text is not None and data.captions is None:
+    if plan.reads and data.captions is None:
         raise ValueError(
             f"{data.name} has no captions, which a model that reads text needs: put a .txt beside"
             " each picture, or a metadata.jsonl into the folder"
         )
+    frozen = None if plan.encoder is None else _pretrained(plan.encoder, device)
     coded = plan.autoencoder
     if coded is None:
         coded = out / "autoencoder"
@@ -123,28 +138,36 @@ def train_latent(
     world.wait()
     shown = codec(out / "latents", autoencoder).to(device)
     latents = open_latents(out / "latents", data, autoencoder)
-    width = None if plan.text is None else plan.text.width
-    aim = latent_aim(data.shape, shown, plan.network, width)
-    if plan.text is not None:
+    if frozen is not None and plan.encoder is not None:
+        aim = latent_aim(data.shape, shown, plan.network, frozen.encoder.width, sketched=False)
+        aim = frozen_aim(_reading(aim), frozen, plan.encoder, plan.captioner)
+    elif plan.text is None:
+        aim = latent_aim(data.shape, shown, plan.network)
+    else:
         words = _tokenizer(data, out, plan.text, world)
         training, _ = split(latents, ask.config.seed)
         encoder = sketched(training, words, plan.text, plan.captioner, ask.config.seed)
+        aim = latent_aim(data.shape, shown, plan.network, plan.text.width)
         aim = text_aim(aim, words, encoder, plan.captioner)
     yield Note(f"denoiser: {out}")
     yield from train(latents, out, ask, aim=aim, stop=stop, world=world, device=device)
 
 
 def latent_aim(
-    shape: tuple[int, ...], shown: Codec, network: str = "dit", tokens: int | None = None
+    shape: tuple[int, ...],
+    shown: Codec,
+    network: str = "dit",
+    tokens: int | None = None,
+    sketched: bool = True,
 ) -> Aim:
     """A denoiser of codes: shape is that of the data they stand for, `shown` the way there.
 
-    tokens: width of the text's tokens that it is to read, if any.
+    tokens: width of the text's tokens that it is to read, if any; sketched: with a sketch of them.
     """
 
     def describe(data: Dataset, ask: Ask) -> dict[str, Any]:
         classes = 0 if data.labels is None else len(data.label_names)
-        usual = {"network": defaults.latent_network(data.shape, classes, tokens, network)}
+        usual = {"network": defaults.latent_network(data.shape, classes, tokens, network, sketched)}
         whole = defaults.model_description(data, ask.config, {**usual, **ask.model})
         whole["codec"] = describe_codec(shown)
         whole["spec"] |= {"shape": tuple(shape), "clip": False}
@@ -172,13 +195,7 @@ def text_aim(aim: Aim, words: Tokenizer, encoder: TextEncoder, captioner: Captio
 
     encoder: what that starts from.
     """
-    text = encoder.config
-
-    def describe(data: Dataset, ask: Ask) -> dict[str, Any]:
-        whole, drops = aim.describe(data, ask), Drops.of(ask.config.condition_drop)
-        null = drops.both if data.labels is not None else drops.text + drops.both
-        whole["spec"] |= {"condition_drop": null, "guidance": 3.0 if null else 1.0}
-        return whole
+    text, read = encoder.config, Ids(words, encoder.context)
 
     def build(description: Mapping[str, Any], where: str) -> Prompted:
         model = aim.build(description, where)
@@ -186,23 +203,33 @@ def text_aim(aim: Aim, words: Tokenizer, encoder: TextEncoder, captioner: Captio
         return Prompted(Joined(model.network, copy.deepcopy(encoder)), model, words)
 
     def feed(data: Dataset, config: TrainConfig, device: torch.device) -> TextFeed:
-        drops = Drops.of(config.condition_drop)
-        return TextFeed(data, config, device, words, text.context, captioner, drops)
+        return TextFeed(data, config, device, read, captioner, Drops.of(config.condition_drop))
 
-    return Aim(
+    return dataclasses.replace(
+        _reading(aim),
         objective=prompted_losses,
-        describe=describe,
         build=build,
-        picture=answered,
         feed=feed,
         held=lambda data, config, device: feed(data, config, device).held(),
         record={"text": dump(text)},
     )
 
 
-def answered(trained: Prompted, held: HeldOut | None) -> Image | None:
+def _reading(aim: Aim) -> Aim:
+    """The same aim, of a model that reads captions: its null condition, and how far it is."""
+
+    def describe(data: Dataset, ask: Ask) -> dict[str, Any]:
+        whole, drops = aim.describe(data, ask), Drops.of(ask.config.condition_drop)
+        null = drops.both if data.labels is not None else drops.text + drops.both
+        whole["spec"] |= {"condition_drop": null, "guidance": 3.0 if null else 1.0}
+        return whole
+
+    return dataclasses.replace(aim, describe=describe, picture=answered)
+
+
+def answered(trained: Prompted | Model, held: HeldOut | None) -> Image | None:
     """Held-out pictures above what the model draws for their captions and labels."""
-    model = trained.whole
+    model = trained.whole if isinstance(trained, Prompted) else trained
     if held is None or held.data.captions is None:
         return sampled(model, held)
     data, count = held.data, min(8, len(held.data))
@@ -213,6 +240,14 @@ def answered(trained: Prompted, held: HeldOut | None) -> Image | None:
     with torch.no_grad():
         real = model.codec.decode(data.pixels(range(count)).to(model.device)).clamp(-1, 1).cpu()
     return grid(torch.cat([real, x.float()]), columns=count, scale=max(1, 96 // x.shape[-1]))
+
+
+def _pretrained(folder: Path, device: torch.device) -> Text:
+    """The frozen encoder in a folder, where the training is."""
+    text = open_pretrained(folder)
+    for network in text.networks:
+        network.to(device)
+    return text
 
 
 def _tokenizer(data: Dataset, out: Path, text: TextEncoderConfig, world: World) -> Tokenizer:

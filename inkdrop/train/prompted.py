@@ -1,9 +1,13 @@
-"""Training a denoiser and its text encoder together, on latents with captions."""
+"""Training a denoiser on captions: together with its text encoder, or with a frozen one.
+
+What is said of a picture, and what of it is dropped, is the same for both: `TextFeed`. It hands on
+either token ids, which the trained module embeds, or the condition that a frozen encoder made.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -86,11 +90,25 @@ class Prompted:
 
 
 def prompted_losses(
-    model: Prompted, config: TrainConfig, batch: Batch, update: int, rows: range
+    model: Prompted | Model, config: TrainConfig, batch: Batch, update: int, rows: range
 ) -> Tensor:
     """The loss of each row [B]; what is dropped is dropped by the feed already."""
-    whole = dataclasses.replace(model.model, network=model.network)
+    whole = model
+    if isinstance(whole, Prompted):
+        whole = dataclasses.replace(whole.model, network=whole.network)
     return losses(whole, dataclasses.replace(config, condition_drop=0.0), batch, update, rows)
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Captions as a text encoder that is trained along is fed them; see `caption_ids`."""
+
+    tokenizer: Tokenizer
+    context: int
+
+    def __call__(self, captions: Sequence[str]) -> Cond:
+        ids, mask = caption_ids(self.tokenizer, captions, self.context)
+        return Cond(tokens=ids, mask=mask)
 
 
 def caption_ids(
@@ -120,13 +138,12 @@ def written(data: Dataset, index: int, draw: np.random.Generator) -> str:
 
 @dataclass(frozen=True)
 class TextFeed:
-    """Rows of each update's global batch, with captions as token ids and labels."""
+    """Rows of each update's global batch, with captions as `read` makes them, and labels."""
 
     data: Dataset
     config: TrainConfig
     device: torch.device
-    tokenizer: Tokenizer
-    context: int
+    read: Callable[[Sequence[str]], Cond]
     captioner: Captioner
     drops: Drops = dataclasses.field(default_factory=Drops)
 
@@ -149,10 +166,9 @@ class TextFeed:
                 label = len(self.data.label_names)
             texts.append(text)
             labels.append(label)
-        ids, mask = caption_ids(self.tokenizer, texts, self.context)
-        cond = Cond(tokens=ids, mask=mask, label=torch.tensor(labels))
-        if self.data.labels is None:
-            cond = dataclasses.replace(cond, label=None)
+        cond = self.read(texts)
+        if self.data.labels is not None:
+            cond = dataclasses.replace(cond, label=torch.tensor(labels))
         return Batch(self.data.pixels(indices).to(self.device), cond.to(self.device))
 
     def _label(self, index: int) -> int:

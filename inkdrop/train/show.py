@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from inkdrop.conditioning.tokenizer import FILE as TOKENIZER
 from inkdrop.config import choose, dump, parse
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.embedded import EMBEDDED
@@ -67,15 +66,19 @@ def train_and_show(options: Mapping[str, Any]) -> None:
     device = defaults.pick_device(options["device"])
     with world() as here, _signals() as stop:
         events: Iterator[Event | Encoded]
+        reads = False
         if options["latent"]:
             plan = _latents(data, options)
             events = train_latent(data, out, ask, plan, stop=stop, world=here, device=device)
+            reads = plan.reads
         else:
             events = train(data, out, ask, stop=stop, world=here, device=device)
-        _show(events, data, out, here, tensorboard=options["tensorboard"])
+        _show(events, data, out, here, tensorboard=options["tensorboard"], reads=reads)
 
 
-LATENT_OPTIONS = ("autoencoder", "autoencoder_updates", "factor", "code_channels", "network")
+LATENT_OPTIONS = (
+    "autoencoder", "autoencoder_updates", "factor", "code_channels", "network", "text_encoder",
+)  # fmt: skip
 
 
 def _check_latent(options: Mapping[str, Any]) -> None:
@@ -83,6 +86,8 @@ def _check_latent(options: Mapping[str, Any]) -> None:
     if options["latent"]:
         if options["width"] is not None:
             raise ValueError("--width is of the U-Net on pixels; with --latent leave it out")
+        if options["text_encoder"] is not None and options["text"] is False:
+            raise ValueError("--text-encoder names one that reads text; leave --no-text out")
         if options["autoencoder"] is not None:
             for name in ("autoencoder_updates", "factor", "code_channels"):
                 if options[name] is not None:
@@ -106,7 +111,7 @@ def _share(options: Mapping[str, Any], part: float) -> float | None:
 
 def _latents(data: Dataset, options: Mapping[str, Any]) -> Latents:
     """How the command line wants its latents made."""
-    usual, reuse = Latents(), options["autoencoder"]
+    usual, reuse, encoder = Latents(), options["autoencoder"], options["text_encoder"]
     updates, seed = options["autoencoder_updates"], options["seed"] or 0
     coding = replace(usual.coding.config, seed=seed)
     if updates is not None:
@@ -118,7 +123,8 @@ def _latents(data: Dataset, options: Mapping[str, Any]) -> Latents:
         factor=options["factor"],
         channels=options["code_channels"] or usual.channels,
         coding=Ask(coding, minutes, save_every=options["save_every"]),
-        text=latent.TEXT if reads else None,
+        text=latent.TEXT if reads and encoder is None else None,
+        encoder=None if encoder is None else Path(encoder),
         network=options["network"] or usual.network,
     )
 
@@ -141,7 +147,7 @@ def distill_and_show(teacher: Model, run: str, options: Mapping[str, Any]) -> No
         events = distill(
             teacher, data, out, config, ask, name=name, stop=stop, world=here, device=teacher.device
         )
-        _show(events, data, out, here, tensorboard=False)
+        _show(events, data, out, here, tensorboard=False, reads=False)
 
 
 def evaluate_and_show(run: str, options: Mapping[str, Any]) -> None:
@@ -248,8 +254,15 @@ def _signals() -> Iterator[threading.Event]:
 
 
 def _show(
-    events: Iterator[Event | Encoded], data: Dataset, out: Path, here: World, *, tensorboard: bool
+    events: Iterator[Event | Encoded],
+    data: Dataset,
+    out: Path,
+    here: World,
+    *,
+    tensorboard: bool,
+    reads: bool,
 ) -> None:
+    """reads: whether what is trained is asked with words."""
     console = Console(quiet=not here.main, highlight=False)
     console.print(data.describe())
     writer = _tensorboard(out) if tensorboard and here.main else None
@@ -269,7 +282,6 @@ def _show(
                 _write(writer, event)
     if line.picture is not None:
         console.print(f"pictures: {line.picture}")
-        reads = (out / TOKENIZER).is_file()
         words = f'generate "{_words(data)}" --model {out}' if reads else f"sample {out}"
         console.print(f"more: inkdrop {words} -o more.png", soft_wrap=True)
 

@@ -25,6 +25,7 @@ from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.prompted import (
     Drops,
+    Ids,
     Joined,
     Prompted,
     TextFeed,
@@ -47,7 +48,7 @@ def tokenizer() -> Tokenizer:
 
 
 def feed(data: Dataset, config: TrainConfig, device: torch.device, **changes: Any) -> TextFeed:
-    return TextFeed(data, config, device, tokenizer(), 8, written, **changes)
+    return TextFeed(data, config, device, Ids(tokenizer(), 8), written, **changes)
 
 
 def aim(network: dict[str, Any]) -> Aim:

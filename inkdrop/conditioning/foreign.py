@@ -1,0 +1,128 @@
+"""Tokenizers as others keep them: tokenizer.json, CLIP's vocabulary and merges, sentencepiece's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from inkdrop.conditioning.library import quiet, transformers
+from inkdrop.conditioning.tokenizer import FILE, Tokenizer
+from inkdrop.weights import read_json
+
+Merge = tuple[str, str]
+
+CLIP_START, CLIP_END = "<|startoftext|>", "<|endoftext|>"
+VOCABULARY, MERGES, SENTENCEPIECE = "vocab.json", "merges.txt", "spiece.model"
+
+# What CLIP takes for a word (Radford et al. 2021): English endings, letters, one digit, the rest.
+_CLIP_WORDS = (
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d"
+    r"|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+)
+
+
+def find_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
+    """The tokenizer in a folder of `transformers`, for a text encoder of so many ids.
+
+    tokenizer.json if it is there, else CLIP's vocab.json with merges.txt, else T5's spiece.model,
+    which needs the library. ValueError in words for none of them, or one that does not fit.
+    """
+    if (folder / FILE).is_file():
+        return Tokenizer.read(folder, vocabulary=vocabulary)
+    if (folder / VOCABULARY).is_file() and (folder / MERGES).is_file():
+        tokenizer = clip_tokenizer(read_json(folder / VOCABULARY), _merges(folder / MERGES))
+    elif (folder / SENTENCEPIECE).is_file():
+        tokenizer = _sentencepiece(folder)
+    else:
+        raise ValueError(
+            f"there is no tokenizer in {folder}: no {FILE}, no {VOCABULARY} with {MERGES}, no"
+            f" {SENTENCEPIECE}"
+        )
+    tokenizer.check(vocabulary, str(folder))
+    return tokenizer
+
+
+def padding_id(folder: Path, tokenizer: Tokenizer) -> int:
+    """The token with which a folder fills prompts up, as its files of settings say.
+
+    ValueError if none says it.
+    """
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            said = read_json(folder / name).get("pad_token")
+            text = said.get("content") if isinstance(said, dict) else said
+            found = tokenizer.backend.token_to_id(text) if isinstance(text, str) else None
+            if found is not None:
+                return found
+    raise ValueError(
+        f"{folder} does not say which token fills prompts up: its special_tokens_map.json or"
+        " tokenizer_config.json must have a pad_token that is in the vocabulary"
+    )
+
+
+def clip_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[Merge]) -> Tokenizer:
+    """CLIP's: byte-level pairs within words that end in </w>, of lower-cased text.
+
+    ValueError if the vocabulary lacks a part of a merge, or the tokens around a text.
+    """
+    from tokenizers import Regex, models, normalizers, pre_tokenizers, processors
+    from tokenizers import Tokenizer as Backend
+
+    for token in (CLIP_START, CLIP_END):
+        if token not in vocabulary:
+            raise ValueError(f"the vocabulary has no {token}; it is not CLIP's")
+    if not all(isinstance(number, int) for number in vocabulary.values()):
+        raise ValueError("the vocabulary must say a number for each token")
+    try:
+        pairs = models.BPE(
+            dict(vocabulary), list(merges), end_of_word_suffix="</w>", unk_token=CLIP_END
+        )
+    except Exception as error:  # the library raises nothing more specific
+        raise ValueError(f"vocabulary and merges are not of one tokenizer ({error})") from None
+    backend = Backend(pairs)
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_CLIP_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{CLIP_START} $A {CLIP_END}",
+        special_tokens=[(token, vocabulary[token]) for token in (CLIP_START, CLIP_END)],
+    )
+    backend.add_special_tokens([CLIP_START, CLIP_END])
+    return Tokenizer(backend)
+
+
+def _merges(file: Path) -> list[Merge]:
+    """The pairs in a merges.txt, whose first line may say its version."""
+    pairs = list[Merge]()
+    for line in file.read_text(encoding="utf-8").split("\n"):
+        parts = line.split(" ")
+        if line.startswith("#version") or not line:
+            continue
+        if len(parts) != 2:
+            raise ValueError(f"{file} has the line {line!r}; a merge is two parts and a space")
+        pairs.append((parts[0], parts[1]))
+    return pairs
+
+
+def _sentencepiece(folder: Path) -> Tokenizer:
+    """T5's, as `transformers` converts it."""
+    from tokenizers import Tokenizer as Backend
+
+    kind = transformers(f"the tokenizer {folder / SENTENCEPIECE}", "text").T5Tokenizer
+    try:
+        with quiet():
+            found = kind.from_pretrained(str(folder), local_files_only=True).backend_tokenizer
+    except Exception as error:  # whatever the library misses, by several names
+        said = json.dumps(" ".join(str(error).split())[:200], ensure_ascii=False)
+        raise ValueError(
+            f"{folder / SENTENCEPIECE} could not be converted ({said}); this needs sentencepiece"
+            " and protobuf: pip install sentencepiece protobuf; or save a tokenizer.json beside it"
+        ) from None
+    return Tokenizer(Backend.from_str(found.to_str()))

@@ -1,0 +1,256 @@
+"""Text encoders that others trained, frozen: CLIP's, T5's and BERT's kin, by `transformers`.
+
+A folder is as that library writes it: config.json, safetensors and a tokenizer. Nothing is fetched,
+nothing in it runs, and the library is loaded when the first such encoder is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import torch
+from torch import Tensor, nn
+
+from inkdrop.conditioning.architectures import (
+    ARCHITECTURES,
+    Architecture,
+    complete,
+    read_settings,
+)
+from inkdrop.conditioning.chunks import Padding
+from inkdrop.conditioning.foreign import find_tokenizer, padding_id
+from inkdrop.conditioning.library import quiet, transformers
+from inkdrop.conditioning.text import Pooled, Text
+from inkdrop.config import choose
+from inkdrop.files import must_exist
+from inkdrop.weights import read_json, read_weights
+
+
+@dataclass(frozen=True)
+class PretrainedConfig:
+    """A text encoder of `transformers`, and what of it is read.
+
+    architecture: a key of `ARCHITECTURES`; settings: of its configuration, those listed there
+    layer: whose output the tokens are: -1 the last, -2 the one before ("clip skip" 2)
+    norm: whether they go through the norm that follows the last layer, where there is one
+    pooled: what becomes the condition's vector: none, the mean of the tokens, or what CLIP projects
+        of the text's end after all layers
+    """
+
+    architecture: str
+    settings: dict[str, Any]
+    layer: int = -1
+    norm: bool = True
+    pooled: Pooled = "mean"
+
+    def __post_init__(self) -> None:
+        kind = self.kind
+        if self.layer >= 0:
+            raise ValueError(f"layer is {self.layer}; layers count from the last one, which is -1")
+        if self.pooled not in get_args(Pooled):
+            raise ValueError(
+                f"pooled is {self.pooled!r} but must be one of {', '.join(get_args(Pooled))}"
+            )
+        if self.pooled == "projected" and kind.projected is None:
+            raise ValueError(f"pooled is 'projected', but only CLIP projects, not {kind.model}")
+        if not self.norm and not (kind.bare_last or (kind.final_norm and self.layer < -1)):
+            raise ValueError(
+                f"norm is False at layer {self.layer}, but {kind.model} does not give that layer"
+                " without its norm; leave it True"
+            )
+        kind.check(self.settings)
+
+    @property
+    def kind(self) -> Architecture:
+        """The entry of the table."""
+        return choose("text encoder", self.architecture, ARCHITECTURES)
+
+    @property
+    def context(self) -> int:
+        """The longest sequence it reads."""
+        places: int = self.kind.context or self.settings["max_position_embeddings"]
+        return places - self.kind.reserved
+
+    @property
+    def model(self) -> str:
+        """The class of `transformers`."""
+        return (self.pooled == "projected" and self.kind.projected) or self.kind.model
+
+
+class Pretrained(nn.Module):
+    """A text encoder of `transformers` as a `TokenEncoder`; its weights are not to be trained."""
+
+    sketch = None
+
+    def __init__(self, config: PretrainedConfig, network: nn.Module) -> None:
+        super().__init__()
+        self.config, self.network = config, network
+
+    @property
+    def context(self) -> int:
+        """The longest sequence it reads."""
+        return self.config.context
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids."""
+        return int(self.config.settings["vocab_size"])
+
+    @property
+    def pooled(self) -> Pooled:
+        """What becomes the condition's vector."""
+        return self.config.pooled
+
+    @property
+    def width(self) -> int:
+        """D of the tokens."""
+        return int(cast(Any, self.network).config.hidden_size)
+
+    def read(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
+        """ids [B, L] int64, mask [B, L] bool -> tokens [B, L, D] and, if projected, [B, V]."""
+        config, last = self.config, self.config.layer == -1 and self.config.norm
+        seen = None if bool(mask.all()) else mask.long()
+        said: Any = self.network(ids, attention_mask=seen, output_hidden_states=not last)
+        vector = said.text_embeds if config.pooled == "projected" else None
+        if last:
+            return said.last_hidden_state, vector
+        tokens = said.hidden_states[config.layer]
+        return self._normed(tokens) if config.norm else tokens, vector
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The tokens alone."""
+        return self.read(ids, mask)[0]
+
+    def _normed(self, tokens: Tensor) -> Tensor:
+        """Through the norm behind the last layer, where there is one."""
+        if not self.config.kind.final_norm:
+            return tokens
+        names = dict(self.network.named_modules())
+        norm = next(names[name] for name in names if name.split(".")[-1] == "final_layer_norm")
+        out: Tensor = norm(tokens)
+        return out
+
+
+# Of a larger model's weights, those that its text encoder has no use for.
+_OTHERS = (
+    "classifier", "cls.", "decoder.", "discriminator_", "generator_", "head.", "lm_head",
+    "logit_scale", "pooler.", "pre_classifier", "qa_outputs", "text_projection.", "vision_model.",
+    "visual_projection.", "vocab_",
+)  # fmt: skip
+
+
+def build_pretrained(
+    config: PretrainedConfig, weights: Mapping[str, Tensor], where: str
+) -> Pretrained:
+    """The encoder with these weights, frozen, in float32; their names as `transformers` has them.
+
+    where: what errors call the weights. ValueError for one that is missing, or that finds no place
+    and is not another part of a larger model; for settings that make no network.
+    """
+    library = transformers("a pretrained text encoder", "text")
+    cls = getattr(library, config.model)
+    try:
+        with quiet():
+            network, found = cls.from_pretrained(
+                None,
+                config=cls.config_class(**config.settings),
+                state_dict=_named(weights, config.kind.within),
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,  # it tells them; they are refused below
+                output_loading_info=True,
+            )
+    except Exception as error:  # settings that make no network
+        said = " ".join(str(error).split())
+        raise ValueError(f"{where} makes no {config.model}: {said[:300]}") from None
+    if getattr(network, "pooler", None) is not None:
+        network.pooler = None  # it is not read, and often was not trained
+    missing = [name for name in found["missing_keys"] if not name.startswith("pooler.")]
+    extra = [name for name in found["unexpected_keys"] if not _of_another(name)]
+    shapes = [name for name, *_ in found["mismatched_keys"]]
+    for problem, names in (
+        ("lacks", missing),
+        ("does not use", extra),
+        ("has other shapes for", shapes),
+    ):
+        if names:
+            some = ", ".join(sorted(names)[:10])
+            raise ValueError(f"{where}, for {config.model}, {problem} {len(names)} weights: {some}")
+    layers = network.config.num_hidden_layers
+    if config.layer < -1 - layers:
+        raise ValueError(f"layer is {config.layer}, but {config.model} here has {layers} layers")
+    return Pretrained(config, network).eval().requires_grad_(False)
+
+
+def _named(weights: Mapping[str, Tensor], within: str) -> dict[str, Tensor]:
+    """The weights by the longer of their two names, which every version of the library knows."""
+    short = not any(name.startswith(within) for name in weights)
+    return {(within if short else "") + name: value for name, value in weights.items()}
+
+
+def _of_another(name: str) -> bool:
+    return name.startswith(_OTHERS) or name.endswith("position_ids")
+
+
+def load_pretrained(config: PretrainedConfig, file: Path) -> Pretrained:
+    """The encoder whose weights are a safetensors file, as a Model folder has it."""
+    return build_pretrained(config, read_weights(file), str(file))
+
+
+def open_pretrained(
+    folder: str | Path,
+    *,
+    tokenizer: str | Path | None = None,
+    layer: int = -1,
+    norm: bool = True,
+    pooled: Pooled = "mean",
+    padded: bool = False,
+) -> Text:
+    """The text encoder in a folder that `transformers` wrote, with its tokenizer, frozen.
+
+    tokenizer: its folder, if it is another; layer, norm, pooled: see `PretrainedConfig`
+    padded: chunks are filled up to all that the encoder reads, and the denoiser attends to all of
+        it, as Stable Diffusion's does; see `chunks.tokenize`
+    ValueError in words for a folder without safetensors, a tokenizer or a known architecture.
+    """
+    folder = must_exist(folder, "folder")
+    name, found = read_settings(folder)
+    kind = ARCHITECTURES[name]
+    library = transformers("a pretrained text encoder", "text")
+    with quiet():
+        settings = complete(kind, getattr(library, kind.model).config_class, found, str(folder))
+    config = PretrainedConfig(name, settings, layer, norm, pooled)
+    weights = {k: v for file in weight_files(folder) for k, v in read_weights(file).items()}
+    encoder = build_pretrained(config, weights, str(folder))
+    words = must_exist(folder if tokenizer is None else tokenizer, "folder")
+    reader = find_tokenizer(words, encoder.vocabulary)
+    padding = Padding(padding_id(words, reader), encoder.context) if padded else None
+    return Text(reader, encoder, padding)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors in a folder of `transformers`; ValueError if it has none."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        parts = read_json(index).get("weight_map")
+        names = sorted(set(map(str, parts.values()))) if isinstance(parts, dict) else []
+        if not names or any(Path(name).name != name for name in names):
+            raise ValueError(f"{index} must say in weight_map which file beside it has a weight")
+        return [folder / name for name in names]
+    found = sorted(folder.glob("*.safetensors"))
+    if len(found) == 1 or (folder / "model.safetensors") in found:
+        return found if len(found) == 1 else [folder / "model.safetensors"]
+    if found:
+        raise ValueError(
+            f"{folder} has {len(found)} safetensors files but no {index.name} that says which to"
+            " take"
+        )
+    pickles = sorted(p.name for kind in ("*.bin", "*.pt", "*.ckpt") for p in folder.glob(kind))
+    if pickles:
+        raise ValueError(
+            f"{folder} has its weights as {pickles[0]}, a pickle, which can run code and is not"
+            " opened; save them as safetensors"
+        )
+    raise ValueError(f"there is no model.safetensors in {folder}")

@@ -1,0 +1,93 @@
+"""Training a denoiser that reads captions through a frozen text encoder.
+
+The encoder is a part of the model but not of what is trained: it is in no optimizer and no average,
+and every checkpoint's Model folder holds it as it came.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inkdrop.cond import Cond, cat
+from inkdrop.conditioning.pretrained import weight_files
+from inkdrop.conditioning.prompt import escape
+from inkdrop.conditioning.text import Text
+from inkdrop.data.dataset import Dataset
+from inkdrop.model import Model
+from inkdrop.registry import describe_text
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.prompted import Captioner, Drops, TextFeed, prompted_losses
+from inkdrop.train.run import Aim
+
+ROOM = 2**30  # bytes of conditions that are kept
+
+
+class Remembered:
+    """Captions -> their condition, each read once and by itself.
+
+    So what is said of a caption depends on nothing beside it, and a run that resumes, or that is
+    split over processes, meets the same numbers. Brackets are punctuation here.
+    """
+
+    def __init__(self, text: Text, room: int = ROOM) -> None:
+        self.text, self.room, self.used = text, room, 0
+        self.known: OrderedDict[str, Cond] = OrderedDict()
+
+    def __call__(self, captions: Sequence[str]) -> Cond:
+        """[B] captions -> tokens [B, L, D] with their mask, and vector; on the CPU."""
+        return cat([self._one(caption) for caption in captions])
+
+    def _one(self, caption: str) -> Cond:
+        if caption in self.known:
+            self.known.move_to_end(caption)
+            return self.known[caption]
+        with torch.no_grad():
+            cond = self.text.encode([escape(caption)]).to("cpu")
+        self.known[caption] = cond
+        self.used += _size(cond)
+        while self.used > self.room and len(self.known) > 1:
+            self.used -= _size(self.known.popitem(last=False)[1])
+        return cond
+
+
+def _size(cond: Cond) -> int:
+    parts = (cond.tokens, cond.mask, cond.vector)
+    return sum(part.nbytes for part in parts if part is not None)
+
+
+def frozen_aim(aim: Aim, text: Text, folder: Path, captioner: Captioner) -> Aim:
+    """The same aim, of a model that reads captions through the frozen encoder of a folder."""
+    read = Remembered(text)
+
+    def build(description: Mapping[str, Any], where: str) -> Model:
+        model = aim.build(description, where)
+        assert isinstance(model, Model)
+        return dataclasses.replace(model, text=text)
+
+    def feed(data: Dataset, config: TrainConfig, device: torch.device) -> TextFeed:
+        return TextFeed(data, config, device, read, captioner, Drops.of(config.condition_drop))
+
+    return dataclasses.replace(
+        aim,
+        objective=prompted_losses,
+        build=build,
+        feed=feed,
+        held=lambda data, config, device: feed(data, config, device).held(),
+        record={"text": describe_text(text), "encoder": fingerprint(folder, text)},
+    )
+
+
+def fingerprint(folder: Path, text: Text) -> str:
+    """sha256 of a folder's weights and of its tokenizer."""
+    total = hashlib.sha256(text.tokenizer.backend.to_str().encode())
+    for path in weight_files(folder):
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
