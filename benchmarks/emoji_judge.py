@@ -85,7 +85,7 @@ def train(real: Real, run: Path, updates: int) -> None:
     shape = replace(shape, patch=2, widths=(32, 64, 128, 192), features=96)
     config = TrainConfig(
         updates=updates, batch=64, lr=2e-3, warmup=200, weight_decay=0.02, ema=0.998,
-        condition_drop=0.0,
+        condition_drop=0.0, compile="on",
     )  # fmt: skip
     for event in train_judge(real.data, run, real.heads, shape, ask=Ask(config)):
         if isinstance(event, Update) and (event.index + 1) % 100 == 0:

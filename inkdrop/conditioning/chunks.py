@@ -43,9 +43,8 @@ def tokenize(
     A word goes to the next chunk whole unless it is longer than one. A token's weight is the mean
     over its characters other than white space, so brackets change the weights and never the ids.
 
-    With padding every chunk is `padding.length` long and all of it is read. Then all prompts have
-    as many chunks as the longest: a shorter one goes on with chunks of the empty prompt, as Stable
-    Diffusion's front ends have it. So what it says depends a little on the prompts beside it.
+    With padding every chunk is `padding.length` long and all of it is read. Where a prompt ends
+    chunks before the longest one, nothing is read: what it says depends on no prompt beside it.
     ValueError for a prompt that is no string, above 10,000 characters or of an absurd weight.
     """
     if isinstance(prompts, str) or not prompts:
@@ -61,7 +60,7 @@ def tokenize(
     for prompt in prompts:
         body = _weighed(tokenizer, prompt)
         rows.append([_framed(chunk, start, end) for chunk in _chunks(body, room)])
-    return _stacked(rows if padding is None else _filled(rows, padding, _framed([], start, end)))
+    return _stacked(rows if padding is None else _filled(rows, padding))
 
 
 _Row = list[tuple[int, float]]  # ids with their weights
@@ -107,11 +106,10 @@ def _framed(chunk: _Row, start: tuple[int, ...], end: tuple[int, ...]) -> _Row:
     return [*((id, 1.0) for id in start), *chunk, *((id, 1.0) for id in end)]
 
 
-def _filled(rows: list[list[_Row]], padding: Padding, empty: _Row) -> list[list[_Row]]:
-    """As many chunks for each prompt, all of one length; `empty` where a prompt has ended."""
-    most, filler = max(map(len, rows)), (padding.id, 1.0)
-    whole = [chunks + [empty] * (most - len(chunks)) for chunks in rows]
-    return [[c + [filler] * (padding.length - len(c)) for c in chunks] for chunks in whole]
+def _filled(rows: list[list[_Row]], padding: Padding) -> list[list[_Row]]:
+    """The chunks of each prompt, all of one length."""
+    filler = (padding.id, 1.0)
+    return [[c + [filler] * (padding.length - len(c)) for c in chunks] for chunks in rows]
 
 
 def _stacked(rows: list[list[_Row]]) -> Tokens:

@@ -113,22 +113,23 @@ def test_brackets_never_change_the_ids(text: str, cut: int, weight: float) -> No
     assert torch.equal(plain.ids, marked.ids)
 
 
-def test_padding_fills_all_chunks_and_is_read() -> None:
+def test_padding_fills_chunks_and_is_read() -> None:
     padding = Padding(id=7, length=8)
     tokens = read(["red dog xyzz sea", "a (red:1.5) dog", ""], padding=padding)
-    assert tokens.ids.shape == (3, 2, 8) and tokens.mask.all()
-    empty = [START, END, *[7] * 6]
+    assert tokens.ids.shape == (3, 2, 8)
+    assert tokens.mask.all(2).tolist() == [[True, True], [True, False], [True, False]]
+    assert torch.equal(tokens.mask.any(2), tokens.mask.all(2))
     assert tokens.ids[0, 0].tolist() == [START, *ids("red dog"), END, *[7] * 4]
-    assert tokens.ids[1].tolist() == [[START, *ids("a red dog"), END, *[7] * 3], empty]
-    assert tokens.ids[2].tolist() == [empty, empty]
-    assert tokens.weights[1].tolist() == [[1, 1, 1.5, 1, 1, 1, 1, 1], [1] * 8]
-    alone = read(["a (red:1.5) dog"], padding=padding)
-    assert torch.equal(alone.ids[0], tokens.ids[1, :1])
+    assert tokens.ids[1, 0].tolist() == [START, *ids("a red dog"), END, *[7] * 3]
+    assert tokens.ids[2, 0].tolist() == [START, END, *[7] * 6]
+    assert tokens.weights[1, 0].tolist() == [1, 1, 1.5, 1, 1, 1, 1, 1]
 
 
-def test_without_padding_a_prompt_is_the_same_beside_any_other() -> None:
-    both, alone = read(["red dog xyzz sea", "a dog"]), read(["a dog"])
-    assert chunks(both, 1) == chunks(alone)
+@pytest.mark.parametrize("padding", [None, Padding(id=7, length=8)])
+def test_a_prompt_is_the_same_beside_any_other(padding: Padding | None) -> None:
+    both, alone = (read(p, padding=padding) for p in (["red dog xyzz sea", "a dog"], ["a dog"]))
+    assert both.ids[1][both.mask[1]].tolist() == alone.ids[0][alone.mask[0]].tolist()
+    assert both.mask[1].any(1).tolist() == [True, False]
 
 
 @pytest.mark.parametrize(

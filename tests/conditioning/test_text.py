@@ -129,17 +129,15 @@ def test_more_weight_is_more_of_a_word_and_the_mean_stays() -> None:
     assert distances == sorted(distances)
 
 
-def test_with_padding_the_denoiser_attends_to_all() -> None:
+def test_with_padding_the_denoiser_attends_to_whole_chunks() -> None:
     made = text(Padding(id=3, length=8))
     cond = made.encode(["a red dog", LONG])
-    assert cond.mask is not None and cond.mask.all()
     assert tokens_of(cond).shape == (2, 24, 16)
+    assert cond.mask is not None and cond.mask.sum(1).tolist() == [8, 24]
     ids = made.tokenize(["a red dog"]).ids[:, 0]
     want = made.encoder(ids, torch.ones_like(ids).bool())  # type: ignore[operator]
     torch.testing.assert_close(tokens_of(cond)[0, :8], want[0])
-    nothing = tokens_of(made.encode([""]))[0]
-    torch.testing.assert_close(tokens_of(cond)[0, 8:16], nothing)
-    torch.testing.assert_close(tokens_of(cond)[0, 16:], nothing)
+    assert not tokens_of(cond)[0, 8:].any()
     heavy = made.encode(["a (red:2) dog"])
     assert bool(tokens_of(heavy).isfinite().all())
     assert not torch.allclose(tokens_of(heavy)[0, 2], tokens_of(cond)[0, 2], atol=0.1)
