@@ -33,6 +33,7 @@ from inkdrop.networks.layers import pool
 from inkdrop.train.autoencoder import AutoencoderLoss, FeatureMaps, train_autoencoder
 from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
+from inkdrop.train.judge import load_judge
 from inkdrop.train.run import Ask, Validated
 
 HERE = Path(__file__).parent
@@ -101,7 +102,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--picture", type=Path, default=PICTURE)
     asked = parser.parse_args()
-    judge, teacher = Judge.load(asked.judge), Judge.load(asked.maps or asked.judge)
+    judge, teacher = load_judge(asked.judge), load_judge(asked.maps or asked.judge)
     maps = level_maps(teacher)
     seen, x = emoji(asked.data, seen=True), emoji(asked.data)
     x = x.pixels(range(len(x)))
