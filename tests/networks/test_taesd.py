@@ -10,7 +10,9 @@ import torch
 
 from inkdrop.codecs.latent import Latent, LatentConfig
 from inkdrop.config import dump, parse
+from inkdrop.convert.taesd_keys import diffusers_naming
 from inkdrop.networks.taesd import TAESD, TAESDConfig
+from tests.networks.diffusers_keys import translated
 
 SMALL = TAESDConfig(width=8, encoder_blocks=(1, 2, 1), decoder_blocks=(2, 1, 1))
 
@@ -18,6 +20,20 @@ SMALL = TAESDConfig(width=8, encoder_blocks=(1, 2, 1), decoder_blocks=(2, 1, 1))
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+
+
+def test_with_the_same_weights_it_is_the_one_of_diffusers() -> None:
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.AutoencoderTiny(
+        encoder_block_out_channels=(8,) * 3, decoder_block_out_channels=(8,) * 3,
+        num_encoder_blocks=SMALL.encoder_blocks, num_decoder_blocks=SMALL.decoder_blocks,
+    ).double().eval()  # fmt: skip
+    ours = TAESD(SMALL).double().eval()
+    ours.load_state_dict(translated(theirs.state_dict(), ours, diffusers_naming(SMALL)))
+    x, z = torch.randn(2, 3, 12, 20).double(), 3 * torch.randn(2, 4, 3, 5).double()
+    with torch.no_grad():
+        torch.testing.assert_close(ours.encode(x), theirs.encode(x).latents)
+        torch.testing.assert_close(ours.decode(z), theirs.decode(z).sample)
 
 
 @pytest.mark.parametrize("size", [(8,), (12, 20), (4, 8, 4)])
