@@ -18,14 +18,6 @@ RESBLOCK: Rules = (
     (r"\.modulate\.", ".time_emb_proj."),
     (r"\.shortcut\.", ".conv_shortcut."),
 )
-RESBLOCK_LDM: Rules = (
-    (r"\.norm1\.(?=\w+$)", ".in_layers.0."),
-    (r"\.conv1\.", ".in_layers.2."),
-    (r"\.modulate\.", ".emb_layers.1."),
-    (r"\.norm2\.(?=\w+$)", ".out_layers.0."),
-    (r"\.conv2\.", ".out_layers.3."),
-    (r"\.shortcut\.", ".skip_connection."),
-)
 TRANSFORMER: Rules = (
     (r"\.project_(in|out)\.", r".proj_\1."),
     (r"\.layers\.(?=\d+\.)", ".transformer_blocks."),

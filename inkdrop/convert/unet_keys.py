@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inkdrop.convert.keys import ATTENTION, RESBLOCK, RESBLOCK_LDM, TRANSFORMER, Naming, Rules
+from inkdrop.convert.keys import ATTENTION, RESBLOCK, TRANSFORMER, Naming, Rules
 from inkdrop.networks.unet_config import UNetConfig, at_level
 
 DIFFUSERS = {
@@ -14,11 +14,6 @@ DIFFUSERS = {
     "label": "class_embedding",
     "vector.first": "add_embedding.linear_1",
     "vector.second": "add_embedding.linear_2",
-}
-# Where the vector is the embedding of a picture ("class_embed_type": "projection").
-PROJECTED_CLASS = {
-    "vector.first": "class_embedding.linear_1",
-    "vector.second": "class_embedding.linear_2",
 }
 STAGES: Rules = (
     (r"^mid\.(\d+)\.block\.", r"mid_block.resnets.\1."),
@@ -40,13 +35,22 @@ LDM = {
     "mid.0.attention": "middle_block.1",
     "mid.1.block": "middle_block.2",
 }
+# Residual blocks are known by their places: transformers have a norm1 and a norm2 too.
+_BLOCK = r"^((?:input|output)_blocks\.\d+\.0|middle_block\.[02])"
+RESBLOCK_LDM: Rules = (
+    (rf"{_BLOCK}\.norm1\.", r"\1.in_layers.0."),
+    (rf"{_BLOCK}\.conv1\.", r"\1.in_layers.2."),
+    (rf"{_BLOCK}\.modulate\.", r"\1.emb_layers.1."),
+    (rf"{_BLOCK}\.norm2\.", r"\1.out_layers.0."),
+    (rf"{_BLOCK}\.conv2\.", r"\1.out_layers.3."),
+    (rf"{_BLOCK}\.shortcut\.", r"\1.skip_connection."),
+)
 
 
-def diffusers_naming(config: UNetConfig, projected_class: bool = False) -> Naming:
+def diffusers_naming(config: UNetConfig) -> Naming:
     """The names in diffusers' UNet2DConditionModel, or in UNet2DModel without text."""
     inner = ATTENTION if config.cross_attention_dim is None else TRANSFORMER
-    places = DIFFUSERS | (PROJECTED_CLASS if projected_class else {})
-    return Naming(places, (*STAGES, *RESBLOCK, *inner))
+    return Naming(DIFFUSERS, (*STAGES, *RESBLOCK, *inner))
 
 
 def ldm_naming(config: UNetConfig) -> Naming:

@@ -172,7 +172,8 @@ def betas(schedule: str, steps: int, ends: tuple[float, float] | None = None) ->
     scaled_linear: linear in the root (Stable Diffusion); sigmoid: its middle from -6 to 6.
     """
     f64 = torch.float64
-    ends = ends or choose("schedule", schedule, ENDS)
+    usual = choose("schedule", schedule, ENDS)
+    ends = ends or usual
     if ends is None:
         i = torch.arange(steps + 1, dtype=f64) / steps
         bar = torch.cos((i + 0.008) / 1.008 * torch.pi / 2) ** 2
