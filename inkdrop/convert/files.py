@@ -19,6 +19,7 @@ _STEMS = "|".join(STEMS)
 # One file, or the list of shards, each with its variant between: fp16, non_ema ...
 _PLAIN = re.compile(rf"(?:{_STEMS})(?:\.(\w+))?\.safetensors")
 _INDEX = re.compile(rf"(?:{_STEMS})\.safetensors\.index(?:\.(\w+))?\.json")
+_PICKLE_INDEX = re.compile(rf"(?:{_STEMS})\.bin\.index(?:\.(\w+))?\.json")
 _PICKLE = re.compile(rf"(?:{_STEMS})(?:\.(\w+))?\.(?:bin|pt|pth|ckpt)")
 
 
@@ -36,11 +37,9 @@ def open_file(path: Path, options: Options) -> SafeFile:
 def open_part(folder: Path, options: Options) -> tuple[dict[str, Stored], str]:
     """The weights of a part's folder, and the variant that they are ("" for the plain ones)."""
     found = _found(folder, _PLAIN) | _found(folder, _INDEX)
+    found = found or _found(folder, _PICKLE) | _found(folder, _PICKLE_INDEX)
     if not found:
-        pickles = _found(folder, _PICKLE)
-        if not pickles:
-            raise ValueError(f"{folder} has no weights: no {STEMS[0]}.safetensors or the like")
-        found = pickles
+        raise ValueError(f"{folder} has no weights: no {STEMS[0]}.safetensors or the like")
     variant = _chosen(folder, found, options.variant)
     file = found[variant]
     if file.suffix == ".json":
@@ -74,8 +73,8 @@ def _sharded(index: Path, options: Options) -> dict[str, Stored]:
     places = read_settings(index).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise ValueError(f"{index} has no weight_map, which says the file of each weight")
-    shards = {name: open_file(index.parent / _shard(index, name), options).weights
-              for name in sorted({_shard(index, file) for file in places.values()})}  # fmt: skip
+    names = sorted({_shard(index, file) for file in places.values()})
+    shards = {name: open_file(index.parent / name, options).weights for name in names}
     weights = {}
     for name, file in places.items():
         if name not in shards[file]:
