@@ -81,7 +81,8 @@ def export_single(
     weights = {**single_weights(model), **(text or {})}
     said = "v" if model.parameterization == V() else "epsilon"
     with replacing(Path(out)) as beside:
-        save_file(weights, beside, {"format": "pt", "modelspec.prediction_type": said})
+        # One entry alone: several are written in an order that changes from file to file.
+        save_file(weights, beside, {"modelspec.prediction_type": said})
 
 
 def single_weights(model: Model) -> dict[str, Tensor]:
@@ -134,9 +135,8 @@ def _check_family(model: Model, unet: UNet, codec: Latent) -> None:
     family = family_of(unet.config)
     assert family is not None  # its shape was read as one of a family
     process = model.process
-    plain = dataclasses.replace(process, zero_terminal_snr=False) if (
-        isinstance(process, Discrete)) else process  # fmt: skip
-    if plain != Discrete("scaled_linear") or model.parameterization not in (Eps(), V()):
+    usual = [Discrete("scaled_linear", zero_terminal_snr=zero) for zero in (False, True)]
+    if process not in usual or model.parameterization not in (Eps(), V()):
         raise ValueError(
             f"{process} with {model.parameterization} is not what a single file means; export a"
             " folder"

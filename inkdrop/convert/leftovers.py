@@ -9,7 +9,7 @@ from inkdrop.convert.stored import Weights
 
 UNUSED: tuple[tuple[str, str], ...] = (
     (r"model_ema\.", "averaged weights"),
-    (r"first_stage_model\.loss\.", "a loss of the autoencoder's training"),
+    (r"(first_stage_model\.)?loss\.", "a loss of the autoencoder's training"),
     (r"(\w+_)?alphas_cumprod(_prev)?$|betas$|posterior_\w+$|lvlb_weights$", "the schedule"),
     (r"denoiser\.sigmas$|logvar$", "the schedule"),
     (r"v_pred$|ztsnr$", "a mark, which was read"),
@@ -38,7 +38,7 @@ def unused(weights: Weights, ignore: tuple[str, ...], where: str) -> dict[str, s
 def summed(unused: Mapping[str, str]) -> dict[str, str]:
     """One entry a reason: its first name, and how many more."""
     reasons: dict[str, list[str]] = {}
-    for name, why in unused.items():
+    for name, why in sorted(unused.items()):
         reasons.setdefault(why, []).append(name)
     return {
         names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else ""): why
