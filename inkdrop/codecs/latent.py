@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import torch
@@ -44,8 +45,8 @@ class LatentConfig:
                     f"{name} has {len(getattr(self, name))} numbers, but the code has {channels}"
                     " channels: it needs one for each"
                 )
-        if not all(s > 0 for s in self.scale):
-            raise ValueError(f"scale is {self.scale}: every channel's must be above 0")
+        if not all(0 < s < inf for s in self.scale):
+            raise ValueError(f"scale is {self.scale}: every channel's must be above 0, and finite")
 
 
 class Latent(nn.Module):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from inkdrop.codecs.latent import LatentConfig
-from inkdrop.convert.settings import class_of, parsed
+from inkdrop.convert.multiples import multiples
+from inkdrop.convert.settings import check_sane, class_of, parsed
 from inkdrop.networks.autoencoder import AutoencoderConfig
 from inkdrop.networks.taesd import TAESDConfig
 
@@ -85,15 +86,11 @@ def read_autoencoder(
     if class_of(data, AUTOENCODERS, where) == "AutoencoderTiny":
         return _tiny(parsed(TinySettings, data, where), where)
     told = parsed(Settings, data, where)
+    check_sane(told, ("layers_per_block",), 64, where)
+    check_sane(told, ("in_channels", "latent_channels", "block_out_channels"), 65536, where)
     _same(told, ("in_channels", "out_channels"), where)
     _same(told, ("use_quant_conv", "use_post_quant_conv"), where)
-    width = told.block_out_channels[0] if told.block_out_channels else 0
-    multipliers = tuple(c // width if width else 0 for c in told.block_out_channels)
-    if not width or tuple(width * m for m in multipliers) != told.block_out_channels:
-        raise ValueError(
-            f"{where} has block_out_channels {list(told.block_out_channels)}: here each is a"
-            " multiple of the first"
-        )
+    width, multipliers = multiples(told.block_out_channels, where)
     config = AutoencoderConfig(
         channels=told.in_channels,
         latent_channels=told.latent_channels,
@@ -140,6 +137,8 @@ def write_autoencoder(codec: LatentConfig, sample_size: int | None = None) -> di
 
 
 def _tiny(told: TinySettings, where: str) -> tuple[TAESDConfig, Scaling]:
+    check_sane(told, ("num_encoder_blocks", "num_decoder_blocks"), 64, where)
+    check_sane(told, ("in_channels", "latent_channels", "encoder_block_out_channels"), 65536, where)
     widths = {*told.encoder_block_out_channels, *told.decoder_block_out_channels}
     _same(told, ("in_channels", "out_channels"), where)
     if len(widths) != 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from math import prod
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,24 +16,28 @@ from inkdrop.convert.stored import Stored, Weights
 N = TypeVar("N", bound=nn.Module)
 
 
+class Source(Protocol):
+    """Weights and their names, as a foreign file has them."""
+
+    @property
+    def naming(self) -> Naming: ...
+    @property
+    def weights(self) -> Weights: ...
+
+
 def filled(
-    make: Callable[[], N],
-    naming: Naming,
-    weights: Weights,
-    *,
-    name: str,
-    where: str,
-    dtype: torch.dtype | None = None,
+    make: Callable[[], N], source: Source, name: str, where: str, dtype: torch.dtype | None
 ) -> tuple[N, PartReport]:
     """A network with foreign weights, in evaluation mode, and what became of each of them.
 
     The weights stay of the type they are stored in, and in the file, unless dtype asks for another
     or they are of several: then all are of the widest. ValueError unless all find a place.
     """
+    weights = source.weights
     with torch.device("meta"):  # no memory for weights that are thrown away
         network = make()
     wanted = {ours: tuple(value.shape) for ours, value in network.state_dict().items()}
-    theirs = naming.table(wanted)
+    theirs = source.naming.table(wanted)
     report = compared(name, wanted, theirs, weights)
     report.check(where)
     _only_floats(report, weights, theirs.values(), where)

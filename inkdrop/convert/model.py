@@ -31,12 +31,7 @@ def to_model(
     """
     denoiser, schedule = _needed(foreign)
     network, of_unet = filled(
-        partial(UNet, denoiser.config),
-        denoiser.naming,
-        denoiser.weights,
-        name="unet",
-        where=str(foreign.path),
-        dtype=dtype,
+        partial(UNet, denoiser.config), denoiser, "unet", str(foreign.path), dtype
     )
     codec, of_codec = _codec(foreign, autoencoder, dtype)
     _check_code(denoiser, codec)
@@ -65,12 +60,7 @@ def to_codec(
             " says it"
         )
     autoencoder, report = filled(
-        partial(fresh, coder.config),
-        coder.naming,
-        coder.weights,
-        name="autoencoder",
-        where=str(foreign.path),
-        dtype=dtype,
+        partial(fresh, coder.config), coder, "autoencoder", str(foreign.path), dtype
     )
     codec = Latent(LatentConfig(coder.config, *found), autoencoder)
     return codec.eval().requires_grad_(False), report

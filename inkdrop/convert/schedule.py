@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from inkdrop.config import choose
-from inkdrop.convert.settings import class_of, parsed
+from inkdrop.convert.settings import check_sane, class_of, parsed
 from inkdrop.diffusion.parameterization import X0, Eps, Parameterization, V
 from inkdrop.diffusion.process import ENDS, Discrete, Process
 from inkdrop.diffusion.times import grid
@@ -213,6 +213,7 @@ def read_schedule(
     """
     kind = SCHEDULERS[class_of(data, SCHEDULERS, where)]
     told = parsed(Settings, data, where)
+    check_sane(told, ("num_train_timesteps", "steps_offset"), 100_000, where)
     zero = told.rescale_betas_zero_snr if zero_terminal_snr is None else zero_terminal_snr
     parameterization = PREDICTIONS[told.prediction_type]
     if prediction is not None:

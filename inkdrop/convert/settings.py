@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,3 +37,17 @@ def class_of(data: Mapping[str, Any], known: Collection[str], where: str) -> str
 def parsed(cls: type[T], data: Mapping[str, Any], where: str) -> T:
     """The settings as a dataclass that lists every key; those that begin with _ are notes."""
     return parse(cls, {k: v for k, v in data.items() if not k.startswith("_")}, where)
+
+
+LEVELS = 64  # more than any network has
+
+
+def check_sane(told: object, names: Sequence[str], most: int, where: str) -> None:
+    """ValueError for a number that no model has and that would take all memory or time."""
+    for name in names:
+        value = getattr(told, name)
+        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+        if len(numbers) > LEVELS:
+            raise ValueError(f"{where} has {len(numbers)} {name}: more than {LEVELS} levels")
+        if any(not 0 <= number <= most for number in numbers):
+            raise ValueError(f"{where} has {name} {value!r}: 0 to {most} is sane")

@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from inkdrop.convert.families import HEAD_CHANNELS, recognised
+from inkdrop.convert.multiples import multiples
 from inkdrop.convert.stored import Weights
 from inkdrop.networks.autoencoder import AutoencoderConfig
 from inkdrop.networks.taesd import TAESDConfig
@@ -63,8 +64,9 @@ def unet_shape(weights: Weights, where: str) -> UNetConfig:
             f"{where} holds a U-Net of {len(levels)} sizes that is of no family read here (SD 1,"
             " SD 2, SDXL and its refiner); get it as a diffusers folder, which says its shape"
         )
-    width, out = shapes("input_blocks.0.0.weight", 0), shapes("out.2.weight", 0)
     channels = [level.channels for level in levels]
+    width, multipliers = multiples(channels, where)
+    out = shapes("out.2.weight", 0)
     depths = [*(level.depth or 1 for level in levels[:-1]), _depth(shapes, "middle_block.1") or 1]
     used = [depth for depth, level in zip(depths, levels, strict=True) if level.depth]
     blocks = {level.blocks for level in levels}
@@ -72,7 +74,7 @@ def unet_shape(weights: Weights, where: str) -> UNetConfig:
         in_channels=out,
         concat_channels=shapes("input_blocks.0.0.weight", 1) - out,
         width=width,
-        multipliers=_multiples(width, channels, where),
+        multipliers=multipliers,
         blocks=blocks.pop() if len(blocks) == 1 else tuple(level.blocks for level in levels),
         attention=tuple(number for number, level in enumerate(levels) if level.depth),
         heads=family.heads or tuple(c // HEAD_CHANNELS for c in channels),
@@ -89,13 +91,13 @@ def autoencoder_shape(weights: Weights, where: str) -> AutoencoderConfig:
     """The shape of LDM's autoencoder, whose names begin with encoder.down and the like."""
     shapes = _Shapes(weights, where)
     levels = shapes.count(r"encoder\.down\.(\d+)\.")
-    width = shapes("encoder.conv_in.weight", 0)
     channels = [shapes(f"encoder.down.{n}.block.0.conv2.weight", 0) for n in range(levels)]
+    width, multipliers = multiples(channels, where)
     return AutoencoderConfig(
         channels=shapes("encoder.conv_in.weight", 1),
         latent_channels=shapes("decoder.conv_in.weight", 1),
         width=width,
-        multipliers=_multiples(width, channels, where),
+        multipliers=multipliers,
         blocks=shapes.count(r"encoder\.down\.0\.block\.(\d+)\."),
         middle_attention="encoder.mid.attn_1.q.weight" in shapes,
         code_conv="quant_conv.weight" in shapes,
@@ -134,12 +136,6 @@ def _level(shapes: _Shapes, places: list[str]) -> _Level:
 
 def _depth(shapes: _Shapes, place: str) -> int:
     return shapes.count(rf"{re.escape(place)}\.transformer_blocks\.(\d+)\.")
-
-
-def _multiples(width: int, channels: list[int], where: str) -> tuple[int, ...]:
-    if not width or any(c % width for c in channels):
-        raise ValueError(f"{where} has levels of {channels} channels: no multiples of {width}")
-    return tuple(c // width for c in channels)
 
 
 def _runs(weights: Weights, half: str) -> tuple[int, ...]:

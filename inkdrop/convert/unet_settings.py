@@ -6,11 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from inkdrop.convert.settings import parsed
+from inkdrop.convert.multiples import multiples
+from inkdrop.convert.settings import check_sane, parsed
 from inkdrop.networks.unet_config import UNetConfig, at_level
 
 DOWN = {"CrossAttnDownBlock2D": True, "DownBlock2D": False}
 UP = {"CrossAttnUpBlock2D": True, "UpBlock2D": False}
+
+COUNTS = ("layers_per_block", "transformer_layers_per_block")
+CHANNELS = (
+    "in_channels", "out_channels", "block_out_channels", "attention_head_dim",
+    "cross_attention_dim", "time_embedding_dim", "projection_class_embeddings_input_dim",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,14 +83,10 @@ class Settings:
 def read_unet(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, Settings]:
     """The shape that a config.json describes, and its settings."""
     told = parsed(Settings, data, where)
+    check_sane(told, COUNTS, 64, where)
+    check_sane(told, CHANNELS, 65536, where)
     attends = _attends(told, where)
-    width = told.block_out_channels[0]
-    multipliers = tuple(channels // width for channels in told.block_out_channels)
-    if tuple(width * m for m in multipliers) != told.block_out_channels:
-        raise ValueError(
-            f"{where} has block_out_channels {list(told.block_out_channels)}: here each is a"
-            " multiple of the first"
-        )
+    width, multipliers = multiples(told.block_out_channels, where)
     if told.in_channels < told.out_channels:
         raise ValueError(
             f"{where} has in_channels {told.in_channels} below out_channels {told.out_channels}"

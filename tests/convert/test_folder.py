@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +172,10 @@ def test_hostile_or_broken_index(folder: Path, change: dict[str, Any], said: str
         ({"attention_head_dim": 7}, "do not divide into 7 heads"),
         ({"addition_embed_type": "text_time"}, "does not say projection_class_embeddings"),
         ({"layers_per_block": "many"}, "layers_per_block"),
+        ({"layers_per_block": 10**9}, r"has layers_per_block 1000000000: 0 to 64 is sane"),
+        ({"block_out_channels": [32] * 100_000}, "has 100000 block_out_channels: more than 64"),
+        ({"cross_attention_dim": 10**12}, "0 to 65536 is sane"),
+        ({"transformer_layers_per_block": -1}, "0 to 64 is sane"),
         ({"layers_per_block": 3}, r"unet: lacks \d+ weights: down_blocks.0.attentions.2.norm.bias"),
         ({"layers_per_block": 1}, r"of no use are \d+ weights: down_blocks.0.attentions.1"),
         ({"cross_attention_dim": 25},
@@ -191,6 +197,8 @@ def test_hostile_or_broken_unet(folder: Path, change: dict[str, Any], said: str)
         ({"latents_std": [1, 1, 0, 1]}, "every spread must be above 0"),
         ({"scaling_factor": -1}, "above 0"),
         ({"act_fn": "mish"}, "'act_fn' is 'mish'"),
+        ({"layers_per_block": 10**9}, "0 to 64 is sane"),
+        ({"latent_channels": 10**12}, "0 to 65536 is sane"),
         ({"down_block_types": ["AttnDownEncoderBlock2D"] * 4}, "down_block_types"),
         ({"block_out_channels": []}, "each is a multiple of the first"),
         ({"latent_channels": 3}, "autoencoder: has other shapes"),
@@ -272,6 +280,18 @@ def test_shards_that_are_pickles(networks: dict[str, Any], tmp_path: Path) -> No
     model, _ = to_model(read(path, Options(trust_pickle=True)))
     first = networks["unet"].conv_in.weight
     assert torch.equal(model.network.input.weight, first)
+
+
+def test_nothing_of_others_is_imported(original: Path) -> None:
+    code = f"""
+import sys
+from inkdrop.convert.model import to_model
+from inkdrop.convert.read import read
+to_model(read({str(original)!r}))
+print(*sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(run.stdout.split()) & {"diffusers", "transformers", "safetensors"}
 
 
 def test_what_is_no_model(tmp_path: Path, original: Path) -> None:

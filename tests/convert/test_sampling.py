@@ -11,7 +11,7 @@ import checkpoints
 import diffusers
 import pytest
 import torch
-from checkpoints import difference, save, scheduler
+from checkpoints import difference, edit, save, scheduler
 from torch import Tensor
 
 from inkdrop.cond import Cond
@@ -28,9 +28,11 @@ SIZE = (9, 6)  # not a multiple of anything
 class Case:
     """diffusers' U-Net and the model that was read from it."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name, self.unet = name, checkpoints.unet(name)
-        save(folder, name, unet=self.unet, vae=checkpoints.vae(name))
+    def __init__(self, prediction: str, folder: Path) -> None:
+        self.unet = checkpoints.unet("sd15")
+        save(folder, "sd15", unet=self.unet, vae=checkpoints.vae())
+        edit(folder / "scheduler" / "scheduler_config.json", prediction_type=prediction)
+        self.scheduler = {**scheduler("sd15"), "prediction_type": prediction}
         self.model, _ = to_model(read(folder))
         torch.manual_seed(3)
         width = self.unet.config.cross_attention_dim
@@ -38,7 +40,7 @@ class Case:
         self.noise = torch.randn(BATCH, 4, *SIZE)
 
 
-@pytest.fixture(scope="module", params=["sd15", "sd21"])
+@pytest.fixture(scope="module", params=["epsilon", "v_prediction"])
 def case(request: Any, tmp_path_factory: Any) -> Case:
     return Case(request.param, tmp_path_factory.mktemp("case"))
 
@@ -75,7 +77,7 @@ def ours(case: Case, name: str, times: Tensor) -> Tensor:
 def test_the_last_latents(case: Case, cls: str, name: str, more: dict[str, Any]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        public = getattr(diffusers, cls).from_config({**scheduler(case.name), **more})
+        public = getattr(diffusers, cls).from_config({**case.scheduler, **more})
         expected = theirs(case, public)
     schedule = read_schedule({**dict(public.config), "_class_name": cls}, "here")
     assert schedule.process == case.model.process and schedule.sampler == name
@@ -85,9 +87,8 @@ def test_the_last_latents(case: Case, cls: str, name: str, more: dict[str, Any])
 
 
 def test_zero_terminal_snr(tmp_path: Path) -> None:
-    name = "sd21"
-    case = Case(name, tmp_path)
-    told = {**scheduler(name), "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    case = Case("v_prediction", tmp_path)
+    told = {**case.scheduler, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     public = diffusers.DDIMScheduler.from_config(told)
     schedule = read_schedule({**told, "_class_name": "DDIMScheduler"}, "here")
     expected = theirs(case, public)

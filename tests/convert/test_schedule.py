@@ -179,6 +179,7 @@ def test_settings_that_are_known_to_be_wrong_can_be_told() -> None:
         ({"variance_type": "learned_range"}, "'variance_type' is 'learned_range'"),
         ({"use_flow_sigmas": True}, "'use_flow_sigmas' is True"),
         ({"num_train_timesteps": 1}, "steps is 1"),
+        ({"num_train_timesteps": 10**12}, "0 to 100000 is sane"),
         ({"beta_start": 0.9}, "a first beta and a larger last one"),
     ],
 )
