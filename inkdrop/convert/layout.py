@@ -19,6 +19,13 @@ MARKS: tuple[tuple[str, Layout], ...] = (
     (r"(encoder\.|decoder\.)?\d+\.(conv\.\d\.)?(weight|bias)$", "single"),
 )
 
+# The file that says what a folder holds.
+FOLDERS: dict[str, Layout] = {
+    "model.json": "inkdrop",
+    "model_index.json": "folder",
+    "config.json": "part",
+}
+
 ADAPTERS = {
     "lora": "a LoRA, which changes a model and is none by itself",
     "embedding": "an embedding for a text encoder, which is no model by itself",
@@ -28,7 +35,7 @@ ADAPTERS = {
 
 def layout_of_folder(folder: Path) -> Layout:
     """What a folder holds, by its files; ValueError if it is no model."""
-    for name, layout in _FOLDERS.items():
+    for name, layout in FOLDERS.items():
         if (folder / name).is_file():
             return layout
     weights = sorted(file.name for file in folder.glob("*.safetensors"))
@@ -36,13 +43,6 @@ def layout_of_folder(folder: Path) -> Layout:
     raise ValueError(
         f"{folder} is not a model: it has no model.json, model_index.json or config.json{inside}"
     )
-
-
-_FOLDERS: dict[str, Layout] = {
-    "model.json": "inkdrop",
-    "model_index.json": "folder",
-    "config.json": "part",
-}
 
 
 def layout_of_names(names: Iterable[str], where: str) -> Layout:
