@@ -141,6 +141,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _entry(path: Path, name: str, about: Any) -> _Entry:
     """One weight of the header, with numbers that agree."""
+    if not name.isprintable():
+        raise ValueError(f"{path} names a weight {name[:40]!r}, which no model does")
     if not isinstance(about, dict) or set(about) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"{path} does not say dtype, shape and data_offsets of {name!r}")
     shape, offsets = about["shape"], about["data_offsets"]

@@ -78,6 +78,7 @@ def test_a_weight_between_two_places_of_its_type_is_copied(tmp_path: Path) -> No
         ({"a": entry("F32", [True], 0, 4)}, b"1234", "which are no sizes"),
         ({"a": entry("F4", [2], 0, 1)}, b"1", "holds 'a' as 'F4'"),
         ({"a": [1, 2]}, b"", "does not say dtype, shape"),
+        ({"a\n\x1b[2J": entry("F32", [1], 0, 4)}, b"1234", "which no model does"),
         ({"a": {**entry("F32", [1], 0, 4), "code": "x"}}, b"1234", "does not say dtype, shape"),
         ({"__metadata__": {"a": [1]}}, b"", "words in its header that are no texts"),
         (b'{"a": 1, "a": 2}', b"", "a name stands there twice"),
