@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -47,7 +48,10 @@ def parse(cls: type[T], data: Mapping[str, Any], where: str) -> T:
     try:
         return TypeAdapter(cls).validate_python(dict(data))
     except ValidationError as error:
-        first = error.errors()[0]
+        errors = error.errors()
+        # Where one of several dataclasses was meant, it is the one that fits best.
+        faults = Counter(e["loc"][:-1] for e in errors)
+        first = min(errors, key=lambda e: faults[e["loc"][:-1]])
         key = ".".join(str(part) for part in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
         name = f"{key!r} is {first['input']!r}: " if key else ""

@@ -15,7 +15,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"there is no {path.name} in {path.parent}: it is not a model folder")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error})") from None
     if not isinstance(data, dict):
         raise ValueError(f"{path} must hold a JSON object")

@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 
 # Tests share exact.py, tiny.py and captions.py, which are imported by name.
-sys.path[:0] = [str(Path(__file__).parent / part) for part in (".", "tasks", "conditioning")]
+sys.path[:0] = [
+    str(Path(__file__).parent / part) for part in (".", "tasks", "conditioning", "convert")
+]
 
 torch.set_num_threads(1)

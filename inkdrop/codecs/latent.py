@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from inkdrop.networks.autoencoder import (
     check_same_code,
     check_sizes,
 )
+from inkdrop.networks.taesd import TAESD, TAESDConfig
 from inkdrop.weights import load_weights, read_json, save_weights
 
 # Codes of more places than this are decoded, and their data encoded, in overlapping tiles.
@@ -31,7 +33,7 @@ class LatentConfig:
     shift, scale: for each channel of the code; what diffusion sees is (code - shift) * scale
     """
 
-    autoencoder: AutoencoderConfig
+    autoencoder: AutoencoderConfig | TAESDConfig
     shift: tuple[float, ...]
     scale: tuple[float, ...]
 
@@ -43,18 +45,20 @@ class LatentConfig:
                     f"{name} has {len(getattr(self, name))} numbers, but the code has {channels}"
                     " channels: it needs one for each"
                 )
-        if not all(s > 0 for s in self.scale):
-            raise ValueError(f"scale is {self.scale}: every channel's must be above 0")
+        if not all(0 < s < inf for s in self.scale):
+            raise ValueError(f"scale is {self.scale}: every channel's must be above 0, and finite")
 
 
 class Latent(nn.Module):
     """Data [B, C, *spatial] in [-1, 1] <-> a code of mean 0 and spread 1 in each channel."""
 
-    def __init__(self, config: LatentConfig, autoencoder: Autoencoder | None = None) -> None:
+    def __init__(
+        self, config: LatentConfig, autoencoder: Autoencoder | TAESD | None = None
+    ) -> None:
         """autoencoder: with its weights; by default one with fresh ones, to be filled."""
         super().__init__()
         self.config = config
-        self.autoencoder = autoencoder or Autoencoder(config.autoencoder)
+        self.autoencoder = autoencoder or fresh(config.autoencoder)
         for name in ("shift", "scale"):
             values = torch.tensor(getattr(config, name)).view(-1, *(1,) * config.autoencoder.dims)
             self.register_buffer(name, values, persistent=False)
@@ -88,6 +92,11 @@ class Latent(nn.Module):
         code = z.to(self.shift.dtype) / self.scale + self.shift
         factor = self.config.autoencoder.factor
         return tiled(self.autoencoder.decode, code, tile=TILE, overlap=OVERLAP, ratio=(factor, 1))
+
+
+def fresh(config: AutoencoderConfig | TAESDConfig) -> Autoencoder | TAESD:
+    """An autoencoder of this shape with fresh weights."""
+    return TAESD(config) if isinstance(config, TAESDConfig) else Autoencoder(config)
 
 
 FORMAT_VERSION = 1

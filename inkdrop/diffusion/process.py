@@ -155,26 +155,35 @@ def lambdas(process: Process, times: tuple[float, ...]) -> tuple[float, ...]:
     return tuple((process.logsnr(torch.tensor(times, dtype=torch.float64)) / 2).tolist())
 
 
-SCHEDULES = ("linear", "cosine", "scaled_linear", "sigmoid")
+# Schedules of a discrete table; for those that go from one beta to another, which they usually are.
+ENDS = {
+    "linear": (1e-4, 0.02),
+    "cosine": None,
+    "scaled_linear": (0.00085, 0.012),
+    "sigmoid": (1e-4, 0.02),
+}
+SCHEDULES = tuple(ENDS)
 
 
-def betas(schedule: str, steps: int) -> Tensor:
-    """The variances beta_1 ... beta_T of a discrete chain, float64 [T].
+def betas(schedule: str, steps: int, ends: tuple[float, float] | None = None) -> Tensor:
+    """The variances beta_1 ... beta_T of a discrete chain, float64 [T], from ends[0] to ends[1].
 
-    linear: 1e-4 to 0.02 (DDPM); cosine: s = 0.008, clipped at 0.999 (Improved DDPM, eq. 17);
-    scaled_linear: 0.00085 to 0.012, linear in the root (Stable Diffusion); sigmoid: 1e-4 to 0.02.
+    linear: DDPM's; cosine: s = 0.008, clipped at 0.999 (Improved DDPM, eq. 17), without ends;
+    scaled_linear: linear in the root (Stable Diffusion); sigmoid: its middle from -6 to 6.
     """
     f64 = torch.float64
+    usual = choose("schedule", schedule, ENDS)
+    ends = ends or usual
+    if ends is None:
+        i = torch.arange(steps + 1, dtype=f64) / steps
+        bar = torch.cos((i + 0.008) / 1.008 * torch.pi / 2) ** 2
+        return (1 - bar[1:] / bar[:-1]).clamp(max=0.999)
+    first, last = ends
     if schedule == "linear":
-        return torch.linspace(1e-4, 0.02, steps, dtype=f64)
+        return torch.linspace(first, last, steps, dtype=f64)
     if schedule == "scaled_linear":
-        return torch.linspace(0.00085**0.5, 0.012**0.5, steps, dtype=f64) ** 2
-    if schedule == "sigmoid":
-        return torch.linspace(-6, 6, steps, dtype=f64).sigmoid() * (0.02 - 1e-4) + 1e-4
-    choose("schedule", schedule, dict.fromkeys(SCHEDULES))
-    i = torch.arange(steps + 1, dtype=f64) / steps
-    bar = torch.cos((i + 0.008) / 1.008 * torch.pi / 2) ** 2
-    return (1 - bar[1:] / bar[:-1]).clamp(max=0.999)
+        return torch.linspace(first**0.5, last**0.5, steps, dtype=f64) ** 2
+    return torch.linspace(-6, 6, steps, dtype=f64).sigmoid() * (last - first) + first
 
 
 def rescale_to_zero_snr(alpha: Tensor) -> Tensor:
@@ -186,9 +195,15 @@ def rescale_to_zero_snr(alpha: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def _table(schedule: str, steps: int, zero: bool, device: torch.device) -> tuple[Tensor, ...]:
+def _table(
+    schedule: str,
+    steps: int,
+    zero: bool,
+    ends: tuple[float, float] | None,
+    device: torch.device,
+) -> tuple[Tensor, ...]:
     """(alpha, sigma, logsnr) at i = 0 ... T, float64."""
-    log_alpha = torch.log1p(-betas(schedule, steps)).cumsum(0) / 2
+    log_alpha = torch.log1p(-betas(schedule, steps, ends)).cumsum(0) / 2
     alpha, sigma = log_alpha.exp(), (-torch.expm1(2 * log_alpha)).sqrt()
     if zero:
         alpha = rescale_to_zero_snr(alpha)
@@ -205,24 +220,33 @@ class Discrete(Process):
 
     Between entries the log-SNR is interpolated and the network gets a fractional time; beside the
     infinite ends, sigma (below i = 1) and alpha (above i = T - 1, zero terminal SNR) are linear.
-    Entry i gives the network the time i - 1, so 0 ... T - 1 as in DDPM.
+    Entry i gives the network the time i - 1, so 0 ... T - 1 as in DDPM. ends: the first beta and
+    the last, where they are not those of `ENDS`.
     """
 
     schedule: str = "cosine"
     steps: int = 1000
     zero_terminal_snr: bool = False
+    ends: tuple[float, float] | None = None
 
     t_max: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
-        choose("schedule", self.schedule, dict.fromkeys(SCHEDULES))
+        usual = choose("schedule", self.schedule, ENDS)
+        if self.ends is not None and (usual is None or not 0 < self.ends[0] < self.ends[1] < 1):
+            raise ValueError(
+                f"ends is {self.ends} for the {self.schedule} schedule: a first beta and a larger"
+                " last one, between 0 and 1, of any schedule but cosine"
+            )
         if self.steps < 2:
             raise ValueError(f"steps is {self.steps}: a table needs at least 2 noise levels")
 
     def table(self, device: torch.device | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """(alpha, sigma, logsnr) at i = 0 ... T, float64 [T + 1]."""
         device = device or torch.device("cpu")
-        alpha, sigma, logsnr = _table(self.schedule, self.steps, self.zero_terminal_snr, device)
+        alpha, sigma, logsnr = _table(
+            self.schedule, self.steps, self.zero_terminal_snr, self.ends, device
+        )
         return alpha, sigma, logsnr
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -91,7 +91,20 @@ class AutoencoderConfig:
         return int(self.patch * 2 ** (len(self.multipliers) - 1))
 
 
-def check_sizes(config: AutoencoderConfig, sizes: Sequence[int]) -> None:
+class Coding(Protocol):
+    """What the shapes of all autoencoders share."""
+
+    @property
+    def dims(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def latent_channels(self) -> int: ...
+    @property
+    def factor(self) -> int: ...
+
+
+def check_sizes(config: Coding, sizes: Sequence[int]) -> None:
     """ValueError with the nearest sizes for one that is no multiple of the factor."""
     for size in sizes:
         if size % config.factor:
@@ -103,7 +116,7 @@ def check_sizes(config: AutoencoderConfig, sizes: Sequence[int]) -> None:
             )
 
 
-def check_same_code(small: AutoencoderConfig, big: AutoencoderConfig) -> None:
+def check_same_code(small: Coding, big: Coding) -> None:
     """ValueError unless both have codes of one shape for the same data."""
     for name in ("dims", "channels", "latent_channels", "factor"):
         ours, theirs = getattr(small, name), getattr(big, name)

@@ -35,10 +35,18 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def conv(dims: int, channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1) -> Conv:
+def conv(
+    dims: int,
+    channels: int,
+    out_channels: int,
+    *,
+    kernel: int = 3,
+    stride: int = 1,
+    bias: bool = True,
+) -> Conv:
     """A convolution over `dims` axes; an odd kernel is padded with zeros to keep the size."""
     padding = kernel // 2 if kernel % 2 else 0
-    return _CONVS[dims](channels, out_channels, kernel, stride=stride, padding=padding)
+    return _CONVS[dims](channels, out_channels, kernel, stride=stride, padding=padding, bias=bias)
 
 
 def unpatch(x: Tensor, patch: int) -> Tensor:
@@ -285,9 +293,11 @@ class Downsample(nn.Module):
 class Upsample(nn.Module):
     """Twice each size by the nearest neighbour, then a convolution where it is learned."""
 
-    def __init__(self, dims: int, channels: int, *, learned: bool = True) -> None:
+    def __init__(
+        self, dims: int, channels: int, *, learned: bool = True, bias: bool = True
+    ) -> None:
         super().__init__()
-        self.conv = conv(dims, channels, channels) if learned else None
+        self.conv = conv(dims, channels, channels, bias=bias) if learned else None
 
     def forward(
         self, x: Tensor, emb: Tensor | None = None, size: torch.Size | None = None

@@ -11,6 +11,7 @@ from exact import PROCESSES, f64, gaussian
 from torch import Tensor
 
 from inkdrop.diffusion.process import (
+    ENDS,
     SCHEDULES,
     VE,
     VP,
@@ -49,6 +50,20 @@ def test_schedules_follow_their_papers() -> None:
     expected = 1 / (1 + math.exp(6)) * (0.02 - 1e-4) + 1e-4
     assert sigmoid[0].item() == pytest.approx(expected, rel=1e-12)
     close(sigmoid + sigmoid.flip(0), torch.full_like(sigmoid, 0.02 + 1e-4))
+
+
+@pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "sigmoid"])
+def test_a_table_goes_from_one_beta_to_another(schedule: str) -> None:
+    beta = betas(schedule, 50, (0.001, 0.03))
+    alpha, _, _ = Discrete(schedule, 50, ends=(0.001, 0.03)).table()
+    close(1 - (alpha[1:] / alpha[:-1]) ** 2, beta)
+    near = 1e-4 if schedule == "sigmoid" else 1e-12
+    close(beta[[0, -1]], f64(0.001, 0.03), near)
+    assert (
+        Discrete(schedule, 50, ends=ENDS[schedule])
+        .table()[0]
+        .equal(Discrete(schedule, 50).table()[0])
+    )
 
 
 def test_cosine_is_a_squared_cosine_until_it_is_clipped() -> None:
@@ -318,6 +333,10 @@ def test_eta_outside_0_to_1_is_an_error(eta: float) -> None:
 
 
 def test_bad_settings_are_errors_in_words() -> None:
+    with pytest.raises(ValueError, match=r"ends is \(0.02, 0.01\) for the linear schedule"):
+        Discrete("linear", ends=(0.02, 0.01))
+    with pytest.raises(ValueError, match="any schedule but cosine"):
+        Discrete("cosine", ends=(0.01, 0.02))
     with pytest.raises(ValueError, match=r"no schedule 'cosin'.*Did you mean 'cosine'"):
         Discrete("cosin")
     with pytest.raises(ValueError, match=r"no schedule"):

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from inkdrop.convert.autoencoder_keys import diffusers_naming
 from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig, Gaussian
+from tests.networks.diffusers_keys import translated
 
 TINY = AutoencoderConfig(width=8, multipliers=(1, 2), norm_groups=4)
 
@@ -28,35 +30,6 @@ def random_net(config: AutoencoderConfig) -> Autoencoder:
     return net
 
 
-def theirs_to_ours(key: str) -> str:
-    """The name here of a weight of AutoencoderKL with two levels of one block."""
-    changes = {
-        r"^(post_)?quant_conv": lambda m: "from_code" if m[1] else "to_code",
-        r"coder\.conv_in": "coder.input",
-        r"coder\.conv_norm_out": "coder.norm",
-        r"coder\.conv_out": "coder.output",
-        r"encoder\.down_blocks\.0\.resnets\.0": "encoder.layers.0",
-        r"encoder\.down_blocks\.0\.downsamplers\.0": "encoder.layers.1",
-        r"encoder\.down_blocks\.1\.resnets\.0": "encoder.layers.2",
-        r"encoder\.mid_block\.resnets\.0": "encoder.layers.3",
-        r"encoder\.mid_block\.attentions\.0": "encoder.layers.4",
-        r"encoder\.mid_block\.resnets\.1": "encoder.layers.5",
-        r"decoder\.mid_block\.resnets\.0": "decoder.layers.0",
-        r"decoder\.mid_block\.attentions\.0": "decoder.layers.1",
-        r"decoder\.mid_block\.resnets\.1": "decoder.layers.2",
-        r"decoder\.up_blocks\.0\.resnets\.(\d)": lambda m: f"decoder.layers.{3 + int(m[1])}",
-        r"decoder\.up_blocks\.0\.upsamplers\.0": "decoder.layers.5",
-        r"decoder\.up_blocks\.1\.resnets\.(\d)": lambda m: f"decoder.layers.{6 + int(m[1])}",
-        "conv_shortcut": "shortcut",
-        "group_norm": "norm",
-        r"to_([qkv])\.": lambda m: f"attention.{m[1]}.",
-        r"to_out\.0": "attention.out",
-    }
-    for pattern, change in changes.items():
-        key = re.sub(pattern, change, key)
-    return key
-
-
 def test_with_the_same_weights_it_is_the_one_of_diffusers() -> None:
     diffusers = pytest.importorskip("diffusers")
     theirs = diffusers.AutoencoderKL(
@@ -64,7 +37,7 @@ def test_with_the_same_weights_it_is_the_one_of_diffusers() -> None:
         block_out_channels=(8, 16), layers_per_block=1, latent_channels=4, norm_num_groups=4,
     ).double().eval()  # fmt: skip
     ours = Autoencoder(TINY).double().eval()
-    ours.load_state_dict({theirs_to_ours(k): v for k, v in theirs.state_dict().items()})
+    ours.load_state_dict(translated(theirs.state_dict(), ours, diffusers_naming(TINY)))
     x, z = torch.randn(2, 3, 12, 20).double(), torch.randn(2, 4, 6, 10).double()
     with torch.no_grad():
         said = theirs.encode(x).latent_dist

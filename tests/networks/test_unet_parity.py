@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from inkdrop.cond import Cond
+from inkdrop.convert.unet_keys import diffusers_naming
 from inkdrop.networks.unet import UNet, UNetConfig
 from tests.networks.diffusers_keys import translated
 
@@ -102,7 +103,7 @@ def paired(theirs: Any, config: UNetConfig) -> tuple[Any, UNet]:
         for parameter in theirs.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     ours = UNet(config)
-    ours.load_state_dict(translated(theirs.state_dict()))
+    ours.load_state_dict(translated(theirs.state_dict(), ours, diffusers_naming(config)))
     return theirs.eval(), ours.eval()
 
 

@@ -1,0 +1,95 @@
+"""Networks filled with weights of other names: mapped into place, not copied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from math import prod
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from inkdrop.convert.keys import Naming
+from inkdrop.convert.report import PartReport
+from inkdrop.convert.stored import Stored, Weights
+
+N = TypeVar("N", bound=nn.Module)
+
+
+class Source(Protocol):
+    """Weights and their names, as a foreign file has them."""
+
+    @property
+    def naming(self) -> Naming: ...
+    @property
+    def weights(self) -> Weights: ...
+
+
+def filled(
+    make: Callable[[], N], source: Source, name: str, where: str, dtype: torch.dtype | None
+) -> tuple[N, PartReport]:
+    """A network with foreign weights, in evaluation mode, and what became of each of them.
+
+    The weights stay of the type they are stored in, and in the file, unless dtype asks for another
+    or they are of several: then all are of the widest. ValueError unless all find a place.
+    """
+    weights = source.weights
+    with torch.device("meta"):  # no memory for weights that are thrown away
+        network = make()
+    wanted = {ours: tuple(value.shape) for ours, value in network.state_dict().items()}
+    theirs = source.naming.table(wanted)
+    report = compared(name, wanted, theirs, weights)
+    report.check(where)
+    _only_floats(report, weights, theirs.values(), where)
+    kind = dtype or _widest({weights[foreign].dtype for foreign in theirs.values()})
+    values = {
+        ours: _shaped(weights[foreign], wanted[ours]).to(kind) for ours, foreign in theirs.items()
+    }
+    network.load_state_dict(values, assign=True)
+    return network.eval().requires_grad_(False), report
+
+
+def compared(
+    name: str,
+    wanted: Mapping[str, tuple[int, ...]],
+    theirs: Mapping[str, str],
+    weights: Weights,
+) -> PartReport:
+    """What fits of the weights in a file: `wanted` are our shapes, `theirs` the foreign names."""
+    ours = {foreign: own for own, foreign in theirs.items()}
+    fits = {n for n in ours if n in weights and _fits(weights[n].shape, wanted[ours[n]])}
+    return PartReport(
+        name,
+        used=len(fits),
+        numbers=sum(prod(weights[n].shape) for n in fits),
+        dtypes=tuple(sorted({str(weights[n].dtype).removeprefix("torch.") for n in fits})),
+        missing={n: wanted[own] for n, own in ours.items() if n not in weights},
+        unused={n: value.shape for n, value in weights.items() if n not in ours},
+        misshapen={n: weights[n].shape for n in ours if n in weights and n not in fits},
+    )
+
+
+def _fits(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """True for the same shape, or that of a convolution with a kernel of 1 for a linear layer."""
+    return found == wanted or (found[:2] == wanted and set(found[2:]) == {1})
+
+
+def _shaped(stored: Stored, shape: tuple[int, ...]) -> Tensor:
+    return stored.read().view(shape)
+
+
+def _widest(types: set[torch.dtype]) -> torch.dtype:
+    """The type that holds all of these: the largest, or float32 for several of one size."""
+    size = max(kind.itemsize for kind in types)
+    largest = [kind for kind in types if kind.itemsize == size]
+    return largest[0] if len(largest) == 1 else torch.float32
+
+
+def _only_floats(report: PartReport, weights: Weights, names: Iterable[str], where: str) -> None:
+    """ValueError for whole numbers, which quantized models keep instead of weights."""
+    for name in names:
+        if not weights[name].dtype.is_floating_point:
+            raise ValueError(
+                f"{where}, {report.name}: {name} holds whole numbers ({weights[name].dtype}): a"
+                " quantized model, which is not read here; get the plain one"
+            )

@@ -1,0 +1,122 @@
+"""A foreign checkpoint as a Model of ours, yet without its text."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from inkdrop.codecs.latent import Latent, LatentConfig, fresh
+from inkdrop.convert.autoencoder_settings import Scaling
+from inkdrop.convert.families import BESIDE, title
+from inkdrop.convert.fill import filled
+from inkdrop.convert.foreign import Denoiser, Foreign
+from inkdrop.convert.report import PartReport, Report
+from inkdrop.convert.schedule import Schedule
+from inkdrop.diffusion.parameterization import V
+from inkdrop.model import Model, Spec
+from inkdrop.networks.unet import UNet
+
+# How often the family's training left the prompt out, so that guidance has a null condition.
+CONDITION_DROP = 0.1
+
+
+def to_model(
+    foreign: Foreign, *, autoencoder: Foreign | None = None, dtype: torch.dtype | None = None
+) -> tuple[Model, Report]:
+    """The model that a checkpoint holds, without its text, and what became of every weight.
+
+    autoencoder: one from elsewhere, such as a tiny one, instead of its own; dtype: of all weights,
+    by default what they are stored in. Weights that need no change stay in the mapped file.
+    """
+    denoiser, schedule = _needed(foreign)
+    network, of_unet = filled(
+        partial(UNet, denoiser.config), denoiser, "unet", str(foreign.path), dtype
+    )
+    codec, of_codec = _codec(foreign, autoencoder, dtype)
+    _check_code(denoiser, codec)
+    spec = _spec(foreign, denoiser, codec, schedule)
+    model = Model(network, schedule.process, schedule.parameterization, spec, codec)
+    report = Report(
+        (of_unet, of_codec), foreign.unused, tuple(foreign.text), (*foreign.notes, *_mixed(of_unet))
+    )
+    return model, report
+
+
+def to_codec(
+    foreign: Foreign, *, scaling: Scaling | None = None, dtype: torch.dtype | None = None
+) -> tuple[Latent, PartReport]:
+    """The autoencoder of a checkpoint as a codec.
+
+    scaling: of its code, where the file does not say it
+    """
+    coder = foreign.coder
+    if coder is None:
+        raise ValueError(f"{foreign.path} has no autoencoder; give one of its family beside it")
+    found = coder.scaling or scaling
+    if found is None:
+        raise ValueError(
+            f"{foreign.path} does not say how its code is scaled; use it with a model, whose family"
+            " says it"
+        )
+    autoencoder, report = filled(
+        partial(fresh, coder.config), coder, "autoencoder", str(foreign.path), dtype
+    )
+    codec = Latent(LatentConfig(coder.config, *found), autoencoder)
+    return codec.eval().requires_grad_(False), report
+
+
+def _needed(foreign: Foreign) -> tuple[Denoiser, Schedule]:
+    if foreign.denoiser is None:
+        raise ValueError(f"{foreign.path} has no denoiser, so it is no whole model")
+    if foreign.schedule is None:
+        raise ValueError(
+            f"{foreign.path} is a denoiser alone, without the schedule it was trained with; give"
+            " the whole folder"
+        )
+    return foreign.denoiser, foreign.schedule
+
+
+def _codec(
+    foreign: Foreign, autoencoder: Foreign | None, dtype: torch.dtype | None
+) -> tuple[Latent, PartReport]:
+    family, own = foreign.family, foreign.coder
+    channels = 0 if foreign.denoiser is None else foreign.denoiser.config.in_channels
+    scaling = None if own is None else own.scaling
+    if scaling is None and family is not None:
+        scaling = Scaling((0.0,) * channels, (family.scale,) * channels)
+    return to_codec(autoencoder or foreign, scaling=scaling, dtype=dtype)
+
+
+def _check_code(denoiser: Denoiser, codec: Latent) -> None:
+    made, taken = codec.config.autoencoder.latent_channels, denoiser.config.in_channels
+    if made != taken:
+        raise ValueError(
+            f"the autoencoder's code has {made} channels, but the denoiser takes {taken}; give an"
+            " autoencoder of its family"
+        )
+
+
+def _spec(foreign: Foreign, denoiser: Denoiser, codec: Latent, schedule: Schedule) -> Spec:
+    family, config = foreign.family, codec.config.autoencoder
+    size = 512 if family is None else family.size
+    if family is not None and family.prediction == "v" and schedule.parameterization != V():
+        size = 512  # SD 2 at 512 pixels predicts eps
+    sizes = (size, size)
+    if denoiser.size is not None:
+        sizes = (denoiser.size[0] * config.factor, denoiser.size[1] * config.factor)
+    notes = {} if family is None else {"family": title(family, denoiser.config)}
+    beside = BESIDE.get(denoiser.config.concat_channels, ("", ""))[1]
+    return Spec(
+        shape=(config.channels, *sizes),
+        condition_drop=CONDITION_DROP,
+        clip=False,
+        guidance=7.5 if family is None else family.guidance,
+        notes={**notes, **({"concat": beside} if beside else {})},
+    )
+
+
+def _mixed(report: PartReport) -> tuple[str, ...]:
+    if len(report.dtypes) < 2:
+        return ()
+    return (f"{report.name}: weights of {' and '.join(report.dtypes)} were all made the widest",)

@@ -1,0 +1,54 @@
+"""Pickles that somebody trusts: only `inkdrop convert --i-trust-this-pickle` comes here."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inkdrop.convert.safe import SafeFile
+from inkdrop.convert.stored import held
+
+
+def open_trusted_pickle(path: Path) -> SafeFile:
+    """The tensors of a torch checkpoint, by the loader that makes tensors and plain values only.
+
+    ValueError for one that holds anything else. Numbers and texts beside the tensors are metadata.
+    """
+    try:
+        data = _restricted(path)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"{path} cannot be opened by the restricted loader, which makes tensors and nothing"
+            f" else ({reason}); get the model as safetensors"
+        ) from None
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{path} holds a {type(data).__name__} and no weights by name")
+    metadata = {str(k): str(v) for k, v in data.items() if isinstance(v, str | int | float)}
+    weights = _weights(data)
+    if not weights:
+        raise ValueError(f"{path} holds no weights; found: {', '.join(map(str, data))[:200]}")
+    return SafeFile({name: held(value) for name, value in weights.items()}, metadata)
+
+
+def _restricted(path: Path) -> Any:
+    """What the restricted loader makes of a pickle, mapped if it is a zip, as since torch 1.6."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"PK"
+        file.seek(0)
+        # torch takes a name that ends in .safetensors at its word.
+        if zipped and path.suffix != ".safetensors":
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _weights(data: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """The tensors, which a trainer keeps under `state_dict`."""
+    inner = data.get("state_dict", data)
+    found = inner if isinstance(inner, Mapping) else data
+    return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}

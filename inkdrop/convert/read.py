@@ -1,0 +1,25 @@
+"""A foreign checkpoint of any layout, opened: nothing but headers and settings is read yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inkdrop.convert.folder import read_folder, read_part
+from inkdrop.convert.foreign import PLAIN, Foreign, Options
+from inkdrop.convert.layout import layout_of_folder
+from inkdrop.convert.single import read_single
+from inkdrop.files import must_exist
+
+
+def read(path: str | Path, options: Options = PLAIN) -> Foreign:
+    """What a folder of diffusers or a single file holds; ValueError in one line for anything else.
+
+    Weights are mapped when they are used; nothing of the file is ever executed.
+    """
+    path = must_exist(path, "model")
+    if not path.is_dir():
+        return read_single(path, options)
+    layout = layout_of_folder(path)
+    if layout == "inkdrop":
+        raise ValueError(f"{path} is a model of inkdrop's own and needs no conversion")
+    return read_folder(path, options) if layout == "folder" else read_part(path, options)

@@ -1,0 +1,53 @@
+"""Foreign settings: JSON in which a class is a name from a list, and no key is passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from inkdrop.config import nearest, parse
+from inkdrop.weights import read_json
+
+T = TypeVar("T")
+
+
+def read_settings(file: Path) -> dict[str, Any]:
+    """A JSON object from a file; ValueError if it asks for code of its own."""
+    data = read_json(file)
+    if "auto_map" in data:
+        raise ValueError(
+            f"{file} has an auto_map, which asks for code from the model's folder; no such model is"
+            " read here"
+        )
+    return data
+
+
+def class_of(data: Mapping[str, Any], known: Collection[str], where: str) -> str:
+    """The class that settings are of, one of `known`; only its name is ever used."""
+    name = data.get("_class_name")
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(
+            f"{where} is of class {name!r}, which is not read here; known are:"
+            f" {', '.join(sorted(known))}.{nearest(str(name), known)}"
+        )
+    return name
+
+
+def parsed(cls: type[T], data: Mapping[str, Any], where: str) -> T:
+    """The settings as a dataclass that lists every key; those that begin with _ are notes."""
+    return parse(cls, {k: v for k, v in data.items() if not k.startswith("_")}, where)
+
+
+LEVELS = 64  # more than any network has
+
+
+def check_sane(told: object, names: Sequence[str], most: int, where: str) -> None:
+    """ValueError for a number that no model has and that would take all memory or time."""
+    for name in names:
+        value = getattr(told, name)
+        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+        if len(numbers) > LEVELS:
+            raise ValueError(f"{where} has {len(numbers)} {name}: more than {LEVELS} levels")
+        if any(not 0 <= number <= most for number in numbers):
+            raise ValueError(f"{where} has {name} {value!r}: 0 to {most} is sane")
