@@ -5,7 +5,6 @@
 
     latent                a diffusion transformer on 16x16x8 codes, 64 places of 2x2
     pixels, same network  the same transformer on 64x64x3 pixels, 64 places of 8x8
-    pixels, U-Net         what `inkdrop train` takes for pixels of this size
 
 Each trains, class-conditional, for --minutes of processor time of one thread, by a few timed
 updates beforehand; the autoencoder's own training is not counted, but said. Then `inkdrop evaluate`
@@ -60,7 +59,7 @@ class Contestant:
 
 
 def contestants(data: Dataset, coded: Path, out: Path) -> dict[str, Contestant]:
-    """All of them, by name."""
+    """Both, by name."""
     coder = load_autoencoder(resolve(coded)[0])
     folder = out / "latent" / "latents"
     for _ in encode(data, coder, folder):
@@ -71,7 +70,6 @@ def contestants(data: Dataset, coded: Path, out: Path) -> dict[str, Contestant]:
     return {
         "latent": Contestant(latents, Ask(USUAL), latent_aim(data.shape, shown)),
         "pixels, same network": Contestant(data, Ask(model={"network": same}), Aim()),
-        "pixels, U-Net": Contestant(data, Ask(), Aim()),
     }
 
 
@@ -123,7 +121,7 @@ def drawn(run: Path) -> torch.Tensor:
 
 
 def main() -> None:
-    """Trains all, measures all, and writes figures and picture."""
+    """Trains both, measures both, and writes figures and picture."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
