@@ -135,10 +135,43 @@ def _model(run: str, device: str | None) -> Model:
     from inkdrop.train.checkpoint import resolve
     from inkdrop.train.defaults import pick_device
 
+    where = pick_device(device)
+    if _of_others(run):
+        from inkdrop.convert.open import open_model
+
+        model, report = open_model(run)
+        for note in report.notes:
+            click.echo(note, err=True)
+        return model.to(where)
     folder, said = resolve(run)
     for sentence in said:
         click.echo(sentence, err=True)
-    return Model.load(folder).to(pick_device(device))
+    return Model.load(folder).to(where)
+
+
+def _of_others(path: str) -> bool:
+    """True for a checkpoint of others by its looks: a file, a diffusers folder or a Hub name."""
+    if Path(path).exists():
+        marks = ("model_index.json", "config.json")
+        return Path(path).is_file() or (
+            not (Path(path) / "model.json").is_file()
+            and any((Path(path) / name).is_file() for name in marks)
+        )
+    from inkdrop.files import is_hub_name
+
+    return is_hub_name(path)
+
+
+def _size(text: str | None) -> int | tuple[int, int] | None:
+    """A size of the command line: N or HxW."""
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
+        raise ValueError(
+            f"size is {text!r}; give pixels, such as 512, or height and width, 768x512"
+        )
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
 @commands.command()
@@ -243,13 +276,13 @@ def sample(
 
 @commands.command()
 @click.argument("prompt", required=False)
-@click.option("--model", "run", default=BOX, help="A run or a model folder.", show_default=True)
+@click.option("--model", "run", default=BOX, help="A run or a model of any kind [emoji].")
 @click.option("--like", help="A PNG made by this command: make the same picture again.")
 @click.option("--style", help="A style that the model knows [any].")
 @click.option("--negative", help="Words to guide away from.")
 @click.option("--count", type=int, help="How many pictures, as one grid [1].")
 @click.option("--columns", type=int, help="Of the grid [near square].")
-@click.option("--size", type=int, help="Of the longer side in pixels [as the model makes it].")
+@click.option("--size", help="Pixels: N, or HxW where the model makes any size [the model's own].")
 @click.option("--seed", type=int, help="Picture i of a seed is always the same [0].")
 @click.option("--steps", type=int, help="Steps of the sampler [the model's own].")
 @click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them.")
@@ -264,6 +297,7 @@ def generate(run: str, like: str | None, out: str, verbose: bool, **options: Any
     from inkdrop.tasks.picture import asked_like, paint
 
     device = options.pop("device")
+    options["size"] = _size(options["size"])
     asked = asked_like({} if like is None else read_settings(like), options)
     if not out.lower().endswith(".png"):
         raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
