@@ -149,6 +149,13 @@ def _model(run: str, device: str | None) -> Model:
     return Model.load(folder).to(where)
 
 
+def _place(run: str) -> str:
+    """Where a model of any kind lies: of a run, the folder of its newest sound checkpoint."""
+    from inkdrop.train.checkpoint import resolve
+
+    return run if _of_others(run) else str(resolve(run)[0])
+
+
 def _of_others(path: str) -> bool:
     """True for a checkpoint of others by its looks: a file, a diffusers folder or a Hub name."""
     if Path(path).exists():
@@ -329,6 +336,32 @@ def info(picture: str) -> None:
 
     for name, value in read_settings(picture).items():
         click.echo(f"{name}: {value}")
+
+
+@commands.command()
+@click.argument("model")
+@click.argument("out")
+@click.option("--to", help="folder (of diffusers), single or inkdrop [by OUT's name].")
+@click.option("--prediction", help="What it predicts, if its files say it wrong: eps, v or x0.")
+@click.option("--zero-terminal-snr", is_flag=True, default=None, help="Its noise is pure at last.")
+@click.option("--half", is_flag=True, help="All weights in half precision [as they are].")
+@click.option("--i-trust-this-pickle", is_flag=True, help="Open pickles by the restricted loader.")
+def convert(model: str, out: str, to: str | None, half: bool, **options: Any) -> None:
+    """Write MODEL to OUT in another layout, its text included, and say what became of it.
+
+    MODEL and OUT are diffusers folders, single files or folders of inkdrop's own.
+    """
+    from inkdrop.convert.convert import convert as converted
+    from inkdrop.convert.foreign import Options
+
+    told = Options(
+        prediction=options["prediction"],
+        zero_terminal_snr=options["zero_terminal_snr"],
+        trust_pickle=options["i_trust_this_pickle"],
+    )
+    for line in converted(_place(model), out, to, told, half=half).lines():
+        click.echo(line)
+    click.echo(out)
 
 
 def _classes(model: Model, asked: tuple[str, ...], count: int) -> list[Condition] | None:

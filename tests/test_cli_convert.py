@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pipelines
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from inkdrop.cli import main
 from inkdrop.media.settings import read_settings
@@ -49,6 +51,79 @@ def test_pictures_of_any_size_and_the_same_again(
         with Image.open(path) as picture:
             assert picture.size == size
     inkdrop(monkeypatch, "sample", *model[1:], "--count", 2, "-o", tmp_path / "grid.png")
+
+
+def test_conversion_says_what_became_of_the_weights(
+    sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    inkdrop(monkeypatch, "convert", sd1, tmp_path / "own", "--half", "--prediction", "v")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:3]] == ["unet", "autoencoder", "text_encoder"]
+    assert all("million numbers" in line for line in lines[:3])
+    assert lines[-1] == str(tmp_path / "own")
+    assert json.loads((tmp_path / "own" / "model.json").read_text())["parameterization"] == {
+        "kind": "v"
+    }
+    picture = tmp_path / "a.png"
+    words = ["a", "--model", tmp_path / "own", "--steps", 1, "--size", "16x24"]
+    inkdrop(monkeypatch, "generate", *words, "-o", picture)
+    with Image.open(picture) as found:
+        assert found.size == (24, 16)
+
+
+def test_pickles_are_opened_only_where_they_are_trusted(
+    sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(sd1, tmp_path / "a")
+    file = tmp_path / "a" / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(file), file.with_suffix(".bin"))
+    file.unlink()
+    words = ["convert", tmp_path / "a", tmp_path / "out"]
+    assert "--i-trust-this-pickle" in left(monkeypatch, capsys, *words)
+    assert not (tmp_path / "out").exists()
+    inkdrop(monkeypatch, *words, "--to", "folder", "--i-trust-this-pickle")
+    again = load_file(tmp_path / "out" / "unet" / file.name)
+    first = load_file(sd1 / "unet" / file.name)
+    assert all(torch.equal(again[name], value) for name, value in first.items())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["{tmp}/nothing", "out"], "there is no model folder or run"),
+        (["{tmp}/cut.safetensors", "out"], "is cut short"),
+        (["{tmp}/padded.safetensors", "out"], "bytes behind its last weight"),
+        (["{tmp}/lora.safetensors", "out"], "is a LoRA"),
+        (["{tmp}/empty", "out"], "neither a model folder nor a run"),
+        (["SD1", "{tmp}/empty"], "is there already"),
+        (["SD1", "out", "--to", "folders"], "Did you mean 'folder'"),
+        (["SD1", "out", "--prediction", "w"], "no prediction 'w'"),
+        (["SD1", "out", "--zero-terminal-snr"], "ends in pure noise"),
+        (["SD1", "out.safetensors"], "export a folder"),
+        (["emoji", "out", "--to", "folder"], "has no place in these layouts"),
+    ],
+)
+def test_what_cannot_be_converted(
+    sd1: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    save_file({"model.diffusion_model.a": torch.ones(64)}, "whole.safetensors")
+    whole = Path("whole.safetensors").read_bytes()
+    Path("cut.safetensors").write_bytes(whole[:-8])
+    Path("padded.safetensors").write_bytes(whole + b"12345678")
+    save_file({"lora_unet_a.lora_down.weight": torch.ones(4)}, "lora.safetensors")
+    before = sorted(tmp_path.iterdir())
+    known = {"SD1": str(sd1)}
+    given = [known.get(word, word.replace("{tmp}", str(tmp_path))) for word in words]
+    assert said in left(monkeypatch, capsys, "convert", *given)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def left(

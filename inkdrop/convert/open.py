@@ -9,11 +9,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from inkdrop.conditioning.joined import JoinedText
+from inkdrop.convert.fill import widest
 from inkdrop.convert.foreign import PLAIN, Foreign, Options
 from inkdrop.convert.layout import layout_of_folder
 from inkdrop.convert.model import to_model
 from inkdrop.convert.read import read
 from inkdrop.convert.report import PartReport, Report
+from inkdrop.convert.safe import open_safe
 from inkdrop.convert.text import to_text
 from inkdrop.files import is_hub_name, must_exist
 from inkdrop.model import Model
@@ -23,25 +26,31 @@ FETCHED = ("*.safetensors", "*.json", "*.txt")
 
 
 def open_model(
-    path: str | Path, options: Options = PLAIN, *, dtype: torch.dtype | None = torch.float32
+    path: str | Path,
+    options: Options = PLAIN,
+    *,
+    dtype: torch.dtype | None = torch.float32,
+    text: bool = True,
 ) -> tuple[Model, Report]:
     """The model with its text, and what became of every weight.
 
     path: a Model folder of ours, a diffusers folder or a single file, or where nothing is there a
     name on the Hub, "org/name". dtype: of all weights; None: what they are stored in, mapped.
+    text: whether it must have one
     ValueError in one line for anything else, before any weight is read where that can be.
     """
     path = located(path)
     if path.is_dir() and layout_of_folder(path) == "inkdrop":
-        model = Model.load(path) if dtype is None else Model.load(path, dtype=dtype)
+        model = _stored(path) if dtype is None else Model.load(path, dtype=dtype)
         return model, Report(tuple(_of_own(model)))
-    foreign = read(path, options)
-    return whole(foreign, dtype=dtype)
+    return _whole(read(path, options), dtype, text)
 
 
-def whole(foreign: Foreign, *, dtype: torch.dtype | None) -> tuple[Model, Report]:
-    """A foreign checkpoint with its text."""
+def _whole(foreign: Foreign, dtype: torch.dtype | None, text_needed: bool) -> tuple[Model, Report]:
+    """A foreign checkpoint with its text, if it has one."""
     model, report = to_model(foreign, dtype=dtype)
+    if not foreign.text and not text_needed:
+        return model, dataclasses.replace(report, notes=(*report.notes, "there is no text encoder"))
     text, parts = to_text(foreign, dtype=dtype)
     model = dataclasses.replace(model, text=text).sized(*model.spec.shape[1:])
     return model, dataclasses.replace(report, parts=(*report.parts, *parts), text=())
@@ -72,6 +81,21 @@ def _fetched(name: str) -> Path:
         raise ValueError(
             f"there is no model {name} here, and it could not be fetched from the Hub: {reason}"
         ) from None
+
+
+def _stored(folder: Path) -> Model:
+    """A model of ours with its weights in the types that its files hold them in."""
+    model = Model.load(folder)
+    parts: list[tuple[object, str]] = [(model.network, "network"), (model.codec, "codec")]
+    if isinstance(model.text, JoinedText):
+        parts += [(part.encoder, f"text_{n}/text") for n, part in enumerate(model.text.parts, 1)]
+    elif model.text is not None:
+        parts += [(network, "text") for network in model.text.networks]
+    for part, name in parts:
+        if isinstance(part, nn.Module):
+            file = open_safe(folder / f"{name}.safetensors")
+            part.to(widest({value.dtype for value in file.weights.values()}))
+    return model
 
 
 def _of_own(model: Model) -> list[PartReport]:

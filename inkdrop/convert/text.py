@@ -25,7 +25,7 @@ from inkdrop.convert.fill import check_floats, widest
 from inkdrop.convert.foreign import Foreign, TextPart
 from inkdrop.convert.report import PartReport
 from inkdrop.convert.stored import Weights
-from inkdrop.convert.text_keys import LAYER, OPEN_CLIP, PROJECTION, UNUSED, from_open_clip
+from inkdrop.convert.text_keys import LAYER, OPEN_CLIP, PROJECTION, UNUSED, from_open_clip, longer
 
 # Settings of text encoders that a folder may have; all of them are CLIP's.
 CLIPS = ("clip", "clip_text_model")
@@ -72,15 +72,18 @@ def to_text(
     parts = [part for part in foreign.text.values() if part.weights]
     vector = foreign.denoiser is not None and foreign.denoiser.config.vector_dim is not None
     _check_whole(foreign, len(parts))
-    readings = [*(BESIDE for _ in parts[1:]), LAST] if vector else [PLAIN]
-    made = [
-        _made(foreign, part, reading, dtype) for part, reading in zip(parts, readings, strict=True)
-    ]
+    read = zip(parts, readings(vector, len(parts)), strict=True)
+    made = [_made(foreign, part, reading, dtype) for part, reading in read]
     texts, reports = tuple(text for text, _ in made), tuple(report for _, report in made)
     if not vector:
         return texts[0], reports
     sizes = SIZES if foreign.family is None else foreign.family.sizes
     return JoinedText(texts, sizes, zeros=_zeros(foreign)), reports
+
+
+def readings(vector: bool, count: int) -> tuple[Reading, ...]:
+    """What is read of so many encoders by a denoiser with or without a vector."""
+    return (*(BESIDE for _ in range(count - 1)), LAST) if vector else (PLAIN,)
 
 
 def _check_whole(foreign: Foreign, found: int) -> None:
@@ -151,21 +154,19 @@ def _of_single(part: TextPart, where: str) -> Clip:
     if not any(name.startswith(OPEN_CLIP) for name in part.weights):
         weights = _read(part.weights)
         end = SIZE - 1
-        return Clip(_settings(weights, "quick_gelu", where), weights, tokenizer, end, {})
+        return Clip(settings_of(weights, "quick_gelu", where), weights, tokenizer, end, {})
     weights = from_open_clip({name: value.read() for name, value in part.weights.items()})
     left = {name: "of its training" for name in UNUSED if name in part.weights}
     if part.name.startswith("cond_stage_model"):
         weights, more = _without_last(weights)
         left |= more
-    return Clip(_settings(weights, "gelu", where), weights, tokenizer, 0, left)
+    return Clip(settings_of(weights, "gelu", where), weights, tokenizer, 0, left)
 
 
 def _read(weights: Weights) -> dict[str, Tensor]:
     """The weights by the longer of their two names; without the numbers of places."""
     plain = {n: v.read() for n, v in weights.items() if not n.endswith("position_ids")}
-    if any(name.startswith("text_model.") for name in plain):
-        return plain
-    return {n if n.startswith(PROJECTION) else f"text_model.{n}": v for n, v in plain.items()}
+    return longer(plain)
 
 
 def _without_last(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -184,7 +185,7 @@ def _layers(weights: Mapping[str, Tensor]) -> int:
     return len(numbers)
 
 
-def _settings(weights: Mapping[str, Tensor], activation: str, where: str) -> dict[str, Any]:
+def settings_of(weights: Mapping[str, Tensor], activation: str, where: str) -> dict[str, Any]:
     """The settings of a CLIP by the shapes of its weights; heads have 64 channels."""
 
     def sizes(name: str) -> torch.Size:

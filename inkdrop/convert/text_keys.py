@@ -73,3 +73,10 @@ def to_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             fused = renamed(f"{match[1]}in_proj_{match[3]}", RULES)
             found[fused] = torch.cat([value, *rest])
     return found
+
+
+def longer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights by the longer of their two names, which files have; newer libraries cut it."""
+    if any(name.startswith("text_model.") for name in weights):
+        return dict(weights)
+    return {n if n.startswith(PROJECTION) else f"text_model.{n}": v for n, v in weights.items()}
