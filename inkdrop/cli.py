@@ -329,13 +329,29 @@ def _watched(verbose: bool) -> Iterator[Callable[[Step], None]]:
 
 
 @commands.command()
-@click.argument("picture")
-def info(picture: str) -> None:
-    """Print the settings that PICTURE carries."""
-    from inkdrop.media.settings import read_settings
+@click.argument("path")
+def info(path: str) -> None:
+    """Print the settings that the picture PATH carries, or what the model PATH is."""
+    if _is_picture(Path(path)):
+        from inkdrop.media.settings import read_settings
 
-    for name, value in read_settings(picture).items():
-        click.echo(f"{name}: {value}")
+        lines = [f"{name}: {value}" for name, value in read_settings(path).items()]
+    else:
+        from inkdrop.convert.about import about
+
+        lines = about(_place(path))
+    for line in lines:
+        click.echo(line)
+
+
+def _is_picture(path: Path) -> bool:
+    """True for a picture by its name, or a PNG by its first bytes."""
+    if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"):
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"\x89PNG"
 
 
 @commands.command()

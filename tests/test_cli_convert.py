@@ -53,6 +53,39 @@ def test_pictures_of_any_size_and_the_same_again(
     inkdrop(monkeypatch, "sample", *model[1:], "--count", 2, "-o", tmp_path / "grid.png")
 
 
+def test_what_a_model_is(
+    sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inkdrop(monkeypatch, "convert", sd1, tmp_path / "own")
+    for path, what, parts in (
+        (sd1, "a diffusers folder", ("unet", "autoencoder", "text_encoder")),
+        (tmp_path / "own", "a model of inkdrop's own", ("network", "codec", "text")),
+    ):
+        capsys.readouterr()
+        inkdrop(monkeypatch, "info", path)
+        told = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+        assert told["layout"] == what and told["family"] == "sd1"
+        assert told["predicts"] == "eps" and told["schedule"] == "scaled_linear, 1000 steps"
+        assert told["pictures"] == "64x64, or any other size"
+        assert all("million numbers, float32, " in told[part] for part in parts)
+        assert "for a picture of its size, in float32" in told["memory"]
+    inkdrop(monkeypatch, "info", "emoji")
+    assert "predicts: edm" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("nothing", "there is no model folder or run"), ("a.png", "no picture")]
+)
+def test_nothing_to_tell_of(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    said: str,
+) -> None:
+    assert said in left(monkeypatch, capsys, "info", tmp_path / name)
+
+
 def test_conversion_says_what_became_of_the_weights(
     sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
