@@ -301,15 +301,20 @@ def sample(
 def generate(run: str, like: str | None, out: str, verbose: bool, **options: Any) -> None:
     """Make a picture of PROMPT. The PNG carries its settings; `inkdrop info` prints them."""
     from inkdrop.media.settings import read_settings
-    from inkdrop.tasks.picture import asked_like, paint
+    from inkdrop.tasks.picture import asked_like, paint, sized
 
     device = options.pop("device")
     options["size"] = _size(options["size"])
     asked = asked_like({} if like is None else read_settings(like), options)
     if not out.lower().endswith(".png"):
         raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    model = _model(run, device)
+    if model.spec.any_size and model.device.type == "cpu":
+        from inkdrop.convert.memory import available, check_memory
+
+        check_memory(sized(model, asked), asked.count, available())
     with _watched(verbose) as see:
-        paint(_model(run, device), asked, Path(out), see=see)
+        paint(model, asked, Path(out), see=see)
     click.echo(f"{out}")
 
 

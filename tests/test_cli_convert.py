@@ -179,6 +179,7 @@ def left(
         (["--size", "40x70"], "64 and 72"),
         (["--size", "big"], "size is 'big'; give pixels"),
         (["--size", "0"], "size is 0"),
+        (["--size", "4096", "--count", "999"], "beside the weights, and"),
         (["--size", "8x8x8"], "size is '8x8x8'"),
         (["--style", "oil"], "this model knows only one"),
         (["-o", "a.jpg"], "give a name with .png"),
