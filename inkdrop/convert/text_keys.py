@@ -11,33 +11,22 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from inkdrop.convert.keys import Rules, renamed
-
 # The layers of both; OpenCLIP holds query, key and value of one in a single weight.
 LAYER = "text_model.encoder.layers."
 OPEN_CLIP = "transformer.resblocks."  # what tells its names
 PROJECTION = "text_projection"
-RULES: Rules = (
-    (r"^text_model\.encoder\.layers\.", OPEN_CLIP),
-    (r"\.layer_norm([12])\.", r".ln_\1."),
-    (r"\.mlp\.fc1\.", ".mlp.c_fc."),
-    (r"\.mlp\.fc2\.", ".mlp.c_proj."),
-    (r"\.self_attn\.", ".attn."),
-    (r"^text_model\.final_layer_norm\.", "ln_final."),
-    (r"^text_model\.embeddings\.token_embedding\.", "token_embedding."),
-    (r"^text_model\.embeddings\.position_embedding\.weight$", "positional_embedding"),
-    (r"^text_projection\.weight$", "text_projection"),
-)
-BACK: Rules = (
-    (r"^transformer\.resblocks\.", LAYER),
-    (r"\.ln_([12])\.", r".layer_norm\1."),
-    (r"\.mlp\.c_fc\.", ".mlp.fc1."),
-    (r"\.mlp\.c_proj\.", ".mlp.fc2."),
-    (r"\.attn\.", ".self_attn."),
-    (r"^ln_final\.", "text_model.final_layer_norm."),
-    (r"^token_embedding\.", "text_model.embeddings.token_embedding."),
-    (r"^positional_embedding$", "text_model.embeddings.position_embedding.weight"),
-    (r"^text_projection$", "text_projection.weight"),
+# Parts of names, ours and theirs.
+PAIRS = (
+    (LAYER, OPEN_CLIP),
+    (".layer_norm1.", ".ln_1."),
+    (".layer_norm2.", ".ln_2."),
+    (".mlp.fc1.", ".mlp.c_fc."),
+    (".mlp.fc2.", ".mlp.c_proj."),
+    (".self_attn.", ".attn."),
+    ("text_model.final_layer_norm.", "ln_final."),
+    ("text_model.embeddings.token_embedding.", "token_embedding."),
+    ("text_model.embeddings.position_embedding.weight", "positional_embedding"),
+    (f"{PROJECTION}.weight", PROJECTION),
 )
 # Of training alone.
 UNUSED = ("logit_scale", "attn_mask")
@@ -51,7 +40,8 @@ def from_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, value in weights.items():
         if name in UNUSED:
             continue
-        ours = renamed(name, BACK)
+        ours = _ours(name)
+        _check_form(name, value)
         if match := _FUSED.fullmatch(ours):
             parts = zip("qkv", value.chunk(3), strict=True)
             found |= {f"{match[1]}{letter}_proj.{match[2]}": part for letter, part in parts}
@@ -65,12 +55,12 @@ def to_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found = dict[str, Tensor]()
     for name, value in weights.items():
         match = _SPLIT.fullmatch(name)
-        theirs = renamed(name, RULES)
+        theirs = _theirs(name)
         if match is None:
             found[theirs] = value.T.contiguous() if theirs == PROJECTION else value
         elif match[2] == "q":
             rest = (weights[f"{match[1]}{letter}_proj.{match[3]}"] for letter in "kv")
-            fused = renamed(f"{match[1]}in_proj_{match[3]}", RULES)
+            fused = _theirs(f"{match[1]}in_proj_{match[3]}")
             found[fused] = torch.cat([value, *rest])
     return found
 
@@ -80,3 +70,26 @@ def longer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if any(name.startswith("text_model.") for name in weights):
         return dict(weights)
     return {n if n.startswith(PROJECTION) else f"text_model.{n}": v for n, v in weights.items()}
+
+
+def _check_form(name: str, value: Tensor) -> None:
+    """ValueError for a weight that cannot be taken apart or turned."""
+    fused = "in_proj_" in name
+    if (fused and (value.ndim == 0 or value.shape[0] % 3)) or (
+        name == PROJECTION and value.ndim != 2
+    ):
+        raise ValueError(
+            f"{name} has the shape {list(value.shape)}, which no text encoder of OpenCLIP has"
+        )
+
+
+def _ours(name: str) -> str:
+    for ours, theirs in PAIRS:
+        name = name.replace(theirs, ours)
+    return name
+
+
+def _theirs(name: str) -> str:
+    for ours, theirs in PAIRS:
+        name = name.replace(ours, theirs)
+    return name

@@ -176,3 +176,12 @@ def test_a_tokenizer_that_is_missing(tmp_path: Path) -> None:
     (tmp_path / "tokenizer").rmdir()
     with pytest.raises(ValueError, match="tokenizer is missing"):
         to_text(read(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("transformer.resblocks.0.attn.in_proj_bias", (7,)), ("text_projection", (3,))],
+)
+def test_weights_that_cannot_be_taken_apart(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="has the shape"):
+        from_open_clip({name: torch.ones(shape)})
