@@ -135,10 +135,50 @@ def _model(run: str, device: str | None) -> Model:
     from inkdrop.train.checkpoint import resolve
     from inkdrop.train.defaults import pick_device
 
+    where = pick_device(device)
+    if _of_others(run):
+        from inkdrop.convert.open import open_model
+
+        model, report = open_model(run)
+        for note in report.notes:
+            click.echo(note, err=True)
+        return model.to(where)
     folder, said = resolve(run)
     for sentence in said:
         click.echo(sentence, err=True)
-    return Model.load(folder).to(pick_device(device))
+    return Model.load(folder).to(where)
+
+
+def _place(run: str) -> str:
+    """Where a model of any kind lies: of a run, the folder of its newest sound checkpoint."""
+    from inkdrop.train.checkpoint import resolve
+
+    return run if _of_others(run) else str(resolve(run)[0])
+
+
+def _of_others(path: str) -> bool:
+    """True for a checkpoint of others by its looks: a file, a diffusers folder or a Hub name."""
+    if Path(path).exists():
+        marks = ("model_index.json", "config.json")
+        return Path(path).is_file() or (
+            not (Path(path) / "model.json").is_file()
+            and any((Path(path) / name).is_file() for name in marks)
+        )
+    from inkdrop.files import is_hub_name
+
+    return is_hub_name(path)
+
+
+def _size(text: str | None) -> int | tuple[int, int] | None:
+    """A size of the command line: N or HxW."""
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
+        raise ValueError(
+            f"size is {text!r}; give pixels, such as 512, or height and width, 768x512"
+        )
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
 @commands.command()
@@ -243,13 +283,13 @@ def sample(
 
 @commands.command()
 @click.argument("prompt", required=False)
-@click.option("--model", "run", default=BOX, help="A run or a model folder.", show_default=True)
+@click.option("--model", "run", default=BOX, help="A run or a model of any kind [emoji].")
 @click.option("--like", help="A PNG made by this command: make the same picture again.")
 @click.option("--style", help="A style that the model knows [any].")
 @click.option("--negative", help="Words to guide away from.")
 @click.option("--count", type=int, help="How many pictures, as one grid [1].")
 @click.option("--columns", type=int, help="Of the grid [near square].")
-@click.option("--size", type=int, help="Of the longer side in pixels [as the model makes it].")
+@click.option("--size", help="Pixels: N, or HxW where the model makes any size [the model's own].")
 @click.option("--seed", type=int, help="Picture i of a seed is always the same [0].")
 @click.option("--steps", type=int, help="Steps of the sampler [the model's own].")
 @click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them.")
@@ -261,14 +301,20 @@ def sample(
 def generate(run: str, like: str | None, out: str, verbose: bool, **options: Any) -> None:
     """Make a picture of PROMPT. The PNG carries its settings; `inkdrop info` prints them."""
     from inkdrop.media.settings import read_settings
-    from inkdrop.tasks.picture import asked_like, paint
+    from inkdrop.tasks.picture import asked_like, paint, sized
 
     device = options.pop("device")
+    options["size"] = _size(options["size"])
     asked = asked_like({} if like is None else read_settings(like), options)
     if not out.lower().endswith(".png"):
         raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    model = _model(run, device)
+    if model.spec.any_size and model.device.type == "cpu":
+        from inkdrop.convert.memory import available, check_memory
+
+        check_memory(sized(model, asked), asked.count, available())
     with _watched(verbose) as see:
-        paint(_model(run, device), asked, Path(out), see=see)
+        paint(model, asked, Path(out), see=see)
     click.echo(f"{out}")
 
 
@@ -288,13 +334,55 @@ def _watched(verbose: bool) -> Iterator[Callable[[Step], None]]:
 
 
 @commands.command()
-@click.argument("picture")
-def info(picture: str) -> None:
-    """Print the settings that PICTURE carries."""
-    from inkdrop.media.settings import read_settings
+@click.argument("path")
+def info(path: str) -> None:
+    """Print the settings that the picture PATH carries, or what the model PATH is."""
+    if _is_picture(Path(path)):
+        from inkdrop.media.settings import read_settings
 
-    for name, value in read_settings(picture).items():
-        click.echo(f"{name}: {value}")
+        lines = [f"{name}: {value}" for name, value in read_settings(path).items()]
+    else:
+        from inkdrop.convert.about import about
+
+        lines = about(_place(path))
+    for line in lines:
+        click.echo(line)
+
+
+def _is_picture(path: Path) -> bool:
+    """True for a picture by its name, or a PNG by its first bytes."""
+    if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"):
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"\x89PNG"
+
+
+@commands.command()
+@click.argument("model")
+@click.argument("out")
+@click.option("--to", help="folder (of diffusers), single or inkdrop [by OUT's name].")
+@click.option("--prediction", help="What it predicts, if its files say it wrong: eps, v or x0.")
+@click.option("--zero-terminal-snr", is_flag=True, default=None, help="Its noise is pure at last.")
+@click.option("--half", is_flag=True, help="All weights in half precision [as they are].")
+@click.option("--i-trust-this-pickle", is_flag=True, help="Open pickles by the restricted loader.")
+def convert(model: str, out: str, to: str | None, half: bool, **options: Any) -> None:
+    """Write MODEL to OUT in another layout, its text included, and say what became of it.
+
+    MODEL and OUT are diffusers folders, single files or folders of inkdrop's own.
+    """
+    from inkdrop.convert.convert import convert as converted
+    from inkdrop.convert.foreign import Options
+
+    told = Options(
+        prediction=options["prediction"],
+        zero_terminal_snr=options["zero_terminal_snr"],
+        trust_pickle=options["i_trust_this_pickle"],
+    )
+    for line in converted(_place(model), out, to, told, half=half).lines():
+        click.echo(line)
+    click.echo(out)
 
 
 def _classes(model: Model, asked: tuple[str, ...], count: int) -> list[Condition] | None:

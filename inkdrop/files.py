@@ -13,6 +13,8 @@ from pathlib import Path
 
 from inkdrop.config import nearest
 
+# Ends of names that are files of weights and never of a repository.
+_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial(\..*)?")
 
 
@@ -28,6 +30,12 @@ def must_exist(path: str | Path, what: str = "file or folder") -> Path:
         raise ValueError(f"there is no {what} {path}: {path.parent} is not a folder")
     beside = (entry.name for entry in path.parent.iterdir() if not entry.name.startswith("."))
     raise ValueError(f"there is no {what} {path}.{nearest(path.name, beside)}")
+
+
+def is_hub_name(path: str | Path) -> bool:
+    """True for "org/name" as the Hub names models, if no folder here is called org."""
+    found = re.fullmatch(r"(\w[\w.-]*)/\w[\w.-]*", str(path))
+    return found is not None and not Path(found[1]).exists() and Path(path).suffix not in _FILES
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from inkdrop.codecs.identity import Identity
 from inkdrop.cond import Cond, cat
+from inkdrop.conditioning.joined import JoinedText
 from inkdrop.conditioning.text import TextConditioner
 from inkdrop.config import dump, nearest, parse
 from inkdrop.diffusion.parameterization import Parameterization
@@ -97,6 +98,7 @@ class Spec:
     shape: of one sample in data space [C, *spatial]; labels: names of its classes, if any;
     condition_drop: how often training replaced the condition by null (0 = it has no null);
     clip: hold x_0 in [-1, 1] while sampling; learned_variance: the network says [B, 2C, ...];
+    any_size: it makes data of other sizes than its shape's too, as Stable Diffusion does
     sampler, grid, steps, guidance: the defaults of sampling; a sampler or a grid of None is the
     one measured best at the steps asked for; tuned: grids fitted to this model.
     """
@@ -106,6 +108,7 @@ class Spec:
     condition_drop: float = 0.0
     clip: bool = True
     learned_variance: bool = False
+    any_size: bool = False
     sampler: str | None = None
     grid: str | None = None
     steps: int = 20
@@ -229,6 +232,15 @@ class Model:
             return Cond()
         index = torch.full((batch,), len(self.spec.labels), device=self.device)
         return Cond(label=index)
+
+    def sized(self, *sizes: int) -> Model:
+        """The same model making data of other sizes; ValueError for those that it cannot make."""
+        shape = (self.spec.shape[0], *sizes)
+        self.codec.shape(shape)
+        text = self.text.sized(*sizes) if isinstance(self.text, JoinedText) else self.text
+        return dataclasses.replace(
+            self, spec=dataclasses.replace(self.spec, shape=shape), text=text
+        )
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Model:
         """The same model with its networks moved (in place, as torch does)."""

@@ -122,7 +122,7 @@ def describe_text(text: TextConditioner) -> dict[str, Any]:
     """{"kind": name, ...}: an encoder's configuration and padding, or parts that are joined."""
     if isinstance(text, JoinedText):
         parts = tuple(describe_text(part) for part in text.parts)
-        return describe({JOINED: JoinedConfig}, JoinedConfig(parts, text.sizes))
+        return describe({JOINED: JoinedConfig}, JoinedConfig(parts, text.sizes, text.zeros))
     encoder = _text(text).encoder
     about = describe({name: kind.config for name, kind in ENCODERS.items()}, _config(encoder))
     padding = _text(text).padding
@@ -147,7 +147,7 @@ def read_text(data: Mapping[str, Any], folder: Path, where: str) -> TextConditio
     if fields["kind"] == JOINED:
         about = build("text", {JOINED: JoinedConfig}, fields, where)
         read = (_read_one(p, folder / f"text_{i}", where) for i, p in enumerate(about.parts, 1))
-        return JoinedText(tuple(read), about.sizes)
+        return JoinedText(tuple(read), about.sizes, about.zeros)
     return _read_one(fields, folder, where)
 
 

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from inkdrop.files import clear_leftovers, commit_folder, must_exist, replacing, restore_folder
+from inkdrop.files import (
+    clear_leftovers,
+    commit_folder,
+    is_hub_name,
+    must_exist,
+    replacing,
+    restore_folder,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -144,3 +151,11 @@ def test_a_missing_path_names_its_neighbour(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("gone")
     with pytest.raises(ValueError, match=r"link is a link to gone, which is not there"):
         must_exist(tmp_path / "link")
+
+
+def test_names_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    assert is_hub_name("someone/model-1.5")
+    for name in ("runs/model", "/tmp/x", "a/b/c", "model", "../a", "x/a.safetensors"):
+        assert not is_hub_name(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from math import inf
+from math import inf, prod
 from pathlib import Path
 
 import torch
@@ -22,8 +22,11 @@ from inkdrop.networks.autoencoder import (
 from inkdrop.networks.taesd import TAESD, TAESDConfig
 from inkdrop.weights import load_weights, read_json, save_weights
 
-# Codes of more places than this are decoded, and their data encoded, in overlapping tiles.
+# Larger codes are decoded, and their data encoded, in overlapping tiles of so many places an axis.
 TILE, OVERLAP = 64, 8
+# Up to so many places, a picture of 1024 pixels a side where a place is 8, one pass makes it whole:
+# the middle of the autoencoder then sees all of it, and no tile a little less than others.
+WHOLE = 128 * 128
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Latent(nn.Module):
         factor = self.config.autoencoder.factor
         check_sizes(self.config.autoencoder, data.shape[2:])
         code = tiled(
-            self.autoencoder.encode, data, tile=TILE * factor, overlap=OVERLAP * factor,
+            self.autoencoder.encode, data, tile=_tile(data, factor), overlap=OVERLAP * factor,
             ratio=(1, factor),
         )  # fmt: skip
         return (code - self.shift) * self.scale
@@ -91,7 +94,15 @@ class Latent(nn.Module):
         """The way back; about [-1, 1]."""
         code = z.to(self.shift.dtype) / self.scale + self.shift
         factor = self.config.autoencoder.factor
-        return tiled(self.autoencoder.decode, code, tile=TILE, overlap=OVERLAP, ratio=(factor, 1))
+        return tiled(
+            self.autoencoder.decode, code, tile=_tile(code, 1), overlap=OVERLAP, ratio=(factor, 1)
+        )
+
+
+def _tile(x: Tensor, factor: int) -> int:
+    """The longest side of a tile for data or a code, `factor` of whose places are one of a code."""
+    sizes = x.shape[2:]
+    return max(sizes) if prod(sizes) <= WHOLE * factor ** len(sizes) else TILE * factor
 
 
 def fresh(config: AutoencoderConfig | TAESDConfig) -> Autoencoder | TAESD:

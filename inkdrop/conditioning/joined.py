@@ -23,6 +23,7 @@ class JoinedConfig:
 
     parts: tuple[dict[str, Any], ...]
     sizes: tuple[float, ...] = ()
+    zeros: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +34,13 @@ class JoinedText:
     sizes: what the denoiser is told besides words, each as 256 sines and cosines behind the vector.
     SDXL's are height and width of the original, top and left of its crop, height and width of the
     picture; its refiner's are the first four and an aesthetic score. `dataclasses.replace` asks
-    for others.
+    for others, and `sized` for those of a picture.
+    zeros: the empty prompt, which is the null condition, says zeros, as SDXL was trained
     """
 
     parts: tuple[Text, ...]
     sizes: tuple[float, ...] = ()
+    zeros: bool = False
 
     def __post_init__(self) -> None:
         if not self.parts:
@@ -57,10 +60,21 @@ class JoinedText:
                 f"the text encoders make {' and '.join(map(str, lengths))} tokens of the prompts;"
                 " those that are joined must make as many"
             )
-        vector = conds[-1].vector
+        joined, vector = torch.cat(tokens, dim=2), conds[-1].vector
+        if self.zeros:
+            said = torch.tensor([prompt != "" for prompt in prompts], device=joined.device)
+            joined = joined * said[:, None, None]
+            vector = None if vector is None else vector * said[:, None]
         if vector is not None:
             vector = torch.cat([vector, self._told(vector)], dim=1)
-        return Cond(tokens=torch.cat(tokens, dim=2), mask=conds[-1].mask, vector=vector)
+        return Cond(tokens=joined, mask=conds[-1].mask, vector=vector)
+
+    def sized(self, height: int, width: int) -> JoinedText:
+        """The same for a picture of this size, which no larger one was cropped to."""
+        if len(self.sizes) < 4:
+            return self
+        rest = (height, width) if len(self.sizes) == 6 else self.sizes[4:]
+        return dataclasses.replace(self, sizes=(height, width, 0.0, 0.0, *rest))
 
     def between(self, a: Cond, b: Cond, fraction: float) -> Cond:
         """As `text.interpolate`, but for the sizes, which are the same at both ends and stay so."""

@@ -45,10 +45,10 @@ def export_folder(model: Model, out: str | Path) -> None:
         write_folder(model, beside)
 
 
-def write_folder(model: Model, folder: Path, text: Mapping[str, list[str]] | None = None) -> None:
+def write_folder(model: Model, folder: Path, text: Mapping[str, Any] | None = None) -> None:
     """Its files, into a folder that exists and that somebody else commits.
 
-    text: the library and the class of each text part that the caller writes beside, by its name
+    text: what model_index.json says of the text parts that the caller writes beside
     """
     unet, codec = _parts(model)
     family = family_of(unet.config)

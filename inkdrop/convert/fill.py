@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Protocol, TypeVar
 
@@ -40,8 +40,8 @@ def filled(
     theirs = source.naming.table(wanted)
     report = compared(name, wanted, theirs, weights)
     report.check(where)
-    _only_floats(report, weights, theirs.values(), where)
-    kind = dtype or _widest({weights[foreign].dtype for foreign in theirs.values()})
+    check_floats(f"{where}, {name}", {foreign: weights[foreign] for foreign in theirs.values()})
+    kind = dtype or widest({weights[foreign].dtype for foreign in theirs.values()})
     values = {
         ours: _shaped(weights[foreign], wanted[ours]).to(kind) for ours, foreign in theirs.items()
     }
@@ -78,18 +78,18 @@ def _shaped(stored: Stored, shape: tuple[int, ...]) -> Tensor:
     return stored.read().view(shape)
 
 
-def _widest(types: set[torch.dtype]) -> torch.dtype:
+def widest(types: set[torch.dtype]) -> torch.dtype:
     """The type that holds all of these: the largest, or float32 for several of one size."""
     size = max(kind.itemsize for kind in types)
     largest = [kind for kind in types if kind.itemsize == size]
     return largest[0] if len(largest) == 1 else torch.float32
 
 
-def _only_floats(report: PartReport, weights: Weights, names: Iterable[str], where: str) -> None:
+def check_floats(where: str, weights: Weights) -> None:
     """ValueError for whole numbers, which quantized models keep instead of weights."""
-    for name in names:
-        if not weights[name].dtype.is_floating_point:
+    for name, value in weights.items():
+        if not value.dtype.is_floating_point:
             raise ValueError(
-                f"{where}, {report.name}: {name} holds whole numbers ({weights[name].dtype}): a"
-                " quantized model, which is not read here; get the plain one"
+                f"{where}: {name} holds whole numbers ({value.dtype}): a quantized model, which is"
+                " not read here; get the plain one"
             )

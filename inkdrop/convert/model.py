@@ -111,6 +111,7 @@ def _spec(foreign: Foreign, denoiser: Denoiser, codec: Latent, schedule: Schedul
         shape=(config.channels, *sizes),
         condition_drop=CONDITION_DROP,
         clip=False,
+        any_size=True,
         guidance=7.5 if family is None else family.guidance,
         notes={**notes, **({"concat": beside} if beside else {})},
     )

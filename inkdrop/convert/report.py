@@ -15,7 +15,7 @@ class PartReport:
     """Of one network: how many weights it took and their types, and what did not fit.
 
     missing: names of the file, with the shape they should have; unused, misshapen: with the shape
-    they have
+    they have; left: what is of no use, as it should be, and why
     """
 
     name: str
@@ -25,6 +25,7 @@ class PartReport:
     missing: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     unused: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     misshapen: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    left: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, where: str) -> None:
         """ValueError in one line unless every weight found its place."""
@@ -59,6 +60,11 @@ class Report:
                 f"{p.name}: {p.used} weights, {p.numbers / 1e6:.1f} million numbers,"
                 f" {' and '.join(p.dtypes)}"
                 for p in self.parts
+            ),
+            *(
+                f"{p.name}, {what}: unused, {why}"
+                for p in self.parts
+                for what, why in p.left.items()
             ),
             *(f"{name}: for the text" for name in self.text),
             *(f"{name}: unused, {why}" for name, why in self.unused.items()),

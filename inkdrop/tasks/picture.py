@@ -31,7 +31,8 @@ class Asked:
     prompt: words; "" is anything at all. negative: words to guide away from
     style: a class of the model, its name or number (None: any)
     seed, count: samples 0 ... count - 1 of the seed; columns: of their grid (None: near square)
-    size: of each picture's longer side in pixels; the model's own is enlarged (None: as it is)
+    size: height and width of each picture, or one number for both, of a model that makes any size;
+        of another the longer side in pixels, to which the model's own is enlarged (None: its own)
     steps, sampler, grid, guidance, rescale: as in `Sampling`; None is the model's own
     """
 
@@ -41,7 +42,7 @@ class Asked:
     seed: int = 0
     count: int = 1
     columns: int | None = None
-    size: int | None = None
+    size: int | tuple[int, int] | None = None
     steps: int | None = None
     sampler: str | None = None
     grid: str | None = None
@@ -51,7 +52,10 @@ class Asked:
     def __post_init__(self) -> None:
         if self.count < 1:
             raise ValueError(f"count is {self.count}: ask for at least 1 picture")
-        if self.size is not None and not 1 <= self.size <= LARGEST:
+        sides = (
+            self.size if isinstance(self.size, tuple) else (1 if self.size is None else self.size,)
+        )
+        if not all(1 <= side <= LARGEST for side in sides):
             raise ValueError(f"size is {self.size}: a side has 1 to {LARGEST} pixels")
 
     @property
@@ -67,6 +71,21 @@ class Asked:
         )
 
 
+def sized(model: Model, asked: Asked) -> Model:
+    """The model for the size that is asked for; ValueError for one that it cannot make."""
+    own, size = model.spec.shape[1:], asked.size
+    if size is None:
+        return model
+    if model.spec.any_size:
+        return model.sized(*((size, size) if isinstance(size, int) else size))
+    if isinstance(size, tuple):
+        raise ValueError(
+            f"size is {size[0]}x{size[1]}, but this model makes {'x'.join(map(str, own))} alone;"
+            " one number enlarges that"
+        )
+    return model
+
+
 def pictures(model: Model, asked: Asked) -> Iterator[Step]:
     """The steps towards all pictures at once; x of the last one holds them.
 
@@ -80,7 +99,7 @@ def pictures(model: Model, asked: Asked) -> Iterator[Step]:
         raise ValueError(f"style is {asked.style!r}, but this model knows only one")
     prompt = Prompt(asked.prompt, asked.style)
     yield from generate(
-        model,
+        sized(model, asked),
         seed=asked.seed,
         samples=range(asked.count),
         conditions=[prompt] * asked.count,
@@ -92,7 +111,7 @@ def pictures(model: Model, asked: Asked) -> Iterator[Step]:
 def finished(model: Model, x: Tensor, asked: Asked) -> Image:
     """The picture or the grid of pictures that a state x [B, C, *spatial] stands for."""
     y = model.codec.decode(x).clamp(-1, 1).cpu()
-    if asked.size is not None and asked.size != max(y.shape[2:]):
+    if isinstance(asked.size, int) and not model.spec.any_size and asked.size != max(y.shape[2:]):
         scale = asked.size / max(y.shape[2:])
         sides = [max(1, round(side * scale)) for side in y.shape[2:]]
         y = F.interpolate(y, size=sides, mode="bicubic", antialias=scale < 1).clamp(-1, 1)

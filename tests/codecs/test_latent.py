@@ -38,13 +38,20 @@ def test_shift_and_scale() -> None:
 
 
 def test_large_data_goes_in_tiles_without_seams() -> None:
-    codec, x = latent(), torch.randn(1, 1, 200, 64)
+    codec, x = latent(), torch.randn(1, 1, 8192 + 16, 8)
     whole = codec.autoencoder.encode(x)
     z = codec.encode(x)
-    assert z.shape == (1, 2, 100, 32)
+    assert z.shape == (1, 2, 4104, 4)
+    assert not torch.equal(z, (whole - codec.shift) * codec.scale)
     inside = (z / codec.scale + codec.shift - whole).abs()
     # Norms and attention see a tile's own statistics: near, not equal.
     assert inside.mean() < 0.2 * whole.std()
+
+
+def test_a_picture_of_1024_pixels_is_made_whole() -> None:
+    codec, z = latent(), torch.randn(1, 2, 128, 128)
+    code = z / codec.scale + codec.shift
+    assert torch.equal(codec.decode(z), codec.autoencoder.decode(code))
 
 
 def test_sizes_it_cannot_make() -> None:

@@ -1,0 +1,57 @@
+"""Conversion of whole models between our folders, those of diffusers and single files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from inkdrop.config import choose
+from inkdrop.convert.export import export_single, write_folder
+from inkdrop.convert.foreign import PLAIN, Options
+from inkdrop.convert.open import open_model
+from inkdrop.convert.report import Report
+from inkdrop.convert.text_export import single_text, write_text_folders
+from inkdrop.files import commit_folder
+from inkdrop.model import Model
+
+LAYOUTS = ("folder", "single", "inkdrop")
+
+
+def convert(
+    path: str | Path,
+    out: str | Path,
+    to: str | None = None,
+    options: Options = PLAIN,
+    *,
+    half: bool = False,
+) -> Report:
+    """Writes the model at `path` to `out` in another layout, beside and renamed; what was read.
+
+    to: folder (of diffusers), single or inkdrop; by default what the name of `out` says: a name
+    that ends in .safetensors is a single file, any other a folder of ours. half: all weights in
+    float16; otherwise they stay as they are stored, to the bit. ValueError if something is there.
+    """
+    out = Path(out)
+    layout = to or ("single" if out.suffix == ".safetensors" else "inkdrop")
+    choose("layout", layout, dict.fromkeys(LAYOUTS))
+    if out.exists() or out.is_symlink():
+        raise ValueError(f"{out} is there already; give another name, or remove it")
+    if (layout == "single") != (out.suffix == ".safetensors"):
+        what = "a single file" if layout == "single" else "a folder"
+        raise ValueError(f"{out} is no name for {what}: single files, and they alone, end in"
+                         " .safetensors")  # fmt: skip
+    model, report = open_model(path, options, dtype=torch.float16 if half else None, text=False)
+    write(model, out, layout)
+    return report
+
+
+def write(model: Model, out: Path, layout: str) -> None:
+    """The model with its text, in one of the layouts."""
+    if layout == "inkdrop":
+        model.save(out)
+    elif layout == "single":
+        export_single(model, out, text=single_text(model))
+    else:
+        with commit_folder(out) as beside:
+            write_folder(model, beside, write_text_folders(model, beside))

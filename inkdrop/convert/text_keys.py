@@ -1,0 +1,95 @@
+"""Names of CLIP's text encoder in OpenCLIP, and what is stored otherwise there, as tables.
+
+Ours are those of `transformers`, which diffusers' folders and most single files have too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+# The layers of both; OpenCLIP holds query, key and value of one in a single weight.
+LAYER = "text_model.encoder.layers."
+OPEN_CLIP = "transformer.resblocks."  # what tells its names
+PROJECTION = "text_projection"
+# Parts of names, ours and theirs.
+PAIRS = (
+    (LAYER, OPEN_CLIP),
+    (".layer_norm1.", ".ln_1."),
+    (".layer_norm2.", ".ln_2."),
+    (".mlp.fc1.", ".mlp.c_fc."),
+    (".mlp.fc2.", ".mlp.c_proj."),
+    (".self_attn.", ".attn."),
+    ("text_model.final_layer_norm.", "ln_final."),
+    ("text_model.embeddings.token_embedding.", "token_embedding."),
+    ("text_model.embeddings.position_embedding.weight", "positional_embedding"),
+    (f"{PROJECTION}.weight", PROJECTION),
+)
+# Of training alone.
+UNUSED = ("logit_scale", "attn_mask")
+_FUSED = re.compile(r"(.*\.self_attn\.)in_proj_(weight|bias)")
+_SPLIT = re.compile(r"(.*\.self_attn\.)([qkv])_proj\.(weight|bias)")
+
+
+def from_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """OpenCLIP's weights by our names: [3 D, ...] in three, the projection the other way round."""
+    found = dict[str, Tensor]()
+    for name, value in weights.items():
+        if name in UNUSED:
+            continue
+        ours = _ours(name)
+        _check_form(name, value)
+        if match := _FUSED.fullmatch(ours):
+            parts = zip("qkv", value.chunk(3), strict=True)
+            found |= {f"{match[1]}{letter}_proj.{match[2]}": part for letter, part in parts}
+        else:
+            found[ours] = value.T.contiguous() if name == PROJECTION else value
+    return found
+
+
+def to_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The way back."""
+    found = dict[str, Tensor]()
+    for name, value in weights.items():
+        match = _SPLIT.fullmatch(name)
+        theirs = _theirs(name)
+        if match is None:
+            found[theirs] = value.T.contiguous() if theirs == PROJECTION else value
+        elif match[2] == "q":
+            rest = (weights[f"{match[1]}{letter}_proj.{match[3]}"] for letter in "kv")
+            fused = _theirs(f"{match[1]}in_proj_{match[3]}")
+            found[fused] = torch.cat([value, *rest])
+    return found
+
+
+def longer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights by the longer of their two names, which files have; newer libraries cut it."""
+    if any(name.startswith("text_model.") for name in weights):
+        return dict(weights)
+    return {n if n.startswith(PROJECTION) else f"text_model.{n}": v for n, v in weights.items()}
+
+
+def _check_form(name: str, value: Tensor) -> None:
+    """ValueError for a weight that cannot be taken apart or turned."""
+    fused = "in_proj_" in name
+    if (fused and (value.ndim == 0 or value.shape[0] % 3)) or (
+        name == PROJECTION and value.ndim != 2
+    ):
+        raise ValueError(
+            f"{name} has the shape {list(value.shape)}, which no text encoder of OpenCLIP has"
+        )
+
+
+def _ours(name: str) -> str:
+    for ours, theirs in PAIRS:
+        name = name.replace(theirs, ours)
+    return name
+
+
+def _theirs(name: str) -> str:
+    for ours, theirs in PAIRS:
+        name = name.replace(ours, theirs)
+    return name

@@ -1,0 +1,136 @@
+"""Whole models from layout to layout, text included: weights are the same to the bit."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import checkpoints
+import diffusers
+import pipelines
+import pytest
+import torch
+from clips import clip, words
+from safetensors.torch import load_file
+
+from inkdrop.convert.clip_words import SIZE
+from inkdrop.convert.convert import convert
+from inkdrop.convert.open import open_model
+
+WEIGHTS = "**/*.safetensors"
+
+
+def files(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """All weights in a folder of diffusers by their parts, text's by the longer of their names."""
+    found = {file.parent.name: load_file(file) for file in sorted(folder.glob(WEIGHTS))}
+    for name in found:
+        if name.startswith("text_encoder"):
+            inner = found[name]
+            whole = any(n.startswith("text_model.") for n in inner)
+            found[name] = {
+                n if whole or n.startswith("text_proj") else f"text_model.{n}": v
+                for n, v in inner.items()
+            }
+    return found
+
+
+def identical(one: Path, other: Path) -> bool:
+    a, b = files(one), files(other)
+    assert a.keys() == b.keys()
+    for part, weights in a.items():
+        assert weights.keys() == b[part].keys(), part
+        for name, value in weights.items():
+            assert value.dtype == b[part][name].dtype, (part, name)
+            assert torch.equal(value.view(torch.uint8), b[part][name].view(torch.uint8)), name
+    return True
+
+
+def real(folder: Path, name: str) -> None:
+    """A folder whose text encoders have CLIP's words and the shapes that single files mean."""
+    texts = {"sd15": (("quick_gelu", SIZE - 1, False),), "sd21": (("gelu", 0, False),)}
+    both = (("quick_gelu", SIZE - 1, False), ("gelu", 0, True))
+    parts: dict[str, Any] = {}
+    for number, (activation, pad, projected) in enumerate(texts.get(name, both), 1):
+        end = "" if number == 1 else f"_{number}"
+        parts["text_encoder" + end] = clip(projected, hidden_act=activation)
+        parts["tokenizer" + end] = words(pad)
+        parts["tokenizer" + end].model_max_length = 77
+    told = checkpoints.small(name)
+    told["cross_attention_dim"] = 64 * len(texts.get(name, both))
+    if "projection_class_embeddings_input_dim" in told:
+        told["projection_class_embeddings_input_dim"] += 64 - checkpoints.POOLED
+    unet = checkpoints.random(diffusers.UNet2DConditionModel(**told))
+    checkpoints.save(folder, name, unet=unet.half(), vae=checkpoints.vae(name))
+    index = json.loads((folder / "model_index.json").read_text())
+    for part, made in parts.items():
+        made.save_pretrained(folder / part)
+        index[part] = ["transformers", type(made).__name__]
+    index |= {"force_zeros_for_empty_prompt": True} if name == "sdxl" else {}
+    (folder / "model_index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize("name", ["sd15", "sd21", "sdxl"])
+def test_every_way_round(tmp_path: Path, name: str) -> None:
+    first = tmp_path / "first"
+    real(first, name)
+    report = convert(first, tmp_path / "own")
+    assert len(report.parts) == (4 if name == "sdxl" else 3)
+    convert(tmp_path / "own", tmp_path / "single.safetensors")
+    convert(tmp_path / "single.safetensors", tmp_path / "again", "inkdrop")
+    convert(tmp_path / "again", tmp_path / "last", "folder")
+    assert identical(first, tmp_path / "last")
+    # A single file says nothing of the size it was trained at.
+    ends = [
+        open_model(path)[0].sized(64, 96) for path in (first, tmp_path / "again", tmp_path / "last")
+    ]
+    conds = [end.condition(["two green hills", ""]) for end in ends]
+    assert ends[0].text is not None
+    for cond in conds[1:]:
+        assert torch.equal(conds[0].tokens, cond.tokens)  # type: ignore[arg-type]
+        assert (conds[0].vector is None) == (cond.vector is None)
+        if cond.vector is not None:
+            assert torch.equal(conds[0].vector, cond.vector)  # type: ignore[arg-type]
+    halved = convert(first, tmp_path / "half", "folder", half=True)
+    assert halved.lines()
+    kinds = {v.dtype for part in files(tmp_path / "half").values() for v in part.values()}
+    assert kinds == {torch.float16}
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_diffusers_opens_what_is_written(tmp_path: Path, name: str) -> None:
+    made = pipelines.saved(tmp_path / "first", name)
+    convert(tmp_path / "first", tmp_path / "out", "folder")
+    assert identical(tmp_path / "first", tmp_path / "out")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        again = diffusers.DiffusionPipeline.from_pretrained(tmp_path / "out")
+    assert type(again) is type(made)
+    for text in ("a photo of a red fox", ""):
+        told = {"padding": "max_length", "max_length": pipelines.CONTEXT}
+        for part in ("tokenizer", "tokenizer_2")[: 2 if name == "sdxl" else 1]:
+            ids = [getattr(pipe, part)(text, **told).input_ids for pipe in (made, again)]
+            assert ids[0] == ids[1]
+
+
+@pytest.mark.parametrize(
+    ("out", "to", "said"),
+    [
+        ("there", None, "there is there already"),
+        ("new", "single", "new is no name for a single file"),
+        ("new.safetensors", "folder", "is no name for a folder"),
+        ("new", "foldr", "Did you mean 'folder'"),
+        ("new.safetensors", None, "entries that are not CLIP's own 49408|of the text encoder is"),
+    ],
+)
+def test_what_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, to: str | None, said: str
+) -> None:
+    pipelines.saved(tmp_path / "first", "sd15")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    with pytest.raises(ValueError, match=said) as error:
+        convert("first", out, to)
+    assert "\n" not in str(error.value)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["first", "there"]
