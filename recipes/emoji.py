@@ -41,7 +41,7 @@ from inkdrop.data.latents import codec, encode, open_latents
 from inkdrop.data.open import open_data
 from inkdrop.digest import digest_of_weights
 from inkdrop.files import commit_folder, replacing
-from inkdrop.media.image import grid
+from inkdrop.media.image import grid, save_image
 from inkdrop.model import Model, Prompt
 from inkdrop.networks.text import TextEncoder, TextEncoderConfig
 from inkdrop.tasks.generate import generate_many
@@ -71,8 +71,8 @@ NETWORK = {
     "text": "cross", "tokens_dim": TEXT.width, "vector_dim": TEXT.width, "concat_channels": 8,
 }  # fmt: skip
 PREVIEW = (
-    "smiling cat", "red heart", "pizza", "dog face", "rocket", "smiling face with sunglasses",
-    "tree", "딸기",
+    "cat face", "red heart", "pizza", "dog face", "rocket", "smiling face with sunglasses",
+    "sunflower", "lion", "basketball", "딸기",
 )  # fmt: skip
 STEPS, GUIDANCE = 16, 2.0  # of the model that ships
 CARD = Path(__file__).parents[1] / "inkdrop" / "box" / "emoji"
@@ -231,20 +231,29 @@ def going_on(aim: Aim, earlier: Model) -> Aim:
 
 
 def preview(trained: Prompted, held: HeldOut | None) -> Image:
-    """Eight prompts in every style."""
+    """How far the training is."""
+    return drawn(trained.whole)
+
+
+def drawn(model: Model) -> Image:
+    """Some prompts in every style, a row each."""
     asked = [Prompt(text, style) for style in STYLES for text in PREVIEW]
-    x = generate_many(trained.whole, count=len(asked), conditions=asked)
+    x = generate_many(model, count=len(asked), conditions=asked)
     return grid(x, columns=len(PREVIEW), scale=2)
 
 
 def ship(run: Path, out: Path) -> Path:
-    """The newest checkpoint in half precision, with its card and credits: what is in the box."""
+    """The newest checkpoint in half precision, with its card and credits: what is in the box.
+
+    Beside it, OUT/emoji.png: what it draws.
+    """
     model = Model.load(resolve(run)[0]).to("cpu", torch.float16)
     whole = replace(model, spec=replace(model.spec, steps=STEPS, guidance=GUIDANCE))
     with commit_folder(out / "model") as beside:
         whole.write(beside)
         for name in ("README.md", "NOTICE"):
             shutil.copyfile(CARD / name, beside / name)
+    save_image(drawn(Model.load(out / "model")), out / "emoji.png")
     return out / "model"
 
 
