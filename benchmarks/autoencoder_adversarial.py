@@ -29,7 +29,6 @@ from inkdrop.evaluate.reconstruction import psnr, ssim
 from inkdrop.files import replacing
 from inkdrop.media.image import grid, save_image
 from inkdrop.networks.autoencoder import Autoencoder
-from inkdrop.networks.layers import pool
 from inkdrop.train.autoencoder import AutoencoderLoss, FeatureMaps, train_autoencoder
 from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
@@ -39,19 +38,6 @@ from inkdrop.train.run import Ask, Validated
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "autoencoder_adversarial.json"
 PICTURE = HERE.parent / "docs" / "pictures" / "autoencoder_adversarial.png"
-
-
-def level_maps(judge: Judge) -> FeatureMaps:
-    """What the judge says of pictures after each of its levels."""
-
-    def maps(x: Tensor) -> list[Tensor]:
-        h, found = judge.input(x), []
-        for number, level in enumerate(judge.levels):
-            h = level(pool(h) if number else h)
-            found.append(h)
-        return found
-
-    return maps
 
 
 def trained(
@@ -103,7 +89,6 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, default=PICTURE)
     asked = parser.parse_args()
     judge, teacher = load_judge(asked.judge), load_judge(asked.maps or asked.judge)
-    maps = level_maps(teacher)
     seen, x = emoji(asked.data, seen=True), emoji(asked.data)
     x = x.pixels(range(len(x)))
     losses = {
@@ -123,7 +108,7 @@ def main() -> None:
         "pictures": len(x),
     }
     for name, loss in losses.items():
-        autoencoder = trained(name, seen, loss, maps, asked)
+        autoencoder = trained(name, seen, loss, teacher.maps, asked)
         figures, y = measured(autoencoder, x, judge)
         whole[name] = figures
         shown.append(y[:: len(x) // 12][:12])

@@ -90,6 +90,14 @@ class Judge(nn.Module):
 
     def features(self, pictures: Tensor) -> Tensor:
         """[B, C, H, W] in [-1, 1] -> [B, D], in the weights' precision; ValueError if too small."""
+        y: Tensor = self.output(F.silu(self.norm(self.maps(pictures)[-1])).mean((2, 3)))
+        return y
+
+    def maps(self, pictures: Tensor) -> list[Tensor]:
+        """What each level says of every place, such as for a perceptual loss: [B, C', h, w] each.
+
+        Pictures are [B, C, H, W] in [-1, 1]; ValueError as of `features`.
+        """
         config, shape = self.config, list(pictures.shape)
         patch, least = config.patch, config.patch * 2 ** (len(config.widths) - 1)
         if len(shape) != 4 or shape[1] != config.channels or min(shape[2:]) < least:
@@ -102,11 +110,11 @@ class Judge(nn.Module):
                 f"pictures have shape {shape}; this judge takes sides that are multiples of {patch}"
             )
         x = pictures.to(self.output.weight.dtype)
-        h = self.input(x if patch == 1 else blocks(x, patch))
-        for number, level in enumerate(self.levels):
-            h = level(pool(h) if number else h)
-        y: Tensor = self.output(F.silu(self.norm(h)).mean((2, 3)))
-        return y
+        h, found = self.input(x if patch == 1 else blocks(x, patch)), list[Tensor]()
+        for level in self.levels:
+            h = level(pool(h) if found else h)
+            found.append(h)
+        return found
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         """The logits [B, labels] of every head, by its name."""
