@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from inkdrop.conditioning.tokenizer import FILE, Tokenizer, sound, train_tokenizer
 
-# Control characters aside: what is white space among them differs between Python and Rust. And
-# characters of the last twenty years: the tokenizers library normalizes by older tables than Python.
+# Control characters aside: what is white space among them differs between Python and Rust. Aside
+# too are characters newer than 2002: the tokenizers library normalizes by older tables.
 ASSIGNED = st.text(
     st.characters(exclude_categories=["Cs", "Cn", "Cc"]).filter(
         lambda character: unicodedata.ucd_3_2_0.category(character) != "Cn"
