@@ -204,8 +204,11 @@ def denoiser(
     found = pq.read_table(out / "covered.parquet", columns=columns).to_pylist()
     captions = Captions({(row["caption"], row["style"]): row for row in found})
     config = replace(USUAL, updates=updates, batch=64, warmup=300, ema=0.9995, compile="on")
-    training, _ = split(data, config.seed)
-    encoder = sketched(training, words, TEXT, captions, config.seed)
+    if earlier is None:
+        training, _ = split(data, config.seed)
+        encoder = sketched(training, words, TEXT, captions, config.seed)
+    else:  # its weights come from there too
+        encoder = TextEncoder(replace(TEXT, sketch=data.shape))
     aim = text_aim(latent_aim((3, 64, 64), shown), words, encoder, captions)
     if earlier is not None:
         aim = going_on(aim, earlier)

@@ -19,11 +19,8 @@ from inkdrop.cond import Cond, cat
 from inkdrop.conditioning.pretrained import weight_files
 from inkdrop.conditioning.prompt import escape
 from inkdrop.conditioning.text import Text
-from inkdrop.data.dataset import Dataset
 from inkdrop.model import Model
 from inkdrop.registry import describe_text
-from inkdrop.train.config import TrainConfig
-from inkdrop.train.prompted import Captioner, Drops, TextFeed, prompted_losses
 from inkdrop.train.run import Aim
 
 ROOM = 2**30  # bytes of conditions that are kept
@@ -62,26 +59,16 @@ def _size(cond: Cond) -> int:
     return sum(part.nbytes for part in parts if part is not None)
 
 
-def frozen_aim(aim: Aim, text: Text, folder: Path, captioner: Captioner) -> Aim:
-    """The same aim, of a model that reads captions through the frozen encoder of a folder."""
-    read = Remembered(text)
+def frozen_aim(aim: Aim, text: Text, folder: Path) -> Aim:
+    """The same aim, of a model that reads captions, through the frozen encoder of a folder."""
 
     def build(description: Mapping[str, Any], where: str) -> Model:
         model = aim.build(description, where)
         assert isinstance(model, Model)
         return dataclasses.replace(model, text=text)
 
-    def feed(data: Dataset, config: TrainConfig, device: torch.device) -> TextFeed:
-        return TextFeed(data, config, device, read, captioner, Drops.of(config.condition_drop))
-
-    return dataclasses.replace(
-        aim,
-        objective=prompted_losses,
-        build=build,
-        feed=feed,
-        held=lambda data, config, device: feed(data, config, device).held(),
-        record={"text": describe_text(text), "encoder": fingerprint(folder, text)},
-    )
+    record = {"text": describe_text(text), "encoder": fingerprint(folder, text)}
+    return dataclasses.replace(aim, build=build, record=record)
 
 
 def fingerprint(folder: Path, text: Text) -> str:

@@ -39,7 +39,7 @@ from inkdrop.train.autoencoder import shape_for, train_autoencoder
 from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import HeldOut, split
-from inkdrop.train.frozen import frozen_aim
+from inkdrop.train.frozen import Remembered, frozen_aim
 from inkdrop.train.parallel import World
 from inkdrop.train.prompted import (
     Captioner,
@@ -47,6 +47,7 @@ from inkdrop.train.prompted import (
     Ids,
     Joined,
     Prompted,
+    Reader,
     TextFeed,
     prompted_losses,
     written,
@@ -140,7 +141,7 @@ def train_latent(
     latents = open_latents(out / "latents", data, autoencoder)
     if frozen is not None and plan.encoder is not None:
         aim = latent_aim(data.shape, shown, plan.network, frozen.encoder.width, sketched=False)
-        aim = frozen_aim(_reading(aim), frozen, plan.encoder, plan.captioner)
+        aim = frozen_aim(reading(aim, Remembered(frozen), plan.captioner), frozen, plan.encoder)
     elif plan.text is None:
         aim = latent_aim(data.shape, shown, plan.network)
     else:
@@ -195,28 +196,21 @@ def text_aim(aim: Aim, words: Tokenizer, encoder: TextEncoder, captioner: Captio
 
     encoder: what that starts from.
     """
-    text, read = encoder.config, Ids(words, encoder.context)
 
     def build(description: Mapping[str, Any], where: str) -> Prompted:
         model = aim.build(description, where)
         assert isinstance(model, Model)
         return Prompted(Joined(model.network, copy.deepcopy(encoder)), model, words)
 
-    def feed(data: Dataset, config: TrainConfig, device: torch.device) -> TextFeed:
-        return TextFeed(data, config, device, read, captioner, Drops.of(config.condition_drop))
-
-    return dataclasses.replace(
-        _reading(aim),
-        objective=prompted_losses,
-        build=build,
-        feed=feed,
-        held=lambda data, config, device: feed(data, config, device).held(),
-        record={"text": dump(text)},
-    )
+    told = reading(aim, Ids(words, encoder.context), captioner)
+    return dataclasses.replace(told, build=build, record={"text": dump(encoder.config)})
 
 
-def _reading(aim: Aim) -> Aim:
-    """The same aim, of a model that reads captions: its null condition, and how far it is."""
+def reading(aim: Aim, read: Reader, captioner: Captioner) -> Aim:
+    """The same aim, of a model that reads captions: its feed, its null condition, how far it is.
+
+    read: what makes of captions what the network is told
+    """
 
     def describe(data: Dataset, ask: Ask) -> dict[str, Any]:
         whole, drops = aim.describe(data, ask), Drops.of(ask.config.condition_drop)
@@ -224,7 +218,17 @@ def _reading(aim: Aim) -> Aim:
         whole["spec"] |= {"condition_drop": null, "guidance": 3.0 if null else 1.0}
         return whole
 
-    return dataclasses.replace(aim, describe=describe, picture=answered)
+    def feed(data: Dataset, config: TrainConfig, device: torch.device) -> TextFeed:
+        return TextFeed(data, config, device, read, captioner, Drops.of(config.condition_drop))
+
+    return dataclasses.replace(
+        aim,
+        objective=prompted_losses,
+        describe=describe,
+        picture=answered,
+        feed=feed,
+        held=lambda data, config, device: feed(data, config, device).held(),
+    )
 
 
 def answered(trained: Prompted | Model, held: HeldOut | None) -> Image | None:

@@ -136,6 +136,10 @@ def written(data: Dataset, index: int, draw: np.random.Generator) -> str:
     return data.captions[index]
 
 
+# Captions -> what the network is told of them.
+Reader = Callable[[Sequence[str]], Cond]
+
+
 @dataclass(frozen=True)
 class TextFeed:
     """Rows of each update's global batch, with captions as `read` makes them, and labels."""
@@ -143,7 +147,7 @@ class TextFeed:
     data: Dataset
     config: TrainConfig
     device: torch.device
-    read: Callable[[Sequence[str]], Cond]
+    read: Reader
     captioner: Captioner
     drops: Drops = dataclasses.field(default_factory=Drops)
 
