@@ -158,15 +158,12 @@ def _place(run: str) -> str:
 
 def _of_others(path: str) -> bool:
     """True for a checkpoint of others by its looks: a file, a diffusers folder or a Hub name."""
-    if Path(path).exists():
-        marks = ("model_index.json", "config.json")
-        return Path(path).is_file() or (
-            not (Path(path) / "model.json").is_file()
-            and any((Path(path) / name).is_file() for name in marks)
-        )
+    from inkdrop.convert.layout import marked
     from inkdrop.files import is_hub_name
 
-    return is_hub_name(path)
+    if not Path(path).exists():
+        return is_hub_name(path)
+    return Path(path).is_file() or marked(Path(path)) not in (None, "inkdrop")
 
 
 def _size(text: str | None) -> int | tuple[int, int] | None:

@@ -18,7 +18,7 @@ from inkdrop.convert.model import to_model
 from inkdrop.convert.open import located
 from inkdrop.convert.read import read
 from inkdrop.convert.safe import open_safe
-from inkdrop.convert.stored import Weights
+from inkdrop.convert.stored import Weights, types_of
 from inkdrop.diffusion.process import Discrete
 from inkdrop.model import Model
 from inkdrop.registry import PARAMETERIZATIONS, describe
@@ -60,7 +60,7 @@ def part(name: str, weights: Weights) -> Part:
         name,
         sum(prod(value.shape) for value in values),
         sum(prod(value.shape) * value.dtype.itemsize for value in values),
-        tuple(sorted({str(value.dtype).removeprefix("torch.") for value in values})),
+        types_of(values),
     )
 
 

@@ -15,6 +15,7 @@ SIZE = 49408
 _PAIRS = SIZE - 2 * 256 - 2
 
 
+@cache
 def usual_tokenizer() -> Tokenizer:
     """The tokenizer with 49,408 entries that all of the Stable Diffusion family share."""
     pairs = _merges()
@@ -23,7 +24,6 @@ def usual_tokenizer() -> Tokenizer:
     return clip_tokenizer(vocabulary, pairs)
 
 
-@cache
 def _merges() -> tuple[tuple[str, str], ...]:
     lines = gzip.decompress(FILE.read_bytes()).decode("utf-8").split("\n")
     pairs = (line.split(" ") for line in lines[1 : 1 + _PAIRS])  # the first line is a version

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from inkdrop.convert.autoencoder_settings import write_autoencoder
 from inkdrop.convert.families import family_of
 from inkdrop.convert.keys import Naming
 from inkdrop.convert.schedule import write_schedule
+from inkdrop.convert.settings import write_settings
 from inkdrop.convert.shapes import autoencoder_shape, unet_shape
 from inkdrop.convert.single import AUTOENCODER, UNET
 from inkdrop.convert.stored import Stored, held
@@ -61,9 +61,9 @@ def write_folder(model: Model, folder: Path, text: Mapping[str, Any] | None = No
         "vae": ["diffusers", autoencoder["_class_name"]],
         **(text or {}),
     }
-    _write_json(folder / "model_index.json", index)
+    write_settings(folder / "model_index.json", index)
     (folder / "scheduler").mkdir()
-    _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
+    write_settings(folder / "scheduler" / "scheduler_config.json", scheduler)
     naming = unet_keys.diffusers_naming(unet.config)
     _write_part(folder / "unet", write_unet(unet.config, model.shape[1]), unet, naming)
     _write_part(folder / "vae", autoencoder, codec.autoencoder, _diffusers(codec))
@@ -182,9 +182,5 @@ def _write_part(
     from safetensors.torch import save_file
 
     folder.mkdir()
-    _write_json(folder / "config.json", settings)
+    write_settings(folder / "config.json", settings)
     save_file(_renamed(network, naming), folder / WEIGHTS, {"format": "pt"})
-
-
-def _write_json(file: Path, data: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")

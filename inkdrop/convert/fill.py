@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from inkdrop.convert.keys import Naming
 from inkdrop.convert.report import PartReport
-from inkdrop.convert.stored import Stored, Weights
+from inkdrop.convert.stored import Stored, Weights, types_of
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -62,7 +62,7 @@ def compared(
         name,
         used=len(fits),
         numbers=sum(prod(weights[n].shape) for n in fits),
-        dtypes=tuple(sorted({str(weights[n].dtype).removeprefix("torch.") for n in fits})),
+        dtypes=types_of(weights[n] for n in fits),
         missing={n: wanted[own] for n, own in ours.items() if n not in weights},
         unused={n: value.shape for n, value in weights.items() if n not in ours},
         misshapen={n: weights[n].shape for n in ours if n in weights and n not in fits},

@@ -33,11 +33,16 @@ ADAPTERS = {
 }
 
 
+def marked(folder: Path) -> Layout | None:
+    """What a folder holds, by the file that says it; None if none does."""
+    return next((what for name, what in FOLDERS.items() if (folder / name).is_file()), None)
+
+
 def layout_of_folder(folder: Path) -> Layout:
     """What a folder holds, by its files; ValueError if it is no model."""
-    for name, layout in FOLDERS.items():
-        if (folder / name).is_file():
-            return layout
+    layout = marked(folder)
+    if layout is not None:
+        return layout
     weights = sorted(file.name for file in folder.glob("*.safetensors"))
     inside = f"; give one of its files: {', '.join(weights[:10])}" if weights else ""
     raise ValueError(

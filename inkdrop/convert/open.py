@@ -17,6 +17,7 @@ from inkdrop.convert.model import to_model
 from inkdrop.convert.read import read
 from inkdrop.convert.report import PartReport, Report
 from inkdrop.convert.safe import open_safe
+from inkdrop.convert.stored import types_of
 from inkdrop.convert.text import to_text
 from inkdrop.files import is_hub_name, must_exist
 from inkdrop.model import Model
@@ -108,5 +109,4 @@ def _of_own(model: Model) -> list[PartReport]:
 
 def _counted(name: str, network: nn.Module) -> PartReport:
     values = list(network.state_dict().values())
-    types = {str(value.dtype).removeprefix("torch.") for value in values}
-    return PartReport(name, len(values), sum(v.numel() for v in values), tuple(sorted(types)))
+    return PartReport(name, len(values), sum(v.numel() for v in values), types_of(values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,12 @@ def read_settings(file: Path) -> dict[str, Any]:
             " read here"
         )
     return data
+
+
+def write_settings(file: Path, data: Mapping[str, Any]) -> None:
+    """A JSON object into a file, in a folder that somebody else commits."""
+    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    file.write_text(text, encoding="utf-8")
 
 
 def class_of(data: Mapping[str, Any], known: Collection[str], where: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +25,11 @@ Weights = Mapping[str, Stored]
 def held(tensor: Tensor) -> Stored:
     """A tensor that is in memory already."""
     return Stored(tuple(tensor.shape), tensor.dtype, lambda: tensor)
+
+
+def types_of(values: Iterable[Stored | Tensor]) -> tuple[str, ...]:
+    """The names of their types, such as float16, each once and in order."""
+    return tuple(sorted({str(value.dtype).removeprefix("torch.") for value in values}))
 
 
 def under(weights: Weights, prefix: str) -> dict[str, Stored]:

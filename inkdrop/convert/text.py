@@ -24,7 +24,7 @@ from inkdrop.convert.families import HEAD_CHANNELS
 from inkdrop.convert.fill import check_floats, widest
 from inkdrop.convert.foreign import Foreign, TextPart
 from inkdrop.convert.report import PartReport
-from inkdrop.convert.stored import Weights
+from inkdrop.convert.stored import Weights, types_of
 from inkdrop.convert.text_keys import LAYER, OPEN_CLIP, PROJECTION, UNUSED, from_open_clip, longer
 
 # Settings of text encoders that a folder may have; all of them are CLIP's.
@@ -124,9 +124,10 @@ def _made(
 
 
 def _report(name: str, found: Clip) -> PartReport:
-    types = {str(value.dtype).removeprefix("torch.") for value in found.weights.values()}
     numbers = sum(prod(value.shape) for value in found.weights.values())
-    return PartReport(name, len(found.weights), numbers, tuple(sorted(types)), left=found.left)
+    return PartReport(
+        name, len(found.weights), numbers, types_of(found.weights.values()), left=found.left
+    )
 
 
 def _of_folder(foreign: Foreign, part: TextPart) -> Clip:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from inkdrop.conditioning.pretrained import Pretrained
 from inkdrop.conditioning.text import Text
 from inkdrop.convert.clip_words import SIZE, usual_tokenizer
 from inkdrop.convert.families import family_of
+from inkdrop.convert.settings import write_settings
 from inkdrop.convert.text import Reading, readings, settings_of
 from inkdrop.convert.text_keys import longer, to_open_clip
 from inkdrop.model import Model
@@ -50,7 +50,7 @@ def write_text_folders(model: Model, folder: Path) -> dict[str, Any]:
         encoder = _encoder(part)
         (folder / f"text_encoder{end}").mkdir()
         (folder / f"tokenizer{end}").mkdir()
-        _write_json(
+        write_settings(
             folder / f"text_encoder{end}" / "config.json",
             {
                 "architectures": [encoder.config.model],
@@ -159,7 +159,7 @@ def _write_tokenizer(part: Text, folder: Path) -> None:
     pairs = json.loads(part.tokenizer.backend.to_str())["model"]
     merges = (" ".join(pair) if isinstance(pair, list) else pair for pair in pairs["merges"])
     lines = ["#version: 0.2", *merges]
-    _write_json(folder / VOCABULARY, part.tokenizer.backend.get_vocab())
+    write_settings(folder / VOCABULARY, part.tokenizer.backend.get_vocab())
     (folder / MERGES).write_text("\n".join(lines) + "\n", encoding="utf-8")
     special = {
         "bos_token": CLIP_START,
@@ -167,11 +167,6 @@ def _write_tokenizer(part: Text, folder: Path) -> None:
         "unk_token": CLIP_END,
         "pad_token": part.tokenizer.backend.id_to_token(part.padding.id),
     }
-    _write_json(folder / "special_tokens_map.json", special)
+    write_settings(folder / "special_tokens_map.json", special)
     about = {"tokenizer_class": "CLIPTokenizer", "model_max_length": part.padding.length}
-    _write_json(folder / "tokenizer_config.json", {**about, **special})
-
-
-def _write_json(file: Path, data: Mapping[str, Any]) -> None:
-    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    file.write_text(text, encoding="utf-8")
+    write_settings(folder / "tokenizer_config.json", {**about, **special})
