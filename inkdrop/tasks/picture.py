@@ -128,12 +128,31 @@ def asked_like(settings: Mapping[str, Any], options: Mapping[str, Any]) -> Asked
     return parse(Asked, {**kept, **given}, "the settings")
 
 
+@dataclass(frozen=True)
+class By:
+    """The model that a picture is made by: its name, such as a path, and its fingerprint."""
+
+    model: str
+    weights: str
+
+
+def made_by(settings: Mapping[str, Any]) -> By | None:
+    """The model that a picture's settings name; of other programs they have no fingerprint, ""."""
+    name = settings.get("model")
+    return None if name is None else By(str(name), str(settings.get("weights", "")))
+
+
 def paint(
-    model: Model, asked: Asked, out: Path, *, see: Callable[[Step], object] | None = None
+    model: Model,
+    asked: Asked,
+    out: Path,
+    *,
+    by: By | None = None,
+    see: Callable[[Step], object] | None = None,
 ) -> None:
     """Makes what was asked for and writes it to a PNG that carries its settings.
 
-    see: is shown every step.
+    by: what the settings say of the model; see: is shown every step.
     """
     for step in pictures(model, asked):
         if see is not None:
@@ -142,4 +161,5 @@ def paint(
     guidance = model.spec.guidance if asked.guidance is None else asked.guidance
     # What was left to the model is written out, so that it stays what it was.
     whole = replace(asked, steps=len(plan.times) - 1, guidance=guidance)
-    save_image(finished(model, step.x, asked), out, settings=dump(whole))
+    settings = dump(whole) | ({} if by is None else dump(by))
+    save_image(finished(model, step.x, asked), out, settings=settings)
