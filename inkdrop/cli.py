@@ -293,6 +293,7 @@ def sample(
 @click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them.")
 @click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`.")
 @click.option("--guidance", type=float, help="Scale of guidance; 1 is none [the model's own].")
+@click.option("--fast/--exact", default=None, help="Fewer evaluations, of hardly other quality.")
 @click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
 @click.option("-v", "--verbose", is_flag=True, help="Say every step.")
 @click.option("-o", "--out", default="picture.png", help="The picture.", show_default=True)

@@ -16,7 +16,7 @@ from inkdrop.diffusion.samplers import Step
 from inkdrop.media.image import grid, save_image
 from inkdrop.model import Model, Prompt
 from inkdrop.tasks.generate import generate
-from inkdrop.tasks.sampling import Sampling, chosen
+from inkdrop.tasks.sampling import Sampling, chosen, faster
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,6 +34,7 @@ class Asked:
     size: height and width of each picture, or one number for both, of a model that makes any size;
         of another the longer side in pixels, to which the model's own is enlarged (None: its own)
     steps, sampler, grid, guidance, rescale: as in `Sampling`; None is the model's own
+    fast: with fewer evaluations, see `faster`
     """
 
     prompt: str
@@ -48,6 +49,7 @@ class Asked:
     grid: str | None = None
     guidance: float | None = None
     rescale: float = 0.0
+    fast: bool = False
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -58,10 +60,9 @@ class Asked:
         if not all(1 <= side <= LARGEST for side in sides):
             raise ValueError(f"size is {self.size}: a side has 1 to {LARGEST} pixels")
 
-    @property
-    def sampling(self) -> Sampling:
+    def sampling(self, model: Model) -> Sampling:
         """How to sample it."""
-        return Sampling(
+        plain = Sampling(
             sampler=self.sampler,
             grid=self.grid,
             steps=self.steps,
@@ -69,6 +70,7 @@ class Asked:
             rescale=self.rescale,
             negative=None if self.negative is None else Prompt(self.negative),
         )
+        return faster(model, plain) if self.fast else plain
 
 
 def sized(model: Model, asked: Asked) -> Model:
@@ -103,7 +105,7 @@ def pictures(model: Model, asked: Asked) -> Iterator[Step]:
         seed=asked.seed,
         samples=range(asked.count),
         conditions=[prompt] * asked.count,
-        sampling=asked.sampling,
+        sampling=asked.sampling(model),
     )
 
 
@@ -157,7 +159,7 @@ def paint(
     for step in pictures(model, asked):
         if see is not None:
             see(step)
-    plan = chosen(model, asked.sampling)
+    plan = chosen(model, asked.sampling(model))
     guidance = model.spec.guidance if asked.guidance is None else asked.guidance
     # What was left to the model is written out, so that it stays what it was.
     whole = replace(asked, steps=len(plan.times) - 1, guidance=guidance)
