@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import torch
 
 from inkdrop.config import dump
+from inkdrop.convert.control import Branch, read_control
 from inkdrop.convert.foreign import Foreign
-from inkdrop.convert.layout import layout_of_folder
+from inkdrop.convert.layout import is_control_folder, layout_of_folder, layout_of_names
 from inkdrop.convert.memory import memory
 from inkdrop.convert.model import to_model
 from inkdrop.convert.open import located
 from inkdrop.convert.read import read
-from inkdrop.convert.safe import open_safe
+from inkdrop.convert.safe import is_pickle, open_safe
 from inkdrop.convert.stored import Weights, types_of
 from inkdrop.diffusion.process import Discrete
 from inkdrop.model import Model
@@ -37,9 +38,11 @@ class Part(NamedTuple):
 def about(path: str | Path) -> list[str]:
     """Lines that say what is at a path: one of ours, a diffusers folder or a single file.
 
-    ValueError if it is no whole model.
+    A control network is told of too. ValueError if it is no whole model.
     """
     path = located(path)
+    if is_control_folder(path) if path.is_dir() else _is_control_file(path):
+        return _about_control(read_control(path))
     if path.is_dir() and layout_of_folder(path) == "inkdrop":
         data = read_json(path / "model.json")
         with torch.device("meta"):
@@ -51,6 +54,24 @@ def about(path: str | Path) -> list[str]:
     model, report = to_model(foreign)
     what = "a diffusers folder" if foreign.layout == "folder" else "a single file"
     return _lines(what, model, _parts(foreign), [*report.notes])
+
+
+def _is_control_file(path: Path) -> bool:
+    """True for a file of a control network's weights; a pickle is not opened for it."""
+    return not is_pickle(path) and layout_of_names(open_safe(path).weights, str(path)) == "control"
+
+
+def _about_control(branch: Branch) -> list[str]:
+    family, config = branch.family, branch.config
+    what = "a diffusers folder" if branch.layout == "folder" else "a single file"
+    return [
+        f"layout: {what} of a control network",
+        f"family: {'unknown' if family is None else family.name}",
+        _line(part("control", branch.weights)),
+        f"hint: {config.hint_channels} channels, {config.hint_order}, {config.factor} times the"
+        " size of the code",
+        *branch.notes,
+    ]
 
 
 def part(name: str, weights: Weights) -> Part:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Literal, NamedTuple, cast
 
 import torch
@@ -65,7 +66,7 @@ class Hint(nn.Module):
         super().__init__()
         dims, widths = config.unet.dims, config.hint_widths
         layers = [conv(dims, config.hint_channels, widths[0])]
-        for width, wider in zip(widths, widths[1:], strict=False):
+        for width, wider in pairwise(widths):
             layers += [conv(dims, width, width), conv(dims, width, wider, stride=2)]
         self.layers = nn.ModuleList(layers)
         self.output = zeroed(conv(dims, widths[-1], config.unet.channels_at(0)))
@@ -190,6 +191,14 @@ class Controlled(nn.Module):
             skips = [skip + more for skip, more in zip(skips, added.skips, strict=True)]
             h = h + added.middle
         return network.finished(network.decode(h, skips, context), crop)
+
+
+def unet_of(network: nn.Module) -> UNet:
+    """The U-Net of a network that may be controlled already; ValueError for any other."""
+    inner = network.network if isinstance(network, Controlled) else network
+    if not isinstance(inner, UNet):
+        raise ValueError(f"a {type(network).__name__} cannot be controlled: only a U-Net can")
+    return inner
 
 
 # What of a branch may differ from its U-Net: how it attends, what it is told beside x, its numbers.
