@@ -19,7 +19,8 @@ from inkdrop.config import nearest
 if TYPE_CHECKING:
     from inkdrop.diffusion.samplers import Step
     from inkdrop.model import Condition, Model
-    from inkdrop.tasks.picture import By
+    from inkdrop.tasks.control import Guide
+    from inkdrop.tasks.picture import Asked, By
     from inkdrop.tasks.sampling import Sampling
 
 
@@ -294,6 +295,11 @@ def sample(
 @click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`.")
 @click.option("--guidance", type=float, help="Scale of guidance; 1 is none [the model's own].")
 @click.option("--fast/--exact", default=None, help="Fewer evaluations, of hardly other quality.")
+@click.option(
+    "--control", multiple=True, help="A control network, which reads a hint (may repeat)."
+)
+@click.option("--hint", multiple=True, help="The picture that the control network reads.")
+@click.option("--control-scale", type=float, multiple=True, help="Of what it says [1].")
 @click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
 @click.option("-v", "--verbose", is_flag=True, help="Say every step.")
 @click.option("-o", "--out", default="picture.png", help="The picture.", show_default=True)
@@ -304,6 +310,7 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
 
     device = options.pop("device")
     options["size"] = _size(options["size"])
+    options["controls"] = _guides(*(options.pop(n) for n in ("control", "hint", "control_scale")))
     settings = {} if like is None else read_settings(like)
     asked = asked_like(settings, options)
     if not out.lower().endswith(".png"):
@@ -314,9 +321,50 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
         from inkdrop.convert.memory import available, check_memory
 
         check_memory(sized(model, asked), asked.count, available())
+    model, asked = _controlled(sized(model, asked), asked)
     with _watched(verbose) as see:
         paint(model, asked, Path(out), by=by, see=see)
     click.echo(f"{out}")
+
+
+def _guides(
+    controls: tuple[str, ...], hints: tuple[str, ...], scales: tuple[float, ...]
+) -> tuple[Guide, ...] | None:
+    """Each control network with its hint and scale, in their order; None if there are none."""
+    from inkdrop.tasks.control import Guide
+    from inkdrop.tasks.source import Source
+
+    if len(controls) != len(hints) or len(scales) not in (0, len(controls)):
+        raise ValueError(
+            f"there are {len(controls)} --control, {len(hints)} --hint and {len(scales)}"
+            " --control-scale; each control network needs a hint, and all or none a scale"
+        )
+    each = zip(controls, hints, scales or (1.0,) * len(controls), strict=True)
+    return tuple(Guide(Source(c), Source(h), s) for c, h, s in each) or None
+
+
+def _controlled(model: Model, asked: Asked) -> tuple[Model, Asked]:
+    """The model with the control networks that are asked for, and what was found in their files."""
+    from dataclasses import replace
+
+    from inkdrop.convert.control import open_control
+    from inkdrop.convert.open import located
+    from inkdrop.digest import digest_of_file, fingerprint
+    from inkdrop.files import must_exist
+    from inkdrop.tasks.control import Guide, controlled, read_hint
+
+    guides = list[Guide]()
+    for guide in asked.controls:
+        place = located(guide.control.path, "control network")
+        hint = must_exist(guide.hint.path, "picture")
+        control = guide.control.sealed(fingerprint(place))
+        guides.append(Guide(control, guide.hint.sealed(digest_of_file(hint)), guide.scale))
+        network, report = open_control(place, model)
+        told, said = read_hint(hint, model.spec.shape[1:], network.control.hint_channels)
+        for note in (*report.notes, *([said] if said else [])):
+            click.echo(note, err=True)
+        model = controlled(model, network.to(model.device), told, guide.scale)
+    return model, replace(asked, controls=tuple(guides))
 
 
 def _maker(run: str | None, settings: Mapping[str, Any]) -> By:
@@ -357,6 +405,80 @@ def _watched(verbose: bool) -> Iterator[Callable[[Step], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("drawing", total=None)
         yield lambda step: bar.update(task, completed=step.index + 1, total=step.total)
+
+
+def told_options(command: Any) -> Any:
+    """The options of commands whose model is told a picture."""
+    for option in reversed(
+        (
+            click.option("--model", "run", required=True, help="A model trained to do this."),
+            click.option("--negative", help="Words to guide away from."),
+            click.option("--count", type=int, help="How many pictures, as one grid [1]."),
+            click.option("--columns", type=int, help="Of the grid [near square]."),
+            click.option("--seed", type=int, help="Picture i of a seed is always the same [0]."),
+            click.option("--steps", type=int, help="Steps of the sampler [the model's own]."),
+            click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them."),
+            click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`."),
+            click.option("--guidance", type=float, help="How much words count [the model's own]."),
+            click.option("--fast/--exact", default=None, help="Fewer evaluations."),
+            click.option("--device", help="Such as cpu or cuda [a GPU if there is one]."),
+            click.option("-v", "--verbose", is_flag=True, help="Say every step."),
+            click.option("-o", "--out", default="picture.png", help="The picture."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _told(run: str, out: str, prompt: str, options: dict[str, Any]) -> tuple[Model, Asked, By]:
+    """What both commands begin with: the model, what is asked of it, and its name."""
+    from inkdrop.media.image import picture_info
+    from inkdrop.tasks.picture import asked_like
+
+    for name in ("picture", "mask"):
+        if name in options:
+            picture_info(Path(options[name]))
+    names = ("negative", "count", "columns", "seed", "steps", "sampler", "grid", "guidance", "fast")
+    asked = asked_like({}, {"prompt": prompt, **{name: options[name] for name in names}})
+    if not out.lower().endswith(".png"):
+        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    by = _maker(run, {})
+    return _model(by.model, options["device"]), asked, by
+
+
+@commands.command()
+@click.argument("picture")
+@click.argument("mask")
+@click.argument("prompt")
+@click.option("--seam", default=0, help="Pixels inside the mask's edge that are mixed [0].")
+@told_options
+def inpaint(run: str, prompt: str, out: str, **options: Any) -> None:
+    """Paint PROMPT into PICTURE where MASK is white; all else stays as it is, to the bit."""
+    from inkdrop.tasks.inpaint import paint_into
+
+    model, asked, by = _told(run, out, prompt, options)
+    files, seam = (options["picture"], options["mask"]), options["seam"]
+    with _watched(options["verbose"]) as see:
+        paint_into(model, asked, files, Path(out), seam=seam, by=by, see=see)
+    click.echo(f"{out}")
+
+
+@commands.command()
+@click.argument("picture")
+@click.argument("prompt")
+@click.option("--picture-guidance", type=float, help="How much the picture counts [1.5].")
+@told_options
+def edit(run: str, prompt: str, out: str, **options: Any) -> None:
+    """Change PICTURE as PROMPT says, such as "make it winter"."""
+    from inkdrop.tasks.edit import paint_edit
+
+    model, asked, by = _told(run, out, prompt, options)
+    scale = options["picture_guidance"]
+    with _watched(options["verbose"]) as see:
+        paint_edit(
+            model, asked, options["picture"], Path(out), picture_guidance=scale, by=by, see=see
+        )
+    click.echo(f"{out}")
 
 
 @commands.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, prod
 from pathlib import Path
@@ -16,6 +17,7 @@ from inkdrop.config import dump, parse
 from inkdrop.networks.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
+    Gaussian,
     check_same_code,
     check_sizes,
 )
@@ -82,13 +84,26 @@ class Latent(nn.Module):
 
     def encode(self, data: Tensor) -> Tensor:
         """[B, C, *spatial] -> [B, latent channels, *spatial / factor]; the code's mean."""
+        return (self._coded(self.autoencoder.encode, data) - self.shift) * self.scale
+
+    def sample(self, data: Tensor, noise: Tensor) -> Tensor:
+        """A code drawn from what the encoder says of the data, with noise of the code's shape.
+
+        The mean, where the encoder says nothing else.
+        """
+        autoencoder = self.autoencoder
+        if not isinstance(autoencoder, Autoencoder) or autoencoder.config.codes:
+            return self.encode(data)
+        said = self._coded(lambda x: torch.cat(autoencoder.posterior(x), dim=1), data)
+        code = Gaussian(*said.chunk(2, dim=1)).sample(noise)
+        return (code - self.shift) * self.scale
+
+    def _coded(self, encode: Callable[[Tensor], Tensor], data: Tensor) -> Tensor:
         factor = self.config.autoencoder.factor
         check_sizes(self.config.autoencoder, data.shape[2:])
-        code = tiled(
-            self.autoencoder.encode, data, tile=_tile(data, factor), overlap=OVERLAP * factor,
-            ratio=(1, factor),
-        )  # fmt: skip
-        return (code - self.shift) * self.scale
+        return tiled(
+            encode, data, tile=_tile(data, factor), overlap=OVERLAP * factor, ratio=(1, factor)
+        )
 
     def decode(self, z: Tensor) -> Tensor:
         """The way back; about [-1, 1]."""

@@ -15,6 +15,7 @@ from inkdrop.config import dump, parse
 from inkdrop.diffusion.samplers import Step
 from inkdrop.media.image import grid, save_image
 from inkdrop.model import Model, Prompt
+from inkdrop.tasks.control import Guide
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.sampling import Sampling, chosen, faster
 
@@ -35,6 +36,7 @@ class Asked:
         of another the longer side in pixels, to which the model's own is enlarged (None: its own)
     steps, sampler, grid, guidance, rescale: as in `Sampling`; None is the model's own
     fast: with fewer evaluations, see `faster`
+    controls: control networks that the model is given before, with their hints
     """
 
     prompt: str
@@ -50,6 +52,7 @@ class Asked:
     guidance: float | None = None
     rescale: float = 0.0
     fast: bool = False
+    controls: tuple[Guide, ...] = ()
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -156,12 +159,21 @@ def paint(
 
     by: what the settings say of the model; see: is shown every step.
     """
-    for step in pictures(model, asked):
+    x = watched(pictures(model, asked), see)
+    save_image(finished(model, x, asked), out, settings=settings_of(model, asked, by))
+
+
+def watched(steps: Iterator[Step], see: Callable[[Step], object] | None) -> Tensor:
+    """x of the last step, when all have been shown."""
+    for step in steps:
         if see is not None:
             see(step)
+    return step.x
+
+
+def settings_of(model: Model, asked: Asked, by: By | None) -> dict[str, Any]:
+    """What a picture's settings say; what was left to the model is written out, so it stays."""
     plan = chosen(model, asked.sampling(model))
     guidance = model.spec.guidance if asked.guidance is None else asked.guidance
-    # What was left to the model is written out, so that it stays what it was.
     whole = replace(asked, steps=len(plan.times) - 1, guidance=guidance)
-    settings = dump(whole) | ({} if by is None else dump(by))
-    save_image(finished(model, step.x, asked), out, settings=settings)
+    return dump(whole) | ({} if by is None else dump(by))

@@ -1,0 +1,37 @@
+"""Pictures that a model is told: of any size, and as what it was trained to be told."""
+
+from __future__ import annotations
+
+from types import EllipsisType
+
+from torch import Tensor
+
+from inkdrop.codecs.latent import Latent
+from inkdrop.model import Model
+from inkdrop.networks.control import unet_of
+from inkdrop.networks.layers import pad_to_multiple
+
+Crop = tuple[slice | EllipsisType, ...]
+
+
+def codec_of(model: Model) -> Latent:
+    """Its codec; ValueError for a model that works on pixels, of which none here is told any."""
+    if not isinstance(model.codec, Latent):
+        raise ValueError("this model works on pixels and is told no picture; use a latent model")
+    return model.codec
+
+
+def told(model: Model) -> int:
+    """How many channels a model's network takes of a picture, beside what is made."""
+    return unet_of(model.network).config.concat_channels if "concat" in model.spec.notes else 0
+
+
+def padded(model: Model, *pictures: Tensor) -> tuple[Model, list[Tensor], Crop]:
+    """The model for pictures [B, C, H, W] of one size, these, and the way back from their size.
+
+    The code's places are several pixels wide, so edges are repeated up to a whole number of them.
+    """
+    factor = codec_of(model).config.autoencoder.factor
+    larger = [pad_to_multiple(picture, factor)[0] for picture in pictures]
+    crop = pad_to_multiple(pictures[0], factor)[1]
+    return model.sized(*larger[0].shape[2:]), [p.to(model.device) for p in larger], crop

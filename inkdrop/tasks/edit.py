@@ -1,0 +1,89 @@
+"""Edit: a picture changed as words ask, by a model that was trained on it. Brooks et al. 2023."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from inkdrop.config import dump
+from inkdrop.diffusion.samplers import Step
+from inkdrop.digest import digest_of_file
+from inkdrop.media.image import grid, read_unit, save_image
+from inkdrop.model import Condition, Model, Prompt
+from inkdrop.tasks.canvas import codec_of, padded, told
+from inkdrop.tasks.generate import generate
+from inkdrop.tasks.picture import Asked, By, settings_of, watched
+from inkdrop.tasks.sampling import DEFAULT, Sampling
+from inkdrop.tasks.source import Source
+
+PICTURE_GUIDANCE = 1.5  # of the paper
+
+
+@torch.no_grad()
+def edit(
+    model: Model,
+    picture: Tensor,
+    *,
+    seed: int = 0,
+    samples: Sequence[int] = (0,),
+    conditions: Sequence[Condition],
+    sampling: Sampling = DEFAULT,
+) -> Iterator[Step]:
+    """As `generate`, told a picture [1, C, H, W] in [-1, 1]; conditions say what is to change.
+
+    sampling.guidance is how much the words count, picture_guidance [1.5] how much the picture.
+    `edited` makes pictures of the last Step's x.
+    """
+    if told(model) != model.shape[0]:
+        raise ValueError(
+            "this model was not trained to edit pictures; use an instruct-pix2pix checkpoint"
+        )
+    model, (larger,), _ = padded(model, picture)
+    codec = codec_of(model)
+    code = codec.encode(larger) / codec.scale + codec.shift  # it was trained on the code as it is
+    scale = sampling.picture_guidance
+    sampling = replace(
+        sampling,
+        beside=code.expand(len(samples), -1, -1, -1),
+        picture_guidance=PICTURE_GUIDANCE if scale is None else scale,
+    )
+    yield from generate(model, seed=seed, samples=samples, conditions=conditions, sampling=sampling)
+
+
+@torch.no_grad()
+def edited(model: Model, x: Tensor, picture: Tensor) -> Tensor:
+    """Pictures [B, C, H, W] of codes x, of the picture's own size."""
+    model, _, crop = padded(model, picture)
+    return model.codec.decode(x).clamp(-1, 1).cpu()[crop]
+
+
+def paint_edit(
+    model: Model,
+    asked: Asked,
+    file: str,
+    out: Path,
+    *,
+    picture_guidance: float | None = None,
+    by: By | None = None,
+    see: Callable[[Step], object] | None = None,
+) -> None:
+    """Changes a picture's file as was asked and writes the new one with its settings."""
+    picture = 2 * read_unit(file, model.spec.shape[0]) - 1
+    scale = PICTURE_GUIDANCE if picture_guidance is None else picture_guidance
+    steps = edit(
+        model,
+        picture,
+        seed=asked.seed,
+        samples=range(asked.count),
+        conditions=[Prompt(asked.prompt)] * asked.count,
+        sampling=replace(asked.sampling(model), picture_guidance=scale),
+    )
+    y = edited(model, watched(steps, see), picture)
+    settings = settings_of(model, asked, by) | {"picture_guidance": scale}
+    settings["picture"] = dump(Source(file, digest_of_file(Path(file))))
+    whole = grid(y, columns=asked.columns, pad=0 if asked.count == 1 else 2)
+    save_image(whole, out, settings=settings)
