@@ -432,18 +432,21 @@ def told_options(command: Any) -> Any:
 
 def _told(run: str, out: str, prompt: str, options: dict[str, Any]) -> tuple[Model, Asked, By]:
     """What both commands begin with: the model, what is asked of it, and its name."""
+    from inkdrop.convert.memory import available, check_memory
     from inkdrop.media.image import picture_info
+    from inkdrop.tasks.canvas import of_size, told
     from inkdrop.tasks.picture import asked_like
 
-    for name in ("picture", "mask"):
-        if name in options:
-            picture_info(Path(options[name]))
+    seen = picture_info(Path(options["picture"]))
     names = ("negative", "count", "columns", "seed", "steps", "sampler", "grid", "guidance", "fast")
     asked = asked_like({}, {"prompt": prompt, **{name: options[name] for name in names}})
     if not out.lower().endswith(".png"):
         raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
     by = _maker(run, {})
-    return _model(by.model, options["device"]), asked, by
+    model = _model(by.model, options["device"])
+    if told(model) and model.device.type == "cpu":
+        check_memory(of_size(model, seen.height, seen.width), asked.count, available())
+    return model, asked, by
 
 
 @commands.command()

@@ -58,7 +58,7 @@ def check_memory(model: Model, samples: int, there: int | None) -> None:
     if needed is not None and there is not None and needed > there:
         raise ValueError(
             f"{samples} pictures of {'x'.join(map(str, sizes))} take about {needed / 1e9:.1f} GB"
-            f" beside the weights, and {there / 1e9:.1f} GB are free; give a smaller --size, or a"
+            f" beside the weights, and {there / 1e9:.1f} GB are free; ask for a smaller size, or a"
             " smaller --count"
         )
 

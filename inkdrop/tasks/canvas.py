@@ -26,12 +26,18 @@ def told(model: Model) -> int:
     return unet_of(model.network).config.concat_channels if "concat" in model.spec.notes else 0
 
 
+def of_size(model: Model, *sizes: int) -> Model:
+    """The model for pictures of this size, or the next larger one that its code can stand for."""
+    factor = codec_of(model).config.autoencoder.factor
+    return model.sized(*(-(-size // factor) * factor for size in sizes))
+
+
 def padded(model: Model, *pictures: Tensor) -> tuple[Model, list[Tensor], Crop]:
     """The model for pictures [B, C, H, W] of one size, these, and the way back from their size.
 
     The code's places are several pixels wide, so edges are repeated up to a whole number of them.
     """
     factor = codec_of(model).config.autoencoder.factor
-    larger = [pad_to_multiple(picture, factor)[0] for picture in pictures]
+    larger = [pad_to_multiple(picture, factor)[0].to(model.device) for picture in pictures]
     crop = pad_to_multiple(pictures[0], factor)[1]
-    return model.sized(*larger[0].shape[2:]), [p.to(model.device) for p in larger], crop
+    return of_size(model, *pictures[0].shape[2:]), larger, crop

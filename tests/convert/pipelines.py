@@ -20,6 +20,7 @@ TEXTS: dict[str, tuple[tuple[int, str, bool], ...]] = {
     "sd15": ((24, CLIP_END, False),),
     "sd21": ((24, "!", False),),
     "inpainting": ((24, CLIP_END, False),),
+    "pix2pix": ((24, CLIP_END, False),),
     "sdxl": ((8, CLIP_END, False), (16, "!", True)),
 }
 
