@@ -87,13 +87,13 @@ class Latent(nn.Module):
         return (self._coded(self.autoencoder.encode, data) - self.shift) * self.scale
 
     def sample(self, data: Tensor, noise: Tensor) -> Tensor:
-        """A code drawn from what the encoder says of the data, with noise of the code's shape.
+        """Codes drawn from what the encoder says of the data, one for each noise [B, *code's shape].
 
-        The mean, where the encoder says nothing else.
+        The mean, where the encoder says nothing else. data: as many, or one for all.
         """
         autoencoder = self.autoencoder
         if not isinstance(autoencoder, Autoencoder) or autoencoder.config.codes:
-            return self.encode(data)
+            return self.encode(data).expand_as(noise)
         said = self._coded(lambda x: torch.cat(autoencoder.posterior(x), dim=1), data)
         code = Gaussian(*said.chunk(2, dim=1)).sample(noise)
         return (code - self.shift) * self.scale

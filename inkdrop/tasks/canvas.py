@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from types import EllipsisType
+from typing import Any
 
 from torch import Tensor
 
 from inkdrop.codecs.latent import Latent
+from inkdrop.config import dump
+from inkdrop.digest import digest_of_file
+from inkdrop.media.image import grid, save_image
 from inkdrop.model import Model
 from inkdrop.networks.control import unet_of
 from inkdrop.networks.layers import pad_to_multiple
+from inkdrop.tasks.picture import Asked
+from inkdrop.tasks.source import Source
 
 Crop = tuple[slice | EllipsisType, ...]
 
@@ -41,3 +49,12 @@ def padded(model: Model, *pictures: Tensor) -> tuple[Model, list[Tensor], Crop]:
     larger = [pad_to_multiple(picture, factor)[0].to(model.device) for picture in pictures]
     crop = pad_to_multiple(pictures[0], factor)[1]
     return of_size(model, *pictures[0].shape[2:]), larger, crop
+
+
+def save_told(
+    y: Tensor, asked: Asked, out: Path, settings: Mapping[str, Any], files: Mapping[str, str]
+) -> None:
+    """Writes pictures [B, C, H, W] as one, with settings and the digests of the files told."""
+    sources = {name: dump(Source(file, digest_of_file(Path(file)))) for name, file in files.items()}
+    whole = grid(y, columns=asked.columns, pad=0 if asked.count == 1 else 2)
+    save_image(whole, out, settings={**settings, **sources})

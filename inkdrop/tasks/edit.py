@@ -9,16 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inkdrop.config import dump
 from inkdrop.diffusion.samplers import Step
-from inkdrop.digest import digest_of_file
-from inkdrop.media.image import grid, read_unit, save_image
+from inkdrop.media.image import read_unit
 from inkdrop.model import Condition, Model, Prompt
-from inkdrop.tasks.canvas import codec_of, padded, told
+from inkdrop.tasks.canvas import codec_of, padded, save_told, told
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.picture import Asked, By, settings_of, watched
 from inkdrop.tasks.sampling import DEFAULT, Sampling
-from inkdrop.tasks.source import Source
 
 PICTURE_GUIDANCE = 1.5  # of the paper
 
@@ -84,6 +81,4 @@ def paint_edit(
     )
     y = edited(model, watched(steps, see), picture)
     settings = settings_of(model, asked, by) | {"picture_guidance": scale}
-    settings["picture"] = dump(Source(file, digest_of_file(Path(file))))
-    whole = grid(y, columns=asked.columns, pad=0 if asked.count == 1 else 2)
-    save_image(whole, out, settings=settings)
+    save_told(y, asked, out, settings, {"picture": file})

@@ -10,17 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inkdrop.config import dump
 from inkdrop.diffusion.noise import generator
 from inkdrop.diffusion.samplers import Step
-from inkdrop.digest import digest_of_file
-from inkdrop.media.image import grid, read_unit, save_image
+from inkdrop.media.image import read_unit
 from inkdrop.model import Condition, Model, Prompt
-from inkdrop.tasks.canvas import codec_of, padded, told
+from inkdrop.tasks.canvas import codec_of, padded, save_told, told
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.picture import Asked, By, settings_of, watched
 from inkdrop.tasks.sampling import DEFAULT, Sampling
-from inkdrop.tasks.source import Source
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,5 @@ def paint_into(
         sampling=asked.sampling(model),
     )
     y = painted(model, watched(steps, see), masked, seam)
-    sources = [dump(Source(file, digest_of_file(Path(file)))) for file in files]
-    settings = settings_of(model, asked, by) | {"picture": sources[0], "mask": sources[1]}
-    whole = grid(y, columns=asked.columns, pad=0 if asked.count == 1 else 2)
-    save_image(whole, out, settings=settings | {"seam": seam})
+    settings = settings_of(model, asked, by) | {"seam": seam}
+    save_told(y, asked, out, settings, dict(zip(("picture", "mask"), files, strict=True)))
