@@ -87,7 +87,7 @@ class Latent(nn.Module):
         return (self._coded(self.autoencoder.encode, data) - self.shift) * self.scale
 
     def sample(self, data: Tensor, noise: Tensor) -> Tensor:
-        """Codes drawn from what the encoder says of the data, one for each noise [B, *code's shape].
+        """Codes drawn from what the encoder says of the data, one for each noise [B, *code's].
 
         The mean, where the encoder says nothing else. data: as many, or one for all.
         """
