@@ -65,6 +65,14 @@ def blocks(x: Tensor, patch: int) -> Tensor:
     return x.permute(0, 1, *order).reshape(x.shape[0], -1, *sizes)
 
 
+def for_torch(x: Tensor) -> bool:
+    """Whether torch's own kernels on the CPU compute with x, for which some layers have a form.
+
+    A graph that is traced for another engine has the plain forms, and leaves all sizes open.
+    """
+    return x.device.type == "cpu" and not torch.jit.is_tracing()
+
+
 def zeroed(module: nn.Module) -> nn.Module:
     """The module with all its parameters set to zero, so that a new branch starts as nothing."""
     for parameter in module.parameters():
@@ -112,8 +120,8 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
     As a product of matrices a sample on the CPU, where that trains twice as fast on large maps.
     """
-    places = math.prod(x.shape[2:])
-    if bias is None or x.device.type != "cpu" or places < 256 or not x.is_contiguous():
+    large = for_torch(x) and math.prod(x.shape[2:]) >= 256
+    if bias is None or not large or not x.is_contiguous():
         return _CONV_FUNCTIONS[x.ndim - 2](x, weight, bias)
     matrix = weight.flatten(1).expand(x.shape[0], -1, -1)
     y = torch.baddbmm(bias[:, None], matrix, x.flatten(2))
@@ -126,7 +134,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[slice | Ell
     extra = [-size % multiple for size in sizes]
     kept = (slice(e // 2, e // 2 + size) for e, size in zip(extra, sizes, strict=True))
     crop: tuple[slice | EllipsisType, ...] = (..., *kept)
-    if any(extra):
+    if torch.jit.is_tracing() or any(extra):
         pads = [n for e in reversed(extra) for n in (e // 2, e - e // 2)]
         x = F.pad(x, pads, mode="replicate")
     return x, crop
@@ -171,7 +179,7 @@ class GroupNorm(nn.GroupNorm):
         """[B, C, *spatial] -> norm(x) (1 + scale) + shift, with scale and shift [B, C]."""
         if scale is None or shift is None:
             return super().forward(x)
-        if not x.is_contiguous():
+        if not for_torch(x) or not x.is_contiguous():
             ones = (1,) * (x.ndim - 2)
             scale, shift = scale.view(*scale.shape, *ones), shift.view(*shift.shape, *ones)
             return torch.addcmul(shift, super().forward(x), 1 + scale)
@@ -306,7 +314,7 @@ class Upsample(nn.Module):
         if self.conv is None:
             return upsample(x, size)
         doubled = size is None or all(n == 2 * m for n, m in zip(size, x.shape[2:], strict=True))
-        if doubled and x.device.type == "cpu":
+        if doubled and for_torch(x):
             return upsample_conv(x, self.conv.weight, self.conv.bias)
         y: Tensor = self.conv(upsample(x, size))
         return y

@@ -98,13 +98,31 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """x [B, C, *spatial], t [B] in units of 0 to about 1000 -> [B, C', *spatial]."""
+        return self.deep(x, t, cond, self.levels)[0]
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions."""
+        return self.config.levels
+
+    def deep(self, x: Tensor, t: Tensor, cond: Cond, outer: int) -> tuple[Tensor, Tensor]:
+        """The output, and the map that came up from below the `outer` levels, for `shallow`."""
         checks.one_time_each(x, t)
         context = self.context(t, cond)
         x, crop = self.prepared(x, cond)
         h, skips = self.encode(x, context)
         h = self.middle(h, context)
-        h = self.decode(h, skips, context)
-        return self.finished(h, crop)
+        kept = self.decode(h, skips, context, range(self.levels - 1, outer - 1, -1))
+        h = self.decode(kept, skips, context, range(outer - 1, -1, -1))
+        return self.finished(h, crop), kept
+
+    def shallow(self, x: Tensor, t: Tensor, cond: Cond, kept: Tensor, outer: int) -> Tensor:
+        """The output of the `outer` levels alone; from below them comes `kept`."""
+        checks.one_time_each(x, t)
+        context = self.context(t, cond)
+        x, crop = self.prepared(x, cond)
+        skips = self.encode(x, context, outer)[1]
+        return self.finished(self.decode(kept, skips, context, range(outer - 1, -1, -1)), crop)
 
     def prepared(self, x: Tensor, cond: Cond) -> tuple[Tensor, tuple[slice | EllipsisType, ...]]:
         """x joined with cond.concat and padded to a whole number of pixels at every level."""
@@ -142,13 +160,13 @@ class UNet(nn.Module):
         return h
 
     def decode(
-        self, h: Tensor, skips: list[Tensor], context: Context, levels: range | None = None
+        self, h: Tensor, skips: list[Tensor], context: Context, levels: range
     ) -> Tensor:
         """The way up; takes the kept maps from the end of `skips`.
 
-        levels: only these, from the deepest, config.levels - 1, to the first, 0.
+        levels: these, of all from the deepest, config.levels - 1, to the first, 0.
         """
-        for depth in range(self.config.levels - 1, -1, -1) if levels is None else levels:
+        for depth in levels:
             level = cast(Level, self.up[self.config.levels - 1 - depth])
             for stage in level.stages:
                 h = stage(torch.cat([h, skips.pop()], dim=1), context)

@@ -35,8 +35,7 @@ from inkdrop.diffusion.samplers.adaptive import adaptive
 from inkdrop.diffusion.samplers.fitted import fitted
 from inkdrop.diffusion.times import grid
 from inkdrop.model import Condition, Model
-from inkdrop.networks.reuse import Reused
-from inkdrop.networks.unet import UNet
+from inkdrop.networks.reuse import Deep, Reused
 
 RULES = ("cfg", "apg", "cfg++")
 
@@ -108,7 +107,7 @@ def faster(model: Model, sampling: Sampling = DEFAULT) -> Sampling:
     features are computed every other call. What was asked for by itself stays as it is.
     """
     guided = sampling.interval is None and sampling.rule == "cfg" and sampling.weak is None
-    reuse = 2 if sampling.reuse == 1 and isinstance(model.network, UNet) else sampling.reuse
+    reuse = 2 if sampling.reuse == 1 and isinstance(model.network, Deep) else sampling.reuse
     return replace(sampling, interval=GUIDED if guided else sampling.interval, reuse=reuse)
 
 
