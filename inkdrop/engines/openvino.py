@@ -155,9 +155,8 @@ def _prepare(network: nn.Module, example: Call, precision: Precision) -> nn.Modu
     network.eval().requires_grad_(False).float()
     if precision == "int8":
         _round_weights(network)
-    made = (CompiledUNet if isinstance(network, Deep) and network.levels > 1 else Compiled)(
-        network, precision
-    )
+    deep = isinstance(network, Deep) and network.levels > 1
+    made = (CompiledUNet if deep else Compiled)(network, precision)
     made(*_few(example))
     return made.eval()
 
@@ -203,7 +202,7 @@ def _converted(network: nn.Module, way: Way, values: list[Tensor]) -> Any:
         # Tracing is on torch's way out, but exported graphs with open sizes do not convert yet. And
         # what the networks check of their inputs is checked of these.
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             _Flat(network, way), tuple(values), check_trace=False, strict=False
         )
     # In a variable, for what is loaded does not keep it alive.
@@ -263,4 +262,5 @@ def _few(call: Call) -> Call:
 
 
 def _corner(value: Tensor) -> Tensor:
-    return value[(..., *[slice(_PLACES)] * (value.ndim - 2))]
+    places: tuple[Any, ...] = (..., *[slice(_PLACES)] * (value.ndim - 2))
+    return value[places]

@@ -65,12 +65,14 @@ def blocks(x: Tensor, patch: int) -> Tensor:
     return x.permute(0, 1, *order).reshape(x.shape[0], -1, *sizes)
 
 
-def for_torch(x: Tensor) -> bool:
-    """Whether torch's own kernels on the CPU compute with x, for which some layers have a form.
+def traced() -> bool:
+    """Whether another engine's graph is being made: it has plain forms and leaves sizes open."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
 
-    A graph that is traced for another engine has the plain forms, and leaves all sizes open.
-    """
-    return x.device.type == "cpu" and not torch.jit.is_tracing()
+
+def for_torch(x: Tensor) -> bool:
+    """Whether torch's own kernels on the CPU compute with x; for these some layers have a form."""
+    return x.device.type == "cpu" and not traced()
 
 
 def zeroed(module: nn.Module) -> nn.Module:
@@ -134,7 +136,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[slice | Ell
     extra = [-size % multiple for size in sizes]
     kept = (slice(e // 2, e // 2 + size) for e, size in zip(extra, sizes, strict=True))
     crop: tuple[slice | EllipsisType, ...] = (..., *kept)
-    if torch.jit.is_tracing() or any(extra):
+    if traced() or any(extra):
         pads = [n for e in reversed(extra) for n in (e // 2, e - e // 2)]
         x = F.pad(x, pads, mode="replicate")
     return x, crop

@@ -159,9 +159,7 @@ class UNet(nn.Module):
             h = stage(h, context)
         return h
 
-    def decode(
-        self, h: Tensor, skips: list[Tensor], context: Context, levels: range
-    ) -> Tensor:
+    def decode(self, h: Tensor, skips: list[Tensor], context: Context, levels: range) -> Tensor:
         """The way up; takes the kept maps from the end of `skips`.
 
         levels: these, of all from the deepest, config.levels - 1, to the first, 0.
