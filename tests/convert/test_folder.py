@@ -177,7 +177,7 @@ def test_hostile_or_broken_index(folder: Path, change: dict[str, Any], said: str
         ({"cross_attention_dim": 10**12}, "0 to 65536 is sane"),
         ({"transformer_layers_per_block": -1}, "0 to 64 is sane"),
         ({"layers_per_block": 3}, r"unet: lacks \d+ weights: down_blocks.0.attentions.2.norm.bias"),
-        ({"layers_per_block": 1}, r"of no use are \d+ weights: down_blocks.0.attentions.1"),
+        ({"layers_per_block": 1}, r"does not use \d+ weights: down_blocks.0.attentions.1"),
         ({"cross_attention_dim": 25},
          r"has other shapes for 32 weights: .*attn2.to_k.weight \[32, 24\].* and 22 more"),
     ],
