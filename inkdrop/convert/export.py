@@ -16,6 +16,7 @@ from inkdrop.convert import autoencoder_keys, taesd_keys, unet_keys
 from inkdrop.convert.autoencoder_settings import write_autoencoder
 from inkdrop.convert.families import family_of
 from inkdrop.convert.keys import Naming
+from inkdrop.convert.model import ORIGINAL
 from inkdrop.convert.pipelines import pipeline
 from inkdrop.convert.schedule import write_schedule
 from inkdrop.convert.settings import write_settings
@@ -46,9 +47,12 @@ def write_folder(model: Model, folder: Path, text: Mapping[str, Any] | None = No
     text: what model_index.json says of the text parts that the caller writes beside
     """
     unet, codec = _parts(model)
-    whole = pipeline(family_of(unet.config), unet.config.concat_channels)
+    said = model.spec.notes.get(ORIGINAL, "")
+    student = int(said) if said.isdigit() else None
+    family, told = family_of(unet.config), unet.config.guidance_dim is not None
+    whole = pipeline(family, unet.config.concat_channels, told and student is not None)
     autoencoder = write_autoencoder(codec.config, model.spec.shape[1])
-    scheduler = write_schedule(model.process, model.parameterization)
+    scheduler = write_schedule(model.process, model.parameterization, student)
     index = {
         **whole,
         "scheduler": ["diffusers", scheduler["_class_name"]],

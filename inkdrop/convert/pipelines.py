@@ -21,8 +21,11 @@ CLASSES = {
     ("sdxl refiner", 0): "StableDiffusionXLImg2ImgPipeline",
 }
 # Those that are read: nothing of a class is ever imported, a name is one of these or an error.
+STUDENT = "LatentConsistencyModelPipeline"
 NAMES = (
     *sorted({*CLASSES.values()}),
+    STUDENT,
+    "LatentConsistencyModelImg2ImgPipeline",
     "StableDiffusionImg2ImgPipeline",
     "StableDiffusionInpaintPipelineLegacy",
 )
@@ -38,6 +41,7 @@ _UNCHECKED = {
 # Parts that a class asks for and that are not of the model, and flags that change what it does.
 TOLD: dict[str, dict[str, Any]] = {
     "StableDiffusionPipeline": _UNCHECKED,
+    STUDENT: _UNCHECKED,
     "StableDiffusionInpaintPipeline": _UNCHECKED,
     "StableDiffusionInstructPix2PixPipeline": _UNCHECKED,
     "StableDiffusionDepth2ImgPipeline": {
@@ -48,9 +52,10 @@ TOLD: dict[str, dict[str, Any]] = {
 }
 
 
-def pipeline(family: Family | None, beside: int) -> dict[str, Any]:
-    """What model_index.json says of a whole model; `beside`: channels beside the noisy ones.
+def pipeline(family: Family | None, beside: int, student: bool = False) -> dict[str, Any]:
+    """What model_index.json says of a whole model.
 
+    beside: channels beside the noisy ones; student: a latent consistency model, told its guidance
     ValueError where no pipeline takes such a U-Net. One of no family is taken for SD 1's kind.
     """
     name = "sd1" if family is None else family.name
@@ -60,4 +65,6 @@ def pipeline(family: Family | None, beside: int) -> dict[str, Any]:
             f"no pipeline of diffusers takes {beside} channels beside the picture with {name};"
             " convert to a folder of inkdrop's own"
         )
+    if student and "XL" not in found and not beside:
+        found = STUDENT
     return {"_class_name": found, "_diffusers_version": VERSION, **TOLD.get(found, {})}
