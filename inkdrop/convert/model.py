@@ -89,7 +89,7 @@ def _codec(
     channels = 0 if foreign.denoiser is None else foreign.denoiser.config.in_channels
     scaling = None if own is None else own.scaling
     if scaling is None and family is not None:
-        scaling = Scaling((0.0,) * channels, (family.scale,) * channels)
+        scaling = Scaling((0.0,) * channels, (family.scale,) * channels, upcast=True)
     return to_codec(autoencoder or foreign, scaling=scaling, dtype=dtype)
 
 
