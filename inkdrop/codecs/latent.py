@@ -51,6 +51,8 @@ class LatentConfig:
                     f"{name} has {len(getattr(self, name))} numbers, but the code has {channels}"
                     " channels: it needs one for each"
                 )
+        if not all(-inf < s < inf for s in self.shift):
+            raise ValueError(f"shift is {self.shift}: every channel's must be finite")
         if not all(0 < s < inf for s in self.scale):
             raise ValueError(f"scale is {self.scale}: every channel's must be above 0, and finite")
 

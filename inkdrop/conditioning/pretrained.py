@@ -155,6 +155,7 @@ def build_pretrained(
     cls = getattr(library, config.model)
     try:
         with quiet():
+            _check_size(cls, config, weights)
             network, found = cls.from_pretrained(
                 None,
                 config=cls.config_class(**config.settings),
@@ -173,6 +174,18 @@ def build_pretrained(
     if config.layer < -1 - layers:
         raise ValueError(f"layer is {config.layer}, but {config.model} here has {layers} layers")
     return Pretrained(config, network).eval().requires_grad_(False)
+
+
+MOST_MADE = 8  # times as many numbers as there are
+
+
+def _check_size(cls: Any, config: PretrainedConfig, weights: Mapping[str, Tensor]) -> None:
+    """ValueError, before any memory is taken, for settings far larger than the weights are."""
+    with torch.device("meta"):
+        made = sum(p.numel() for p in cls(cls.config_class(**config.settings)).parameters())
+    there = sum(value.numel() for value in weights.values())
+    if made > MOST_MADE * there:
+        raise ValueError(f"its settings mean {made} numbers, but its weights are {there}")
 
 
 def _check_found(

@@ -85,7 +85,8 @@ def read_unet(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, Settings
     """The shape that a config.json describes, and its settings."""
     told = parsed(Settings, data, where)
     check_sane(told, COUNTS, 64, where)
-    check_sane(told, CHANNELS, 65536, where)
+    check_sane(told, (*CHANNELS, "sample_size"), 65536, where)
+    check_sane(told, ("norm_eps", "dropout"), 1, where)
     attends = _attends(told, where)
     width, multipliers = multiples(told.block_out_channels, where)
     if told.in_channels < told.out_channels:

@@ -306,6 +306,9 @@ def change(file: Path, **settings: Any) -> None:
         ),
         ({"num_hidden_layers": 2}, r"does not use 16 weights: .*encoder\.layers\.2"),
         ({"vocab_size": 10}, r"other shapes for 1 weights: .*embeddings\.token_embedding\.weight"),
+        ({"num_hidden_layers": 10**6}, "say num_hidden_layers 1000000: 0 to 256 is sane"),
+        ({"hidden_size": 2**20}, "its settings mean .* numbers, but its weights are"),
+        ({"vocab_size": 10**9}, "its settings mean .* numbers, but its weights are"),
         ({"text_config": 3}, "must hold settings in text_config, not 3"),
     ],
 )
