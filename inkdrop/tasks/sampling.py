@@ -106,9 +106,12 @@ def faster(model: Model, sampling: Sampling = DEFAULT) -> Sampling:
     """The same with fewer evaluations, hardly to be told in quality (benchmarks/RESULTS.md).
 
     Guidance, and its second evaluation, at the noise levels where it matters; of a U-Net the deep
-    features are computed every other call. What was asked for by itself stays as it is.
+    features are computed every other call. What was asked for by itself stays as it is, and where
+    guidance costs nothing or is another's nothing of it changes.
     """
-    guided = sampling.interval is None and sampling.rule == "cfg" and sampling.weak is None
+    spec, usual = model.spec, sampling.rule == "cfg" and sampling.weak is None
+    guided = usual and spec.condition_drop > 0 and not spec.told_guidance
+    guided = guided and sampling.interval is None
     reuse = 2 if sampling.reuse == 1 and isinstance(model.network, UNet) else sampling.reuse
     return replace(sampling, interval=GUIDED if guided else sampling.interval, reuse=reuse)
 
