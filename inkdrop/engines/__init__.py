@@ -11,12 +11,13 @@ from inkdrop.cond import Cond
 from inkdrop.config import choose
 from inkdrop.engines.eager import EAGER
 from inkdrop.engines.engine import Call, Engine, Precision
+from inkdrop.engines.packed import PACKED
 from inkdrop.model import Model
 
 __all__ = ["ENGINES", "Call", "Engine", "Precision", "example", "fastest", "prepare"]
 
 # The fastest first, as measured for large networks (benchmarks/RESULTS.md).
-ENGINES: Mapping[str, Engine] = {"eager": EAGER}
+ENGINES: Mapping[str, Engine] = {"packed": PACKED, "eager": EAGER}
 
 
 def fastest(model: Model, precision: Precision = "float32") -> str:

@@ -112,6 +112,16 @@ def phases(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
     return weight, bias
 
 
+def unfolded(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The way back from `phases`: [2^d O, C, 2..] -> [O, C, 3..]."""
+    dims = weight.ndim - 2
+    bias = None if bias is None else bias[: len(bias) // 2**dims]
+    for axis in range(1 + dims, 1, -1):
+        even, odd = (part.unbind(axis) for part in weight.chunk(2))
+        weight = torch.stack([even[0], even[1] - odd[1], odd[1]], axis)
+    return weight, bias
+
+
 def interleaved(y: Tensor) -> Tensor:
     """Phases [B, 2^d C, *(n + 1)] as a map [B, C, *2n]; an odd phase starts one place later."""
     dims, sizes = y.ndim - 2, [n - 1 for n in y.shape[2:]]
