@@ -2,6 +2,7 @@
 
     python benchmarks/stable_diffusion.py parity MODELS           networks, words, whole pictures
     python benchmarks/stable_diffusion.py xl MODELS               SDXL's U-Net, one at a time
+    python benchmarks/stable_diffusion.py engines MODELS          the U-Net by each engine
     python benchmarks/stable_diffusion.py start MODELS            from the shell to the first step
     python benchmarks/stable_diffusion.py memory MODELS           at the highest point of a picture
     python benchmarks/stable_diffusion.py picture MODELS          one picture of 512x512 by each
@@ -21,6 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import stable_engines
 import stable_models
 import stable_parity
 import torch
@@ -134,11 +136,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=("parity", "xl", "start", "memory", "picture"))
+    parser.add_argument("part", choices=("parity", "xl", "engines", "start", "memory", "picture"))
     parser.add_argument("models", type=Path)
     parser.add_argument("--size", type=int, help="Pixels a side [256 for parity, else 512].")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, help="Of parity and xl.")
+    parser.add_argument("--threads", type=int, help="Of parity, xl and engines.")
+    parser.add_argument("--engines", default="eager,packed,packed:bfloat16", help="Of engines.")
     asked = parser.parse_args()
     if asked.threads:
         torch.set_num_threads(asked.threads)
@@ -150,6 +153,12 @@ def main() -> None:
     if asked.part == "parity":
         for line in stable_parity.of_sd15(folder, asked.size or 256):
             print(line, flush=True)
+    elif asked.part == "engines":
+        for batch, size in ((1, 32), (2, 64)):
+            if asked.size in (None, 8 * size):
+                ways = asked.engines.split(",")
+                for line in stable_engines.measured(folder, ways, batch, size, asked.rounds):
+                    print(line, flush=True)
     elif asked.part == "start":
         start(folder, [asked.size] if asked.size else [256, 512], asked.rounds)
     elif asked.part == "memory":
