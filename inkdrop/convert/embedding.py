@@ -99,7 +99,7 @@ def checked(words: Words, where: str) -> dict[str, dict[str, Tensor]]:
         found[word] = {part: value.reshape(-1, value.shape[-1]) for part, value in vectors.items()}
         for value in found[word].values():
             if not 1 <= len(value) <= MOST:
-                raise ValueError(f"{where}: {word!r} has {len(value)} vectors: 1 to {MOST} are sane")
+                raise ValueError(f"{where}: {word!r} has {len(value)} vectors, not 1 to {MOST}")
             if not bool(value.isfinite().all()):
                 raise ValueError(f"{where}: {word!r} has NaN or infinite numbers; it is damaged")
         if len({len(value) for value in found[word].values()}) > 1:
@@ -159,7 +159,7 @@ def _for_model(
 
 def _told(widths: Mapping[str, Any]) -> str:
     numbers = {p: w if isinstance(w, int) else w.shape[1] for p, w in widths.items()}
-    return " and ".join(f"{width}{f' for {part}' if part else ''}" for part, width in numbers.items())
+    return " and ".join(f"{w} for {part}" if part else str(w) for part, w in numbers.items())
 
 
 def _family(vectors: Mapping[str, Tensor]) -> str:
@@ -190,7 +190,7 @@ def _grown(encoder: Pretrained, vectors: Tensor, end: tuple[int, ...]) -> Pretra
     name = next(n for n, module in encoder.named_modules() if module is old)
     table = torch.cat([old.weight, vectors.to(old.weight)])
     made = with_weights(encoder, {f"{name}.weight": table})
-    made.get_submodule(name).num_embeddings = len(table)
+    cast(Any, made.get_submodule(name)).num_embeddings = len(table)
     settings = {**encoder.config.settings, "vocab_size": len(table)}
     if settings.get("eos_token_id") == 2 and end:
         # In settings of old, 2 says that a text ends at its largest id, which is now a word's.

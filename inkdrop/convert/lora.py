@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ from inkdrop.convert.lora_keys import (
     taken_apart,
 )
 from inkdrop.convert.lora_numbered import told_classes
-from inkdrop.convert.lora_settings import CONFIG, Strength, in_folder, in_header
+from inkdrop.convert.lora_settings import AS_RANK, CONFIG, Strength, in_folder, in_header
 from inkdrop.convert.parts import PARTS
 from inkdrop.convert.report import listed, shapes_of
 from inkdrop.convert.safe import SafeFile
@@ -52,7 +51,7 @@ class Pair:
     down: Stored
     mid: Stored | None = None
     alpha: Stored | None = None
-    strength: Strength = Strength()
+    strength: Strength = AS_RANK
 
     @property
     def rank(self) -> int:
@@ -218,7 +217,7 @@ def _pairs(
         for role in ("up", "down"):
             if role not in found:
                 raise ValueError(f"{path} lacks the weight {role} of the pair {base}")
-        made[base] = Pair(base, **found, strength=strengths.get(part_of(base), Strength()))
+        made[base] = Pair(base, **found, strength=strengths.get(part_of(base), AS_RANK))
         _check(path, made[base])
     return made
 

@@ -48,7 +48,7 @@ class Strength:
         return alpha / (math.sqrt(rank) if self.stabilised else rank)
 
 
-PLAIN = Strength()
+AS_RANK = Strength()
 
 
 def strength(settings: Mapping[str, Any], where: str) -> Strength:
@@ -81,7 +81,9 @@ def number(value: Any, what: str) -> float | None:
     return float(value)
 
 
-def in_header(metadata: Mapping[str, str], parts: tuple[str, ...], where: str) -> dict[str, Strength]:
+def in_header(
+    metadata: Mapping[str, str], parts: tuple[str, ...], where: str
+) -> dict[str, Strength]:
     """The strengths of the parts that diffusers wrote into a file's header."""
     if HEADER not in metadata:
         return {}

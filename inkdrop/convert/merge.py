@@ -89,9 +89,7 @@ def _replaced(model: Model, changed: Mapping[str, Mapping[str, Tensor]]) -> Mode
     return dataclasses.replace(model, network=with_weights(model.network, changed[UNET]))
 
 
-def _placed(
-    lora: Lora, model: Model, networks: Mapping[str, nn.Module]
-) -> dict[Target, Pair]:
+def _placed(lora: Lora, model: Model, networks: Mapping[str, nn.Module]) -> dict[Target, Pair]:
     """Every pair at the weight that it edits; ValueError unless all are, each at its own."""
     known = targets(networks) if lora.layout != NUMBERED else dict(_counted(lora, networks))
     lost = {base: pair for base, pair in lora.pairs.items() if base not in known}

@@ -1,4 +1,4 @@
-"""The networks of a model by the names that others give its parts, and copies with a few changes."""
+"""Parts of a model by the names that others give them, and copies with a few changes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def with_texts(model: Model, changed: Mapping[str, Text]) -> Model:
         return model
     if not isinstance(model.text, JoinedText):
         return dataclasses.replace(model, text=changed[FIRST])
-    parts = tuple((texts_of(model.text) | changed).values())
+    parts = tuple({**texts_of(model.text), **changed}.values())
     return dataclasses.replace(model, text=dataclasses.replace(model.text, parts=parts))
 
 

@@ -1,16 +1,11 @@
-"""LoRAs with random weights for diffusers' pipelines, written in the layouts of several trainers."""
+"""LoRAs with random weights for diffusers' pipelines, in the layouts of several trainers."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from diffusers.loaders.lora_conversion_utils import _convert_unet_lora_key
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 ATTENTION = r"attn[12]\.to_(q|k|v|out\.0)|ff\.net\.(0\.proj|2)|proj_(in|out)"
@@ -18,18 +13,16 @@ CONVOLUTION = r"conv[12]|conv_shortcut|time_emb_proj|(down|up)samplers\.0\.conv"
 TEXT = r"self_attn\.\w+_proj|mlp\.fc[12]"
 
 
-class Pair(NamedTuple):
+class Both(NamedTuple):
     up: Tensor
     down: Tensor
 
 
 # By part (unet, text_encoder, text_encoder_2) and the layer's name in diffusers' folders.
-Pairs = dict[tuple[str, str], Pair]
+Pairs = dict[tuple[str, str], Both]
 
 
-def pairs(
-    pipe: Any, parts: tuple[str, ...], *, rank: int = 3, layers: str = ATTENTION
-) -> Pairs:
+def pairs(pipe: Any, parts: tuple[str, ...], *, rank: int = 3, layers: str = ATTENTION) -> Pairs:
     """A pair for every layer whose name ends so."""
     torch.manual_seed(rank)
     found: Pairs = {}
@@ -38,11 +31,10 @@ def pairs(
         for name, layer in getattr(pipe, part).named_modules():
             if isinstance(layer, nn.Linear | nn.Conv2d) and re.search(rf"\.({wanted})$", name):
                 shape = layer.weight.shape
-                one = [1] * (len(shape) - 2)
-                longer = name if part == "unet" or name.startswith("text_") else f"text_model.{name}"
-                found[part, longer] = Pair(
-                    0.1 * torch.randn(shape[0], rank, *one), torch.randn(rank, *shape[1:])
-                )
+                whole = part == "unet" or name.startswith("text_")
+                up = 0.1 * torch.randn(shape[0], rank, *[1] * (len(shape) - 2))
+                down = torch.randn(rank, *shape[1:])
+                found[part, name if whole else f"text_model.{name}"] = Both(up, down)
     return found
 
 
@@ -74,14 +66,13 @@ def diffusers_old(found: Pairs) -> dict[str, Tensor]:
     return weights
 
 
-def kohya(found: Pairs, alphas: Mapping[str, float] | float = 1.0) -> dict[str, Tensor]:
+def kohya(found: Pairs, alpha: float = 2.0) -> dict[str, Tensor]:
     two = any(part == "text_encoder_2" for part, _ in found)
     begins = {"unet": "lora_unet_", "text_encoder": "lora_te1_" if two else "lora_te_",
               "text_encoder_2": "lora_te2_"}  # fmt: skip
     weights = {}
-    for number, ((part, name), pair) in enumerate(found.items()):
+    for (part, name), pair in found.items():
         base = begins[part] + name.replace(".", "_")
-        alpha = 0.5 + number % 3 if isinstance(alphas, Mapping) else alphas
         weights[f"{base}.lora_down.weight"] = pair.down
         weights[f"{base}.lora_up.weight"] = pair.up
         weights[f"{base}.alpha"] = torch.tensor(alpha)
