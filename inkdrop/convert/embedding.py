@@ -71,10 +71,12 @@ def read_embedding(
     unnamed = [each for each in UNNAMED if each in weights]
     if unnamed and len(weights) == 1:
         words = {path.stem: {"": unnamed[0]}}
-    elif set(weights) <= set(PARTS):
+    elif weights and set(weights) <= set(PARTS):
         words = {path.stem: {part: part for part in PARTS if part in weights}}
     else:
         words = {word: {"": word} for word in weights}
+    if not weights:
+        raise ValueError(f"{path} holds no words")
     strange = [each for each, value in weights.items() if len(value.shape) not in (1, 2)]
     if strange or len(words) > MOST:
         some = strange or list(weights)
