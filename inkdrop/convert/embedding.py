@@ -50,7 +50,7 @@ class Embedding:
         return [
             "layout: an embedding (textual inversion)",
             *(
-                f"the word {word!r}: {len(value)} vectors of {value.shape[1]}"
+                f"the word {word!r}: {len(value)} vector{'s'[: len(value) - 1]} of {value.shape[1]}"
                 f"{f' for {part}' if part else ''}, of {_family(vectors)}"
                 for word, vectors in self.words.items()
                 for part, value in vectors.items()

@@ -70,15 +70,15 @@ class Pair:
         inner = prod(self.down.shape[1:2]) * prod(kernel)
         return self.up.shape[0] == shape[0] and inner == prod(shape[1:])
 
-    def edit(self, shape: tuple[int, ...]) -> Tensor:
-        """alpha / r * up @ down for a weight of this shape, in float32."""
-        up, down = (_finite(self.base, each) for each in (self.up, self.down))
-        if self.mid is None:
-            product = up.flatten(1) @ down.flatten(1)
-        else:
+    def edited(self, old: Tensor, weight: float) -> Tensor:
+        """old + weight * alpha / r * up @ down, in float32."""
+        up, down = (_finite(self.base, each).flatten(1) for each in (self.up, self.down))
+        if self.mid is not None:
             mid = _finite(self.base, self.mid)
-            product = torch.einsum("op,pq...,qi->oi...", up.flatten(1), mid, down.flatten(1))
-        return self._scale() * product.reshape(shape)
+            down = torch.einsum("pq...,qi->pi...", mid, down).flatten(1)
+        factors = up.to(old.device), down.to(old.device)
+        new = torch.addmm(old.float().flatten(1), *factors, alpha=weight * self._scale())
+        return new.view(old.shape)
 
     def _scale(self) -> float:
         if self.alpha is None:
@@ -237,9 +237,14 @@ def _check(path: Path, pair: Pair) -> None:
         raise ValueError(f"{path} has an alpha of {list(pair.alpha.shape)} for {pair.base}")
 
 
+def all_finite(value: Tensor) -> bool:
+    """True for a weight without NaN and infinity: then its sum, which float64 holds, has none."""
+    return bool(value.sum(dtype=torch.float64).isfinite())
+
+
 def _finite(what: str, stored: Stored) -> Tensor:
     """A weight in float32; ValueError if it is not finite."""
     value = stored.read().float()
-    if not bool(value.isfinite().all()):
+    if not all_finite(value):
         raise ValueError(f"the LoRA has NaN or infinite numbers in {what}; it is damaged")
     return value

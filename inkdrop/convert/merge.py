@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from inkdrop.convert.embedding import with_words
 from inkdrop.convert.foreign import PLAIN, Options
-from inkdrop.convert.lora import Lora, Pair, read_lora
+from inkdrop.convert.lora import Lora, Pair, all_finite, read_lora
 from inkdrop.convert.lora_keys import (
     NUMBERED,
     Target,
@@ -60,9 +60,8 @@ def with_lora(
 
 def _edited(lora: Lora, pair: Pair, old: Tensor, weight: float) -> Tensor:
     """The edited weight, of the type and on the device of the old one; summed in float32."""
-    edit = pair.edit(tuple(old.shape)).to(old.device)
-    new = (old.float() + weight * edit).to(old.dtype)
-    if not bool(new.isfinite().all()):
+    new = pair.edited(old, weight).to(old.dtype)
+    if not all_finite(new):
         raise ValueError(
             f"{lora.path} with the weight {weight} makes {pair.base} larger than {old.dtype} holds;"
             " take a smaller weight"

@@ -132,8 +132,12 @@ def test_a_word_stands_by_itself(sd15: Case, tmp_path: Path) -> None:
                                               {"emb_params": vectors(2)}))  # fmt: skip
     model = with_embedding(model, stored(tmp_path / "cat.safetensors", {"emb_params": vectors(3)}))
     read, first = text_of(model).tokenizer, text_of(sd15.model).encoder.vocabulary
-    own = {text: [piece.id - first for piece in read.pieces(text) if piece.id >= first] for text in (
-        "cat", "Cat, CAT-X", "a cat-xy", "concatenate scat cats", "cat_x", "(cat)")}  # fmt: skip
+    own = {
+        text: [piece.id - first for piece in read.pieces(text) if piece.id >= first]
+        for text in (
+            "cat", "Cat, CAT-X", "a cat-xy", "concatenate scat cats", "cat_x", "(cat)"
+        )
+    }  # fmt: skip
     assert own == {
         "cat": [2, 3, 4], "Cat, CAT-X": [2, 3, 4, 0, 1], "a cat-xy": [2, 3, 4],
         "concatenate scat cats": [], "cat_x": [], "(cat)": [2, 3, 4],
@@ -277,4 +281,4 @@ def test_what_it_is_in_words(tmp_path: Path) -> None:
         "the word 'glow': 2 vectors of 1280 for clip_g, of sdxl",
     ]
     one = stored(tmp_path / "x.safetensors", {"<a>": vectors(1, 768)})
-    assert read_embedding(one).lines()[1] == "the word '<a>': 1 vectors of 768, of sd1"
+    assert read_embedding(one).lines()[1] == "the word '<a>': 1 vector of 768, of sd1"

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from inkdrop.cond import Cond
 from inkdrop.conditioning.joined import JoinedText
 from inkdrop.convert.foreign import Options
+from inkdrop.convert.layout import layout_of_names
 from inkdrop.convert.lora import read_lora
-from inkdrop.convert.lora_keys import folder_names
+from inkdrop.convert.lora_keys import folder_names, taken_apart
 from inkdrop.convert.merge import with_lora
 from inkdrop.convert.open import open_model
 from inkdrop.convert.parts import texts_of
@@ -457,7 +458,21 @@ def test_a_model_of_another_kind(tmp_path: Path) -> None:
         with_lora(box, path)
 
 
-def test_names_are_told_apart() -> None:
-    from inkdrop.convert.layout import layout_of_names
-
-    assert layout_of_names(["unet:0:up", "unet:0:down"], "here") == "lora"
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        ("down_blocks.0.attn1.processor.to_out_lora.up.weight", "unet.down_blocks.0.attn1.to_out.0"),
+        ("base_model.model.mid_block.attn2.to_k.lora_B.weight", "unet.mid_block.attn2.to_k"),
+        ("unet.conv_in.lora_B.default.weight", "unet.conv_in"),
+        ("text_encoder_2.encoder.fc1.lora_B.weight", "text_encoder_2.text_model.encoder.fc1"),
+        ("text_model.encoder.self_attn.to_q_lora.up.weight",
+         "text_encoder.text_model.encoder.self_attn.q_proj"),
+        ("text_encoder.text_model.self_attn.to_out_lora.up.weight",
+         "text_encoder.text_model.self_attn.out_proj"),
+        ("unet:12:up", "unet:12"),
+    ],
+)  # fmt: skip
+def test_spellings(name: str, base: str) -> None:
+    ending = taken_apart(name)
+    assert ending is not None and ending.base == base and ending.role == "up"
+    assert layout_of_names([name], "here") == "lora"
