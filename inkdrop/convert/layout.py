@@ -13,7 +13,7 @@ Layout = Literal["inkdrop", "folder", "part", "single", "lora", "embedding", "co
 MARKS: tuple[tuple[str, Layout], ...] = (
     (r"model\.diffusion_model\.|first_stage_model\.|cond_stage_model\.|conditioner\.", "single"),
     (r"(.*\.)?(lora_(up|down|A|B)|lora\.(up|down))\.|lora_(unet|te\d?)_|.*\.hada_w\d", "lora"),
-    (r"(unet|text_encoder(_2)?):\d+:(up|down)$", "lora"),
+    (r".*[._]lora(_linear_layer)?\.(up|down)\.|(unet|text_encoder(_2)?):\d+:(up|down)$", "lora"),
     (r"emb_params$|string_to_param|clip_[lg]$|<.*>$", "embedding"),
     (r"control_model\.|controlnet_|input_hint_block\.", "control"),
     (r"(encoder|decoder)\.(conv_in|down|up|mid)\.", "single"),

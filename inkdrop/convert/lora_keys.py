@@ -171,6 +171,8 @@ def _names(part: str, network: nn.Module, name: str) -> Iterator[str]:
 
 def hint(base: str, known: Mapping[str, Target], looks: str | None, model: Model) -> str:
     """What may be wrong with a pair that finds no place: another family, or a name misspelt."""
-    if looks is not None and not family(model).startswith(looks):
+    assert isinstance(model.network, UNet)
+    own = family_of(model.network.config)
+    if looks is not None and (own is None or own.name != looks):
         return f"; it looks like a LoRA for {looks}"
     return f".{near}" if (near := nearest(base, known)) else ""

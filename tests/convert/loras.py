@@ -39,19 +39,20 @@ def pairs(pipe: Any, parts: tuple[str, ...], *, rank: int = 3, layers: str = ATT
 
 
 def peft(found: Pairs) -> dict[str, Tensor]:
-    weights = {}
-    for (part, name), pair in found.items():
-        weights[f"{part}.{name}.lora_A.weight"] = pair.down
-        weights[f"{part}.{name}.lora_B.weight"] = pair.up
-    return weights
+    return _named(found, {}, ".lora_A", ".lora_B")
 
 
 def diffusers_new(found: Pairs) -> dict[str, Tensor]:
+    return _named(found, {"unet": ".lora"}, ".down", ".up", other=".lora_linear_layer")
+
+
+def _named(
+    found: Pairs, between: dict[str, str], down: str, up: str, other: str = ""
+) -> dict[str, Tensor]:
     weights = {}
     for (part, name), pair in found.items():
-        end = "lora" if part == "unet" else "lora_linear_layer"
-        weights[f"{part}.{name}.{end}.down.weight"] = pair.down
-        weights[f"{part}.{name}.{end}.up.weight"] = pair.up
+        base = f"{part}.{name}{between.get(part, other)}"
+        weights |= {f"{base}{down}.weight": pair.down, f"{base}{up}.weight": pair.up}
     return weights
 
 

@@ -461,7 +461,8 @@ def test_a_model_of_another_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "base"),
     [
-        ("down_blocks.0.attn1.processor.to_out_lora.up.weight", "unet.down_blocks.0.attn1.to_out.0"),
+        ("down_blocks.0.attn1.processor.to_out_lora.up.weight",
+         "unet.down_blocks.0.attn1.to_out.0"),
         ("base_model.model.mid_block.attn2.to_k.lora_B.weight", "unet.mid_block.attn2.to_k"),
         ("unet.conv_in.lora_B.default.weight", "unet.conv_in"),
         ("text_encoder_2.encoder.fc1.lora_B.weight", "text_encoder_2.text_model.encoder.fc1"),
