@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from inkdrop.config import nearest
 if TYPE_CHECKING:
     from inkdrop.diffusion.samplers import Step
     from inkdrop.model import Condition, Model
-    from inkdrop.tasks.picture import Asked
+    from inkdrop.tasks.picture import Asked, By
     from inkdrop.tasks.sampling import Sampling
 
 
@@ -281,7 +281,7 @@ def sample(
 
 @commands.command()
 @click.argument("prompt", required=False)
-@click.option("--model", "run", default=BOX, help="A run or a model of any kind [emoji].")
+@click.option("--model", "run", help="A run or a model of any kind [emoji].")
 @click.option("--like", help="A PNG made by this command: make the same picture again.")
 @click.option("--style", help="A style that the model knows [any].")
 @click.option("--negative", help="Words to guide away from.")
@@ -295,10 +295,11 @@ def sample(
 @click.option("--guidance", type=float, help="Scale of guidance; 1 is none [the model's own].")
 @click.option("--lora", multiple=True, help="A LoRA, FILE or FILE:0.8 (may repeat).")
 @click.option("--embedding", multiple=True, help="A word's vectors, FILE (may repeat).")
+@click.option("--fast/--exact", default=None, help="Fewer evaluations, of hardly other quality.")
 @click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
 @click.option("-v", "--verbose", is_flag=True, help="Say every step.")
 @click.option("-o", "--out", default="picture.png", help="The picture.", show_default=True)
-def generate(run: str, like: str | None, out: str, verbose: bool, **options: Any) -> None:
+def generate(run: str | None, like: str | None, out: str, verbose: bool, **options: Any) -> None:
     """Make a picture of PROMPT. The PNG carries its settings; `inkdrop info` prints them."""
     from inkdrop.media.settings import read_settings
     from inkdrop.tasks.picture import asked_like, paint, sized
@@ -306,16 +307,18 @@ def generate(run: str, like: str | None, out: str, verbose: bool, **options: Any
     device = options.pop("device")
     options["size"] = _size(options["size"])
     options |= _added(options.pop("lora"), options.pop("embedding"))
-    asked = asked_like({} if like is None else read_settings(like), options)
+    settings = {} if like is None else read_settings(like)
+    asked = asked_like(settings, options)
     if not out.lower().endswith(".png"):
         raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
-    model = _changed(run, device, asked)
+    by = _maker(run, settings)
+    model = _changed(by.model, device, asked)
     if model.spec.any_size and model.device.type == "cpu":
         from inkdrop.convert.memory import available, check_memory
 
         check_memory(sized(model, asked), asked.count, available())
     with _watched(verbose) as see:
-        paint(model, asked, Path(out), see=see)
+        paint(model, asked, Path(out), by=by, see=see)
     click.echo(f"{out}")
 
 
@@ -342,6 +345,31 @@ def _changed(run: str, device: str | None, asked: Asked) -> Model:
 
     loras = ((lora.path, lora.weight) for lora in asked.loras)
     return with_adapters(model, loras, (each.path for each in asked.embeddings))
+
+
+def _maker(run: str | None, settings: Mapping[str, Any]) -> By:
+    """The model to draw with: the one asked for, or the very one that a picture's settings name."""
+    from inkdrop.convert.open import located
+    from inkdrop.digest import fingerprint
+    from inkdrop.tasks.picture import By, made_by
+
+    former = None if run is not None else made_by(settings)
+    name = run or (BOX if former is None else former.model)
+    try:
+        by = By(name, fingerprint(located(_place(name))))
+    except ValueError as error:
+        if former is None:
+            raise
+        raise ValueError(
+            f"the picture was made by the model {name}, which is not to be had here; say with"
+            f" --model where it lies or which to use ({error})"
+        ) from None
+    if former is not None and former.weights not in ("", by.weights):
+        raise ValueError(
+            f"the picture was made by {name} as it was then (weights {former.weights}, now"
+            f" {by.weights}); draw one like it all the same with --model {name}"
+        )
+    return by
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import tiny
 from encoders import clip
 from PIL import Image
 from test_generate import random_model
+from test_picture import model as shown_model
 
 from inkdrop.cli import main
 from inkdrop.media.image import to_picture
@@ -276,9 +277,10 @@ def test_words_to_pictures_from_a_folder_with_captions(
 
     model = ["--model", "runs/squares", "--steps", 3]
     inkdrop(monkeypatch, "generate", "a red square", *model, "--count", 4, "-o", "four.png")
-    inkdrop(monkeypatch, "generate", "--like", "four.png", *model, "-o", "again.png")
+    inkdrop(monkeypatch, "generate", "--like", "four.png", "-o", "again.png")
     with Image.open("four.png") as first, Image.open("again.png") as again:
         assert np.array_equal(np.asarray(first), np.asarray(again))
+    assert "model: runs/squares" in info(monkeypatch, capsys, "again.png")
     inkdrop(monkeypatch, "sample", "runs/squares", "--steps", 3, "--count", 2, "-o", "any.png")
     walk = ["--prompts", "a red square", "a blue one", "--frames", 3, "--steps", 3]
     inkdrop(monkeypatch, "interpolate", "runs/squares", *walk, "-o", "walk.png")
@@ -288,6 +290,44 @@ def test_words_to_pictures_from_a_folder_with_captions(
     inkdrop(monkeypatch, "train", "squares", *short, *reused)
     inkdrop(monkeypatch, "sample", "other", "--steps", 3, "--count", 2, "-o", "other.png")
     assert not (tmp_path / "other" / "autoencoder").exists()
+
+
+def test_a_picture_is_made_again_by_its_own_model_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown_model().save("drawer")
+    inkdrop(monkeypatch, "generate", "a cat", "--model", "drawer", "-o", "cat.png")
+    inkdrop(monkeypatch, "generate", "--like", "cat.png", "-o", "again.png")
+    assert (tmp_path / "cat.png").read_bytes() == (tmp_path / "again.png").read_bytes()
+    assert "model: drawer" in info(monkeypatch, capsys, "cat.png")
+
+    like = ["generate", "--like", "cat.png", "-o", "like.png"]
+    described = tmp_path / "drawer" / "model.json"
+    described.write_text(described.read_text().replace('"steps": 4', '"steps": 5'))
+    assert "was made by drawer as it was then" in refused(monkeypatch, capsys, *like)
+    shutil.rmtree("drawer")
+    assert "--model where it lies" in refused(monkeypatch, capsys, *like)
+    assert not (tmp_path / "like.png").exists()
+    shown_model().save("elsewhere")
+    inkdrop(monkeypatch, *like, "--model", "elsewhere")
+    assert np.array_equal(np.asarray(Image.open("cat.png")), np.asarray(Image.open("like.png")))
+
+
+def refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object
+) -> str:
+    with pytest.raises(SystemExit) as left:
+        inkdrop(monkeypatch, *words)
+    said = capsys.readouterr().err
+    assert left.value.code == 2 and said.count("\n") == 1
+    return said
+
+
+def info(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], path: str) -> str:
+    capsys.readouterr()
+    inkdrop(monkeypatch, "info", path)
+    return capsys.readouterr().out
 
 
 def test_captions_read_by_a_pretrained_encoder(

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from inkdrop.digest import fingerprint
 from inkdrop.files import must_exist
 
 DIGITS = 16  # of the sha256 that settings keep: enough to tell files apart
@@ -47,11 +48,8 @@ class Added:
 
 
 def _sha256(path: Path) -> str:
-    """The beginning of the sha256 of a file, or of all files in a folder with their names."""
-    if path.is_file():
-        with path.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()[:DIGITS]
-    total = hashlib.sha256()
-    for file in sorted(each for each in path.rglob("*") if each.is_file()):
-        total.update(f"{file.relative_to(path).as_posix()}\0{_sha256(file)}\0".encode())
-    return total.hexdigest()[:DIGITS]
+    """The beginning of the sha256 of a file; of a folder its fingerprint."""
+    if path.is_dir():
+        return fingerprint(path)
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()[:DIGITS]

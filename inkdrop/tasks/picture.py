@@ -17,7 +17,7 @@ from inkdrop.media.image import grid, save_image
 from inkdrop.model import Model, Prompt
 from inkdrop.tasks.added import Added
 from inkdrop.tasks.generate import generate
-from inkdrop.tasks.sampling import Sampling, chosen
+from inkdrop.tasks.sampling import Sampling, chosen, faster
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,6 +36,7 @@ class Asked:
         of another the longer side in pixels, to which the model's own is enlarged (None: its own)
     steps, sampler, grid, guidance, rescale: as in `Sampling`; None is the model's own
     loras, embeddings: files that have changed the model, which whoever loads it applies
+    fast: with fewer evaluations, see `faster`
     """
 
     prompt: str
@@ -52,6 +53,7 @@ class Asked:
     rescale: float = 0.0
     loras: tuple[Added, ...] = ()
     embeddings: tuple[Added, ...] = ()
+    fast: bool = False
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -62,10 +64,9 @@ class Asked:
         if not all(1 <= side <= LARGEST for side in sides):
             raise ValueError(f"size is {self.size}: a side has 1 to {LARGEST} pixels")
 
-    @property
-    def sampling(self) -> Sampling:
+    def sampling(self, model: Model) -> Sampling:
         """How to sample it."""
-        return Sampling(
+        plain = Sampling(
             sampler=self.sampler,
             grid=self.grid,
             steps=self.steps,
@@ -73,6 +74,7 @@ class Asked:
             rescale=self.rescale,
             negative=None if self.negative is None else Prompt(self.negative),
         )
+        return faster(model, plain) if self.fast else plain
 
 
 def sized(model: Model, asked: Asked) -> Model:
@@ -107,7 +109,7 @@ def pictures(model: Model, asked: Asked) -> Iterator[Step]:
         seed=asked.seed,
         samples=range(asked.count),
         conditions=[prompt] * asked.count,
-        sampling=asked.sampling,
+        sampling=asked.sampling(model),
     )
 
 
@@ -132,18 +134,38 @@ def asked_like(settings: Mapping[str, Any], options: Mapping[str, Any]) -> Asked
     return parse(Asked, {**kept, **given}, "the settings")
 
 
+@dataclass(frozen=True)
+class By:
+    """The model that a picture is made by: its name, such as a path, and its fingerprint."""
+
+    model: str
+    weights: str
+
+
+def made_by(settings: Mapping[str, Any]) -> By | None:
+    """The model that a picture's settings name; of other programs they have no fingerprint, ""."""
+    name = settings.get("model")
+    return None if name is None else By(str(name), str(settings.get("weights", "")))
+
+
 def paint(
-    model: Model, asked: Asked, out: Path, *, see: Callable[[Step], object] | None = None
+    model: Model,
+    asked: Asked,
+    out: Path,
+    *,
+    by: By | None = None,
+    see: Callable[[Step], object] | None = None,
 ) -> None:
     """Makes what was asked for and writes it to a PNG that carries its settings.
 
-    see: is shown every step.
+    by: what the settings say of the model; see: is shown every step.
     """
     for step in pictures(model, asked):
         if see is not None:
             see(step)
-    plan = chosen(model, asked.sampling)
+    plan = chosen(model, asked.sampling(model))
     guidance = model.spec.guidance if asked.guidance is None else asked.guidance
     # What was left to the model is written out, so that it stays what it was.
     whole = replace(asked, steps=len(plan.times) - 1, guidance=guidance)
-    save_image(finished(model, step.x, asked), out, settings=dump(whole))
+    settings = dump(whole) | ({} if by is None else dump(by))
+    save_image(finished(model, step.x, asked), out, settings=settings)

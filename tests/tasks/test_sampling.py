@@ -18,7 +18,7 @@ from inkdrop.diffusion.samplers import ABOUT, SAMPLERS, best, sampler
 from inkdrop.diffusion.times import grid
 from inkdrop.model import Model, Tuned
 from inkdrop.tasks.generate import generate
-from inkdrop.tasks.sampling import Sampling, chosen, denoiser
+from inkdrop.tasks.sampling import GUIDED, Sampling, chosen, denoiser, faster
 
 PLAIN = [name for name in SAMPLERS if name != "ddpm_learned"]
 
@@ -262,3 +262,24 @@ def test_a_denoiser_without_options_is_the_clipped_network(model: Model) -> None
     x, t = state(model)
     want = clip(guidance.bind(model.denoise, model.null(3)))(x, t)
     assert torch.equal(denoiser(model, None, 3)(x, t), want)
+
+
+def test_faster_asks_the_deep_levels_less_often_and_guides_where_it_matters(model: Model) -> None:
+    sizes, deep = list[int](), list[int]()
+    network = model.network
+    network.input.register_forward_hook(lambda _, x, y: sizes.append(len(y)))  # type: ignore
+    network.mid[0].register_forward_hook(lambda _, x, y: deep.append(len(y)))  # type: ignore
+    asked = Sampling(sampler="ddim", grid="logsnr", steps=20, guidance=2.0)
+    last(model, conditions=[1], sampling=asked)
+    assert sizes == deep == [2] * 20
+
+    sizes.clear(), deep.clear()
+    last(model, conditions=[1], sampling=faster(model, asked))
+    level = (-model.process.logsnr(chosen(model, asked).times[:-1]) / 2).exp()
+    guided = [GUIDED[0] < each <= GUIDED[1] for each in level.tolist()]
+    assert sizes == [2 if yes else 1 for yes in guided] and 3 < sum(guided) < 17
+    assert len(deep) <= 13  # every other, and where guidance begins or ends
+
+    own = Sampling(interval=(1.0, 2.0), reuse=3)
+    assert faster(model, own) == own
+    assert faster(model, Sampling(rule="apg")).interval is None

@@ -1,0 +1,132 @@
+"""How many calls are as good as 50 steps of PNDM, Stable Diffusion's usual sampler elsewhere.
+
+    python benchmarks/equal_quality.py fashion
+    python benchmarks/equal_quality.py emoji DATA/emoji64.parquet --judge runs/emoji_judge
+    python benchmarks/equal_quality.py show
+
+Frechet distance to the training pictures in the judge's features, of the same noises every time:
+benchmarks/models/fashion at guidance 3, and the model in the box at its own. `fast` is what
+`inkdrop generate --fast` asks for: guidance at some noise levels only and, of a U-Net, deep
+features computed every other call. A row that is in benchmarks/results/equal_quality.json is not
+measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import fashion
+import torch
+from torch import Tensor
+
+from inkdrop.evaluate.frechet import Gaussian, fit, frechet_distance
+from inkdrop.files import replacing
+from inkdrop.model import Model
+from inkdrop.tasks.generate import generate_many
+from inkdrop.tasks.sampling import Sampling, faster
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.updates import autocast
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "equal_quality.json"
+PNDM = Sampling(sampler="plms", grid="leading", steps=50)
+STEPS = (8, 10, 12, 15, 20, 25)
+
+
+def rows(model: Model) -> dict[str, Sampling]:
+    """What is compared, by name."""
+    found = {"PNDM, 50 steps": PNDM}
+    for steps in STEPS:
+        own = Sampling(steps=steps)
+        found |= {f"own, {steps} steps": own, f"fast, {steps} steps": faster(model, own)}
+    return found
+
+
+def measured(
+    what: str, model: Model, guidance: float, draw: Callable[[Sampling], Tensor],
+    features: Callable[[Tensor], Tensor], real: Gaussian,
+) -> None:  # fmt: skip
+    """Fills the results of one model, row by row."""
+    for name, sampling in rows(model).items():
+        results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+        known = results.setdefault(what, {})
+        if name in known:
+            continue
+        x = draw(replace(sampling, guidance=guidance))
+        known[name] = round(frechet_distance(fit(features(x)), real), 4)
+        with replacing(RESULTS) as beside:
+            beside.write_text(json.dumps(results, indent=2) + "\n")
+        print(what, name, known[name], flush=True)
+
+
+def of_fashion(data: Path, count: int) -> None:
+    """The committed model of step 1."""
+    from fashion_quality import FOLDER, pictures
+    from judge import load_judge, reference
+
+    judge, model = load_judge(), Model.load(FOLDER)
+    real = reference("train", judge=judge, data=data)
+    measured(
+        "fashion", model, 3.0, lambda asked: pictures(model, count, asked)[0], judge.features, real
+    )
+
+
+def of_emoji(data: Path, judge: Path, count: int) -> None:
+    """The model in the box."""
+    from emoji_judge import open_real, said
+    from emoji_samples import covered
+
+    from inkdrop import box
+    from inkdrop.train.judge import load_judge
+
+    folder = box.find("emoji")
+    assert folder is not None
+    model, real, critic = Model.load(folder), open_real(data, judge), load_judge(judge)
+    pairs = covered(real, seen=True)
+    prompts = pairs.first(count).prompts()
+
+    def draw(asked: Sampling) -> Tensor:
+        with autocast(TrainConfig(), torch.device("cpu")):
+            drawn = generate_many(model, count=count, conditions=prompts, batch=50, sampling=asked)
+        return drawn.float().clamp(-1, 1)
+
+    features: Callable[[Tensor], Tensor] = lambda x: said(critic, x)[0]  # noqa: E731
+    target = fit(features(pairs.pictures()))
+    measured("emoji", model, model.spec.guidance, draw, features, target)
+
+
+def show() -> None:
+    """Each row beside PNDM's distance."""
+    for what, known in json.loads(RESULTS.read_text()).items():
+        for name, distance in known.items():
+            print(f"{what:8} {name:16} {distance:8.3f} {distance / known['PNDM, 50 steps']:6.2f}")
+
+
+def main() -> None:
+    """One model, or the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_subparsers(dest="what", required=True)
+    clothes, emoji = what.add_parser("fashion"), what.add_parser("emoji")
+    what.add_parser("show")
+    fashion.add_data_option(clothes)
+    emoji.add_argument("data", type=Path, help="emoji64.parquet")
+    emoji.add_argument("--judge", type=Path, default=Path("runs/emoji_judge"))
+    clothes.add_argument("--count", type=int, default=1000)
+    emoji.add_argument("--count", type=int, default=400)
+    asked = parser.parse_args()
+    if asked.what == "fashion":
+        of_fashion(asked.data, asked.count)
+    elif asked.what == "emoji":
+        of_emoji(asked.data, asked.judge, asked.count)
+    else:
+        show()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Fingerprints tell files apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inkdrop.digest import BLOCK, LOOKED, PLACES, fingerprint
+
+
+def test_a_fingerprint_is_of_the_content(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    content = bytearray(range(256)) * (16 * (LOOKED + 2 * PLACES * BLOCK) // 4096)
+    first.write_bytes(content)
+    second.write_bytes(content)
+    known = fingerprint(first)
+    assert known == fingerprint(second) and len(known) == 16
+    for changed in (0, LOOKED - 1, LOOKED, LOOKED + 1):  # what is looked at
+        content[changed] ^= 1
+        second.write_bytes(content)
+        assert fingerprint(second) != known
+        content[changed] ^= 1
+    second.write_bytes(content + b"x")
+    assert fingerprint(second) != known
+
+
+def test_a_folder_is_known_by_its_weights_and_settings(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "part").mkdir(parents=True)
+        (tmp_path / name / "part" / "w.safetensors").write_bytes(b"weights")
+        (tmp_path / name / "model.json").write_text("{}")
+    (tmp_path / "two" / "card.md").write_text("words")
+    one, two = (fingerprint(tmp_path / name) for name in ("one", "two"))
+    assert one == two
+    (tmp_path / "two" / "model.json").write_text("{ }")
+    assert fingerprint(tmp_path / "two") != one
