@@ -48,8 +48,9 @@ class Sampling:
     sampler, grid, steps: with none of the first two, a grid tuned for these steps is used if the
         model has one; grid "tuned" asks for it
     eta: None is the sampler's own; tolerance: of the adaptive sampler
-    guidance: its scale; 1 is the plain conditional model. rule: how the two predictions combine:
-        cfg, apg (adaptive projected) or cfg++ (scale from 0 to 1)
+    guidance: its scale; 1 is the plain conditional model, unless the network is told it
+    rule: how the two predictions combine: cfg, apg (adaptive projected) or cfg++ (scale from 0 to
+        1)
     rescale: share of the spread's correction, 0 to 1; interval: the noise levels sigma / alpha
         (low, high] within which to guide, plain elsewhere
     negative: a label to guide away from instead of from null; also: more labels, each with its
@@ -251,6 +252,8 @@ def _guided(
     batch: int,
     sampling: Sampling,
 ) -> Denoiser:
+    if model.spec.told_guidance:
+        return _told(model, predict, conditions, batch, sampling)
     null = model.null(batch)
     if conditions is None:
         _nothing_to_guide(model, sampling)
@@ -269,6 +272,29 @@ def _guided(
     if sampling.interval is None:
         return guided
     return interval(model.process, guided, plain, *sampling.interval)
+
+
+def _told(
+    model: Model,
+    predict: Predictor,
+    conditions: Sequence[Condition] | None,
+    batch: int,
+    sampling: Sampling,
+) -> Denoiser:
+    """The plain denoiser of a network that is told its guidance: one call a step. Meng et al. 2023.
+
+    ValueError for what has to be computed from two.
+    """
+    for name, value in _ways(sampling).items():
+        if value is not None:
+            raise ValueError(
+                f"{name} is {value}, but this model is told its guidance and has none computed;"
+                " leave it out"
+            )
+    scale = model.spec.guidance if sampling.guidance is None else sampling.guidance
+    cond = model.null(batch) if conditions is None else model.condition(list(conditions))
+    strength = torch.full((batch,), scale, device=model.device)
+    return bind(predict, replace(cond, guidance=strength))
 
 
 def _classifier_free(
@@ -308,9 +334,9 @@ def _away_from(
     return autoguidance(plain, bind(weak.denoise, weak.condition(list(conditions))), scale)
 
 
-def _nothing_to_guide(model: Model, sampling: Sampling) -> None:
-    asked = {
-        "guidance": None if sampling.guidance in (None, 1.0) else sampling.guidance,
+def _ways(sampling: Sampling) -> dict[str, object]:
+    """What is asked of a guidance that is computed, beside its scale; None where nothing is."""
+    return {
         "negative": sampling.negative,
         "also": sampling.also or None,
         "weak": sampling.weak and "given",
@@ -318,7 +344,11 @@ def _nothing_to_guide(model: Model, sampling: Sampling) -> None:
         "rule": None if sampling.rule == "cfg" else sampling.rule,
         "interval": sampling.interval,
     }
-    for name, value in asked.items():
+
+
+def _nothing_to_guide(model: Model, sampling: Sampling) -> None:
+    scale = None if sampling.guidance in (None, 1.0) else sampling.guidance
+    for name, value in {"guidance": scale, **_ways(sampling)}.items():
         if value is not None:
             reason = "give it a label" if model.spec.labels else "this model has no condition"
             raise ValueError(f"{name} is {value}, but there is nothing to guide towards: {reason}")
