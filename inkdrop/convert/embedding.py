@@ -22,9 +22,10 @@ from inkdrop.convert.files import open_file
 from inkdrop.convert.fill import check_floats
 from inkdrop.convert.foreign import PLAIN, Options
 from inkdrop.convert.parts import FIRST, SECOND, texts_of, with_texts, with_weights
-from inkdrop.convert.report import listed, shapes_of
+from inkdrop.convert.report import shapes_of
 from inkdrop.files import must_exist
 from inkdrop.model import Model
+from inkdrop.weights import listed
 
 # What files call the vectors of SDXL's encoders; "" where a model has one encoder.
 PARTS = {"clip_l": FIRST, "clip_g": SECOND}

@@ -27,10 +27,11 @@ from inkdrop.convert.lora_keys import (
 from inkdrop.convert.lora_numbered import told_classes
 from inkdrop.convert.lora_settings import AS_RANK, CONFIG, Strength, in_folder, in_header
 from inkdrop.convert.parts import PARTS
-from inkdrop.convert.report import listed, shapes_of
+from inkdrop.convert.report import shapes_of
 from inkdrop.convert.safe import SafeFile
 from inkdrop.convert.stored import Stored, Weights, types_of
 from inkdrop.files import must_exist
+from inkdrop.weights import listed
 
 # What a folder's file of weights is called: by PEFT, and by diffusers.
 ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")

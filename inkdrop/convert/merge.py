@@ -30,9 +30,9 @@ from inkdrop.convert.lora_keys import (
 )
 from inkdrop.convert.lora_numbered import numbered
 from inkdrop.convert.parts import UNET, texts_of, with_texts, with_weights
-from inkdrop.convert.report import listed
 from inkdrop.convert.stored import Stored
 from inkdrop.model import Model
+from inkdrop.weights import listed
 
 
 def with_lora(
