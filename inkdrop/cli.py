@@ -19,7 +19,7 @@ from inkdrop.config import nearest
 if TYPE_CHECKING:
     from inkdrop.diffusion.samplers import Step
     from inkdrop.model import Condition, Model
-    from inkdrop.tasks.picture import By
+    from inkdrop.tasks.picture import Asked, By
     from inkdrop.tasks.sampling import Sampling
 
 
@@ -293,6 +293,8 @@ def sample(
 @click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them.")
 @click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`.")
 @click.option("--guidance", type=float, help="Scale of guidance; 1 is none [the model's own].")
+@click.option("--lora", multiple=True, help="A LoRA, FILE or FILE:0.8 (may repeat).")
+@click.option("--embedding", multiple=True, help="A word's vectors, FILE (may repeat).")
 @click.option("--fast/--exact", default=None, help="Fewer evaluations, of hardly other quality.")
 @click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
 @click.option("-v", "--verbose", is_flag=True, help="Say every step.")
@@ -304,12 +306,13 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
 
     device = options.pop("device")
     options["size"] = _size(options["size"])
+    options |= _added(options.pop("lora"), options.pop("embedding"))
     settings = {} if like is None else read_settings(like)
     asked = asked_like(settings, options)
     if not out.lower().endswith(".png"):
         raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
     by = _maker(run, settings)
-    model = _model(by.model, device)
+    model = _changed(by.model, device, asked)
     if model.spec.any_size and model.device.type == "cpu":
         from inkdrop.convert.memory import available, check_memory
 
@@ -317,6 +320,31 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
     with _watched(verbose) as see:
         paint(model, asked, Path(out), by=by, see=see)
     click.echo(f"{out}")
+
+
+def _added(loras: tuple[str, ...], embeddings: tuple[str, ...]) -> dict[str, Any]:
+    """The files that change the model, with their digests; None where none is given."""
+    from inkdrop.tasks.added import Added
+
+    return {
+        "loras": tuple(Added.of(text, "LoRA", weighed=True) for text in loras) or None,
+        "embeddings": tuple(Added.of(text, "embedding") for text in embeddings) or None,
+    }
+
+
+def _changed(run: str, device: str | None, asked: Asked) -> Model:
+    """The model with the LoRAs and embeddings that are asked for, if they are still the same."""
+    for lora in asked.loras:
+        lora.check("LoRA", "--lora")
+    for embedding in asked.embeddings:
+        embedding.check("embedding", "--embedding")
+    model = _model(run, device)
+    if not asked.loras and not asked.embeddings:
+        return model
+    from inkdrop.convert.adapters import with_adapters
+
+    loras = ((lora.path, lora.weight) for lora in asked.loras)
+    return with_adapters(model, loras, (each.path for each in asked.embeddings))
 
 
 def _maker(run: str | None, settings: Mapping[str, Any]) -> By:
