@@ -295,7 +295,9 @@ def sample(
 @click.option("--guidance", type=float, help="Scale of guidance; 1 is none [the model's own].")
 @click.option("--lora", multiple=True, help="A LoRA, FILE or FILE:0.8 (may repeat).")
 @click.option("--embedding", multiple=True, help="A word's vectors, FILE (may repeat).")
-@click.option("--fast/--exact", default=None, help="Fewer evaluations, of hardly other quality.")
+@click.option("--fast/--exact", default=None, help="Fewer evaluations, in quicker arithmetic.")
+@click.option("--engine", help="Computes the network; `inkdrop engines` lists them [by size].")
+@click.option("--precision", help="Of the engine: float32, bfloat16 or int8 [float32].")
 @click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
 @click.option("-v", "--verbose", is_flag=True, help="Say every step.")
 @click.option("-o", "--out", default="picture.png", help="The picture.", show_default=True)
@@ -317,6 +319,7 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
         from inkdrop.convert.memory import available, check_memory
 
         check_memory(sized(model, asked), asked.count, available())
+    model, asked = _engined(model, asked)
     with _watched(verbose) as see:
         paint(model, asked, Path(out), by=by, see=see)
     click.echo(f"{out}")
@@ -345,6 +348,26 @@ def _changed(run: str, device: str | None, asked: Asked) -> Model:
 
     loras = ((lora.path, lora.weight) for lora in asked.loras)
     return with_adapters(model, loras, (each.path for each in asked.embeddings))
+
+
+def _engined(model: Model, asked: Asked) -> tuple[Model, Asked]:
+    """The model computed by the engine that is asked for or usual, which the settings then name."""
+    from dataclasses import replace
+    from typing import cast
+
+    from inkdrop import engines
+    from inkdrop.tasks.picture import sized
+
+    precision = asked.precision or (engines.quick(model) if asked.fast else "float32")
+    exact = cast(engines.Precision, precision)
+    name = asked.engine or engines.usual(model, exact)
+    if name == "eager" and precision == "float32":
+        return model, asked
+    click.echo(f"engine: {name}, {precision}", err=True)
+    # Guidance is a batch of both, the one with the words and the other.
+    shaped = sized(model, asked)
+    model = engines.prepare(shaped, name, precision=exact, batch=2 * asked.count)
+    return model, replace(asked, engine=name, precision=precision)
 
 
 def _maker(run: str | None, settings: Mapping[str, Any]) -> By:
@@ -469,6 +492,17 @@ def samplers() -> None:
     console.print(table)
     also = ", ".join(f"{other} ({meant})" for other, meant in GRID_ALIASES.items())
     console.print(f"\ngrids: {', '.join(GRIDS)}; also {also}")
+
+
+@commands.command()
+@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+def engines(device: str | None) -> None:
+    """List what can compute a network: what for, in what numbers, or why not here."""
+    from inkdrop.engines import about
+    from inkdrop.train.defaults import pick_device
+
+    for name, line in about(pick_device(device)).items():
+        click.echo(f"{name:10} {line}")
 
 
 class Lists(click.Command):

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inkdrop.engines.cpu import fast_bfloat16
+from inkdrop.engines.cpu import slow_bfloat16
 from inkdrop.engines.engine import Call, Engine, Precision
 from inkdrop.networks.layers import (
     Embed,
@@ -147,12 +147,7 @@ def _seen(network: nn.Module, example: Call) -> dict[str, torch.Size]:
 def _lacks(network: nn.Module, device: torch.device, precision: Precision) -> str | None:
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return "it computes on CPUs, by oneDNN; use eager"
-    if precision == "bfloat16" and not fast_bfloat16():
-        return (
-            "this processor has no instructions for bfloat16, and without them it is 5 to 70 times"
-            " slower than float32; use float32"
-        )
-    return None
+    return slow_bfloat16(device) if precision == "bfloat16" else None
 
 
 def _prepare(network: nn.Module, example: Call, precision: Precision) -> nn.Module:

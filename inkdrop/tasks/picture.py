@@ -37,6 +37,7 @@ class Asked:
     steps, sampler, grid, guidance, rescale: as in `Sampling`; None is the model's own
     loras, embeddings: files that have changed the model, which whoever loads it applies
     fast: with fewer evaluations, see `faster`
+    engine, precision: what computes the network, and in what numbers; see `inkdrop.engines`
     """
 
     prompt: str
@@ -54,6 +55,8 @@ class Asked:
     loras: tuple[Added, ...] = ()
     embeddings: tuple[Added, ...] = ()
     fast: bool = False
+    engine: str | None = None
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         if self.count < 1:
