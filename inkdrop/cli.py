@@ -19,7 +19,7 @@ from inkdrop.config import nearest
 if TYPE_CHECKING:
     from inkdrop.diffusion.samplers import Step
     from inkdrop.model import Condition, Model
-    from inkdrop.tasks.picture import By
+    from inkdrop.tasks.picture import Asked, By
     from inkdrop.tasks.sampling import Sampling
 
 
@@ -293,7 +293,11 @@ def sample(
 @click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them.")
 @click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`.")
 @click.option("--guidance", type=float, help="Scale of guidance; 1 is none [the model's own].")
-@click.option("--fast/--exact", default=None, help="Fewer evaluations, of hardly other quality.")
+@click.option("--lora", multiple=True, help="A LoRA, FILE or FILE:0.8 (may repeat).")
+@click.option("--embedding", multiple=True, help="A word's vectors, FILE (may repeat).")
+@click.option("--fast/--exact", default=None, help="Fewer evaluations, in quicker arithmetic.")
+@click.option("--engine", help="Computes the network; `inkdrop engines` lists them [by size].")
+@click.option("--precision", help="Of the engine: float32, bfloat16 or int8 [float32].")
 @click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
 @click.option("-v", "--verbose", is_flag=True, help="Say every step.")
 @click.option("-o", "--out", default="picture.png", help="The picture.", show_default=True)
@@ -304,19 +308,66 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
 
     device = options.pop("device")
     options["size"] = _size(options["size"])
+    options |= _added(options.pop("lora"), options.pop("embedding"))
     settings = {} if like is None else read_settings(like)
     asked = asked_like(settings, options)
     if not out.lower().endswith(".png"):
         raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
     by = _maker(run, settings)
-    model = _model(by.model, device)
+    model = _changed(by.model, device, asked)
     if model.spec.any_size and model.device.type == "cpu":
         from inkdrop.convert.memory import available, check_memory
 
         check_memory(sized(model, asked), asked.count, available())
+    model, asked = _engined(model, asked)
     with _watched(verbose) as see:
         paint(model, asked, Path(out), by=by, see=see)
     click.echo(f"{out}")
+
+
+def _added(loras: tuple[str, ...], embeddings: tuple[str, ...]) -> dict[str, Any]:
+    """The files that change the model, with their digests; None where none is given."""
+    from inkdrop.tasks.added import Added
+
+    return {
+        "loras": tuple(Added.of(text, "LoRA", weighed=True) for text in loras) or None,
+        "embeddings": tuple(Added.of(text, "embedding") for text in embeddings) or None,
+    }
+
+
+def _changed(run: str, device: str | None, asked: Asked) -> Model:
+    """The model with the LoRAs and embeddings that are asked for, if they are still the same."""
+    for lora in asked.loras:
+        lora.check("LoRA", "--lora")
+    for embedding in asked.embeddings:
+        embedding.check("embedding", "--embedding")
+    model = _model(run, device)
+    if not asked.loras and not asked.embeddings:
+        return model
+    from inkdrop.convert.adapters import with_adapters
+
+    loras = ((lora.path, lora.weight) for lora in asked.loras)
+    return with_adapters(model, loras, (each.path for each in asked.embeddings))
+
+
+def _engined(model: Model, asked: Asked) -> tuple[Model, Asked]:
+    """The model computed by the engine that is asked for or usual, which the settings then name."""
+    from dataclasses import replace
+    from typing import cast
+
+    from inkdrop import engines
+    from inkdrop.tasks.picture import sized
+
+    precision = asked.precision or (engines.quick(model) if asked.fast else "float32")
+    exact = cast(engines.Precision, precision)
+    name = asked.engine or engines.usual(model, exact)
+    if name == "eager" and precision == "float32":
+        return model, asked
+    click.echo(f"engine: {name}, {precision}", err=True)
+    # Guidance is a batch of both, the one with the words and the other.
+    shaped = sized(model, asked)
+    model = engines.prepare(shaped, name, precision=exact, batch=2 * asked.count)
+    return model, replace(asked, engine=name, precision=precision)
 
 
 def _maker(run: str | None, settings: Mapping[str, Any]) -> By:
@@ -441,6 +492,17 @@ def samplers() -> None:
     console.print(table)
     also = ", ".join(f"{other} ({meant})" for other, meant in GRID_ALIASES.items())
     console.print(f"\ngrids: {', '.join(GRIDS)}; also {also}")
+
+
+@commands.command()
+@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+def engines(device: str | None) -> None:
+    """List what can compute a network: what for, in what numbers, or why not here."""
+    from inkdrop.engines import about
+    from inkdrop.train.defaults import pick_device
+
+    for name, line in about(pick_device(device)).items():
+        click.echo(f"{name:10} {line}")
 
 
 class Lists(click.Command):

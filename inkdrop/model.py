@@ -98,6 +98,7 @@ class Spec:
     shape: of one sample in data space [C, *spatial]; labels: names of its classes, if any;
     condition_drop: how often training replaced the condition by null (0 = it has no null);
     clip: hold x_0 in [-1, 1] while sampling; learned_variance: the network says [B, 2C, ...];
+    told_guidance: the network is told how strongly to guide (cond.guidance) and called once
     any_size: it makes data of other sizes than its shape's too, as Stable Diffusion does
     sampler, grid, steps, guidance: the defaults of sampling; a sampler or a grid of None is the
     one measured best at the steps asked for; tuned: grids fitted to this model.
@@ -108,6 +109,7 @@ class Spec:
     condition_drop: float = 0.0
     clip: bool = True
     learned_variance: bool = False
+    told_guidance: bool = False
     any_size: bool = False
     sampler: str | None = None
     grid: str | None = None

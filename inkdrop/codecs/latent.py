@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from dataclasses import dataclass
@@ -34,11 +35,13 @@ class LatentConfig:
     """An autoencoder, and what brings its code to mean 0 and spread 1.
 
     shift, scale: for each channel of the code; what diffusion sees is (code - shift) * scale
+    upcast: its maps grow beyond what float16 holds, so weights of float16 compute in float32
     """
 
     autoencoder: AutoencoderConfig | TAESDConfig
     shift: tuple[float, ...]
     scale: tuple[float, ...]
+    upcast: bool = False
 
     def __post_init__(self) -> None:
         channels = self.autoencoder.latent_channels
@@ -48,6 +51,8 @@ class LatentConfig:
                     f"{name} has {len(getattr(self, name))} numbers, but the code has {channels}"
                     " channels: it needs one for each"
                 )
+        if not all(-inf < s < inf for s in self.shift):
+            raise ValueError(f"shift is {self.shift}: every channel's must be finite")
         if not all(0 < s < inf for s in self.scale):
             raise ValueError(f"scale is {self.scale}: every channel's must be above 0, and finite")
 
@@ -80,10 +85,26 @@ class Latent(nn.Module):
         check_same_code(other.config, self.config.autoencoder)
         return Latent(dataclasses.replace(self.config, autoencoder=other.config), other)
 
+    @property
+    def _overflows(self) -> bool:
+        return self.config.upcast and self._dtype == torch.float16
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.autoencoder.parameters()).dtype
+
+    def _wide(self) -> Latent:
+        """The same in float32, for one call: kept, it would take twice what float16 saves."""
+        wide = Latent(self.config, copy.deepcopy(self.autoencoder).float())
+        return wide.to(self.shift.device).eval()
+
     def encode(self, data: Tensor) -> Tensor:
         """[B, C, *spatial] -> [B, latent channels, *spatial / factor]; the code's mean."""
+        if self._overflows:
+            return self._wide().encode(data)
         factor = self.config.autoencoder.factor
         check_sizes(self.config.autoencoder, data.shape[2:])
+        data = data.to(self._dtype)
         code = tiled(
             self.autoencoder.encode, data, tile=_tile(data, factor), overlap=OVERLAP * factor,
             ratio=(1, factor),
@@ -91,12 +112,23 @@ class Latent(nn.Module):
         return (code - self.shift) * self.scale
 
     def decode(self, z: Tensor) -> Tensor:
-        """The way back; about [-1, 1]."""
-        code = z.to(self.shift.dtype) / self.scale + self.shift
+        """The way back; about [-1, 1]. FloatingPointError if it is not finite."""
+        if self._overflows:
+            return self._wide().decode(z)
+        code = (z.to(self.shift.dtype) / self.scale + self.shift).to(self._dtype)
         factor = self.config.autoencoder.factor
-        return tiled(
+        y = tiled(
             self.autoencoder.decode, code, tile=_tile(code, 1), overlap=OVERLAP, ratio=(factor, 1)
         )
+        return _finite(y)
+
+
+def _finite(y: Tensor) -> Tensor:
+    if not bool(y.isfinite().all()):
+        raise FloatingPointError(
+            f"what the autoencoder made of a code in {str(y.dtype)[6:]} is not finite; try float32"
+        )
+    return y
 
 
 def _tile(x: Tensor, factor: int) -> int:

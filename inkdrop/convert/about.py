@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from inkdrop.config import dump
+from inkdrop.convert.adapters import adapter_lines
 from inkdrop.convert.foreign import Foreign
 from inkdrop.convert.layout import layout_of_folder
 from inkdrop.convert.memory import memory
@@ -35,11 +36,13 @@ class Part(NamedTuple):
 
 
 def about(path: str | Path) -> list[str]:
-    """Lines that say what is at a path: one of ours, a diffusers folder or a single file.
+    """Lines that say what is at a path: one of ours, a diffusers folder, a single file, an adapter.
 
-    ValueError if it is no whole model.
+    ValueError if it is neither a whole model nor a LoRA or an embedding.
     """
     path = located(path)
+    if (lines := adapter_lines(path)) is not None:
+        return lines
     if path.is_dir() and layout_of_folder(path) == "inkdrop":
         data = read_json(path / "model.json")
         with torch.device("meta"):

@@ -13,17 +13,20 @@ Layout = Literal["inkdrop", "folder", "part", "single", "lora", "embedding", "co
 MARKS: tuple[tuple[str, Layout], ...] = (
     (r"model\.diffusion_model\.|first_stage_model\.|cond_stage_model\.|conditioner\.", "single"),
     (r"(.*\.)?(lora_(up|down|A|B)|lora\.(up|down))\.|lora_(unet|te\d?)_|.*\.hada_w\d", "lora"),
+    (r".*[._]lora(_linear_layer)?\.(up|down)\.|(unet|text_encoder(_2)?):\d+:(up|down)$", "lora"),
     (r"emb_params$|string_to_param|clip_[lg]$|<.*>$", "embedding"),
     (r"control_model\.|controlnet_|input_hint_block\.", "control"),
     (r"(encoder|decoder)\.(conv_in|down|up|mid)\.", "single"),
     (r"(encoder\.|decoder\.)?\d+\.(conv\.\d\.)?(weight|bias)$", "single"),
 )
 
-# The file that says what a folder holds.
+# The file that says what a folder holds; the first that is there.
 FOLDERS: dict[str, Layout] = {
     "model.json": "inkdrop",
     "model_index.json": "folder",
     "config.json": "part",
+    "adapter_config.json": "lora",
+    "pytorch_lora_weights.safetensors": "lora",
 }
 
 ADAPTERS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from inkdrop.convert.folder import read_folder, read_part
 from inkdrop.convert.foreign import PLAIN, Foreign, Options
-from inkdrop.convert.layout import layout_of_folder
+from inkdrop.convert.layout import ADAPTERS, layout_of_folder
 from inkdrop.convert.single import read_single
 from inkdrop.files import must_exist
 
@@ -22,4 +22,6 @@ def read(path: str | Path, options: Options = PLAIN) -> Foreign:
     layout = layout_of_folder(path)
     if layout == "inkdrop":
         raise ValueError(f"{path} is a model of inkdrop's own and needs no conversion")
+    if layout in ADAPTERS:
+        raise ValueError(f"{path} is {ADAPTERS[layout]}")
     return read_folder(path, options) if layout == "folder" else read_part(path, options)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from inkdrop.convert.stored import Stored
+from inkdrop.weights import once
 
 # An honest header holds some hundred bytes a weight.
 MOST_HEADER = 100_000_000
@@ -112,7 +113,7 @@ def _header(path: Path, size: int) -> tuple[dict[str, Any], int]:
         file.seek(8)
         text = file.read(length)
     try:
-        header = json.loads(text, object_pairs_hook=_once)
+        header = json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} has a header that is not valid JSON ({error})") from None
     return header, 8 + length
@@ -130,13 +131,6 @@ def _no_safetensors(path: Path, begin: bytes, length: int, size: int) -> ValueEr
             f" has {size}; download it again"
         )
     return ValueError(f"{path} is not a safetensors file; it begins with {begin[:8]!r}")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands there twice")
-    return found
 
 
 def _entry(path: Path, name: str, about: Any) -> _Entry:

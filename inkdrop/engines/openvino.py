@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from inkdrop.cond import Cond
+from inkdrop.engines.cpu import slow_bfloat16
 from inkdrop.engines.engine import Call, Engine, Precision
+from inkdrop.networks.layers import Pointwise
 from inkdrop.networks.reuse import Deep
 
 # What is multiplied in. Without a hint OpenVINO takes bfloat16 wherever the CPU has it.
@@ -144,11 +146,7 @@ def _lacks(network: nn.Module, device: torch.device, precision: Precision) -> st
         return "OpenVINO is not installed; pip install 'inkdrop[openvino]'"
     if device.type != "cpu":
         return f"it computes on the CPU, and the model is on {device}; use eager there"
-    if precision == "bfloat16" and "BF16" not in _core().get_property(
-        "CPU", "OPTIMIZATION_CAPABILITIES"
-    ):
-        return "this CPU has no instructions for bfloat16; use float32"
-    return None
+    return slow_bfloat16(device) if precision == "bfloat16" else None
 
 
 def _prepare(network: nn.Module, example: Call, precision: Precision) -> nn.Module:
@@ -172,7 +170,7 @@ OPENVINO = Engine(
 def _round_weights(network: nn.Module) -> None:
     """Stores every matrix and kernel of the network as int8, a layer at a time."""
     for layer in list(network.modules()):
-        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | Pointwise):
             parametrize.register_parametrization(layer, "weight", _Rounded(), unsafe=True)
 
 

@@ -63,7 +63,8 @@ class UNet(nn.Module):
     """(x [B, C, *spatial], t [B], cond) -> [B, C', *spatial]; Ronneberger 2015, Ho et al. 2020.
 
     Reads cond.label (with num_classes), tokens and mask (with cross_attention_dim), vector (with
-    vector_dim) and concat (with concat_channels). Any spatial size. A new network returns zeros.
+    vector_dim), concat (with concat_channels) and guidance (with guidance_dim). Any spatial size.
+    A new network returns zeros.
 
     Masked tokens do not matter. A sample with all of them masked gets from cross-attention what its
     last bias says, the same for every place: it is the empty condition.
@@ -85,6 +86,8 @@ class UNet(nn.Module):
         )
         self.time = Embed(config.width, time_dim)
         self.label = nn.Embedding(config.num_classes + 1, time_dim) if config.num_classes else None
+        guided = config.guidance_dim
+        self.guidance = nn.Linear(guided, config.width, bias=False) if guided else None
         self.vector = Embed(config.vector_dim, time_dim) if config.vector_dim else None
         joined = config.in_channels + config.concat_channels
         self.input = self._input(joined)
@@ -177,6 +180,8 @@ class UNet(nn.Module):
         """The activated embedding of time, label and vector [B, E], and the tokens."""
         config = self.config
         waves = sinusoidal(t, config.width, order=config.time_order, shift=config.time_shift)
+        if self.guidance is not None:
+            waves = waves + self.guidance(self._strength(checks.guidance(cond)))
         emb = self.time(waves)
         if self.label is not None:
             emb = emb + self.label(checks.labels(cond, config.num_classes or 0))
@@ -186,6 +191,12 @@ class UNet(nn.Module):
         if config.cross_attention_dim is not None:
             tokens = checks.tokens(cond, config.cross_attention_dim).to(emb.dtype)
         return Context(self.activation(emb), tokens, cond.mask)
+
+    def _strength(self, guidance: Tensor) -> Tensor:
+        """[B] -> [B, guidance_dim]: waves of 1000 (guidance - 1), as Luo et al. 2023 have them."""
+        dim, weight = self.config.guidance_dim or 0, next(self.time.parameters())
+        waves = sinusoidal(1000 * (guidance - 1), dim, order="sin_cos", shift=1)
+        return waves.to(weight.dtype)
 
     @property
     def activation(self) -> Callable[[Tensor], Tensor]:

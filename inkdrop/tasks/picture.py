@@ -15,6 +15,7 @@ from inkdrop.config import dump, parse
 from inkdrop.diffusion.samplers import Step
 from inkdrop.media.image import grid, save_image
 from inkdrop.model import Model, Prompt
+from inkdrop.tasks.added import Added
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.sampling import Sampling, chosen, faster
 
@@ -34,7 +35,9 @@ class Asked:
     size: height and width of each picture, or one number for both, of a model that makes any size;
         of another the longer side in pixels, to which the model's own is enlarged (None: its own)
     steps, sampler, grid, guidance, rescale: as in `Sampling`; None is the model's own
+    loras, embeddings: files that have changed the model, which whoever loads it applies
     fast: with fewer evaluations, see `faster`
+    engine, precision: what computes the network, and in what numbers; see `inkdrop.engines`
     """
 
     prompt: str
@@ -49,7 +52,11 @@ class Asked:
     grid: str | None = None
     guidance: float | None = None
     rescale: float = 0.0
+    loras: tuple[Added, ...] = ()
+    embeddings: tuple[Added, ...] = ()
     fast: bool = False
+    engine: str | None = None
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         if self.count < 1:

@@ -283,3 +283,5 @@ def test_faster_asks_the_deep_levels_less_often_and_guides_where_it_matters(mode
     own = Sampling(interval=(1.0, 2.0), reuse=3)
     assert faster(model, own) == own
     assert faster(model, Sampling(rule="apg")).interval is None
+    told = dataclasses.replace(model.spec, told_guidance=True)
+    assert faster(dataclasses.replace(model, spec=told)).interval is None
