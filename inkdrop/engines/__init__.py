@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 
+from inkdrop.codecs.latent import Latent
 from inkdrop.cond import Cond
 from inkdrop.config import choose
 from inkdrop.engines.eager import EAGER
@@ -14,6 +16,7 @@ from inkdrop.engines.engine import Call, Engine, Precision
 from inkdrop.engines.openvino import OPENVINO
 from inkdrop.engines.packed import PACKED
 from inkdrop.model import Model
+from inkdrop.networks.autoencoder import Autoencoder, Decoder
 
 __all__ = [
     "ENGINES",
@@ -94,7 +97,16 @@ def prepare(
     if why is not None:
         raise ValueError(f"the engine {engine} cannot compute this model: {why}")
     network = chosen.prepare(model.network, example(model, batch), precision)
+    if chosen.decodes and precision != "float32":
+        _prepare_decoder(model, chosen, precision)
     return dataclasses.replace(model, network=network)
+
+
+def _prepare_decoder(model: Model, engine: Engine, precision: Precision) -> None:
+    """The decoder too, which in float32 is as fast as it gets without."""
+    if isinstance(model.codec, Latent) and isinstance(model.codec.autoencoder, Autoencoder):
+        coder, z = model.codec.autoencoder, torch.zeros(1, *model.shape, device=model.device)
+        coder.decoder = cast(Decoder, engine.prepare(coder.decoder, (z,), precision))
 
 
 def example(model: Model, batch: int) -> Call:

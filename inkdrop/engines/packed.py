@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inkdrop.engines.cpu import slow_bfloat16
-from inkdrop.engines.engine import Call, Engine, Precision
+from inkdrop.engines.engine import Engine, Precision
 from inkdrop.networks.layers import (
     Embed,
     Pointwise,
@@ -89,15 +89,19 @@ class PackedUpsample(nn.Module):
         return y
 
 
-def pack(network: nn.Module, example: Call, dtype: torch.dtype) -> nn.Module:
-    """The network with its layers exchanged, in place, for such as have seen the example's maps."""
+def pack(network: nn.Module, example: tuple[Any, ...], dtype: torch.dtype) -> nn.Module:
+    """The network with its layers exchanged, in place, for such as have seen the example's maps.
+
+    Its last layer, `output`, stays in float32, in which what it says is used.
+    """
     seen = _seen(network, example)
     for name, module in list(network.named_modules()):
         if isinstance(module, Embed):
             continue  # few rows, and it tells of what type a network is
         for child, layer in list(module.named_children()):
             path = f"{name}.{child}" if name else child
-            packed = _packed(layer, seen[path], dtype) if path in seen else None
+            kind = torch.float32 if path == "output" else dtype
+            packed = _packed(layer, seen[path], kind) if path in seen else None
             if packed is not None:
                 # By number or by name; the layer's own weight goes with it.
                 cast(Any, module)._modules[child] = packed.eval()
@@ -118,7 +122,7 @@ def _packed(layer: nn.Module, seen: torch.Size, dtype: torch.dtype) -> nn.Module
     return None
 
 
-def _seen(network: nn.Module, example: Call) -> dict[str, torch.Size]:
+def _seen(network: nn.Module, example: tuple[Any, ...]) -> dict[str, torch.Size]:
     """The shapes that each layer is called with, found by a call without arithmetic if possible."""
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
@@ -150,10 +154,14 @@ def _lacks(network: nn.Module, device: torch.device, precision: Precision) -> st
     return slow_bfloat16(device) if precision == "bfloat16" else None
 
 
-def _prepare(network: nn.Module, example: Call, precision: Precision) -> nn.Module:
+def _prepare(network: nn.Module, example: tuple[Any, ...], precision: Precision) -> nn.Module:
     return pack(network, example, DTYPES[precision])
 
 
 PACKED = Engine(
-    "weights laid out once for oneDNN; seconds to set up", ("float32", "bfloat16"), _lacks, _prepare
+    "weights laid out once for oneDNN; seconds to set up",
+    ("float32", "bfloat16"),
+    _lacks,
+    _prepare,
+    decodes=True,
 )

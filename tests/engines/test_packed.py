@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from inkdrop.cond import Cond
 from inkdrop.engines.cpu import fast_bfloat16
-from inkdrop.engines.engine import Call
+from inkdrop.engines.engine import Call, Precision
 from inkdrop.engines.packed import PACKED, Layout, PackedLinear, PackedUpsample
+from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
 from inkdrop.networks.layers import phases, unfolded
 from inkdrop.networks.reuse import Reused
 from inkdrop.networks.unet import UNet, UNetConfig
@@ -115,3 +116,19 @@ def test_phases_can_be_unfolded(dims: int) -> None:
 
 def test_only_on_a_cpu() -> None:
     assert "use eager" in str(PACKED.lacks(nn.Identity(), torch.device("meta"), "float32"))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_decoder_is_computed_as_well(precision: Precision) -> None:
+    if precision == "bfloat16" and not fast_bfloat16():
+        pytest.skip("the processor has no bfloat16")
+    torch.manual_seed(0)
+    coder = Autoencoder(AutoencoderConfig(latent_channels=2, width=8, norm_groups=4)).eval()
+    z, other = torch.randn(2, 2, 5, 4), torch.randn(1, 2, 9, 3)
+    wanted = coder.decode(z), coder.decode(other)
+    coder.decoder = PACKED.prepare(coder.decoder, (z,), precision)  # type: ignore[assignment]
+    for given, picture in zip((z, other), wanted, strict=True):
+        found = coder.decode(given)
+        assert found.dtype == torch.float32
+        assert error(found, picture) < (1e-5 if precision == "float32" else 0.03)
