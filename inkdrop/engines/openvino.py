@@ -19,10 +19,10 @@ from torch.nn.utils import parametrize
 from inkdrop.cond import Cond
 from inkdrop.engines.cpu import slow_bfloat16
 from inkdrop.engines.engine import Call, Engine, Precision
-from inkdrop.networks.layers import Pointwise
 from inkdrop.networks.reuse import Deep
 
-# What is multiplied in. Without a hint OpenVINO takes bfloat16 wherever the CPU has it.
+# What is multiplied in. Without a hint OpenVINO takes bfloat16 wherever the CPU has it. What meets
+# weights of int8 it rounds to int8 as well, in groups of 32 numbers with a scale each.
 _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 # Sizes are open in a graph, so a few samples of a small size show as much as the whole example.
 _SAMPLES, _PLACES = 2, 16
@@ -168,9 +168,12 @@ OPENVINO = Engine(
 
 
 def _round_weights(network: nn.Module) -> None:
-    """Stores every matrix and kernel of the network as int8, a layer at a time."""
+    """Stores the matrices of linear layers as int8, a layer at a time.
+
+    Kernels of convolutions stay: OpenVINO would compute with floats made of them, and keep both.
+    """
     for layer in list(network.modules()):
-        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | Pointwise):
+        if isinstance(layer, nn.Linear):
             parametrize.register_parametrization(layer, "weight", _Rounded(), unsafe=True)
 
 

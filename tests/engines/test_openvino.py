@@ -55,6 +55,7 @@ def call(network: Any, batch: int, *size: int, seed: int = 0, masked: bool = Fal
         mask=torch.rand(batch, 3 + seed) < 0.6 if masked else None,
         vector=torch.randn(batch, 5) if config.vector_dim else None,
         concat=torch.randn(batch, 1, *size) if config.concat_channels else None,
+        guidance=7 * torch.rand(batch) if getattr(config, "guidance_dim", None) else None,
     )
     if masked and cond.mask is not None:
         cond.mask[0] = False  # the empty condition
@@ -76,7 +77,7 @@ def compiled(network: nn.Module, example: Call, precision: Precision = "float32"
 @pytest.mark.parametrize(
     "network",
     [
-        unet(**TOLD),
+        unet(**TOLD, guidance_dim=8),
         unet(cross_attention_dim=6, modulation="add", odd_sizes="resize", projection="conv"),
         unet(resample="resblock", patch=2),
         unet(resample="pool", dims=1),
@@ -115,7 +116,9 @@ def test_masks_the_empty_one_included_and_calls_without(network: nn.Module) -> N
     assert gap(late, network, call(network, 2, 8, 8, masked=True)) < 1e-5
 
 
-@pytest.mark.parametrize("network", [unet(cross_attention_dim=6), dit(**TOLD)], ids=("unet", "dit"))
+@pytest.mark.parametrize(
+    "network", [unet(cross_attention_dim=6, guidance_dim=8), dit(**TOLD)], ids=("unet", "dit")
+)
 def test_low_precisions(network: nn.Module) -> None:
     given, other = call(network, 2, 8, 8), call(network, 1, 9, 8)
     wanted = [network(*given), network(*other)]
