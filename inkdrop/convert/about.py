@@ -8,8 +8,6 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from inkdrop.config import dump
 from inkdrop.convert.adapters import adapter_lines
 from inkdrop.convert.foreign import Foreign
@@ -45,8 +43,7 @@ def about(path: str | Path) -> list[str]:
         return lines
     if path.is_dir() and layout_of_folder(path) == "inkdrop":
         data = read_json(path / "model.json")
-        with torch.device("meta"):
-            model = Model.build(data, str(path / "model.json"))
+        model = Model.build(data, str(path / "model.json"), device="meta")
         files = sorted(path.rglob("*.safetensors"))
         parts = [part(_name(file, path), open_safe(file).weights) for file in files]
         return _lines("a model of inkdrop's own", model, parts, [])
