@@ -38,6 +38,7 @@ class Asked:
     loras, embeddings: files that have changed the model, which whoever loads it applies
     fast: with fewer evaluations, see `faster`
     engine, precision: what computes the network, and in what numbers; see `inkdrop.engines`
+    half: weights are kept in half precision; see `inkdrop.engines.halved`
     """
 
     prompt: str
@@ -57,6 +58,7 @@ class Asked:
     fast: bool = False
     engine: str | None = None
     precision: str | None = None
+    half: bool = False
 
     def __post_init__(self) -> None:
         if self.count < 1:
