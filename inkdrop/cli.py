@@ -323,7 +323,7 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
     _check_memory(by.model, device, asked)
     model, asked = _engined(_changed(by.model, device, asked), asked)
     with _watched(verbose) as see:
-        paint(model, asked, Path(out), by=by, see=see)
+        paint(model, asked, Path(out), by=by, see=see, keep=False)
     click.echo(f"{out}")
 
 

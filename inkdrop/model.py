@@ -36,6 +36,7 @@ from inkdrop.registry import (
     read_text,
     write_text,
 )
+from inkdrop.unload import unload
 from inkdrop.weights import map_weights, read_json, save_weights
 
 FORMAT_VERSION = 1
@@ -247,10 +248,22 @@ class Model:
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Model:
         """The same model with its networks moved (in place, as torch does)."""
-        for part in (self.codec, *(() if self.text is None else self.text.networks)):
-            if isinstance(part, nn.Module):
-                part.to(device=device, dtype=dtype)
-        return dataclasses.replace(self, network=self.network.to(device=device, dtype=dtype))
+        for part in self.networks:
+            part.to(device=device, dtype=dtype)
+        return dataclasses.replace(self)
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """All that has weights in it: the denoiser, the codec and the encoders of text."""
+        coders = (self.codec,) if isinstance(self.codec, nn.Module) else ()
+        return (self.network, *coders, *(() if self.text is None else self.text.networks))
+
+    def unload(self) -> None:
+        """Gives its memory back; neither it nor a model of the same networks can be used any more.
+
+        Nobody may be sampling from it.
+        """
+        unload(*self.networks)
 
     def describe(self) -> dict[str, Any]:
         """The content of model.json."""

@@ -85,11 +85,9 @@ def halved(model: Model) -> Model:
 
     One layer after the other, so weights that are mapped from a file are never all in memory.
     """
-    parts = [model.codec, *(() if model.text is None else model.text.networks)]
-    for part in parts:
-        if isinstance(part, nn.Module):
-            halve(part)
-    return dataclasses.replace(model, network=halve(model.network))
+    for part in model.networks:
+        halve(part)
+    return dataclasses.replace(model)
 
 
 def halve(network: M) -> M:
