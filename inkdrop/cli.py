@@ -131,23 +131,26 @@ def _weight(name: str, weight: str) -> float:
         raise ValueError(f"the weight of {name} is {weight!r}: a number is needed") from None
 
 
-def _model(run: str, device: str | None) -> Model:
+def _model(run: str, device: str | None, *, stored: bool = False) -> Model:
+    """The model of a run or of others; stored: with its weights as the files hold them."""
+    import torch
+
     from inkdrop.model import Model
     from inkdrop.train.checkpoint import resolve
     from inkdrop.train.defaults import pick_device
 
-    where = pick_device(device)
+    where, dtype = pick_device(device), None if stored else torch.float32
     if _of_others(run):
         from inkdrop.convert.open import open_model
 
-        model, report = open_model(run)
+        model, report = open_model(run, dtype=dtype)
         for note in report.notes:
             click.echo(note, err=True)
         return model.to(where)
     folder, said = resolve(run)
     for sentence in said:
         click.echo(sentence, err=True)
-    return Model.load(folder).to(where)
+    return Model.load(folder, dtype=dtype).to(where)
 
 
 def _place(run: str) -> str:
@@ -298,13 +301,16 @@ def sample(
 @click.option("--fast/--exact", default=None, help="Fewer evaluations, in quicker arithmetic.")
 @click.option("--engine", help="Computes the network; `inkdrop engines` lists them [by size].")
 @click.option("--precision", help="Of the engine: float32, bfloat16 or int8 [float32].")
+@click.option(
+    "--half/--full", default=None, help="Keep weights in half precision: half the memory."
+)
 @click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
 @click.option("-v", "--verbose", is_flag=True, help="Say every step.")
 @click.option("-o", "--out", default="picture.png", help="The picture.", show_default=True)
 def generate(run: str | None, like: str | None, out: str, verbose: bool, **options: Any) -> None:
     """Make a picture of PROMPT. The PNG carries its settings; `inkdrop info` prints them."""
     from inkdrop.media.settings import read_settings
-    from inkdrop.tasks.picture import asked_like, paint, sized
+    from inkdrop.tasks.picture import asked_like, paint
 
     device = options.pop("device")
     options["size"] = _size(options["size"])
@@ -314,14 +320,10 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
     if not out.lower().endswith(".png"):
         raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
     by = _maker(run, settings)
-    model = _changed(by.model, device, asked)
-    if model.spec.any_size and model.device.type == "cpu":
-        from inkdrop.convert.memory import available, check_memory
-
-        check_memory(sized(model, asked), asked.count, available())
-    model, asked = _engined(model, asked)
+    _check_memory(by.model, device, asked)
+    model, asked = _engined(_changed(by.model, device, asked), asked)
     with _watched(verbose) as see:
-        paint(model, asked, Path(out), by=by, see=see)
+        paint(model, asked, Path(out), by=by, see=see, keep=False)
     click.echo(f"{out}")
 
 
@@ -335,13 +337,25 @@ def _added(loras: tuple[str, ...], embeddings: tuple[str, ...]) -> dict[str, Any
     }
 
 
+def _check_memory(run: str, device: str | None, asked: Asked) -> None:
+    """ValueError, before any weight is read, if what is asked for does not fit into memory."""
+    from inkdrop.convert.headers import headers
+    from inkdrop.convert.memory import available, check_memory
+    from inkdrop.convert.open import located
+    from inkdrop.train.defaults import pick_device
+
+    if pick_device(device).type == "cpu":
+        about = headers(located(_place(run)))
+        check_memory(about, available(), size=asked.size, samples=asked.count, half=asked.half)
+
+
 def _changed(run: str, device: str | None, asked: Asked) -> Model:
     """The model with the LoRAs and embeddings that are asked for, if they are still the same."""
     for lora in asked.loras:
         lora.check("LoRA", "--lora")
     for embedding in asked.embeddings:
         embedding.check("embedding", "--embedding")
-    model = _model(run, device)
+    model = _model(run, device, stored=asked.half)
     if not asked.loras and not asked.embeddings:
         return model
     from inkdrop.convert.adapters import with_adapters
@@ -356,8 +370,16 @@ def _engined(model: Model, asked: Asked) -> tuple[Model, Asked]:
     from typing import cast
 
     from inkdrop import engines
+    from inkdrop.engines.halved import halved
     from inkdrop.tasks.picture import sized
 
+    if asked.half:
+        if asked.engine not in (None, "eager") or asked.precision not in (None, "float32"):
+            raise ValueError(
+                "half keeps weights in half precision and computes in float32 by the engine eager;"
+                " leave out --engine and --precision, or --half"
+            )
+        return halved(model), asked
     precision = asked.precision or (engines.quick(model) if asked.fast else "float32")
     exact = cast(engines.Precision, precision)
     name = asked.engine or engines.usual(model, exact)

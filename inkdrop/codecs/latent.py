@@ -21,7 +21,7 @@ from inkdrop.networks.autoencoder import (
     check_sizes,
 )
 from inkdrop.networks.taesd import TAESD, TAESDConfig
-from inkdrop.weights import load_weights, read_json, save_weights
+from inkdrop.weights import map_weights, read_json, save_weights
 
 # Larger codes are decoded, and their data encoded, in overlapping tiles of so many places an axis.
 TILE, OVERLAP = 64, 8
@@ -68,7 +68,9 @@ class Latent(nn.Module):
         self.config = config
         self.autoencoder = autoencoder or fresh(config.autoencoder)
         for name in ("shift", "scale"):
-            values = torch.tensor(getattr(config, name)).view(-1, *(1,) * config.autoencoder.dims)
+            # On the CPU even where weights are put nowhere, for no file holds them.
+            values = torch.tensor(getattr(config, name), device="cpu")
+            values = values.view(-1, *(1,) * config.autoencoder.dims)
             self.register_buffer(name, values, persistent=False)
 
     shift: Tensor
@@ -163,6 +165,7 @@ def load_autoencoder(folder: str | Path) -> Autoencoder:
             f"{file} is of format {about.get('format_version')!r}; this inkdrop reads"
             f" {FORMAT_VERSION}"
         )
-    autoencoder = Autoencoder(parse(AutoencoderConfig, about["autoencoder"], str(file)))
-    load_weights(autoencoder, Path(folder) / "network.safetensors")
-    return autoencoder.eval().requires_grad_(False)
+    config = parse(AutoencoderConfig, about["autoencoder"], str(file))
+    with torch.device("meta"):
+        autoencoder = Autoencoder(config)
+    return map_weights(autoencoder, Path(folder) / "network.safetensors", torch.float32)
