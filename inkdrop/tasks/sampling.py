@@ -99,20 +99,24 @@ DEFAULT = Sampling()
 # The noise levels sigma / alpha within which guidance matters: above it takes variety away, below
 # it changes what is hardly seen (Kynkaanniemi et al. 2024, who found these for SDXL).
 GUIDED = (0.28, 5.42)
+# As near to real pictures as 50 steps of PNDM on two models (benchmarks/equal_quality.py).
+FEW = 12
 
 
 def faster(model: Model, sampling: Sampling = DEFAULT) -> Sampling:
     """The same with fewer evaluations, hardly to be told in quality (benchmarks/RESULTS.md).
 
     Guidance, and its second evaluation, at the noise levels where it matters; of a U-Net the deep
-    features are computed every other call. What was asked for by itself stays as it is, and where
-    guidance costs nothing or is another's nothing of it changes.
+    features are computed every other call; at most 12 steps. What was asked for by itself stays as
+    it is, and where guidance costs nothing or is another's nothing of it changes.
     """
     spec, usual = model.spec, sampling.rule == "cfg" and sampling.weak is None
     guided = usual and spec.condition_drop > 0 and not spec.told_guidance
     guided = guided and sampling.interval is None
     reuse = 2 if sampling.reuse == 1 and isinstance(model.network, Deep) else sampling.reuse
-    return replace(sampling, interval=GUIDED if guided else sampling.interval, reuse=reuse)
+    steps = min(spec.steps, FEW) if sampling.steps is None else sampling.steps
+    between = GUIDED if guided else sampling.interval
+    return replace(sampling, interval=between, reuse=reuse, steps=steps)
 
 
 class Plan(NamedTuple):
