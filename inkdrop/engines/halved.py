@@ -83,10 +83,12 @@ KINDS: dict[type[nn.Module], type[Kept]] = {
 def halved(model: Model) -> Model:
     """The model with its weights in half precision; only the returned one is to be used.
 
-    One layer after the other, so weights that are mapped from a file are never all in memory.
+    One layer after the other, so weights that are mapped from a file are never all in memory. A
+    codec of float32 stays as it is: it is small, and lies in its file until all calls are done.
     """
     for part in model.networks:
-        halve(part)
+        if part is not model.codec or any(v.dtype in HALVES for v in part.parameters()):
+            halve(part)
     return dataclasses.replace(model)
 
 

@@ -94,17 +94,16 @@ def pack(network: nn.Module, example: tuple[Any, ...], dtype: torch.dtype) -> nn
 
     Its last layer, `output`, stays in float32, in which what it says is used.
     """
-    seen = _seen(network, example)
-    for name, module in list(network.named_modules()):
-        if isinstance(module, Embed):
-            continue  # few rows, and it tells of what type a network is
-        for child, layer in list(module.named_children()):
-            path = f"{name}.{child}" if name else child
-            kind = torch.float32 if path == "output" else dtype
-            packed = _packed(layer, seen[path], kind) if path in seen else None
-            if packed is not None:
-                # By number or by name; the layer's own weight goes with it.
-                cast(Any, module)._modules[child] = packed.eval()
+    # By their names alone: a list of the layers would hold their weights until all are exchanged.
+    for path, shape in _seen(network, example).items():
+        name, _, child = path.rpartition(".")
+        module = network.get_submodule(name)
+        layer = module._modules.get(child)
+        if layer is None or isinstance(module, Embed):
+            continue  # of a time few rows, and it tells of what type a network is
+        packed = _packed(layer, shape, torch.float32 if path == "output" else dtype)
+        if packed is not None:
+            module._modules[child] = packed.eval()
     return network
 
 
