@@ -34,7 +34,7 @@ from inkdrop.train.updates import autocast
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "equal_quality.json"
 PNDM = Sampling(sampler="plms", grid="leading", steps=50)
-STEPS = (8, 10, 12, 15, 20, 25)
+STEPS = (10, 12, 15, 20)
 
 
 def rows(model: Model) -> dict[str, Sampling]:
@@ -118,7 +118,7 @@ def main() -> None:
     emoji.add_argument("data", type=Path, help="emoji64.parquet")
     emoji.add_argument("--judge", type=Path, default=Path("runs/emoji_judge"))
     clothes.add_argument("--count", type=int, default=1000)
-    emoji.add_argument("--count", type=int, default=400)
+    emoji.add_argument("--count", type=int, default=300)
     asked = parser.parse_args()
     if asked.what == "fashion":
         of_fashion(asked.data, asked.count)

@@ -69,6 +69,8 @@ _HOME = {
     "train": "inkdrop.train.run",
     "unipc": "inkdrop.diffusion.samplers.corrected",
     "updates": "inkdrop.train.updates",
+    "with_embedding": "inkdrop.convert.embedding",
+    "with_lora": "inkdrop.convert.merge",
 }
 
 __all__ = [*_HOME, "__version__"]

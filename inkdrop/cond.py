@@ -19,6 +19,7 @@ class Cond:
     vector: [B, D] added to the time embedding
     concat: [B, C, *spatial] joined to the input's channels
     hint:   [B, C, *spatial] a picture for a control network
+    guidance: [B] its strength, to a network that is told it instead of being called twice
 
     A network says in its docstring which fields it reads.
     """
@@ -29,6 +30,7 @@ class Cond:
     vector: Tensor | None = None
     concat: Tensor | None = None
     hint: Tensor | None = None
+    guidance: Tensor | None = None
 
     def _map(self, f: Callable[[Tensor], Tensor]) -> Cond:
         return Cond(*(None if v is None else f(v) for v in self._values()))

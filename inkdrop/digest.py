@@ -33,12 +33,6 @@ def digest_of_weights(weights: Mapping[str, Tensor]) -> str:
     return digest(part for name in sorted(values) for part in (name, values[name]))
 
 
-def digest_of_file(path: Path) -> str:
-    """sha256 of all that is in a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def fingerprint(path: Path) -> str:
     """16 hexadecimal digits that tell a model from others: a file, or weights and settings below.
 

@@ -8,7 +8,7 @@
 The part `train` of the data is learned from; `val` is left out of every training. A stage resumes
 where it stopped. The run itself is the denoiser's.
 
-    autoencoder   64x64x3 <-> 16x16x8, mirrored pictures too
+    autoencoder   64x64x3 <-> 16x16x8, of the pictures in all quarter turns, mirrored too
     latents       the codes of `train`
     ./            a diffusion transformer told the class, or words, or both
 """
@@ -23,6 +23,7 @@ from typing import Any
 
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.open import open_data
+from inkdrop.data.turned import turned
 from inkdrop.train.autoencoder import shape_for, train_autoencoder
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.latent import TEXT, USUAL, Latents, train_latent
@@ -32,10 +33,14 @@ CHANNELS = 8
 
 
 def autoencoder(data: Dataset, source: Mapping[str, Any], out: Path, updates: int) -> Path:
-    """Trains the autoencoder; its run."""
+    """Trains the autoencoder; its run.
+
+    On the pictures as they are, 54 times each, its loss of held-out ones stood still while that of
+    learned ones still fell: in four quarter turns there is more to learn from.
+    """
     config = TrainConfig(updates=updates, batch=32, flip=True, cooldown=0.4, condition_drop=0.0)
-    run = out / "autoencoder"
-    shape = shape_for(data, factor=4, channels=CHANNELS)
+    run, data = out / "autoencoder", turned(data)
+    shape = replace(shape_for(data, factor=4, channels=CHANNELS), width=64)
     for event in train_autoencoder(data, run, shape, ask=Ask(config, source=source)):
         show("autoencoder", event)
     return run
@@ -61,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/flowers"))
-    parser.add_argument("--autoencoder-updates", type=int, default=5000)
+    parser.add_argument("--autoencoder-updates", type=int, default=6000)
     parser.add_argument("--updates", type=int, default=3000)
     asked = parser.parse_args()
     options = {"split": "train", "size": 64, "channels": 3}

@@ -30,6 +30,7 @@ FULL = Cond(
     vector=torch.arange(9.0).view(3, 3),
     concat=torch.ones(3, 1, 4, 4),
     hint=torch.zeros(3, 3, 4, 4),
+    guidance=torch.tensor([1.0, 7.5, 2.0]),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from inkdrop.networks.autoencoder import (
     check_sizes,
 )
 from inkdrop.networks.taesd import TAESD, TAESDConfig
-from inkdrop.weights import load_weights, read_json, save_weights
+from inkdrop.weights import map_weights, read_json, save_weights
 
 # Larger codes are decoded, and their data encoded, in overlapping tiles of so many places an axis.
 TILE, OVERLAP = 64, 8
@@ -36,11 +37,13 @@ class LatentConfig:
     """An autoencoder, and what brings its code to mean 0 and spread 1.
 
     shift, scale: for each channel of the code; what diffusion sees is (code - shift) * scale
+    upcast: its maps grow beyond what float16 holds, so weights of float16 compute in float32
     """
 
     autoencoder: AutoencoderConfig | TAESDConfig
     shift: tuple[float, ...]
     scale: tuple[float, ...]
+    upcast: bool = False
 
     def __post_init__(self) -> None:
         channels = self.autoencoder.latent_channels
@@ -50,6 +53,8 @@ class LatentConfig:
                     f"{name} has {len(getattr(self, name))} numbers, but the code has {channels}"
                     " channels: it needs one for each"
                 )
+        if not all(-inf < s < inf for s in self.shift):
+            raise ValueError(f"shift is {self.shift}: every channel's must be finite")
         if not all(0 < s < inf for s in self.scale):
             raise ValueError(f"scale is {self.scale}: every channel's must be above 0, and finite")
 
@@ -65,7 +70,9 @@ class Latent(nn.Module):
         self.config = config
         self.autoencoder = autoencoder or fresh(config.autoencoder)
         for name in ("shift", "scale"):
-            values = torch.tensor(getattr(config, name)).view(-1, *(1,) * config.autoencoder.dims)
+            # On the CPU even where weights are put nowhere, for no file holds them.
+            values = torch.tensor(getattr(config, name), device="cpu")
+            values = values.view(-1, *(1,) * config.autoencoder.dims)
             self.register_buffer(name, values, persistent=False)
 
     shift: Tensor
@@ -82,8 +89,23 @@ class Latent(nn.Module):
         check_same_code(other.config, self.config.autoencoder)
         return Latent(dataclasses.replace(self.config, autoencoder=other.config), other)
 
+    @property
+    def _overflows(self) -> bool:
+        return self.config.upcast and self._dtype == torch.float16
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.autoencoder.parameters()).dtype
+
+    def _wide(self) -> Latent:
+        """The same in float32, for one call: kept, it would take twice what float16 saves."""
+        wide = Latent(self.config, copy.deepcopy(self.autoencoder).float())
+        return wide.to(self.shift.device).eval()
+
     def encode(self, data: Tensor) -> Tensor:
         """[B, C, *spatial] -> [B, latent channels, *spatial / factor]; the code's mean."""
+        if self._overflows:
+            return self._wide().encode(data)
         return (self._coded(self.autoencoder.encode, data) - self.shift) * self.scale
 
     def sample(self, data: Tensor, noise: Tensor) -> Tensor:
@@ -91,6 +113,8 @@ class Latent(nn.Module):
 
         The mean, where the encoder says nothing else. data: as many, or one for all.
         """
+        if self._overflows:
+            return self._wide().sample(data, noise)
         autoencoder = self.autoencoder
         if not isinstance(autoencoder, Autoencoder) or autoencoder.config.codes:
             return self.encode(data).expand_as(noise)
@@ -101,17 +125,29 @@ class Latent(nn.Module):
     def _coded(self, encode: Callable[[Tensor], Tensor], data: Tensor) -> Tensor:
         factor = self.config.autoencoder.factor
         check_sizes(self.config.autoencoder, data.shape[2:])
+        data = data.to(self._dtype)
         return tiled(
             encode, data, tile=_tile(data, factor), overlap=OVERLAP * factor, ratio=(1, factor)
         )
 
     def decode(self, z: Tensor) -> Tensor:
-        """The way back; about [-1, 1]."""
-        code = z.to(self.shift.dtype) / self.scale + self.shift
+        """The way back; about [-1, 1]. FloatingPointError if it is not finite."""
+        if self._overflows:
+            return self._wide().decode(z)
+        code = (z.to(self.shift.dtype) / self.scale + self.shift).to(self._dtype)
         factor = self.config.autoencoder.factor
-        return tiled(
+        y = tiled(
             self.autoencoder.decode, code, tile=_tile(code, 1), overlap=OVERLAP, ratio=(factor, 1)
         )
+        return _finite(y)
+
+
+def _finite(y: Tensor) -> Tensor:
+    if not bool(y.isfinite().all()):
+        raise FloatingPointError(
+            f"what the autoencoder made of a code in {str(y.dtype)[6:]} is not finite; try float32"
+        )
+    return y
 
 
 def _tile(x: Tensor, factor: int) -> int:
@@ -146,6 +182,7 @@ def load_autoencoder(folder: str | Path) -> Autoencoder:
             f"{file} is of format {about.get('format_version')!r}; this inkdrop reads"
             f" {FORMAT_VERSION}"
         )
-    autoencoder = Autoencoder(parse(AutoencoderConfig, about["autoencoder"], str(file)))
-    load_weights(autoencoder, Path(folder) / "network.safetensors")
-    return autoencoder.eval().requires_grad_(False)
+    config = parse(AutoencoderConfig, about["autoencoder"], str(file))
+    with torch.device("meta"):
+        autoencoder = Autoencoder(config)
+    return map_weights(autoencoder, Path(folder) / "network.safetensors", torch.float32)

@@ -15,6 +15,10 @@ from typing import Any
 from inkdrop.config import nearest
 from inkdrop.weights import read_json
 
+# What settings call the number of layers, and more than any encoder has.
+LAYERS = ("num_hidden_layers", "num_layers", "n_layers")
+MOST_LAYERS = 256
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -46,6 +50,12 @@ class Architecture:
                 raise ValueError(
                     f"the settings of {self.model} have an unknown key {name!r}."
                     f"{nearest(name, self.settings)}"
+                )
+        for name in LAYERS:
+            if not 0 <= settings.get(name, 1) <= MOST_LAYERS:
+                raise ValueError(
+                    f"the settings of {self.model} say {name} {settings[name]}: 0 to {MOST_LAYERS}"
+                    " is sane"
                 )
         places = () if self.context else ("max_position_embeddings",)
         for name in ("vocab_size", *places):

@@ -6,7 +6,7 @@ nothing in it runs, and the library is loaded when the first such encoder is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -26,7 +26,8 @@ from inkdrop.conditioning.library import quiet, transformers
 from inkdrop.conditioning.text import Pooled, Text
 from inkdrop.config import choose
 from inkdrop.files import must_exist
-from inkdrop.weights import read_json, read_weights
+from inkdrop.shards import read_shards, shard_places
+from inkdrop.weights import check_fit, read_weights, widest
 
 
 @dataclass(frozen=True)
@@ -143,22 +144,27 @@ _OTHERS = (
 
 
 def build_pretrained(
-    config: PretrainedConfig, weights: Mapping[str, Tensor], where: str
+    config: PretrainedConfig,
+    weights: Mapping[str, Tensor],
+    where: str,
+    dtype: torch.dtype | None = torch.float32,
 ) -> Pretrained:
-    """The encoder with these weights, frozen, in float32; their names as `transformers` has them.
+    """The encoder with these weights, frozen; their names as `transformers` has them.
 
-    where: what errors call the weights. ValueError for one that is missing, or that finds no place
+    where: what errors call the weights; dtype: of all (None: their own, of several the widest).
+    ValueError for one that is missing, or that finds no place
     and is not another part of a larger model; for settings that make no network.
     """
     library = transformers("a pretrained text encoder", "text")
     cls = getattr(library, config.model)
     try:
         with quiet():
+            _check_size(cls, config, weights)
             network, found = cls.from_pretrained(
                 None,
                 config=cls.config_class(**config.settings),
                 state_dict=_named(weights, config.kind.within),
-                dtype=torch.float32,
+                dtype=dtype or widest({value.dtype for value in weights.values()}),
                 ignore_mismatched_sizes=True,  # it tells them; they are refused below
                 output_loading_info=True,
             )
@@ -167,21 +173,43 @@ def build_pretrained(
         raise ValueError(f"{where} makes no {config.model}: {said[:300]}") from None
     if getattr(network, "pooler", None) is not None:
         network.pooler = None  # it is not read, and often was not trained
-    missing = [name for name in found["missing_keys"] if not name.startswith("pooler.")]
-    extra = [name for name in found["unexpected_keys"] if not _of_another(name)]
-    shapes = [name for name, *_ in found["mismatched_keys"]]
-    for problem, names in (
-        ("lacks", missing),
-        ("does not use", extra),
-        ("has other shapes for", shapes),
-    ):
-        if names:
-            some = ", ".join(sorted(names)[:10])
-            raise ValueError(f"{where}, for {config.model}, {problem} {len(names)} weights: {some}")
+    _check_found(f"{where}, for {config.model},", network, weights, found)
     layers = network.config.num_hidden_layers
     if config.layer < -1 - layers:
         raise ValueError(f"layer is {config.layer}, but {config.model} here has {layers} layers")
     return Pretrained(config, network).eval().requires_grad_(False)
+
+
+MOST_MADE = 8  # times as many numbers as there are
+
+
+def _check_size(cls: Any, config: PretrainedConfig, weights: Mapping[str, Tensor]) -> None:
+    """ValueError, before any memory is taken, for settings far larger than the weights are."""
+    with torch.device("meta"):
+        made = sum(p.numel() for p in cls(cls.config_class(**config.settings)).parameters())
+    there = sum(value.numel() for value in weights.values())
+    if made > MOST_MADE * there:
+        raise ValueError(f"its settings mean {made} numbers, but its weights are {there}")
+
+
+def _check_found(
+    where: str, network: nn.Module, weights: Mapping[str, Tensor], found: Mapping[str, Any]
+) -> None:
+    """ValueError unless what the library says of the weights is that all found their places."""
+    missing = [name for name in found["missing_keys"] if not name.startswith("pooler.")]
+    extra = [name for name in found["unexpected_keys"] if not _of_another(name)]
+    # The library may have cut the first part of a name.
+    given = {name.split(".", cut)[-1]: v for name, v in weights.items() for cut in (0, 1)}
+    check_fit(
+        where,
+        missing=_shapes(missing, network.state_dict()),
+        extra=_shapes(extra, given),
+        misshapen={name: shape for name, shape, _ in found["mismatched_keys"]},
+    )
+
+
+def _shapes(names: Iterable[str], weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(weights[name].shape) if name in weights else () for name in names}
 
 
 def _named(weights: Mapping[str, Tensor], within: str) -> dict[str, Tensor]:
@@ -194,9 +222,9 @@ def _of_another(name: str) -> bool:
     return name.startswith(_OTHERS) or name.endswith("position_ids")
 
 
-def load_pretrained(config: PretrainedConfig, file: Path) -> Pretrained:
+def load_pretrained(config: PretrainedConfig, file: Path, dtype: torch.dtype | None) -> Pretrained:
     """The encoder whose weights are a safetensors file, as a Model folder has it."""
-    return build_pretrained(config, read_weights(file), str(file))
+    return build_pretrained(config, read_weights(file), str(file), dtype)
 
 
 def open_pretrained(
@@ -222,30 +250,35 @@ def open_pretrained(
     with quiet():
         settings = complete(kind, getattr(library, kind.model).config_class, found, str(folder))
     config = PretrainedConfig(name, settings, layer, norm, pooled)
-    weights = {k: v for file in weight_files(folder) for k, v in read_weights(file).items()}
-    encoder = build_pretrained(config, weights, str(folder))
+    encoder = build_pretrained(config, _weights(folder), str(folder))
     words = must_exist(folder if tokenizer is None else tokenizer, "folder")
     reader = find_tokenizer(words, encoder.vocabulary)
     padding = Padding(padding_id(words, reader), encoder.context) if padded else None
     return Text(reader, encoder, padding)
 
 
+INDEX = "model.safetensors.index.json"
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    """The weights in a folder of `transformers`, of one file or of several."""
+    if (folder / INDEX).is_file():
+        return read_shards(folder / INDEX, read_weights)
+    (file,) = weight_files(folder)
+    return read_weights(file)
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors in a folder of `transformers`; ValueError if it has none."""
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX
     if index.is_file():
-        parts = read_json(index).get("weight_map")
-        names = sorted(set(map(str, parts.values()))) if isinstance(parts, dict) else []
-        if not names or any(Path(name).name != name for name in names):
-            raise ValueError(f"{index} must say in weight_map which file beside it has a weight")
-        return [folder / name for name in names]
+        return [folder / name for name in sorted({*shard_places(index).values()})]
     found = sorted(folder.glob("*.safetensors"))
     if len(found) == 1 or (folder / "model.safetensors") in found:
         return found if len(found) == 1 else [folder / "model.safetensors"]
     if found:
         raise ValueError(
-            f"{folder} has {len(found)} safetensors files but no {index.name} that says which to"
-            " take"
+            f"{folder} has {len(found)} safetensors files but no {INDEX} that says which to take"
         )
     pickles = sorted(p.name for kind in ("*.bin", "*.pt", "*.ckpt") for p in folder.glob(kind))
     if pickles:

@@ -231,9 +231,9 @@ def interpolate(a: Cond, b: Cond, fraction: float) -> Cond:
 def _check_alike(a: Cond, b: Cond) -> None:
     if a.batch != b.batch:
         raise ValueError(f"the conditions are for {a.batch} and {b.batch} samples; give both alike")
-    for name in ("label", "tokens", "vector", "concat", "hint"):
+    for name in ("label", "tokens", "vector", "concat", "hint", "guidance"):
         mine, other = getattr(a, name), getattr(b, name)
-        if name in ("label", "hint") and (mine is not None or other is not None):
+        if name in ("label", "hint", "guidance") and (mine is not None or other is not None):
             raise ValueError(f"a condition has a {name}; only what is said has a way between")
         if (mine is None) != (other is None):
             raise ValueError(f"only one of the conditions has {name}; make both by one encoder")

@@ -6,18 +6,21 @@ without an encoding and there is no token for "unknown".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from inkdrop.files import replacing
+from inkdrop.weights import read_json
 
 if TYPE_CHECKING:
     import tokenizers
 
-FILE = "tokenizer.json"
+FILE, WORDS = "tokenizer.json", "words.json"
 START, END = "<|start|>", "<|end|>"
 
 
@@ -35,19 +38,26 @@ class Tokenizer:
     """Text -> pieces, without truncation; texts that spell a special token are plain text.
 
     It changes its backend to be so, and so owns it.
+    words: that stand for ids of their own, several each, wherever they are by themselves
     """
 
     backend: tokenizers.Tokenizer
+    words: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.backend.no_truncation()
-        self.backend.no_padding()
-        self.backend.encode_special_tokens = True
+        # One that is so already may be read by other threads at this moment.
+        if self.backend.truncation is not None:
+            self.backend.no_truncation()
+        if self.backend.padding is not None:
+            self.backend.no_padding()
+        if not self.backend.encode_special_tokens:
+            self.backend.encode_special_tokens = True
 
     @cached_property
     def size(self) -> int:
         """One above the largest id."""
-        return 1 + max(self.backend.get_vocab().values(), default=-1)
+        own = (id for ids in self.words.values() for id in ids)
+        return 1 + max((*self.backend.get_vocab().values(), *own), default=-1)
 
     @cached_property
     def frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -60,14 +70,45 @@ class Tokenizer:
 
     def pieces(self, text: str) -> list[Piece]:
         """The tokens of a sound text in order, without the frame."""
+        if not self.words:
+            return self._plain(text)
+        found, place = list[Piece](), 0
+        for match in self._spelled.finditer(text):
+            found += self._plain(text[place : match.start()], place, _next_word(found))
+            _, ids = self._longest[(match.lastindex or 1) - 1]
+            word = _next_word(found)
+            found += [Piece(id, match.start(), match.end(), word) for id in ids]
+            place = match.end()
+        return found + self._plain(text[place:], place, _next_word(found))
+
+    def _plain(self, text: str, place: int = 0, word: int = 0) -> list[Piece]:
+        """The tokens of a part without own words; place and word: where it begins in the whole."""
         found = self.backend.encode(text, add_special_tokens=False)
         rows = zip(found.ids, found.offsets, found.word_ids, strict=True)
-        return [Piece(id, *offsets, -1 if word is None else word) for id, offsets, word in rows]
+        return [
+            Piece(id, place + start, place + stop, -1 if own is None else word + own)
+            for id, (start, stop), own in rows
+        ]
+
+    @cached_property
+    def _longest(self) -> list[tuple[str, tuple[int, ...]]]:
+        """The words with their ids, the longest first."""
+        return sorted(self.words.items(), key=lambda item: -len(item[0]))
+
+    @cached_property
+    def _spelled(self) -> re.Pattern[str]:
+        """Any of the words, each in a group of its own; the longest that fits is found first."""
+        groups = [f"({_alone(word)})" for word, _ in self._longest]
+        return re.compile("|".join(groups), re.IGNORECASE)
 
     def write(self, folder: str | Path) -> None:
-        """Writes tokenizer.json into a folder."""
-        with replacing(Path(folder) / FILE) as part:
-            part.write_text(self.backend.to_str(pretty=True) + "\n", encoding="utf-8")
+        """Writes tokenizer.json into a folder, and words.json if it has words of its own."""
+        texts = {FILE: self.backend.to_str(pretty=True)}
+        if self.words:
+            texts[WORDS] = json.dumps(self.words, indent=2)
+        for name, text in texts.items():
+            with replacing(Path(folder) / name) as part:
+                part.write_text(text + "\n", encoding="utf-8")
 
     @staticmethod
     def read(folder: str | Path, *, vocabulary: int) -> Tokenizer:
@@ -84,7 +125,8 @@ class Tokenizer:
             backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
         except Exception as error:  # the library raises nothing more specific
             raise ValueError(f"{path} is truncated or not a tokenizer ({error})") from None
-        tokenizer = Tokenizer(backend)
+        words = Path(folder) / WORDS
+        tokenizer = Tokenizer(backend, _read_words(words) if words.is_file() else {})
         tokenizer.check(vocabulary, str(path))
         return tokenizer
 
@@ -100,6 +142,26 @@ class Tokenizer:
                 f"{where} puts no special token around a text, so the empty prompt has no token;"
                 " give it a post-processor that does"
             )
+
+
+def _alone(word: str) -> str:
+    """A pattern of the word where no letter or digit goes on with it."""
+    before, after = (re.match(r"\w", edge) is not None for edge in (word[0], word[-1]))
+    return r"(?<!\w)" * before + re.escape(word) + r"(?!\w)" * after
+
+
+def _next_word(pieces: list[Piece]) -> int:
+    return 1 + max((piece.word for piece in pieces), default=-1)
+
+
+def _read_words(file: Path) -> dict[str, tuple[int, ...]]:
+    """Words with their ids; ValueError for what is none."""
+    words = read_json(file)
+    for word, ids in words.items():
+        whole = isinstance(ids, list) and ids and all(type(id) is int and id >= 0 for id in ids)
+        if not word or not whole:
+            raise ValueError(f"{file} must say for the word {word!r} a list of ids, not {ids!r}")
+    return {word: tuple(ids) for word, ids in words.items()}
 
 
 def sound(text: str) -> str:

@@ -14,10 +14,14 @@ from inkdrop.networks.taesd import TAESDConfig
 
 
 class Scaling(NamedTuple):
-    """What diffusion sees of a code is (code - shift) * scale, for each of its channels."""
+    """What diffusion sees of a code is (code - shift) * scale, for each of its channels.
+
+    upcast: see `LatentConfig`
+    """
 
     shift: tuple[float, ...]
     scale: tuple[float, ...]
+    upcast: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,10 @@ class Settings:
 
     act_fn: Literal["silu", "swish"] = "silu"
 
-    # The size of its training, and of precision, which is chosen here when a model runs.
+    force_upcast: bool | None = True
+
+    # The size of its training.
     sample_size: Any = None
-    force_upcast: Any = None
 
 
 @dataclass(frozen=True)
@@ -65,14 +70,15 @@ class TinySettings:
     scaling_factor: float = 1.0
     shift_factor: float = 0.0
 
+    force_upcast: bool | None = False
+
     act_fn: Literal["relu"] = "relu"
     upsample_fn: Literal["nearest"] = "nearest"
     upsampling_scaling_factor: Literal[2] = 2
 
-    # Of storing codes as bytes, of precision, and a copy of another key.
+    # Of storing codes as bytes, and a copy of another key.
     latent_magnitude: Any = None
     latent_shift: Any = None
-    force_upcast: Any = None
     block_out_channels: Any = None
 
 
@@ -128,6 +134,7 @@ def write_autoencoder(codec: LatentConfig, sample_size: int | None = None) -> di
         "latent_channels": config.latent_channels,
         "norm_num_groups": config.norm_groups,
         "act_fn": "silu",
+        "force_upcast": codec.upcast,
         "sample_size": sample_size,
         "use_quant_conv": config.code_conv,
         "use_post_quant_conv": config.code_conv,
@@ -151,7 +158,8 @@ def _tiny(told: TinySettings, where: str) -> tuple[TAESDConfig, Scaling]:
         decoder_blocks=told.num_decoder_blocks,
     )
     channels = told.latent_channels
-    return config, Scaling((told.shift_factor,) * channels, (told.scaling_factor,) * channels)
+    shift, scale = (told.shift_factor,) * channels, (told.scaling_factor,) * channels
+    return config, Scaling(shift, scale, bool(told.force_upcast))
 
 
 def _write_tiny(config: TAESDConfig, codec: LatentConfig) -> dict[str, Any]:
@@ -169,6 +177,7 @@ def _write_tiny(config: TAESDConfig, codec: LatentConfig) -> dict[str, Any]:
         "scaling_factor": codec.scale[0],
         "shift_factor": codec.shift[0],
         "act_fn": "relu",
+        "force_upcast": codec.upcast,
     }
 
 
@@ -182,7 +191,8 @@ def _scaling(told: Settings, where: str) -> Scaling:
     if not all(spread > 0 for spread in std):
         raise ValueError(f"{where} has latents_std {list(std)}: every spread must be above 0")
     shift = told.shift_factor or 0.0
-    return Scaling(tuple(m + shift for m in mean), tuple(told.scaling_factor / s for s in std))
+    scale = tuple(told.scaling_factor / s for s in std)
+    return Scaling(tuple(m + shift for m in mean), scale, bool(told.force_upcast))
 
 
 def _write_scaling(codec: LatentConfig) -> dict[str, Any]:

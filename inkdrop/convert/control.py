@@ -17,9 +17,16 @@ from inkdrop.convert.files import open_file, open_part
 from inkdrop.convert.fill import filled
 from inkdrop.convert.foreign import PLAIN, Options
 from inkdrop.convert.keys import Naming
-from inkdrop.convert.layout import ADAPTERS, CONTROL_CLASS, is_control, layout_of_names
+from inkdrop.convert.layout import (
+    ADAPTERS,
+    CONTROL_CLASS,
+    holds_control,
+    is_control_folder,
+    layout_of_names,
+)
 from inkdrop.convert.leftovers import summed
 from inkdrop.convert.report import Report
+from inkdrop.convert.safe import is_pickle, open_safe
 from inkdrop.convert.settings import class_of, read_settings
 from inkdrop.convert.shapes import control_shape
 from inkdrop.convert.stored import Stored, Weights, under
@@ -50,6 +57,14 @@ class Branch:
     def family(self) -> Family | None:
         """Of the models that it is for."""
         return family_of(self.config.unet)
+
+
+def is_control(path: Path) -> bool:
+    """True for a folder or a file of a control network; a pickle is not opened to see."""
+    if path.is_dir():
+        return is_control_folder(path)
+    names = () if is_pickle(path) else tuple(open_safe(path).weights)
+    return holds_control(names) and layout_of_names(names, str(path)) == "control"
 
 
 def read_control(path: str | Path, options: Options = PLAIN) -> Branch:
@@ -120,7 +135,7 @@ def _read_single(path: Path, options: Options) -> Branch:
     others = [name for name in weights if own and not name.startswith(PREFIX)]
     left = dict.fromkeys(others, "of the model that it lies beside")
     own = own or weights
-    if not is_control(own):
+    if not holds_control(own):
         kind = layout_of_names(own, str(path))
         what = ADAPTERS.get(kind, "a model or a part of one")
         raise ValueError(f"{path} is no control network: it is {what}")

@@ -13,7 +13,14 @@ from inkdrop.networks.control import ControlNetConfig
 from inkdrop.networks.unet_config import UNetConfig
 
 # What a U-Net's settings say and those of a control network do not.
-NOT_SAID = ("out_channels", "up_block_types", "sample_size", "dropout", "time_embedding_dim")
+NOT_SAID = (
+    "out_channels",
+    "up_block_types",
+    "sample_size",
+    "dropout",
+    "time_embedding_dim",
+    "time_cond_proj_dim",
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ def write_control_settings(config: ControlNetConfig) -> dict[str, Any]:
     """A config.json for a shape; ValueError for one that this format cannot say."""
     said = write_unet(config.unet)
     plain = UNetConfig()
-    for name in ("dropout", "time_dim"):
+    for name in ("dropout", "time_dim", "guidance_dim"):
         if getattr(config.unet, name) != getattr(plain, name):
             raise ValueError(
                 f"{name} is {getattr(config.unet, name)}, which this format cannot say; it takes"

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from inkdrop.config import choose
+from inkdrop.convert.adapters import without_pickle
 from inkdrop.convert.export import export_single, write_folder
 from inkdrop.convert.foreign import PLAIN, Options
 from inkdrop.convert.open import open_model
@@ -31,6 +32,7 @@ def convert(
     to: folder (of diffusers), single or inkdrop; by default what the name of `out` says: a name
     that ends in .safetensors is a single file, any other a folder of ours. half: all weights in
     float16; otherwise they stay as they are stored, to the bit. ValueError if something is there.
+    A LoRA or an embedding, which is no model, becomes safetensors with the names that it has.
     """
     out = Path(out)
     layout = to or ("single" if out.suffix == ".safetensors" else "inkdrop")
@@ -41,6 +43,8 @@ def convert(
         what = "a single file" if layout == "single" else "a folder"
         raise ValueError(f"{out} is no name for {what}: single files, and they alone, end in"
                          " .safetensors")  # fmt: skip
+    if layout == "single" and without_pickle(Path(path), out, options):
+        return Report((), notes=("an adapter, which stays what it is",))
     model, report = open_model(path, options, dtype=torch.float16 if half else None, text=False)
     write(model, out, layout)
     return report

@@ -16,6 +16,8 @@ from inkdrop.convert import autoencoder_keys, taesd_keys, unet_keys
 from inkdrop.convert.autoencoder_settings import write_autoencoder
 from inkdrop.convert.families import family_of
 from inkdrop.convert.keys import Naming
+from inkdrop.convert.model import ORIGINAL
+from inkdrop.convert.pipelines import pipeline
 from inkdrop.convert.schedule import write_schedule
 from inkdrop.convert.settings import write_settings
 from inkdrop.convert.shapes import autoencoder_shape, unet_shape
@@ -31,12 +33,6 @@ from inkdrop.networks.taesd import TAESDConfig
 from inkdrop.networks.unet import UNet
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-PIPELINES = {
-    "sd1": "StableDiffusionPipeline",
-    "sd2": "StableDiffusionPipeline",
-    "sdxl": "StableDiffusionXLPipeline",
-    "sdxl refiner": "StableDiffusionXLImg2ImgPipeline",
-}
 
 
 def export_folder(model: Model, out: str | Path) -> None:
@@ -51,11 +47,14 @@ def write_folder(model: Model, folder: Path, text: Mapping[str, Any] | None = No
     text: what model_index.json says of the text parts that the caller writes beside
     """
     unet, codec = _parts(model)
-    family = family_of(unet.config)
+    said = model.spec.notes.get(ORIGINAL, "")
+    student = int(said) if said.isdigit() else None
+    family, told = family_of(unet.config), unet.config.guidance_dim is not None
+    whole = pipeline(family, unet.config.concat_channels, told and student is not None)
     autoencoder = write_autoencoder(codec.config, model.spec.shape[1])
-    scheduler = write_schedule(model.process, model.parameterization)
+    scheduler = write_schedule(model.process, model.parameterization, student)
     index = {
-        "_class_name": PIPELINES["sd1" if family is None else family.name],
+        **whole,
         "scheduler": ["diffusers", scheduler["_class_name"]],
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", autoencoder["_class_name"]],

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from inkdrop.convert.foreign import Options
 from inkdrop.convert.pickled import open_trusted_pickle
 from inkdrop.convert.safe import SafeFile, is_pickle, open_safe, refuse_pickle
-from inkdrop.convert.settings import read_settings
 from inkdrop.convert.stored import Stored
+from inkdrop.shards import read_shards
 
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 _STEMS = "|".join(STEMS)
@@ -43,7 +42,7 @@ def open_part(folder: Path, options: Options) -> tuple[dict[str, Stored], str]:
     variant = _chosen(folder, found, options.variant)
     file = found[variant]
     if file.suffix == ".json":
-        return _sharded(file, options), variant
+        return read_shards(file, lambda shard: open_file(shard, options).weights), variant
     return open_file(file, options).weights, variant
 
 
@@ -66,34 +65,3 @@ def _chosen(folder: Path, variants: Iterable[str], wanted: str | None) -> str:
     if len(known) > 1:
         raise ValueError(f"{folder} has several variants of its weights ({named}); choose one")
     return known[0]
-
-
-def _sharded(index: Path, options: Options) -> dict[str, Stored]:
-    """The weights that a list of shards names, each in the file it says."""
-    places = read_settings(index).get("weight_map")
-    if not isinstance(places, dict) or not places:
-        raise ValueError(f"{index} has no weight_map, which says the file of each weight")
-    names = sorted({_shard(index, file) for file in places.values()})
-    shards = {name: open_file(index.parent / name, options).weights for name in names}
-    weights = {}
-    for name, file in places.items():
-        if name not in shards[file]:
-            raise ValueError(f"{index} says that {name!r} is in {file}, but it is not")
-        weights[name] = shards[file][name]
-    for file, held in shards.items():
-        extra = [name for name in held if places.get(name) != file]
-        if extra:
-            raise ValueError(f"{index} does not list {extra[0]!r}, which {file} holds")
-    return weights
-
-
-def _shard(index: Path, name: Any) -> str:
-    """The name of a shard; ValueError unless it is a plain name of a file beside the list."""
-    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*\.(safetensors|bin)", name):
-        raise ValueError(
-            f"{index} names {name!r} as a file of weights; only a safetensors file in the same"
-            " folder can be one"
-        )
-    if not (index.parent / name).is_file():
-        raise ValueError(f"{index} names the shard {name}, which is missing; download it again")
-    return name

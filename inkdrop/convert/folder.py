@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inkdrop.config import nearest
+from inkdrop.convert import pipelines
 from inkdrop.convert.autoencoder_keys import FORMER, diffusers_naming
 from inkdrop.convert.autoencoder_settings import AUTOENCODERS, read_autoencoder
 from inkdrop.convert.families import family_of
@@ -20,19 +21,8 @@ from inkdrop.convert.unet_keys import diffusers_naming as unet_naming
 from inkdrop.convert.unet_settings import read_unet
 from inkdrop.networks.taesd import TAESDConfig
 
-# The classes that a model_index.json may name: for the whole, and for each of its parts. Nothing of
-# them is ever imported; a name is a key of this table or an error.
-PIPELINES = (
-    "StableDiffusionPipeline",
-    "StableDiffusionImg2ImgPipeline",
-    "StableDiffusionInpaintPipeline",
-    "StableDiffusionInpaintPipelineLegacy",
-    "StableDiffusionInstructPix2PixPipeline",
-    "StableDiffusionXLPipeline",
-    "StableDiffusionXLImg2ImgPipeline",
-    "StableDiffusionXLInpaintPipeline",
-    "StableDiffusionXLInstructPix2PixPipeline",
-)
+# The classes that a model_index.json may name for each part. Nothing of them is ever imported; a
+# name is a key of this table or an error.
 _TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
 _ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection")
 PARTS: Mapping[str, tuple[str, ...]] = {
@@ -44,13 +34,18 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "tokenizer": _TOKENIZERS,
     "tokenizer_2": _TOKENIZERS,
     "safety_checker": ("StableDiffusionSafetyChecker",),
-    "feature_extractor": ("CLIPFeatureExtractor", "CLIPImageProcessor", "CLIPImageProcessorFast"),
+    "feature_extractor": (
+        *("CLIPFeatureExtractor", "CLIPImageProcessor", "CLIPImageProcessorFast"),
+        *("DPTFeatureExtractor", "DPTImageProcessor", "DPTImageProcessorFast"),
+    ),
+    "depth_estimator": ("DPTForDepthEstimation",),
     "image_encoder": ("CLIPVisionModelWithProjection",),
 }
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 UNUSED = {
     "safety_checker": "judges finished pictures and is no part of the model",
-    "feature_extractor": "prepares pictures for the safety checker",
+    "feature_extractor": "prepares pictures for such networks",
+    "depth_estimator": "guesses the depth that a model is told",
     "image_encoder": "reads pictures for adapters",
 }
 TEXT = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
@@ -68,7 +63,7 @@ def read_folder(folder: Path, options: Options) -> Foreign:
     """The parts of a whole folder."""
     file = folder / "model_index.json"
     index = read_settings(file)
-    class_of(index, PIPELINES, str(file))
+    class_of(index, pipelines.NAMES, str(file))
     parts = _parts(index, str(file))
     notes = list[str]()
     denoiser = _read_unet(folder / "unet", options, notes) if "unet" in parts else None

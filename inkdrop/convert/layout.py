@@ -18,17 +18,20 @@ CONTROL = r"control_model\.|controlnet_|input_hint_block\."
 MARKS: tuple[tuple[str, Layout], ...] = (
     (r"model\.diffusion_model\.|first_stage_model\.|cond_stage_model\.|conditioner\.", "single"),
     (r"(.*\.)?(lora_(up|down|A|B)|lora\.(up|down))\.|lora_(unet|te\d?)_|.*\.hada_w\d", "lora"),
+    (r".*[._]lora(_linear_layer)?\.(up|down)\.|(unet|text_encoder(_2)?):\d+:(up|down)$", "lora"),
     (r"emb_params$|string_to_param|clip_[lg]$|<.*>$", "embedding"),
     (CONTROL, "control"),
     (r"(encoder|decoder)\.(conv_in|down|up|mid)\.", "single"),
     (r"(encoder\.|decoder\.)?\d+\.(conv\.\d\.)?(weight|bias)$", "single"),
 )
 
-# The file that says what a folder holds.
+# The file that says what a folder holds; the first that is there.
 FOLDERS: dict[str, Layout] = {
     "model.json": "inkdrop",
     "model_index.json": "folder",
     "config.json": "part",
+    "adapter_config.json": "lora",
+    "pytorch_lora_weights.safetensors": "lora",
 }
 
 ADAPTERS = {
@@ -62,7 +65,7 @@ def layout_of_folder(folder: Path) -> Layout:
     )
 
 
-def is_control(names: Iterable[str]) -> bool:
+def holds_control(names: Iterable[str]) -> bool:
     """True for the names of a control network's weights, with or without a model beside."""
     return any(re.match(CONTROL, name) for name in names)
 

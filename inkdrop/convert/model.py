@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 
 import torch
@@ -14,11 +15,15 @@ from inkdrop.convert.foreign import Denoiser, Foreign
 from inkdrop.convert.report import PartReport, Report
 from inkdrop.convert.schedule import Schedule
 from inkdrop.diffusion.parameterization import V
-from inkdrop.model import Model, Spec
+from inkdrop.model import Model, Spec, Tuned
 from inkdrop.networks.unet import UNet
 
 # How often the family's training left the prompt out, so that guidance has a null condition.
 CONDITION_DROP = 0.1
+# Of latent consistency models, as their pipeline has it: the usual number of steps and guidance,
+# and the largest number of steps for which a grid is kept.
+STUDENT_STEPS, STUDENT_GUIDANCE, STUDENT_MOST = 4, 8.5, 10
+ORIGINAL = "trained timesteps"  # the note that says how many, so that an export can
 
 
 def to_model(
@@ -84,7 +89,7 @@ def _codec(
     channels = 0 if foreign.denoiser is None else foreign.denoiser.config.in_channels
     scaling = None if own is None else own.scaling
     if scaling is None and family is not None:
-        scaling = Scaling((0.0,) * channels, (family.scale,) * channels)
+        scaling = Scaling((0.0,) * channels, (family.scale,) * channels, upcast=True)
     return to_codec(autoencoder or foreign, scaling=scaling, dtype=dtype)
 
 
@@ -99,21 +104,47 @@ def _check_code(denoiser: Denoiser, codec: Latent) -> None:
 
 def _spec(foreign: Foreign, denoiser: Denoiser, codec: Latent, schedule: Schedule) -> Spec:
     family, config = foreign.family, codec.config.autoencoder
-    size = 512 if family is None else family.size
-    if family is not None and family.prediction == "v" and schedule.parameterization != V():
-        size = 512  # SD 2 at 512 pixels predicts eps
-    sizes = (size, size)
-    if denoiser.size is not None:
-        sizes = (denoiser.size[0] * config.factor, denoiser.size[1] * config.factor)
     notes = {} if family is None else {"family": title(family, denoiser.config)}
     beside = BESIDE.get(denoiser.config.concat_channels, ("", ""))[1]
-    return Spec(
-        shape=(config.channels, *sizes),
+    spec = Spec(
+        shape=(config.channels, *usual_sizes(foreign)),
         condition_drop=CONDITION_DROP,
         clip=False,
+        told_guidance=denoiser.config.guidance_dim is not None,
         any_size=True,
         guidance=7.5 if family is None else family.guidance,
         notes={**notes, **({"concat": beside} if beside else {})},
+    )
+    return _student(spec, schedule) if schedule.spacing.rule == "lcm" else spec
+
+
+def usual_sizes(foreign: Foreign) -> tuple[int, int]:
+    """Height and width of the pictures that a checkpoint was trained on."""
+    family, denoiser, schedule = foreign.family, foreign.denoiser, foreign.schedule
+    if denoiser is not None and denoiser.size is not None and foreign.coder is not None:
+        factor = foreign.coder.config.factor
+        return denoiser.size[0] * factor, denoiser.size[1] * factor
+    size = 512 if family is None else family.size
+    predicts = None if schedule is None else schedule.parameterization
+    if family is not None and family.prediction == "v" and predicts != V():
+        size = 512  # SD 2 at 512 pixels predicts eps
+    return size, size
+
+
+def _student(spec: Spec, schedule: Schedule) -> Spec:
+    """The same for a latent consistency model: few steps, each at a time that it was trained on."""
+    original = schedule.spacing.original
+    assert schedule.sampler is not None
+    return dataclasses.replace(
+        spec,
+        sampler=schedule.sampler,
+        steps=min(STUDENT_STEPS, original),
+        guidance=STUDENT_GUIDANCE if spec.told_guidance else 1.0,
+        tuned=tuple(
+            Tuned(steps, schedule.sampler, tuple(schedule.times(steps).tolist()))
+            for steps in range(1, min(STUDENT_MOST, original) + 1)
+        ),
+        notes={**spec.notes, ORIGINAL: str(original)},
     )
 
 

@@ -48,7 +48,10 @@ def _restricted(path: Path) -> Any:
 
 
 def _weights(data: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """The tensors, which a trainer keeps under `state_dict`."""
+    """The tensors, which a trainer keeps under `state_dict`, or of a word by their own name."""
+    word = data.get("string_to_param")
+    if isinstance(word, Mapping):
+        return {f"string_to_param.{n}": v for n, v in word.items() if isinstance(v, Tensor)}
     inner = data.get("state_dict", data)
     found = inner if isinstance(inner, Mapping) else data
     return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}

@@ -24,4 +24,6 @@ def read(path: str | Path, options: Options = PLAIN) -> Foreign:
         raise ValueError(f"{path} is {ADAPTERS['control']}")
     if layout == "inkdrop":
         raise ValueError(f"{path} is a model of inkdrop's own and needs no conversion")
+    if layout in ADAPTERS:
+        raise ValueError(f"{path} is {ADAPTERS[layout]}")
     return read_folder(path, options) if layout == "folder" else read_part(path, options)

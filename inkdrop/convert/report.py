@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from inkdrop.convert.stored import Weights
-
-MOST = 10
+from inkdrop.weights import check_fit
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,7 @@ class PartReport:
 
     def check(self, where: str) -> None:
         """ValueError in one line unless every weight found its place."""
-        for problem, names in (
-            ("lacks", self.missing),
-            ("does not fit: of no use are", self.unused),
-            ("has other shapes for", self.misshapen),
-        ):
-            if names:
-                raise ValueError(
-                    f"{where}, {self.name}: {problem} {len(names)} weights: {listed(names)}"
-                )
+        check_fit(f"{where}, {self.name}:", self.missing, self.unused, self.misshapen)
 
 
 @dataclass(frozen=True)
@@ -70,12 +61,6 @@ class Report:
             *(f"{name}: unused, {why}" for name, why in self.unused.items()),
             *self.notes,
         ]
-
-
-def listed(names: Mapping[str, tuple[int, ...]]) -> str:
-    """The first ten names with their shapes, and how many more there are."""
-    shown = ", ".join(f"{name} {list(shape)}" for name, shape in sorted(names.items())[:MOST])
-    return shown + (f" and {len(names) - MOST} more" if len(names) > MOST else "")
 
 
 def shapes_of(weights: Weights, names: Iterable[str]) -> dict[str, tuple[int, ...]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -25,7 +24,7 @@ BETAS = {
 }
 
 # How a family of schedulers places N steps on a table; None: by a rule of its own, not read here.
-Rule = Literal["ddim", "multistep", "sigmas"] | None
+Rule = Literal["ddim", "multistep", "sigmas", "lcm"] | None
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,8 @@ class Spacing:
     """Where a scheduler of diffusers stands on its table of T entries.
 
     rule: "ddim" and "sigmas" count T // N a step, "multistep" T // (N + 1); on linspace "ddim" and
-        "multistep" go to whole entries, the latter to all but the last of N + 1
+        "multistep" go to whole entries, the latter to all but the last of N + 1. "lcm" takes N of
+        the `original` ones that its student was trained on, and nothing else here matters to it
     kind: leading (from the data up), trailing (from the noise down) or linspace
     offset: steps_offset, which moves a leading grid towards noise
     first: ends at the table's first entry instead of at data (set_alpha_to_one false)
@@ -45,6 +45,7 @@ class Spacing:
     offset: int = 0
     first: bool = False
     named: str | None = None
+    original: int = 50
 
     def times(self, process: Discrete, steps: int) -> Tensor:
         """The grid on exactly its timesteps: float64 [steps + 1], falling."""
@@ -64,6 +65,8 @@ class Spacing:
 
     def _timesteps(self, table: int, steps: int) -> Tensor:
         """Their timesteps, falling, of 0 to table - 1: float64 [steps]."""
+        if self.rule == "lcm":
+            return _of_trained(table, self.original, steps)
         more = steps + 1 if self.rule == "multistep" else steps
         down = torch.arange(steps - 1, -1, -1, dtype=torch.float64)
         if self.kind == "trailing":
@@ -73,6 +76,17 @@ class Spacing:
         # As numpy's linspace has them: where half an entry is rounded, the last bit decides.
         even = (down + more - steps) * ((table - 1) / max(more - 1, 1))
         return even if self.rule == "sigmas" else even.round()
+
+
+def _of_trained(table: int, original: int, steps: int) -> Tensor:
+    """Timesteps [steps] of a student that was trained on `original` of them. Luo et al. 2023."""
+    if not 1 <= steps <= original:
+        raise ValueError(
+            f"steps is {steps}, but this model knows {original} noise levels; give 1 to {original}"
+            " steps"
+        )
+    down = torch.arange(original, 0, -1, dtype=torch.float64) * (table // original) - 1
+    return down[(torch.arange(steps, dtype=torch.float64) * (original / steps)).long()]
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,7 @@ class Scheduler:
 
 
 _STABLE = (0.00085, 0.012)
-_STUDENT = Scheduler("consistency", None, "leading", betas="scaled_linear", ends=_STABLE)
+_STUDENT = Scheduler("consistency", "lcm", "leading", betas="scaled_linear", ends=_STABLE)
 SCHEDULERS = {
     "DDIMScheduler": Scheduler("ddim", "ddim", "leading", "set_alpha_to_one"),
     "DDPMScheduler": Scheduler("ddpm", "ddim", "leading"),
@@ -137,7 +151,7 @@ SCHEDULERS = {
     "DEISMultistepScheduler": Scheduler("deis", "multistep", "linspace", "first"),
     "SASolverScheduler": Scheduler("sa_solver", "multistep", "linspace", "first"),
     "LCMScheduler": _STUDENT,
-    "TCDScheduler": _STUDENT,
+    "TCDScheduler": replace(_STUDENT, rule=None),
 }
 
 
@@ -161,6 +175,9 @@ class Settings:
     use_karras_sigmas: bool | None = False
     use_exponential_sigmas: bool | None = False
     use_beta_sigmas: bool | None = False
+
+    original_inference_steps: int = 50
+    timestep_scaling: float = 10.0
 
     trained_betas: None = None
     timestep_type: Literal["discrete"] = "discrete"
@@ -195,8 +212,6 @@ class Settings:
     flow_shift: Any = None
     shift_terminal: Any = None
     time_shift_type: Any = None
-    original_inference_steps: Any = None
-    timestep_scaling: Any = None
 
 
 def read_schedule(
@@ -214,11 +229,13 @@ def read_schedule(
     kind = SCHEDULERS[class_of(data, SCHEDULERS, where)]
     told = parsed(Settings, data, where)
     check_sane(told, ("num_train_timesteps", "steps_offset"), 100_000, where)
+    if kind.rule == "lcm":
+        _check_student(told, where)
     zero = told.rescale_betas_zero_snr if zero_terminal_snr is None else zero_terminal_snr
     parameterization = PREDICTIONS[told.prediction_type]
     if prediction is not None:
         parameterization = predicting(prediction)
-    process = dataclasses.replace(_process(kind, told), zero_terminal_snr=zero)
+    process = replace(_process(kind, told), zero_terminal_snr=zero)
     return Schedule(process, parameterization, _spacing(kind, told), kind.sampler)
 
 
@@ -235,8 +252,13 @@ def stable(prediction: str, zero_terminal_snr: bool = False) -> Schedule:
     return Schedule(process, predicting(prediction), spacing, "ddim")
 
 
-def write_schedule(process: Process, parameterization: Parameterization) -> dict[str, Any]:
-    """A scheduler_config.json for them: DDIM, as it samples Stable Diffusion."""
+def write_schedule(
+    process: Process, parameterization: Parameterization, original: int | None = None
+) -> dict[str, Any]:
+    """A scheduler_config.json for them: DDIM, as it samples Stable Diffusion.
+
+    original: of a latent consistency model, how many timesteps it was trained on
+    """
     names = [name for name, known in PREDICTIONS.items() if known == parameterization]
     if not isinstance(process, Discrete) or not names:
         raise ValueError(
@@ -247,8 +269,9 @@ def write_schedule(process: Process, parameterization: Parameterization) -> dict
     usual = ENDS[process.schedule]
     first, last = process.ends or usual or (1e-4, 0.02)
     zero = process.zero_terminal_snr
+    student = {"_class_name": "LCMScheduler", "original_inference_steps": original}
     return {
-        "_class_name": "DDIMScheduler",
+        **({"_class_name": "DDIMScheduler"} if original is None else student),
         "num_train_timesteps": process.steps,
         "beta_start": first,
         "beta_end": last,
@@ -274,6 +297,25 @@ def _process(kind: Scheduler, told: Settings) -> Discrete:
     )
 
 
+def _check_student(told: Settings, where: str) -> None:
+    """ValueError for a latent consistency model that is none of the usual ones.
+
+    What it says is c_skip x + c_out x_0 (Luo et al. 2023, eq. 9), of which c_skip is 3e-5 at most
+    at the timesteps that it was trained on, so it is taken for x_0 itself.
+    """
+    most = told.num_train_timesteps // 10
+    if not 1 <= told.original_inference_steps <= most:
+        raise ValueError(
+            f"{where} has original_inference_steps {told.original_inference_steps}: a student of"
+            f" {told.num_train_timesteps} timesteps has 1 to {most}"
+        )
+    if told.timestep_scaling < 10:
+        raise ValueError(
+            f"{where} has timestep_scaling {told.timestep_scaling}, with which a latent consistency"
+            " model does not say the data alone; read here is 10, the usual one, and above"
+        )
+
+
 def _spacing(kind: Scheduler, told: Settings) -> Spacing:
     named = {
         "karras": told.use_karras_sigmas,
@@ -286,6 +328,7 @@ def _spacing(kind: Scheduler, told: Settings) -> Spacing:
         told.steps_offset,
         _ends_first(kind, told),
         next((name for name, used in named.items() if used), None),
+        told.original_inference_steps,
     )
 
 

@@ -12,12 +12,12 @@ from inkdrop.convert.foreign import Coder, Denoiser, Foreign, Options, TextPart
 from inkdrop.convert.layout import ADAPTERS, layout_of_names
 from inkdrop.convert.leftovers import summed, unused
 from inkdrop.convert.marks import read_marks
-from inkdrop.convert.report import listed
 from inkdrop.convert.safe import SafeFile
 from inkdrop.convert.shapes import autoencoder_shape, unet_shape
 from inkdrop.convert.stored import Stored, Weights, under
 from inkdrop.convert.taesd_file import is_taesd, read_taesd
 from inkdrop.convert.unet_keys import ldm_naming as unet_naming
+from inkdrop.weights import listed
 
 UNET = "model.diffusion_model."
 AUTOENCODER = "first_stage_model."

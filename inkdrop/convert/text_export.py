@@ -101,6 +101,11 @@ def _parts(model: Model) -> tuple[Text, ...]:
     if not all(isinstance(part, Text) for part in parts):
         raise ValueError(f"a text that is a {type(text).__name__} has no place in these layouts")
     texts = tuple(part for part in parts if isinstance(part, Text))
+    if any(part.tokenizer.words for part in texts):
+        raise ValueError(
+            "the text has words of embeddings, which have no place in these layouts; export the"
+            " model without them"
+        )
     usual = readings(isinstance(text, JoinedText), len(texts))
     for part, meant in zip(texts, usual, strict=True):
         config = _encoder(part).config

@@ -11,6 +11,7 @@ DIFFUSERS = {
     "output": "conv_out",
     "time.first": "time_embedding.linear_1",
     "time.second": "time_embedding.linear_2",
+    "guidance": "time_embedding.cond_proj",
     "label": "class_embedding",
     "vector.first": "add_embedding.linear_1",
     "vector.second": "add_embedding.linear_2",

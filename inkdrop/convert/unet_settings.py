@@ -16,7 +16,8 @@ UP = {"CrossAttnUpBlock2D": True, "UpBlock2D": False}
 COUNTS = ("layers_per_block", "transformer_layers_per_block")
 CHANNELS = (
     "in_channels", "out_channels", "block_out_channels", "attention_head_dim",
-    "cross_attention_dim", "time_embedding_dim", "projection_class_embeddings_input_dim",
+    "cross_attention_dim", "time_embedding_dim", "time_cond_proj_dim",
+    "projection_class_embeddings_input_dim",
 )  # fmt: skip
 
 
@@ -46,6 +47,7 @@ class Settings:
     freq_shift: float = 0
     downsample_padding: Literal[0, 1] = 1
     time_embedding_dim: int | None = None
+    time_cond_proj_dim: int | None = None
     addition_embed_type: Literal["text_time"] | None = None
     addition_time_embed_dim: Literal[256] | None = None
     projection_class_embeddings_input_dim: int | None = None
@@ -68,7 +70,6 @@ class Settings:
     time_embedding_type: Literal["positional"] = "positional"
     time_embedding_act_fn: None = None
     timestep_post_act: None = None
-    time_cond_proj_dim: None = None
     conv_in_kernel: Literal[3] = 3
     conv_out_kernel: Literal[3] = 3
     class_embeddings_concat: Literal[False] = False
@@ -89,7 +90,8 @@ def read_unet(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, Settings
 def shape_of(told: Settings, where: str) -> UNetConfig:
     """The shape that settings describe."""
     check_sane(told, COUNTS, 64, where)
-    check_sane(told, CHANNELS, 65536, where)
+    check_sane(told, (*CHANNELS, "sample_size"), 65536, where)
+    check_sane(told, ("norm_eps", "dropout"), 1, where)
     attends = _attends(told, where)
     width, multipliers = multiples(told.block_out_channels, where)
     if told.in_channels < told.out_channels:
@@ -112,6 +114,7 @@ def shape_of(told: Settings, where: str) -> UNetConfig:
         ),
         projection="linear" if told.use_linear_projection else "conv",
         vector_dim=_vector(told, where),
+        guidance_dim=told.time_cond_proj_dim,
         time_dim=told.time_embedding_dim,
         time_order="cos_sin" if told.flip_sin_to_cos else "sin_cos",
         time_shift=told.freq_shift,
@@ -155,6 +158,7 @@ def write_unet(config: UNetConfig, sample_size: int | None = None) -> dict[str, 
         "freq_shift": config.time_shift,
         "downsample_padding": 1 if config.down_padding == "symmetric" else 0,
         "time_embedding_dim": config.time_dim,
+        "time_cond_proj_dim": config.guidance_dim,
         "projection_class_embeddings_input_dim": config.vector_dim,
         **(pooled if config.vector_dim else {}),
     }

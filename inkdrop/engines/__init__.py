@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 
+from inkdrop.codecs.latent import Latent
 from inkdrop.cond import Cond
 from inkdrop.config import choose
 from inkdrop.engines.eager import EAGER
 from inkdrop.engines.engine import Call, Engine, Precision
+from inkdrop.engines.openvino import OPENVINO
+from inkdrop.engines.packed import PACKED
 from inkdrop.model import Model
+from inkdrop.networks.autoencoder import Autoencoder, Decoder
+from inkdrop.networks.control import Controlled
 
-__all__ = ["ENGINES", "Call", "Engine", "Precision", "example", "fastest", "prepare"]
+__all__ = [
+    "ENGINES",
+    "Call",
+    "Engine",
+    "Precision",
+    "about",
+    "example",
+    "fastest",
+    "prepare",
+    "quick",
+    "usual",
+]
 
 # The fastest first, as measured for large networks (benchmarks/RESULTS.md).
-ENGINES: Mapping[str, Engine] = {"eager": EAGER}
+ENGINES: Mapping[str, Engine] = {"openvino": OPENVINO, "packed": PACKED, "eager": EAGER}
 
 
 def fastest(model: Model, precision: Precision = "float32") -> str:
@@ -29,6 +46,38 @@ def fastest(model: Model, precision: Precision = "float32") -> str:
     raise ValueError(
         f"no engine here computes this model in {precision}; use float32, which eager always does"
     )
+
+
+# From so many weights on it pays to set an engine up for a few pictures.
+LARGE = 200_000_000
+
+
+def usual(model: Model, precision: Precision = "float32") -> str:
+    """The engine for a model of which nobody says one: the fastest for large networks.
+
+    Small ones are left as they are, so that pictures are the same to the bit on all machines alike.
+    """
+    large = sum(weight.numel() for weight in model.network.parameters()) >= LARGE
+    return fastest(model, precision) if large else "eager"
+
+
+def quick(model: Model) -> Precision:
+    """The precision of a quick picture: bfloat16 for a large network where that is fast."""
+    name = usual(model)
+    fast = name != "eager" and not ENGINES["eager"].lacks(model.network, model.device, "bfloat16")
+    return "bfloat16" if fast else "float32"
+
+
+def about(device: torch.device) -> dict[str, str]:
+    """What each engine is for, with why it cannot be used here where that is so."""
+    found = dict[str, str]()
+    for name, engine in ENGINES.items():
+        why = engine.lacks(torch.nn.Identity(), device, engine.precisions[0])
+        precisions = ", ".join(
+            p for p in engine.precisions if not engine.lacks(torch.nn.Identity(), device, p)
+        )
+        found[name] = f"{engine.about} ({precisions})" if why is None else f"not here: {why}"
+    return found
 
 
 def prepare(
@@ -49,11 +98,25 @@ def prepare(
     if why is not None:
         raise ValueError(f"the engine {engine} cannot compute this model: {why}")
     network = chosen.prepare(model.network, example(model, batch), precision)
+    if chosen.decodes and precision != "float32":
+        _prepare_decoder(model, chosen, precision)
     return dataclasses.replace(model, network=network)
+
+
+def _prepare_decoder(model: Model, engine: Engine, precision: Precision) -> None:
+    """The decoder too, which in float32 is as fast as it gets without."""
+    if isinstance(model.codec, Latent) and isinstance(model.codec.autoencoder, Autoencoder):
+        coder, z = model.codec.autoencoder, torch.zeros(1, *model.shape, device=model.device)
+        coder.decoder = cast(Decoder, engine.prepare(coder.decoder, (z,), precision))
 
 
 def example(model: Model, batch: int) -> Call:
     """A call of `batch` samples, as sampling with the empty condition makes it."""
     cond: Cond = model.null(batch)
+    network = model.network.network if isinstance(model.network, Controlled) else model.network
+    beside = getattr(getattr(network, "config", None), "concat_channels", 0)
+    if beside and cond.concat is None:
+        told = torch.zeros(batch, beside, *model.shape[1:], device=model.device)
+        cond = dataclasses.replace(cond, concat=told)
     x = torch.zeros(batch, *model.shape, device=model.device)
     return Call(x, torch.ones(batch, device=model.device), cond)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,9 +35,12 @@ class Engine:
     prepare: (network, example, precision) -> the network, computed by this engine: the same
         (x, t, cond) -> output, for calls of other shapes than the example's too. It may use the
         given network up, a layer at a time, so that no weight is held twice.
+    decodes: it computes any module, of which the example is all that it is called with, and so an
+        autoencoder's decoder too
     """
 
     about: str
     precisions: tuple[Precision, ...]
     lacks: Callable[[nn.Module, torch.device, Precision], str | None]
-    prepare: Callable[[nn.Module, Call, Precision], nn.Module]
+    prepare: Callable[[nn.Module, Any, Precision], nn.Module]
+    decodes: bool = False

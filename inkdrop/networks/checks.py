@@ -85,6 +85,13 @@ def labels(cond: Cond, classes: int) -> Tensor:
     return label
 
 
+def guidance(cond: Cond) -> Tensor:
+    """cond.guidance [B]."""
+    if cond.guidance is None:
+        raise ValueError("the network needs cond.guidance, a strength for each sample")
+    return cond.guidance
+
+
 def tokens(cond: Cond, size: int) -> Tensor:
     """cond.tokens [B, L, size]; cond.mask, if there is one, must be [B, L]."""
     found = needed(cond.tokens, "tokens", size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Literal, NamedTuple, cast
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from inkdrop.cond import Cond
 from inkdrop.config import choose
 from inkdrop.networks import checks
 from inkdrop.networks.layers import conv, zeroed
-from inkdrop.networks.unet import UNet, WayDown
+from inkdrop.networks.unet import Residuals, UNet, WayDown
 from inkdrop.networks.unet_config import UNetConfig
 
 ORDERS = ("rgb", "bgr")
@@ -50,13 +50,6 @@ class ControlNetConfig:
     def factor(self) -> int:
         """How many places of the hint a place of the U-Net's input stands for, along each axis."""
         return int(2 ** (len(self.hint_widths) - 1))
-
-
-class Residuals(NamedTuple):
-    """What a branch adds: to each map kept for the way up, and to the middle's."""
-
-    skips: list[Tensor]
-    middle: Tensor
 
 
 class Hint(nn.Module):
@@ -104,10 +97,28 @@ class ControlNet(WayDown):
         branch.load_state_dict({**own, **copied})
         return branch
 
-    def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Residuals:
-        """x [B, C, *spatial], t [B] as of the U-Net."""
-        hint = checks.needed(cond.hint, "hint", self.control.hint_channels, 1)
-        return self.residuals(x, t, cond, self.embed(hint))
+    def forward(
+        self, x: Tensor, t: Tensor, cond: Cond, outer: int | None = None, told: Tensor | None = None
+    ) -> Residuals:
+        """x [B, C, *spatial], t [B] as of the U-Net; outer: of so many levels alone.
+
+        told: a hint that `embed` has read, instead of cond.hint: [1, width, *spatial], or such a
+        batch that x is it once or several times.
+        """
+        checks.one_time_each(x, t)
+        if told is None:
+            hint = checks.needed(cond.hint, "hint", self.control.hint_channels, 1)
+            told = self.embed(hint)
+        self._check_size(told, x)
+        context = self.context(t, cond)
+        h, _ = self.prepared(x, cond)
+        if len(told) > 1:
+            told = told.repeat(len(x) // len(told), *(1,) * (told.ndim - 1))
+        h, skips = self.encode(h, context, outer, added=self.padded(told)[0])
+        added = [zero(skip) for zero, skip in zip(self.zero, skips, strict=False)]
+        return Residuals(
+            added, None if outer is not None else self.zero_middle(self.middle(h, context))
+        )
 
     def embed(self, hint: Tensor) -> Tensor:
         """What a hint [B, C, *spatial] says in every call: [B, width, *spatial / factor]."""
@@ -118,28 +129,18 @@ class ControlNet(WayDown):
                 f"the hint has shape {list(hint.shape)}, but the control branch reads {channels}"
                 f" channels and sizes that are multiples of {factor}"
             )
-        weight = cast(Tensor, self.zero_middle.weight)
+        weight = next(self.time.parameters())
         hint = hint.to(weight.device, weight.dtype)
         told: Tensor = self.hint(hint if self.control.hint_order == "rgb" else hint.flip(1))
         return told
 
-    def residuals(self, x: Tensor, t: Tensor, cond: Cond, told: Tensor) -> Residuals:
-        """The same with an embedded hint [1 or b, width, *spatial]; x may be that batch n times."""
-        checks.one_time_each(x, t)
+    def _check_size(self, told: Tensor, x: Tensor) -> None:
         if told.shape[2:] != x.shape[2:]:
             factor = self.control.factor
             raise ValueError(
                 f"the hint is of {_times(told.shape[2:], factor)}, but what is made of"
                 f" {_times(x.shape[2:], factor)}; resize the hint"
             )
-        context = self.context(t, cond)
-        h, _ = self.prepared(x, cond)
-        added, _ = self.padded(told.repeat(len(x) // len(told), *(1,) * (told.ndim - 1)))
-        h, skips = self.encode(h, context, added=added)
-        h = self.middle(h, context)
-        return Residuals(
-            [zero(skip) for zero, skip in zip(self.zero, skips, strict=True)], self.zero_middle(h)
-        )
 
 
 class Control(nn.Module):
@@ -157,13 +158,12 @@ class Control(nn.Module):
             told = None if hint is None else branch.embed(hint)
         self.register_buffer("told", told, persistent=False)
 
-    def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Residuals:
+    def forward(self, x: Tensor, t: Tensor, cond: Cond, outer: int | None = None) -> Residuals:
         """What the branch says, times its scale."""
-        if self.told is None:
-            said = self.branch(x, t, cond)
-        else:
-            said = self.branch.residuals(x, t, cond, self.told)
-        return Residuals([self.scale * skip for skip in said.skips], self.scale * said.middle)
+        skips, middle = self.branch(x, t, cond, outer, self.told)
+        return Residuals(
+            [self.scale * skip for skip in skips], None if middle is None else self.scale * middle
+        )
 
 
 class Controlled(nn.Module):
@@ -180,17 +180,27 @@ class Controlled(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """x [B, C, *spatial], t [B] -> [B, C', *spatial]."""
-        checks.one_time_each(x, t)
-        network = self.network
-        context = network.context(t, cond)
-        prepared, crop = network.prepared(x, cond)
-        h, skips = network.encode(prepared, context)
-        h = network.middle(h, context)
-        for control in self.controls:
-            added = control(x, t, cond)
-            skips = [skip + more for skip, more in zip(skips, added.skips, strict=True)]
-            h = h + added.middle
-        return network.finished(network.decode(h, skips, context), crop)
+        return self.deep(x, t, cond, self.levels)[0]
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions."""
+        return self.network.levels
+
+    def deep(self, x: Tensor, t: Tensor, cond: Cond, outer: int) -> tuple[Tensor, Tensor]:
+        """As the U-Net's."""
+        return self.network.deep(x, t, cond, outer, self._added(x, t, cond))
+
+    def shallow(self, x: Tensor, t: Tensor, cond: Cond, kept: Tensor, outer: int) -> Tensor:
+        """As the U-Net's; of the branches run the outer levels alone too."""
+        return self.network.shallow(x, t, cond, kept, outer, self._added(x, t, cond, outer).skips)
+
+    def _added(self, x: Tensor, t: Tensor, cond: Cond, outer: int | None = None) -> Residuals:
+        """What all branches add."""
+        said = [control(x, t, cond, outer) for control in self.controls]
+        skips = [sum(each[1:], each[0]) for each in zip(*(s.skips for s in said), strict=True)]
+        middles = [s.middle for s in said]
+        return Residuals(skips, None if outer is not None else sum(middles[1:], middles[0]))
 
 
 def unet_of(network: nn.Module) -> UNet:
@@ -205,7 +215,8 @@ def unet_of(network: nn.Module) -> UNet:
 OWN = {
     "concat_channels", "out_channels", "attention", "middle_attention", "head_channels", "heads",
     "transformer_depth", "projection", "norm_groups", "norm_eps", "activation", "dropout",
-    "time_dim", "time_order", "time_shift", "modulation", "skip_scale", "down_padding",
+    "guidance_dim", "time_dim", "time_order", "time_shift", "modulation", "skip_scale",
+    "down_padding",
 }  # fmt: skip
 
 

@@ -18,6 +18,10 @@ Modulation = Literal["scale_shift", "add"]
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
 Resample = Literal["up", "down"]
 
+# From so many places on an upsampling is computed in phases: to fold its weights anew takes as long
+# as the convolution of some hundred places saves (320 and 1280 channels, one core).
+FOLDED = 512
+
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 _CONVS: dict[int, type[Conv]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -65,6 +69,16 @@ def blocks(x: Tensor, patch: int) -> Tensor:
     return x.permute(0, 1, *order).reshape(x.shape[0], -1, *sizes)
 
 
+def traced() -> bool:
+    """Whether another engine's graph is being made: it has plain forms and leaves sizes open."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+
+
+def for_torch(x: Tensor) -> bool:
+    """Whether torch's own kernels on the CPU compute with x; for these some layers have a form."""
+    return x.device.type == "cpu" and not traced()
+
+
 def zeroed(module: nn.Module) -> nn.Module:
     """The module with all its parameters set to zero, so that a new branch starts as nothing."""
     for parameter in module.parameters():
@@ -85,39 +99,71 @@ def upsample(x: Tensor, size: torch.Size | None = None) -> Tensor:
 
 
 def upsample_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """conv(upsample(x)) with a kernel of 3, without the large map in between.
+    """conv(upsample(x)) with a kernel of 3, without the large map in between: see `phases`."""
+    weight, bias = phases(weight, bias)
+    y = _CONV_FUNCTIONS[x.ndim - 2](x, weight, bias, padding=1).contiguous()
+    return interleaved(y)
+
+
+def phases(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """A convolution of a doubled map as one of the map itself: [O, C, 3..] -> [2^d O, C, 2..].
 
     Doubled by its neighbour, a pixel meets the kernel's taps twice, so each of the 2^dims phases
     of the output is a convolution of x with a kernel of 2 whose taps are sums: (w0, w1 + w2) for
-    even and (w0 + w1, w2) for odd positions. That is (2/3)^dims of the arithmetic.
+    even and (w0 + w1, w2) for odd positions. That is (2/3)^dims of the arithmetic. It is padded by
+    1, and `interleaved` puts the phases together.
     """
-    dims, channels = x.ndim - 2, weight.shape[0]
+    dims = weight.ndim - 2
     bias = None if bias is None else bias.repeat(2**dims)
     for axis in range(2, 2 + dims):
         first, centre, last = weight.unbind(axis)
         even = torch.stack([first, centre + last], axis)
         weight = torch.cat([even, torch.stack([first + centre, last], axis)])
-    y = _CONV_FUNCTIONS[dims](x, weight, bias, padding=1).contiguous()
-    # y is one longer than x; an odd phase starts one later. As a stride: next phase, next place.
-    sizes, strides = [x.shape[0], channels], [y.stride(0), y.stride(1)]
+    return weight, bias
+
+
+def unfolded(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The way back from `phases`: [2^d O, C, 2..] -> [O, C, 3..]."""
+    dims = weight.ndim - 2
+    bias = None if bias is None else bias[: len(bias) // 2**dims]
+    for axis in range(1 + dims, 1, -1):
+        even, odd = (part.unbind(axis) for part in weight.chunk(2))
+        weight = torch.stack([even[0], even[1] - odd[1], odd[1]], axis)
+    return weight, bias
+
+
+def interleaved(y: Tensor) -> Tensor:
+    """Phases [B, 2^d C, *(n + 1)] as a map [B, C, *2n]; an odd phase starts one place later."""
+    dims, sizes = y.ndim - 2, [n - 1 for n in y.shape[2:]]
+    channels = y.shape[1] // 2**dims
+    # As a stride along each axis: next phase, next place.
+    shape, strides = [y.shape[0], channels], [y.stride(0), y.stride(1)]
     for axis in range(dims):
         place, phase = y.stride(2 + axis), 2**axis * channels * y.stride(1)
-        sizes += [x.shape[2 + axis], 2]
+        shape += [sizes[axis], 2]
         strides += [place, place + phase]
-    return y.as_strided(sizes, strides).reshape(*sizes[:2], *(2 * n for n in x.shape[2:]))
+    return y.as_strided(shape, strides).reshape(*shape[:2], *(2 * n for n in sizes))
 
 
-def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+class Pointwise(nn.Module):
     """A convolution with a kernel of 1: [B, C, *spatial] -> [B, C', *spatial].
 
     As a product of matrices a sample on the CPU, where that trains twice as fast on large maps.
     """
-    places = math.prod(x.shape[2:])
-    if bias is None or x.device.type != "cpu" or places < 256 or not x.is_contiguous():
-        return _CONV_FUNCTIONS[x.ndim - 2](x, weight, bias)
-    matrix = weight.flatten(1).expand(x.shape[0], -1, -1)
-    y = torch.baddbmm(bias[:, None], matrix, x.flatten(2))
-    return y.view(x.shape[0], -1, *x.shape[2:])
+
+    def __init__(self, dims: int, channels: int, out: int) -> None:
+        super().__init__()
+        made = conv(dims, channels, out, kernel=1)
+        self.weight, self.bias = made.weight, made.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.weight, self.bias
+        large = for_torch(x) and math.prod(x.shape[2:]) >= 256
+        if bias is None or not large or not x.is_contiguous():
+            return _CONV_FUNCTIONS[x.ndim - 2](x, weight, bias)
+        matrix = weight.flatten(1).expand(x.shape[0], -1, -1)
+        y = torch.baddbmm(bias[:, None], matrix, x.flatten(2))
+        return y.view(x.shape[0], -1, *x.shape[2:])
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[slice | EllipsisType, ...]]:
@@ -126,7 +172,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[slice | Ell
     extra = [-size % multiple for size in sizes]
     kept = (slice(e // 2, e // 2 + size) for e, size in zip(extra, sizes, strict=True))
     crop: tuple[slice | EllipsisType, ...] = (..., *kept)
-    if any(extra):
+    if traced() or any(extra):
         pads = [n for e in reversed(extra) for n in (e // 2, e - e // 2)]
         x = F.pad(x, pads, mode="replicate")
     return x, crop
@@ -171,7 +217,7 @@ class GroupNorm(nn.GroupNorm):
         """[B, C, *spatial] -> norm(x) (1 + scale) + shift, with scale and shift [B, C]."""
         if scale is None or shift is None:
             return super().forward(x)
-        if not x.is_contiguous():
+        if not for_torch(x) or not x.is_contiguous():
             ones = (1,) * (x.ndim - 2)
             scale, shift = scale.view(*scale.shape, *ones), shift.view(*shift.shape, *ones)
             return torch.addcmul(shift, super().forward(x), 1 + scale)
@@ -226,7 +272,7 @@ class ResBlock(nn.Module):
         self.norm2 = style.norm(out)
         self.dropout = nn.Dropout(style.dropout)
         self.conv2 = zeroed(conv(style.dims, out, out))
-        self.shortcut = None if channels == out else conv(style.dims, channels, out, kernel=1)
+        self.shortcut = None if channels == out else Pointwise(style.dims, channels, out)
 
     @staticmethod
     def _modulation(style: BlockStyle, out: int) -> nn.Linear:
@@ -243,8 +289,7 @@ class ResBlock(nn.Module):
         h = self._modulated(self.conv1(h), emb)
         h = self.conv2(self.dropout(self.activation(h)))
         # In place: a convolution does not need its output for the gradient.
-        shortcut = self.shortcut
-        h += x if shortcut is None else pointwise(x, shortcut.weight, shortcut.bias)
+        h += x if self.shortcut is None else self.shortcut(x)
         return h if self.style.scale == 1.0 else h.mul_(self.style.scale)
 
     def _resampled(self, x: Tensor, size: torch.Size | None) -> Tensor:
@@ -306,7 +351,8 @@ class Upsample(nn.Module):
         if self.conv is None:
             return upsample(x, size)
         doubled = size is None or all(n == 2 * m for n, m in zip(size, x.shape[2:], strict=True))
-        if doubled and x.device.type == "cpu":
+        many = for_torch(x) and x.shape[0] * math.prod(x.shape[2:]) >= FOLDED
+        if doubled and many:
             return upsample_conv(x, self.conv.weight, self.conv.bias)
         y: Tensor = self.conv(upsample(x, size))
         return y

@@ -38,6 +38,16 @@ class Context(NamedTuple):
     mask: Tensor | None
 
 
+class Residuals(NamedTuple):
+    """What is added to a U-Net's maps: to each that is kept for the way up, and to the middle's.
+
+    middle: None where only outer levels are computed
+    """
+
+    skips: list[Tensor]
+    middle: Tensor | None
+
+
 class Stage(nn.Module):
     """A residual block, and attention where the level has it."""
 
@@ -81,6 +91,8 @@ class WayDown(nn.Module):
         )
         self.time = Embed(config.width, time_dim)
         self.label = nn.Embedding(config.num_classes + 1, time_dim) if config.num_classes else None
+        guided = config.guidance_dim
+        self.guidance = nn.Linear(guided, config.width, bias=False) if guided else None
         self.vector = Embed(config.vector_dim, time_dim) if config.vector_dim else None
         joined = config.in_channels + config.concat_channels
         self.input = self._input(joined)
@@ -136,6 +148,8 @@ class WayDown(nn.Module):
         """The activated embedding of time, label and vector [B, E], and the tokens."""
         config = self.config
         waves = sinusoidal(t, config.width, order=config.time_order, shift=config.time_shift)
+        if self.guidance is not None:
+            waves = waves + self.guidance(self._strength(checks.guidance(cond)))
         emb = self.time(waves)
         if self.label is not None:
             emb = emb + self.label(checks.labels(cond, config.num_classes or 0))
@@ -145,6 +159,12 @@ class WayDown(nn.Module):
         if config.cross_attention_dim is not None:
             tokens = checks.tokens(cond, config.cross_attention_dim).to(emb.dtype)
         return Context(self.activation(emb), tokens, cond.mask)
+
+    def _strength(self, guidance: Tensor) -> Tensor:
+        """[B] -> [B, guidance_dim]: waves of 1000 (guidance - 1), as Luo et al. 2023 have them."""
+        dim, weight = self.config.guidance_dim or 0, next(self.time.parameters())
+        waves = sinusoidal(1000 * (guidance - 1), dim, order="sin_cos", shift=1)
+        return waves.to(weight.dtype)
 
     @property
     def activation(self) -> Callable[[Tensor], Tensor]:
@@ -209,7 +229,8 @@ class UNet(WayDown):
     """(x [B, C, *spatial], t [B], cond) -> [B, C', *spatial]; Ronneberger 2015, Ho et al. 2020.
 
     Reads cond.label (with num_classes), tokens and mask (with cross_attention_dim), vector (with
-    vector_dim) and concat (with concat_channels). Any spatial size. A new network returns zeros.
+    vector_dim), concat (with concat_channels) and guidance (with guidance_dim). Any spatial size.
+    A new network returns zeros.
 
     Masked tokens do not matter. A sample with all of them masked gets from cross-attention what its
     last bias says, the same for every place: it is the empty condition.
@@ -225,27 +246,64 @@ class UNet(WayDown):
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """x [B, C, *spatial], t [B] in units of 0 to about 1000 -> [B, C', *spatial]."""
+        return self.deep(x, t, cond, self.levels)[0]
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions."""
+        return self.config.levels
+
+    def deep(
+        self, x: Tensor, t: Tensor, cond: Cond, outer: int, added: Residuals | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The output, and the map that came up from below the `outer` levels, for `shallow`.
+
+        added: to its maps, by branches beside it
+        """
         checks.one_time_each(x, t)
         context = self.context(t, cond)
         x, crop = self.prepared(x, cond)
         h, skips = self.encode(x, context)
         h = self.middle(h, context)
-        h = self.decode(h, skips, context)
-        return self.finished(h, crop)
+        if added is not None:
+            assert added.middle is not None
+            h, skips = h + added.middle, _summed(skips, added.skips)
+        kept = self.decode(h, skips, context, range(self.levels - 1, outer - 1, -1))
+        h = self.decode(kept, skips, context, range(outer - 1, -1, -1))
+        return self.finished(h, crop), kept
+
+    def shallow(
+        self,
+        x: Tensor,
+        t: Tensor,
+        cond: Cond,
+        kept: Tensor,
+        outer: int,
+        added: list[Tensor] | None = None,
+    ) -> Tensor:
+        """The output of the `outer` levels alone; from below them comes `kept`.
+
+        added: to the maps of these levels
+        """
+        checks.one_time_each(x, t)
+        context = self.context(t, cond)
+        x, crop = self.prepared(x, cond)
+        skips = self.encode(x, context, outer)[1]
+        if added is not None:
+            skips = _summed(skips, added)
+        return self.finished(self.decode(kept, skips, context, range(outer - 1, -1, -1)), crop)
 
     def finished(self, h: Tensor, crop: tuple[slice | EllipsisType, ...]) -> Tensor:
         """The output of the last map of the way up, cropped to x's own size."""
         h = self.output(self.activation(self.norm(h)))
         return (h if self.config.patch == 1 else unpatch(h, self.config.patch))[crop]
 
-    def decode(
-        self, h: Tensor, skips: list[Tensor], context: Context, levels: range | None = None
-    ) -> Tensor:
+    def decode(self, h: Tensor, skips: list[Tensor], context: Context, levels: range) -> Tensor:
         """The way up; takes the kept maps from the end of `skips`.
 
-        levels: only these, from the deepest, config.levels - 1, to the first, 0.
+        levels: these, of all from the deepest, config.levels - 1, to the first, 0.
         """
-        for depth in range(self.config.levels - 1, -1, -1) if levels is None else levels:
+        for depth in levels:
             level = cast(Level, self.up[self.config.levels - 1 - depth])
             for stage in level.stages:
                 h = stage(torch.cat([h, skips.pop()], dim=1), context)
@@ -261,3 +319,7 @@ class UNet(WayDown):
             stages.append(self._stage(channels + skips.pop(), level, self.config.attends(level)))
             channels = self.config.channels_at(level)
         return Level(stages, self._resample(channels, "up") if level else None)
+
+
+def _summed(maps: list[Tensor], added: list[Tensor]) -> list[Tensor]:
+    return [h + more for h, more in zip(maps, added, strict=True)]

@@ -32,6 +32,7 @@ class UNetConfig:
     projection: how a map enters a transformer: 1x1 convolution or linear layer
     num_classes: classes of cond.label; row num_classes of the table is the null label
     vector_dim: width of cond.vector, added to the time embedding through two layers
+    guidance_dim: width of the embedding of cond.guidance, added to the sinusoids of time
     time_dim: width of the time embedding (None: 4 width)
     time_order, time_shift: of the sinusoids: which comes first, and the frequencies' shift
     modulation: the embedding scales and shifts the second norm (ADM) or is added before it (DDPM)
@@ -61,6 +62,7 @@ class UNetConfig:
     projection: Literal["conv", "linear"] = "linear"
     num_classes: int | None = None
     vector_dim: int | None = None
+    guidance_dim: int | None = None
     time_dim: int | None = None
     time_order: TimeOrder = "cos_sin"
     time_shift: float = 0.0
@@ -81,6 +83,13 @@ class UNetConfig:
             raise ValueError(
                 f"dropout is {self.dropout} but must be from 0 up to, not including, 1"
             )
+        if not 0 <= self.time_shift < self.width // 2:
+            raise ValueError(
+                f"time_shift is {self.time_shift} but must be from 0 up to, not including,"
+                f" {self.width // 2}, half the width"
+            )
+        if self.guidance_dim is not None and self.guidance_dim < 4:
+            raise ValueError(f"guidance_dim is {self.guidance_dim} but must be at least 4")
         _check_levels(self)
 
     @property

@@ -12,12 +12,20 @@ from torch import Tensor
 from inkdrop.diffusion.samplers import Step
 from inkdrop.media.image import read_unit
 from inkdrop.model import Condition, Model, Prompt
-from inkdrop.tasks.canvas import codec_of, padded, save_told, told
+from inkdrop.tasks.canvas import codec_of, decoded, padded, save_told, takes
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.picture import Asked, By, settings_of, watched
 from inkdrop.tasks.sampling import DEFAULT, Sampling
 
 PICTURE_GUIDANCE = 1.5  # of the paper
+
+
+def check_editor(model: Model) -> None:
+    """ValueError for a model that was not trained to edit pictures."""
+    if not takes(model, model.shape[0]):
+        raise ValueError(
+            "this model was not trained to edit pictures; use an instruct-pix2pix checkpoint"
+        )
 
 
 @torch.no_grad()
@@ -33,13 +41,10 @@ def edit(
     """As `generate`, told a picture [1, C, H, W] in [-1, 1]; conditions say what is to change.
 
     sampling.guidance is how much the words count, picture_guidance [1.5] how much the picture.
-    `edited` makes pictures of the last Step's x.
+    `canvas.decoded` makes pictures of the last Step's x.
     """
-    if told(model) != model.shape[0]:
-        raise ValueError(
-            "this model was not trained to edit pictures; use an instruct-pix2pix checkpoint"
-        )
-    model, (larger,), _ = padded(model, picture)
+    check_editor(model)
+    model, (larger,) = padded(model, picture)
     codec = codec_of(model)
     code = codec.encode(larger) / codec.scale + codec.shift  # it was trained on the code as it is
     scale = sampling.picture_guidance
@@ -48,14 +53,7 @@ def edit(
         beside=code.expand(len(samples), -1, -1, -1),
         picture_guidance=PICTURE_GUIDANCE if scale is None else scale,
     )
-    yield from generate(model, seed=seed, samples=samples, conditions=conditions, sampling=sampling)
-
-
-@torch.no_grad()
-def edited(model: Model, x: Tensor, picture: Tensor) -> Tensor:
-    """Pictures [B, C, H, W] of codes x, of the picture's own size."""
-    model, _, crop = padded(model, picture)
-    return model.codec.decode(x).clamp(-1, 1).cpu()[crop]
+    return generate(model, seed=seed, samples=samples, conditions=conditions, sampling=sampling)
 
 
 def paint_edit(
@@ -67,8 +65,9 @@ def paint_edit(
     picture_guidance: float | None = None,
     by: By | None = None,
     see: Callable[[Step], object] | None = None,
+    keep: bool = True,
 ) -> None:
-    """Changes a picture's file as was asked and writes the new one with its settings."""
+    """Changes a picture's file as was asked, as `paint` does."""
     picture = 2 * read_unit(file, model.spec.shape[0]) - 1
     scale = PICTURE_GUIDANCE if picture_guidance is None else picture_guidance
     steps = edit(
@@ -79,6 +78,7 @@ def paint_edit(
         conditions=[Prompt(asked.prompt)] * asked.count,
         sampling=replace(asked.sampling(model), picture_guidance=scale),
     )
-    y = edited(model, watched(steps, see), picture)
     settings = settings_of(model, asked, by) | {"picture_guidance": scale}
+    with torch.no_grad():
+        y = decoded(model, watched(steps, model, see, keep=keep), picture)
     save_told(y, asked, out, settings, {"picture": file})

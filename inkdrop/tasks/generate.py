@@ -24,6 +24,7 @@ def generate(
 ) -> Iterator[Step]:
     """Samples number `samples` of `seed`, one condition each; x of the last Step holds them.
 
+    Conditions are encoded before it returns, the network is called as the Steps are asked for.
     Sample i of a seed is the same alone or in any batch. The Steps are in the codec's space:
     `model.codec.decode(step.x)` are the pictures [B, C, *spatial] in about [-1, 1].
     """
@@ -37,7 +38,12 @@ def generate(
     noise = SeededNoise(seed, tuple(samples), model.shape, model.process, model.device)
     denoise = denoiser(model, conditions, len(samples), sampling)
     on = times(model, sampling)
-    yield from walk(model, denoise, noise, start(model, noise, on), on, sampling)
+    return _ungraded(walk(model, denoise, noise, start(model, noise, on), on, sampling))
+
+
+@torch.no_grad()
+def _ungraded(steps: Iterator[Step]) -> Iterator[Step]:
+    yield from steps
 
 
 def generate_many(

@@ -14,7 +14,7 @@ from inkdrop.diffusion.noise import generator
 from inkdrop.diffusion.samplers import Step
 from inkdrop.media.image import read_unit
 from inkdrop.model import Condition, Model, Prompt
-from inkdrop.tasks.canvas import codec_of, padded, save_told, told
+from inkdrop.tasks.canvas import codec_of, decoded, padded, save_told, takes
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.picture import Asked, By, settings_of, watched
 from inkdrop.tasks.sampling import DEFAULT, Sampling
@@ -42,6 +42,15 @@ def read_masked(picture: str | Path, mask: str | Path, channels: int = 3) -> Mas
     return Masked(2 * read_unit(picture, channels) - 1, read_unit(mask, 1) >= 0.5)
 
 
+def check_painter(model: Model) -> None:
+    """ValueError for a model that was not trained on masks."""
+    if not takes(model, 1 + model.shape[0]):
+        raise ValueError(
+            "this model was not trained on masks, and painting with any model will come later; use"
+            " an inpainting checkpoint"
+        )
+
+
 def beside(model: Model, masked: Masked, noise: Tensor) -> Tensor:
     """What a mask-trained model is told beside x [B, 1 + code's channels, *code's sizes].
 
@@ -67,18 +76,14 @@ def inpaint(
     sampling: Sampling = DEFAULT,
 ) -> Iterator[Step]:
     """As `generate`, into a picture; `painted` makes pictures of the last Step's x."""
-    if told(model) != 1 + model.shape[0]:
-        raise ValueError(
-            "this model was not trained on masks, and painting with any model will come later; use"
-            " an inpainting checkpoint"
-        )
-    model, (picture, mask), _ = padded(model, masked.picture, masked.mask.float())
+    check_painter(model)
+    model, (picture, mask) = padded(model, masked.picture, masked.mask.float())
     noise = torch.stack(
         [torch.randn(model.shape, generator=generator(seed, i, "picture")) for i in samples]
     )
     concat = beside(model, Masked(picture, mask > 0), noise.to(model.device))
     sampling = replace(sampling, beside=concat)
-    yield from generate(model, seed=seed, samples=samples, conditions=conditions, sampling=sampling)
+    return generate(model, seed=seed, samples=samples, conditions=conditions, sampling=sampling)
 
 
 @torch.no_grad()
@@ -87,8 +92,7 @@ def painted(model: Model, x: Tensor, masked: Masked, seam: int = 0) -> Tensor:
 
     seam: within so many pixels of the mask's edge, inside it, one goes over into the other.
     """
-    model, _, crop = padded(model, masked.picture)
-    made = model.codec.decode(x).clamp(-1, 1).cpu()[crop]
+    made = decoded(model, x, masked.picture)
     mixed = torch.lerp(masked.picture, made, softened(masked.mask, seam))
     return torch.where(masked.mask, mixed, masked.picture)
 
@@ -113,8 +117,9 @@ def paint_into(
     seam: int = 0,
     by: By | None = None,
     see: Callable[[Step], object] | None = None,
+    keep: bool = True,
 ) -> None:
-    """Paints what was asked for into a picture's file where a mask's says, with its settings."""
+    """Paints into a picture's file where a mask's says, as `paint` does."""
     masked = read_masked(*files, channels=model.spec.shape[0])
     softened(masked.mask, seam)
     steps = inpaint(
@@ -125,6 +130,6 @@ def paint_into(
         conditions=[Prompt(asked.prompt)] * asked.count,
         sampling=asked.sampling(model),
     )
-    y = painted(model, watched(steps, see), masked, seam)
     settings = settings_of(model, asked, by) | {"seam": seam}
+    y = painted(model, watched(steps, model, see, keep=keep), masked, seam)
     save_told(y, asked, out, settings, dict(zip(("picture", "mask"), files, strict=True)))

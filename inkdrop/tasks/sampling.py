@@ -36,8 +36,7 @@ from inkdrop.diffusion.samplers.adaptive import adaptive
 from inkdrop.diffusion.samplers.fitted import fitted
 from inkdrop.diffusion.times import grid
 from inkdrop.model import Condition, Model
-from inkdrop.networks.reuse import Reused
-from inkdrop.networks.unet import UNet
+from inkdrop.networks.reuse import Deep, Reused
 
 RULES = ("cfg", "apg", "cfg++")
 
@@ -49,8 +48,9 @@ class Sampling:
     sampler, grid, steps: with none of the first two, a grid tuned for these steps is used if the
         model has one; grid "tuned" asks for it
     eta: None is the sampler's own; tolerance: of the adaptive sampler
-    guidance: its scale; 1 is the plain conditional model. rule: how the two predictions combine:
-        cfg, apg (adaptive projected) or cfg++ (scale from 0 to 1)
+    guidance: its scale; 1 is the plain conditional model, unless the network is told it
+    rule: how the two predictions combine: cfg, apg (adaptive projected) or cfg++ (scale from 0 to
+        1)
     rescale: share of the spread's correction, 0 to 1; interval: the noise levels sigma / alpha
         (low, high] within which to guide, plain elsewhere
     negative: a label to guide away from instead of from null; also: more labels, each with its
@@ -107,17 +107,24 @@ DEFAULT = Sampling()
 # The noise levels sigma / alpha within which guidance matters: above it takes variety away, below
 # it changes what is hardly seen (Kynkaanniemi et al. 2024, who found these for SDXL).
 GUIDED = (0.28, 5.42)
+# As near to real pictures as 50 steps of PNDM on two models (benchmarks/equal_quality.py).
+FEW = 12
 
 
 def faster(model: Model, sampling: Sampling = DEFAULT) -> Sampling:
     """The same with fewer evaluations, hardly to be told in quality (benchmarks/RESULTS.md).
 
     Guidance, and its second evaluation, at the noise levels where it matters; of a U-Net the deep
-    features are computed every other call. What was asked for by itself stays as it is.
+    features are computed every other call; at most 12 steps. What was asked for by itself stays as
+    it is, and where guidance costs nothing or is another's nothing of it changes.
     """
-    guided = sampling.interval is None and sampling.rule == "cfg" and sampling.weak is None
-    reuse = 2 if sampling.reuse == 1 and isinstance(model.network, UNet) else sampling.reuse
-    return replace(sampling, interval=GUIDED if guided else sampling.interval, reuse=reuse)
+    spec, usual = model.spec, sampling.rule == "cfg" and sampling.weak is None
+    guided = usual and spec.condition_drop > 0 and not spec.told_guidance
+    guided = guided and sampling.interval is None
+    reuse = 2 if sampling.reuse == 1 and isinstance(model.network, Deep) else sampling.reuse
+    steps = min(spec.steps, FEW) if sampling.steps is None else sampling.steps
+    between = GUIDED if guided else sampling.interval
+    return replace(sampling, interval=between, reuse=reuse, steps=steps)
 
 
 class Plan(NamedTuple):
@@ -259,6 +266,8 @@ def _guided(
     batch: int,
     sampling: Sampling,
 ) -> Denoiser:
+    if model.spec.told_guidance:
+        return _told_guidance(model, predict, conditions, batch, sampling)
     if conditions is None:
         _nothing_to_guide(model, sampling)
         return bind(predict, _told(model, None, batch, sampling))
@@ -278,6 +287,29 @@ def _guided(
     if sampling.interval is None:
         return guided
     return interval(model.process, guided, plain, *sampling.interval)
+
+
+def _told_guidance(
+    model: Model,
+    predict: Predictor,
+    conditions: Sequence[Condition] | None,
+    batch: int,
+    sampling: Sampling,
+) -> Denoiser:
+    """The plain denoiser of a network that is told its guidance: one call a step. Meng et al. 2023.
+
+    ValueError for what has to be computed from two.
+    """
+    for name, value in _ways(sampling).items():
+        if value is not None:
+            raise ValueError(
+                f"{name} is {value}, but this model is told its guidance and has none computed;"
+                " leave it out"
+            )
+    scale = model.spec.guidance if sampling.guidance is None else sampling.guidance
+    cond = _told(model, conditions, batch, sampling)
+    strength = torch.full((batch,), scale, device=model.device)
+    return bind(predict, replace(cond, guidance=strength))
 
 
 def _classifier_free(
@@ -346,17 +378,22 @@ def _away_from(
     return autoguidance(plain, bind(weak.denoise, cond), scale)
 
 
-def _nothing_to_guide(model: Model, sampling: Sampling) -> None:
-    asked = {
-        "guidance": None if sampling.guidance in (None, 1.0) else sampling.guidance,
+def _ways(sampling: Sampling) -> dict[str, object]:
+    """What is asked of a guidance that is computed, beside its scale; None where nothing is."""
+    return {
         "negative": sampling.negative,
         "also": sampling.also or None,
         "weak": sampling.weak and "given",
         "rescale": sampling.rescale or None,
+        "picture guidance": sampling.picture_guidance,
         "rule": None if sampling.rule == "cfg" else sampling.rule,
         "interval": sampling.interval,
     }
-    for name, value in asked.items():
+
+
+def _nothing_to_guide(model: Model, sampling: Sampling) -> None:
+    scale = None if sampling.guidance in (None, 1.0) else sampling.guidance
+    for name, value in {"guidance": scale, **_ways(sampling)}.items():
         if value is not None:
             reason = "give it a label" if model.spec.labels else "this model has no condition"
             raise ValueError(f"{name} is {value}, but there is nothing to guide towards: {reason}")

@@ -161,7 +161,11 @@ def test_older_names_of_weights_and_weights_in_shards(tmp_path: Path) -> None:
     file.write_text(json.dumps({"weight_map": index}))
     assert torch.equal(open_pretrained(tmp_path / "b").encode(words).tokens, want)  # type: ignore[arg-type]
     file.write_text(json.dumps({"weight_map": {names[0]: "../a/model.safetensors"}}))
-    with pytest.raises(ValueError, match="which file beside it has a weight"):
+    with pytest.raises(ValueError, match="only a safetensors file in the same folder"):
+        open_pretrained(tmp_path / "b")
+    unlisted = next(iter(index))
+    file.write_text(json.dumps({"weight_map": {n: f for n, f in index.items() if n != unlisted}}))
+    with pytest.raises(ValueError, match=f"does not list '{unlisted}', which"):
         open_pretrained(tmp_path / "b")
 
 
@@ -296,9 +300,15 @@ def change(file: Path, **settings: Any) -> None:
             "has settings that CLIPTextConfig refuses|makes no CLIPTextModel",
         ),
         ({"hidden_size": 32}, "has other shapes for 49 weights: "),
-        ({"num_hidden_layers": 4}, r"for CLIPTextModel, lacks 16 weights: .*encoder\.layers\.3"),
+        (
+            {"num_hidden_layers": 4},
+            r"for CLIPTextModel, lacks 16 weights: .* and 6 more",
+        ),
         ({"num_hidden_layers": 2}, r"does not use 16 weights: .*encoder\.layers\.2"),
         ({"vocab_size": 10}, r"other shapes for 1 weights: .*embeddings\.token_embedding\.weight"),
+        ({"num_hidden_layers": 10**6}, "say num_hidden_layers 1000000: 0 to 256 is sane"),
+        ({"hidden_size": 2**20}, "its settings mean .* numbers, but its weights are"),
+        ({"vocab_size": 10**9}, "its settings mean .* numbers, but its weights are"),
         ({"text_config": 3}, "must hold settings in text_config, not 3"),
     ],
 )

@@ -21,8 +21,20 @@ TEXTS: dict[str, tuple[tuple[int, str, bool], ...]] = {
     "sd21": ((24, "!", False),),
     "inpainting": ((24, CLIP_END, False),),
     "pix2pix": ((24, CLIP_END, False),),
+    "sd21 inpainting": ((24, "!", False),),
     "sdxl": ((8, CLIP_END, False), (16, "!", True)),
+    "sdxl inpainting": ((8, CLIP_END, False), (16, "!", True)),
+    "refiner": ((24, "!", True),),
 }
+FLAGS: dict[str, dict[str, Any]] = {
+    "sdxl": {"add_watermarker": False},
+    "sdxl inpainting": {"add_watermarker": False},
+    "refiner": {
+        "add_watermarker": False, "requires_aesthetics_score": True, "text_encoder": None,
+        "tokenizer": None, "force_zeros_for_empty_prompt": False,
+    },
+}  # fmt: skip
+UNCHECKED = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
 
 def tokenizer(pad: str) -> Any:
@@ -46,7 +58,7 @@ def encoder(width: int, projected: bool, **more: Any) -> Any:
 def pipeline(name: str) -> Any:
     """A pipeline with random weights."""
     parts: dict[str, Any] = {"unet": checkpoints.unet(name), "vae": checkpoints.vae(name)}
-    for number, (width, pad, projected) in enumerate(TEXTS[name], 1):
+    for number, (width, pad, projected) in enumerate(TEXTS[name], 2 if name == "refiner" else 1):
         end = "" if number == 1 else f"_{number}"
         parts["tokenizer" + end] = tokenizer(pad)
         parts["text_encoder" + end] = encoder(width, projected)
@@ -54,12 +66,8 @@ def pipeline(name: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         parts["scheduler"] = getattr(diffusers, told["_class_name"]).from_config(told)
-        if "xl" in name:
-            made = diffusers.StableDiffusionXLPipeline(**parts, add_watermarker=False)
-        else:
-            cls = getattr(diffusers, checkpoints.PIPELINES[name])
-            rest = {"safety_checker": None, "feature_extractor": None}
-            made = cls(**parts, **rest, requires_safety_checker=False)
+        cls = getattr(diffusers, checkpoints.PIPELINES[name])
+        made = cls(**parts, **FLAGS.get(name, UNCHECKED))
     made.set_progress_bar_config(disable=True)
     assert small(name)["cross_attention_dim"] == sum(width for width, _, _ in TEXTS[name])
     return made

@@ -144,3 +144,39 @@ def test_a_model_with_a_tiny_autoencoder(tmp_path: Path) -> None:
 def test_a_taesd_that_is_not_read(change: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         read_autoencoder({"_class_name": "AutoencoderTiny", **change}, "here")
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Any:
+    """diffusers' autoencoder in float16, whose maps in the middle are beyond what that holds."""
+    theirs = checkpoints.vae("sdxl")
+    for end in (theirs.decoder.conv_in, theirs.encoder.conv_in):
+        end.weight.mul_(3e4)
+    return theirs.half()
+
+
+def test_maps_beyond_float16_are_computed_in_float32(large: Any, tmp_path: Path) -> None:
+    save(tmp_path / "sdxl", "sdxl", unet=checkpoints.unet("sdxl").half(), vae=large)
+    model, _ = to_model(read(tmp_path / "sdxl"))
+    assert {p.dtype for p in model.codec.parameters()} == {torch.float16}
+    x, z = torch.randn(2, 3, 40, 56), torch.randn(2, 4, 5, 7)
+    made, code = model.codec.decode(z), model.codec.encode(x)
+    assert {p.dtype for p in model.codec.parameters()} == {torch.float16}
+    scale = large.config.scaling_factor
+    assert not large.decode((z / scale).half()).sample.isfinite().all()
+    wide = large.float()
+    assert difference(made, wide.decode(z / scale).sample) < 1e-4
+    assert difference(code, wide.encode(x).latent_dist.mean * scale) < 1e-4
+    assert model.codec.bfloat16().decode(z).dtype == torch.bfloat16
+
+
+def test_an_autoencoder_that_says_it_fits_float16(large: Any, tmp_path: Path) -> None:
+    large.register_to_config(force_upcast=False)
+    large.save_pretrained(tmp_path / "vae")
+    codec, _ = to_codec(read(tmp_path / "vae"))
+    assert not codec.config.upcast and not write_autoencoder(codec.config)["force_upcast"]
+    with pytest.raises(FloatingPointError, match="of a code in float16 is not finite; try float32"):
+        codec.decode(torch.randn(1, 4, 5, 7))
+    checkpoints.vae().half().save_pretrained(tmp_path / "usual")
+    codec, _ = to_codec(read(tmp_path / "usual"))
+    assert codec.config.upcast and write_autoencoder(codec.config)["force_upcast"]

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import checkpoints
 import diffusers
+import numpy as np
+import pipelines
 import pytest
 import torch
 from checkpoints import save
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from inkdrop.codecs.latent import Latent, LatentConfig
+from inkdrop.convert.convert import convert
 from inkdrop.convert.export import export_folder, export_single, single_weights
+from inkdrop.convert.families import FAMILIES
 from inkdrop.convert.model import to_model
+from inkdrop.convert.pipelines import CLASSES, pipeline
 from inkdrop.convert.read import read
 from inkdrop.diffusion.parameterization import X0, Eps, V
 from inkdrop.diffusion.process import VP, Discrete
@@ -98,7 +106,7 @@ def test_diffusers_opens_what_is_exported(tmp_path: Path, name: str) -> None:
     told = checkpoints.scheduler(name)
     assert scheduler.config.prediction_type == told.get("prediction_type", "epsilon")
     index = json.loads((tmp_path / "out" / "model_index.json").read_text())
-    assert hasattr(diffusers, index["_class_name"])
+    assert index["_class_name"] == checkpoints.PIPELINES[name]
 
 
 def _alike(value: Any, other: Any) -> bool:
@@ -175,3 +183,39 @@ def test_what_has_no_place_in_a_layout(sd15: Model, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a VP process of which a network predicts Eps has no"):
         export_folder(dataclasses.replace(sd15, process=VP()), tmp_path / "a")
     assert not (tmp_path / "a").exists()  # nothing half written
+
+
+def test_channels_that_no_pipeline_takes() -> None:
+    with pytest.raises(
+        ValueError, match=r"no pipeline of diffusers takes 3 channels beside .* sdxl"
+    ):
+        pipeline(FAMILIES[2], 3)
+    assert pipeline(FAMILIES[1], 1)["depth_estimator"] == [None, None]
+    assert all(hasattr(diffusers, name) for name in CLASSES.values())
+
+
+@pytest.mark.parametrize("name", pipelines.TEXTS)
+def test_diffusers_opens_the_whole_as_what_it_is(tmp_path: Path, name: str) -> None:
+    first = pipelines.saved(tmp_path / "first", name)
+    convert(tmp_path / "first", tmp_path / "out", "folder")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        again = diffusers.DiffusionPipeline.from_pretrained(tmp_path / "out")
+    again.set_progress_bar_config(disable=True)
+    assert type(again) is type(first)
+    again.scheduler = first.scheduler
+    made, expected = (painted(pipe) for pipe in (again, first))
+    assert expected.std() > 0 and np.allclose(made, expected, atol=1e-4)
+
+
+def painted(pipe: Any) -> Any:
+    """A picture by a pipeline, from words and whatever else it takes."""
+    grey = Image.new("RGB", (64, 64), (90, 120, 30))
+    given: dict[str, Any] = {"prompt": "a", "num_inference_steps": 4, "output_type": "np"}
+    takes = inspect.signature(pipe.__call__).parameters
+    given |= {"image": grey} if "image" in takes else {"height": 64, "width": 64}
+    given |= {"mask_image": grey.convert("L")} if "mask_image" in takes else {}
+    given["generator"] = torch.Generator().manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pipe(**given).images

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import torch
 from checkpoints import edit, save, write
 from safetensors.torch import load_file, save_file
+from test_safe import Bomb
 
 from inkdrop.convert.foreign import Options
 from inkdrop.convert.model import to_model
@@ -161,7 +163,11 @@ def test_hostile_or_broken_index(folder: Path, change: dict[str, Any], said: str
         ({"block_out_chanels": [1]}, r"unknown key 'block_out_chanels'. Did you mean"),
         ({"only_cross_attention": True}, "'only_cross_attention' is True"),
         ({"mid_block_type": None}, "'mid_block_type' is None"),
-        ({"time_cond_proj_dim": 256}, "'time_cond_proj_dim' is 256"),
+        ({"time_cond_proj_dim": 64}, r"lacks 1 weights: \S+.cond_proj.weight \[32, 64\]"),
+        ({"norm_eps": float("nan")}, "has norm_eps nan: 0 to 1 is sane"),
+        ({"sample_size": 10**9}, "has sample_size 1000000000: 0 to 65536 is sane"),
+        ({"time_cond_proj_dim": 2}, "guidance_dim is 2 but must be at least 4"),
+        ({"freq_shift": 16}, "time_shift is 16.0 but must be from 0 up to, not including, 16"),
         ({"class_embed_type": "projection"}, "'class_embed_type' is 'projection'"),
         ({"down_block_types": ["KDownBlock2D"] * 4}, "of type 'KDownBlock2D', which is not read"),
         ({"up_block_types": ["UpBlock2D"] * 4}, "do not mirror down_block_types"),
@@ -177,7 +183,7 @@ def test_hostile_or_broken_index(folder: Path, change: dict[str, Any], said: str
         ({"cross_attention_dim": 10**12}, "0 to 65536 is sane"),
         ({"transformer_layers_per_block": -1}, "0 to 64 is sane"),
         ({"layers_per_block": 3}, r"unet: lacks \d+ weights: down_blocks.0.attentions.2.norm.bias"),
-        ({"layers_per_block": 1}, r"of no use are \d+ weights: down_blocks.0.attentions.1"),
+        ({"layers_per_block": 1}, r"does not use \d+ weights: down_blocks.0.attentions.1"),
         ({"cross_attention_dim": 25},
          r"has other shapes for 32 weights: .*attn2.to_k.weight \[32, 24\].* and 22 more"),
     ],
@@ -196,6 +202,7 @@ def test_hostile_or_broken_unet(folder: Path, change: dict[str, Any], said: str)
         ({"latents_mean": [0.0]}, "1 latents_mean for 4 latent_channels"),
         ({"latents_std": [1, 1, 0, 1]}, "every spread must be above 0"),
         ({"scaling_factor": -1}, "above 0"),
+        ({"shift_factor": float("nan")}, "every channel's must be finite"),
         ({"act_fn": "mish"}, "'act_fn' is 'mish'"),
         ({"layers_per_block": 10**9}, "0 to 64 is sane"),
         ({"latent_channels": 10**12}, "0 to 65536 is sane"),
@@ -260,6 +267,27 @@ def test_shards_that_are_not_whole(sharded: Path) -> None:
     index.write_text(json.dumps(data))
     (sharded / "unet" / first).unlink()
     refused(sharded, f"names the shard {first}, which is missing")
+
+
+def test_shards_may_be_links_as_in_the_cache_of_the_hub(sharded: Path, tmp_path: Path) -> None:
+    shard = sorted((sharded / "unet").glob("*-of-*.safetensors"))[0]
+    before = to_model(read(sharded))[0]
+    shard.rename(tmp_path / "blob")
+    shard.symlink_to(tmp_path / "blob")
+    assert equal(to_model(read(sharded))[0], before)
+    mark = tmp_path / "mark"
+    (tmp_path / "blob").write_bytes(pickle.dumps({"a": Bomb(mark)}, protocol=2))
+    refused(sharded, "is a pickle, which can run code")
+    (tmp_path / "blob").unlink()
+    refused(sharded, "which is missing")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("file", ["model_index.json", "unet/config.json"])
+def test_a_key_that_stands_twice(folder: Path, file: str) -> None:
+    text = (folder / file).read_text().strip()
+    (folder / file).write_text('{"_class_name": "os.system", ' + text[1:])
+    refused(folder, "is not valid JSON .'_class_name' stands there twice")
 
 
 def test_pickles_only_where_they_are_trusted(original: Path, folder: Path) -> None:

@@ -51,7 +51,7 @@ def test_weights_are_mapped_and_the_file_stays_as_it_is(tmp_path: Path) -> None:
     before = path.read_bytes()
     weights = open_safe(path).weights
     a, b = weights["a"].read(), weights["b"].read()
-    assert a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+    assert b.data_ptr() - a.data_ptr() == 16
     a.fill_(3.0)
     assert path.read_bytes() == before
 
@@ -81,7 +81,7 @@ def test_a_weight_between_two_places_of_its_type_is_copied(tmp_path: Path) -> No
         ({"a\n\x1b[2J": entry("F32", [1], 0, 4)}, b"1234", "which no model does"),
         ({"a": {**entry("F32", [1], 0, 4), "code": "x"}}, b"1234", "does not say dtype, shape"),
         ({"__metadata__": {"a": [1]}}, b"", "words in its header that are no texts"),
-        (b'{"a": 1, "a": 2}', b"", "a name stands there twice"),
+        (b'{"a": 1, "a": 2}', b"", "'a' stands there twice"),
         (b'{"a": ', b"", "not valid JSON"),
         (b'{"a":' + b"[" * 100_000, b"", "not valid JSON"),
         (b'{"a":' + b"9" * 10_000 + b"}", b"", "not valid JSON"),

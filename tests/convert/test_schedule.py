@@ -100,7 +100,7 @@ def test_the_table_with_zero_terminal_snr(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in PLACED if name != NEEDS_MORE])
 @pytest.mark.parametrize("kind", [None, "leading", "trailing", "linspace"])
 def test_grids_visit_exactly_their_timesteps(name: str, kind: str | None) -> None:
-    for steps in (1, 2, 7, 20, 30, 50, 99):
+    for steps in (1, 2, 7, 20, 30, 50, *(() if name == "LCMScheduler" else (99,))):
         data = {**STABLE, "_class_name": name, "steps_offset": 1, "skip_prk_steps": True}
         if kind is not None:
             data["timestep_spacing"] = kind
@@ -181,6 +181,9 @@ def test_settings_that_are_known_to_be_wrong_can_be_told() -> None:
         ({"num_train_timesteps": 1}, "steps is 1"),
         ({"num_train_timesteps": 10**12}, "0 to 100000 is sane"),
         ({"beta_start": 0.9}, "a first beta and a larger last one"),
+        ({"_class_name": "LCMScheduler", "original_inference_steps": 0}, "timesteps has 1 to 100"),
+        ({"_class_name": "LCMScheduler", "original_inference_steps": 500}, "has 1 to 100"),
+        ({"_class_name": "LCMScheduler", "timestep_scaling": 1.0}, "timestep_scaling 1.0, with"),
     ],
 )
 def test_what_is_refused(change: dict[str, Any], said: str) -> None:
@@ -199,6 +202,8 @@ def test_grids_of_their_own_rules() -> None:
     karras = read_schedule({**SD15, "use_karras_sigmas": True}, "here")
     assert len(karras.times(10)) == 11
     with pytest.raises(ValueError, match="by a rule that is not read here"):
-        read_schedule({"_class_name": "LCMScheduler"}, "here").times(4)
+        read_schedule({"_class_name": "TCDScheduler"}, "here").times(4)
+    with pytest.raises(ValueError, match="steps is 51, but this model knows 50 noise levels"):
+        read_schedule({"_class_name": "LCMScheduler"}, "here").times(51)
     with pytest.raises(ValueError, match="this model's table has 1000 noise levels"):
         Schedule(Discrete("linear"), X0(), Spacing()).times(1001)

@@ -147,7 +147,7 @@ def test_strange_weights_are_refused_or_left_out(sd1: Weights, tmp_path: Path) -
         ("model.diffusion_model.out.0.bias", {}, r"unet: lacks 1 weights: out.0.bias \[32\]"),
         ("model.diffusion_model.out.2.weight", {}, "has no weight 'out.2.weight' of 1 or more"),
         ("first_stage_model.quant_conv.bias", {}, r"lacks 1 weights: quant_conv.bias \[8\]"),
-        ("", {"model.diffusion_model.more": torch.ones(2)}, r"of no use are 1 weights: more \[2\]"),
+        ("", {"model.diffusion_model.more": torch.ones(2)}, r"does not use 1 weights: more \[2\]"),
         ("", {"edm_mean": torch.ones(4)}, "has edm_mean, which marks a schedule"),
         ("", {"model.diffusion_model.out.0.bias": torch.ones(31)},
          r"has other shapes for 1 weights: out.0.bias \[31\]"),

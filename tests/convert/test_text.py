@@ -140,8 +140,9 @@ def test_weights_stay_as_they_are_stored(tmp_path: Path) -> None:
     [
         ("none", "has no text encoder"),
         ("two", "has 2 text encoders, but its denoiser reads 1"),
-        ("lost", "lacks 1 weights: (text_model.)?final_layer_norm.bias"),
-        ("more", "does not use 1 weights: (text_model.)?more"),
+        ("lost", r"lacks 1 weights: (text_model.)?final_layer_norm.bias \[64\]"),
+        ("more", r"does not use 1 weights: (text_model.)?more \[2\]"),
+        ("shape", r"has other shapes for 1 weights: (text_model.)?final_layer_norm.bias \[3\]"),
         ("strange", "it is not CLIP's text encoder"),
         ("whole numbers", "holds whole numbers"),
     ],
@@ -153,6 +154,8 @@ def test_what_is_no_text_of_the_family(change: str, error: str) -> None:
         weights.pop(name)
     if change == "more":
         weights["text_model.more"] = torch.ones(2)
+    if change == "shape":
+        weights[name] = torch.ones(3)
     if change == "whole numbers":
         weights[name] = torch.ones(64, dtype=torch.int8)
     if change == "strange":

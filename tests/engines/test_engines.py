@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
 
-from inkdrop.engines import example, fastest, prepare
+from inkdrop.engines import ENGINES, about, example, fastest, prepare, quick, usual
+from inkdrop.engines.cpu import fast_bfloat16
 from inkdrop.model import Model
 
 
@@ -33,3 +35,22 @@ def test_what_is_refused(model: Model) -> None:
         prepare(model, "eagre")
     with pytest.raises(ValueError, match="precision is 'int8', but the engine eager computes in"):
         prepare(model, "eager", precision="int8")
+
+
+def test_a_small_model_is_left_as_it_is(model: Model) -> None:
+    assert usual(model) == "eager" and quick(model) == "float32"
+
+
+def test_every_engine_is_told_of() -> None:
+    lines = about(torch.device("cpu"))
+    assert list(lines) == list(ENGINES) and "float32" in lines["eager"]
+
+
+@pytest.mark.skipif(not fast_bfloat16(), reason="the processor has no bfloat16")
+def test_eager_in_bfloat16(model: Model) -> None:
+    call = example(model, 2)
+    wanted = model.network(*call)
+    got = prepare(model, "eager", precision="bfloat16")
+    x0 = got.denoise(call.x, torch.full((2,), 0.5, dtype=torch.float64), call.cond)
+    assert x0.dtype == torch.float32
+    assert (got.network(call.x.bfloat16(), *call[1:]).float() - wanted).abs().max() < 0.05

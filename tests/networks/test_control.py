@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from inkdrop.cond import Cond, cat
 from inkdrop.networks.control import Control, Controlled, ControlNet, ControlNetConfig, unet_of
+from inkdrop.networks.reuse import Reused
 from inkdrop.networks.unet import UNet, UNetConfig
 
 TINY = UNetConfig(
@@ -53,7 +54,9 @@ def test_odd_sizes_over_any_axes(dims: int) -> None:
     prepared, crop = unet.prepared(x, cond)
     h, skips = unet.encode(prepared, context)
     skips = [s + 0.5 * a for s, a in zip(skips, added.skips, strict=True)]
-    h = unet.decode(unet.middle(h, context) + 0.5 * added.middle, skips, context)
+    assert added.middle is not None
+    h = unet.middle(h, context) + 0.5 * added.middle
+    h = unet.decode(h, skips, context, range(1, -1, -1))
     assert torch.allclose(said, unet.finished(h, crop), atol=1e-6)
     assert torch.equal(Controlled(unet, [Control(branch, 0.0)])(x, t, cond), unet(x, t, cond))
 
@@ -76,6 +79,19 @@ def test_controls_add_up() -> None:
     x, t, cond = call(2)
     twice = Controlled(unet, [Control(branch, 0.5), Control(branch, 0.5)])(x, t, cond)
     assert torch.allclose(twice, Controlled(unet, [Control(branch)])(x, t, cond), atol=1e-5)
+
+
+def test_deep_features_are_reused_of_the_branch_too() -> None:
+    unet, branch = pair(2)
+    x, t, cond = call(2)
+    network = Controlled(unet, [Control(branch, 0.7)])
+    out, kept = network.deep(x, t, cond, 1)
+    assert torch.equal(out, network(x, t, cond))
+    assert torch.allclose(network.shallow(x, t, cond, kept, 1), out, atol=1e-6)
+    reused = Reused(network, 2)
+    first, second = reused(x, t, cond), reused(x + 0.1, t, cond)
+    assert torch.equal(first, out) and not torch.equal(second, network(x + 0.1, t, cond))
+    assert torch.allclose(second, network.shallow(x + 0.1, t, cond, kept, 1))
 
 
 def test_a_branch_begins_as_its_unet() -> None:

@@ -87,11 +87,14 @@ def test_upsample_to_a_given_size() -> None:
 def test_pointwise_is_a_convolution(dims: int) -> None:
     size = {1: (300,), 2: (16, 17), 3: (8, 4, 9)}[dims]
     x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
-    conv = layers.conv(dims, 3, 4, kernel=1).double()
+    conv, ours = layers.conv(dims, 3, 4, kernel=1).double(), layers.Pointwise(dims, 3, 4)
+    ours.load_state_dict(conv.state_dict())
+    ours.double()
     assert conv.bias is not None
-    fast, inputs = layers.pointwise(x, conv.weight, conv.bias), (x, conv.weight, conv.bias)
-    torch.testing.assert_close(fast, conv(x))
-    torch.testing.assert_close(gradients(fast, *inputs), gradients(conv(x), *inputs))
+    torch.testing.assert_close(ours(x), conv(x))
+    torch.testing.assert_close(
+        gradients(ours(x), x, ours.weight, ours.bias), gradients(conv(x), x, conv.weight, conv.bias)
+    )
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])

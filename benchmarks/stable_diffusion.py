@@ -1,0 +1,175 @@
+"""Stable Diffusion at full width beside diffusers: the same weights, words and noise.
+
+    python benchmarks/stable_diffusion.py parity MODELS           networks, words, whole pictures
+    python benchmarks/stable_diffusion.py xl MODELS               SDXL's U-Net, one at a time
+    python benchmarks/stable_diffusion.py engines MODELS          the U-Net by each engine
+    python benchmarks/stable_diffusion.py start MODELS            from the shell to the first step
+    python benchmarks/stable_diffusion.py memory MODELS           at the highest point of a picture
+    python benchmarks/stable_diffusion.py picture MODELS          one picture of 512x512 by each
+
+MODELS is a folder for the models, which are made there at random in their published sizes: 4.3 GB,
+and 10.3 GB for `xl`. Threads are those of OMP_NUM_THREADS. Everything is run in turn, and whole
+processes are measured from outside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import stable_engines
+import stable_models
+import stable_parity
+import torch
+from generate_time import run
+
+WORDS = "a lighthouse at dusk"
+HERE = Path(__file__).parent
+MEMORY: dict[str, list[str]] = {
+    "inkdrop": [],
+    "inkdrop --engine eager": ["--engine", "eager"],
+    "inkdrop --half": ["--half"],
+}
+PICTURES: dict[str, list[str]] = {"inkdrop": [], "inkdrop --fast": ["--fast"]}
+# A picture by diffusers, in a process of its own, which says every step as `inkdrop generate -v`.
+PIPELINE = """
+import sys, warnings
+warnings.simplefilter("ignore")
+sys.path.insert(0, {here!r})
+import stable_models
+def said(pipe, step, t, more):
+    print("step", step + 1, flush=True)
+    return more
+pipe = stable_models.opened({folder!r})
+made = pipe(
+    {words!r}, num_inference_steps={steps}, height={size}, width={size}, callback_on_step_end=said
+)
+made.images[0].save({out!r})
+"""
+
+
+def theirs(folder: Path, out: Path, size: int, steps: int) -> list[str]:
+    """A process in which diffusers makes a picture."""
+    said = PIPELINE.format(
+        here=str(HERE), folder=str(folder), words=WORDS, steps=steps, size=size, out=str(out)
+    )
+    return [sys.executable, "-c", said]
+
+
+def ours(folder: Path, out: Path, size: int, *more: str) -> list[str]:
+    """A process in which inkdrop does."""
+    asked = ["--model", str(folder), "--size", str(size), "-o", str(out), "-v", *more]
+    return [sys.executable, "-m", "inkdrop", "generate", WORDS, *asked]
+
+
+def first_step(command: list[str]) -> float:
+    """Seconds from the start of a process until it has made its first step; then it is stopped."""
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        seconds = time.perf_counter() - began
+        child.kill()
+    if not line.startswith("step"):
+        raise SystemExit(f"no step was made: {line!r}")
+    return seconds
+
+
+def start(folder: Path, sizes: list[int], rounds: int) -> None:
+    """Prints the time to the first step."""
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as place:
+            out = Path(place) / "x.png"
+            commands = {
+                "diffusers": theirs(folder, out, size, 20),
+                "inkdrop": ours(folder, out, size, "--engine", "eager"),
+            }
+            found: dict[str, list[float]] = {name: [] for name in commands}
+            for _ in range(rounds):
+                for name, command in commands.items():
+                    found[name].append(first_step(command))
+        medians = {name: statistics.median(values) for name, values in found.items()}
+        told = ", ".join(f"{name} {value:.2f} s" for name, value in medians.items())
+        share = medians["inkdrop"] / medians["diffusers"]
+        print(f"first step, {size}x{size}: {told}; {share:.2f} of theirs", flush=True)
+
+
+def memory(folder: Path, size: int, ways: dict[str, list[str]]) -> None:
+    """Prints the peak of whole processes, weights included."""
+    weights = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+    print(f"weights: {weights / 1e9:.2f} GB in float32", flush=True)
+    with tempfile.TemporaryDirectory() as place:
+        out = Path(place) / "x.png"
+        commands = {"diffusers": theirs(folder, out, size, 2)}
+        commands |= {
+            name: ours(folder, out, size, "--steps", "2", *way) for name, way in ways.items()
+        }
+        for name, command in commands.items():
+            seconds, peak = run(command, cold=False)
+            beyond = peak * 2**20 - 1.1 * weights
+            print(
+                f"{name}: {peak * 2**20 / 1e9:.2f} GB, 1.1 x weights {beyond / 1e9:+.2f} GB,"
+                f" {seconds:.0f} s", flush=True,
+            )  # fmt: skip
+
+
+def picture(folder: Path, size: int, rounds: int, ways: dict[str, list[str]]) -> None:
+    """Prints the seconds of a whole picture by each, from the shell to the file."""
+    with tempfile.TemporaryDirectory() as place:
+        out = Path(place) / "x.png"
+        commands = {"diffusers, 50 steps": theirs(folder, out, size, 50)}
+        commands |= {name: ours(folder, out, size, *way) for name, way in ways.items()}
+        found: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(rounds):
+            for name, command in commands.items():
+                found[name].append(run(command, cold=False)[0])
+                print(f"  {name}: {found[name][-1]:.1f} s", flush=True)
+    base = statistics.median(found["diffusers, 50 steps"])
+    for name, values in found.items():
+        median = statistics.median(values)
+        print(f"{name}: {median:.1f} s, {base / median:.2f} times as fast", flush=True)
+
+
+def main() -> None:
+    """One part."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", choices=("parity", "xl", "engines", "start", "memory", "picture"))
+    parser.add_argument("models", type=Path)
+    parser.add_argument("--size", type=int, help="Pixels a side [256 for parity, else 512].")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, help="Of parity, xl and engines.")
+    parser.add_argument("--engines", default="eager,packed,packed:bfloat16", help="Of engines.")
+    asked = parser.parse_args()
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    if asked.part == "xl":
+        for line in stable_parity.of_xl(asked.models / "sdxl"):
+            print(line, flush=True)
+        return
+    folder = stable_models.sd15(asked.models / "sd15")
+    if asked.part == "parity":
+        for line in stable_parity.of_sd15(folder, asked.size or 256):
+            print(line, flush=True)
+    elif asked.part == "engines":
+        for batch, size in ((1, 32), (2, 64)):
+            if asked.size in (None, 8 * size):
+                ways = asked.engines.split(",")
+                for line in stable_engines.measured(folder, ways, batch, size, asked.rounds):
+                    print(line, flush=True)
+    elif asked.part == "start":
+        start(folder, [asked.size] if asked.size else [256, 512], asked.rounds)
+    elif asked.part == "memory":
+        memory(folder, asked.size or 512, MEMORY)
+    else:
+        picture(folder, asked.size or 512, asked.rounds, PICTURES)
+
+
+if __name__ == "__main__":
+    main()

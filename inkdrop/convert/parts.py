@@ -1,0 +1,52 @@
+"""Parts of a model by the names that others give them, and copies with a few changes."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from itertools import chain
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from inkdrop.conditioning.joined import JoinedText
+from inkdrop.conditioning.pretrained import Pretrained
+from inkdrop.conditioning.text import Text, TextConditioner
+from inkdrop.model import Model
+
+N = TypeVar("N", bound=nn.Module)
+
+UNET = "unet"
+# Of a text: the first encoder, and bigG, which is SDXL's second and its refiner's only one.
+FIRST, SECOND = "text_encoder", "text_encoder_2"
+PARTS = (UNET, FIRST, SECOND)
+
+
+def texts_of(text: TextConditioner | None) -> dict[str, Text]:
+    """The texts with an encoder of `transformers` in a model's text, by the names of folders."""
+    if isinstance(text, JoinedText):
+        found = dict(zip((FIRST, SECOND)[-len(text.parts) :], text.parts, strict=False))
+    else:
+        found = {FIRST: text} if isinstance(text, Text) else {}
+    return found if all(isinstance(part.encoder, Pretrained) for part in found.values()) else {}
+
+
+def with_texts(model: Model, changed: Mapping[str, Text]) -> Model:
+    """The model with other texts in the place of some."""
+    if not changed:
+        return model
+    if not isinstance(model.text, JoinedText):
+        return dataclasses.replace(model, text=changed[FIRST])
+    parts = tuple({**texts_of(model.text), **changed}.values())
+    return dataclasses.replace(model, text=dataclasses.replace(model.text, parts=parts))
+
+
+def with_weights(network: N, changed: Mapping[str, Tensor]) -> N:
+    """A copy of a network with some weights replaced; it shares all others with the original."""
+    shared = {id(value): value for value in chain(network.parameters(), network.buffers())}
+    made = copy.deepcopy(network, shared)  # which takes what is there for copied already
+    for name, value in changed.items():
+        place, _, last = name.rpartition(".")
+        setattr(made.get_submodule(place), last, nn.Parameter(value, requires_grad=False))
+    return made

@@ -1,0 +1,47 @@
+"""A data set in all four quarter turns: more to learn from where up and down mean little."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inkdrop.data.dataset import Dataset, Store
+from inkdrop.digest import digest
+
+TURNS = 4
+
+
+def turned(data: Dataset) -> Dataset:
+    """The pictures as they are, then all turned by a quarter, by half and by three quarters.
+
+    Labels and captions go with them; ValueError for pictures that are not square.
+    """
+    _, height, width = data.shape
+    if height != width:
+        raise ValueError(f"{data.name} has pictures of {width}x{height}; only square ones turn")
+    return dataclasses.replace(
+        data,
+        store=_Turned(data.store, len(data)),
+        count=TURNS * len(data),
+        fingerprint=digest([data.fingerprint, "in four quarter turns"]),
+        labels=None if data.labels is None else np.tile(data.labels, TURNS),
+        captions=None if data.captions is None else data.captions * TURNS,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Turned:
+    store: Store
+    count: int
+
+    def take(self, indices: NDArray[np.int64]) -> Tensor:
+        turns, own = np.divmod(indices, self.count)
+        pictures = self.store.take(own)
+        if not len(pictures):
+            return pictures
+        return torch.stack([x.rot90(int(k), (1, 2)) for k, x in zip(turns, pictures, strict=True)])

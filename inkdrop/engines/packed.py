@@ -1,0 +1,166 @@
+"""The engine packed: weights laid out once as oneDNN's kernels read them, and maps channels last.
+
+Without it every call of a convolution lays its weights out anew, which for a large network on small
+maps takes as long as the arithmetic. The network stays what it is: its layers are exchanged, one at
+a time, so its own code runs it, in parts too, and no weight is held twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inkdrop.engines.cpu import slow_bfloat16
+from inkdrop.engines.engine import Engine, Precision
+from inkdrop.networks.layers import (
+    Embed,
+    Pointwise,
+    Upsample,
+    interleaved,
+    phases,
+    unfolded,
+    upsample,
+)
+
+DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+ONES = [1, 1]
+
+
+class Layout(nn.Module):
+    """A convolution over two axes, its weight laid out for maps of one size and right for all."""
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, seen: torch.Size, dtype: torch.dtype,
+        stride: list[int] = ONES, padding: list[int] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.stride, self.padding = stride, padding or [0, 0]
+        plain = weight.detach().to(dtype).to_mkldnn()
+        self.packed = cast(Any, torch._C._nn).mkldnn_reorder_conv2d_weight(
+            plain, self.padding, stride, ONES, 1, list(seen)
+        )
+        self.bias = None if bias is None else bias.detach().to(dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, O, H', W'], channels last."""
+        x = x.to(self.packed.dtype, memory_format=torch.channels_last)
+        y: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self.packed, self.bias, self.padding, self.stride, ONES, 1, "none", [], ""
+        )
+        return y
+
+
+class PackedLinear(nn.Module):
+    """A linear layer, its weight laid out for so many rows and right for all."""
+
+    def __init__(self, layer: nn.Linear, seen: torch.Size, dtype: torch.dtype) -> None:
+        super().__init__()
+        weight = layer.weight.detach().to(dtype)
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight, seen[:-1].numel())
+        self.bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., C] -> [..., O]."""
+        x = x.to(self.packed.dtype)
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        return y
+
+
+class PackedUpsample(nn.Module):
+    """Twice each size and a convolution: in phases, whose weights are folded once."""
+
+    def __init__(self, layer: Upsample, seen: torch.Size, dtype: torch.dtype) -> None:
+        super().__init__()
+        assert layer.conv is not None
+        weight, bias = phases(layer.conv.weight.detach(), layer.conv.bias)
+        self.phases = Layout(weight, bias, seen, dtype, padding=ONES)
+
+    def forward(
+        self, x: Tensor, emb: Tensor | None = None, size: torch.Size | None = None
+    ) -> Tensor:
+        """[B, C, H, W] -> [B, C, 2 H, 2 W] or the given size, which takes longer."""
+        if size is None or all(n == 2 * m for n, m in zip(size, x.shape[2:], strict=True)):
+            return interleaved(self.phases(x))
+        weight, bias = unfolded(self.phases.packed.to_dense(), self.phases.bias)
+        y = F.conv2d(upsample(x, size).to(weight.dtype), weight, bias, padding=1)
+        return y
+
+
+def pack(network: nn.Module, example: tuple[Any, ...], dtype: torch.dtype) -> nn.Module:
+    """The network with its layers exchanged, in place, for such as have seen the example's maps.
+
+    Its last layer, `output`, stays in float32, in which what it says is used.
+    """
+    # By their names alone: a list of the layers would hold their weights until all are exchanged.
+    for path, shape in _seen(network, example).items():
+        name, _, child = path.rpartition(".")
+        module = network.get_submodule(name)
+        layer = module._modules.get(child)
+        if layer is None or isinstance(module, Embed):
+            continue  # of a time few rows, and it tells of what type a network is
+        packed = _packed(layer, shape, torch.float32 if path == "output" else dtype)
+        if packed is not None:
+            module._modules[child] = packed.eval()
+    return network
+
+
+def _packed(layer: nn.Module, seen: torch.Size, dtype: torch.dtype) -> nn.Module | None:
+    """What takes the place of a layer that has seen maps of this size; None if nothing does."""
+    if isinstance(layer, nn.Linear):
+        return PackedLinear(layer, seen, dtype)
+    if isinstance(layer, Pointwise) and layer.weight.ndim == 4:
+        return Layout(layer.weight, layer.bias, seen, dtype)
+    if isinstance(layer, Upsample) and layer.conv is not None and layer.conv.weight.ndim == 4:
+        return PackedUpsample(layer, seen, dtype)
+    if isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.dilation == (1, 1):
+        padding = [int(n) for n in layer.padding]
+        return Layout(layer.weight, layer.bias, seen, dtype, list(layer.stride), padding)
+    return None
+
+
+def _seen(network: nn.Module, example: tuple[Any, ...]) -> dict[str, torch.Size]:
+    """The shapes that each layer is called with, found by a call without arithmetic if possible."""
+    from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+    shapes = dict[str, torch.Size]()
+    kinds = (nn.Linear, nn.Conv2d, Pointwise, Upsample)
+    hooks = [
+        layer.register_forward_pre_hook(
+            lambda _, args, name=name: shapes.__setitem__(name, args[0].shape)
+        )
+        for name, layer in network.named_modules()
+        if isinstance(layer, kinds)
+    ]
+    try:
+        with torch.no_grad():
+            try:
+                with FakeTensorMode(allow_non_fake_inputs=True):
+                    network(*example)
+            except DataDependentOutputException:  # a check of the values that it is told
+                network(*example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return shapes
+
+
+def _lacks(network: nn.Module, device: torch.device, precision: Precision) -> str | None:
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return "it computes on CPUs, by oneDNN; use eager"
+    return slow_bfloat16(device) if precision == "bfloat16" else None
+
+
+def _prepare(network: nn.Module, example: tuple[Any, ...], precision: Precision) -> nn.Module:
+    return pack(network, example, DTYPES[precision])
+
+
+PACKED = Engine(
+    "weights laid out once for oneDNN; seconds to set up",
+    ("float32", "bfloat16"),
+    _lacks,
+    _prepare,
+    decodes=True,
+)

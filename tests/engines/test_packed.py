@@ -1,0 +1,134 @@
+"""Packed layers compute what the plain ones do, for all shapes, and hold each weight once."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from inkdrop.cond import Cond
+from inkdrop.engines.cpu import fast_bfloat16
+from inkdrop.engines.engine import Call, Precision
+from inkdrop.engines.packed import PACKED, Layout, PackedLinear, PackedUpsample
+from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
+from inkdrop.networks.layers import phases, unfolded
+from inkdrop.networks.reuse import Reused
+from inkdrop.networks.unet import UNet, UNetConfig
+
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "stable": {
+        "cross_attention_dim": 12, "odd_sizes": "resize", "modulation": "add", "vector_dim": 6,
+        "concat_channels": 1, "num_classes": 3, "down_padding": "asymmetric",
+    },
+    "linear": {"cross_attention_dim": 12, "projection": "linear", "resample": "resblock"},
+    "pooled": {"resample": "pool", "patch": 2},
+}  # fmt: skip
+
+
+def unet(**changes: Any) -> UNet:
+    torch.manual_seed(0)
+    usual = {"width": 16, "multipliers": (1, 2), "blocks": 1, "attention": (1,), "norm_groups": 4}
+    network = UNet(UNetConfig(in_channels=2, head_channels=8, **{**usual, **changes}))
+    for weight in network.parameters():
+        if not bool(weight.any()):
+            nn.init.normal_(weight, std=0.2)
+    return network.eval().requires_grad_(False)
+
+
+def call(network: UNet, batch: int, *size: int) -> Call:
+    draw, config = torch.Generator().manual_seed(batch), network.config
+    told: dict[str, Tensor] = {}
+    if config.cross_attention_dim:
+        told["tokens"] = torch.randn(batch, 5, 12, generator=draw)
+        told["mask"] = torch.arange(5).expand(batch, 5) < 4
+    if config.vector_dim:
+        told["vector"] = torch.randn(batch, 6, generator=draw)
+        told["label"] = torch.arange(batch) % 3
+        told["concat"] = torch.randn(batch, 1, *size, generator=draw)
+    x = torch.randn(batch, 2, *size, generator=draw)
+    return Call(x, torch.full((batch,), 400.0), Cond(**told))
+
+
+def error(found: Tensor, wanted: Tensor) -> float:
+    return float((found.float() - wanted).abs().max() / wanted.abs().max())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_says_what_the_network_says(kind: str) -> None:
+    network = unet(**KINDS[kind])
+    packed = PACKED.prepare(copy.deepcopy(network), call(network, 2, 8, 8), "float32")
+    kinds = {type(module) for module in packed.modules()}
+    assert Layout in kinds and PackedLinear in kinds
+    assert (PackedUpsample in kinds) == (kind in ("plain", "stable"))
+    assert nn.Conv2d not in kinds
+    for batch, *size in ((2, 8, 8), (1, 8, 8), (3, 7, 10), (1, 5, 16)):
+        asked = call(network, batch, *size)
+        found = packed(*asked)
+        assert found.dtype == torch.float32
+        assert error(found, network(*asked)) < 1e-5
+
+
+@torch.no_grad()
+def test_it_can_be_run_in_parts() -> None:
+    network = unet(**KINDS["stable"])
+    packed = PACKED.prepare(copy.deepcopy(network), call(network, 2, 8, 8), "float32")
+    plain, reused = Reused(network, 2), Reused(packed, 2)
+    first, second = call(network, 2, 8, 8), call(network, 2, 8, 8)
+    for asked in (first, Call(second.x + 0.1, second.t, first.cond)):
+        assert error(reused(*asked), plain(*asked)) < 1e-5
+
+
+@torch.no_grad()
+def test_bfloat16_is_near_where_the_processor_has_it_and_refused_elsewhere() -> None:
+    network = unet(**KINDS["stable"])
+    if not fast_bfloat16():
+        assert "no instructions for bfloat16" in str(
+            PACKED.lacks(network, torch.device("cpu"), "bfloat16")
+        )
+        return
+    asked = call(network, 2, 8, 8)
+    packed = PACKED.prepare(copy.deepcopy(network), asked, "bfloat16")
+    assert 0 < error(packed(*asked), network(*asked)) < 0.03
+
+
+def test_no_weight_is_held_twice() -> None:
+    network = unet()
+    count = sum(weight.numel() for weight in network.parameters())
+    packed = PACKED.prepare(network, call(network, 2, 8, 8), "float32")
+    plain = sum(weight.numel() for weight in packed.parameters())
+    norms = [m for m in packed.modules() if isinstance(m, nn.GroupNorm)]
+    kept = sum(w.numel() for m in (*norms, packed.time) for w in m.parameters())  # type: ignore
+    assert plain == kept < count / 2
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_phases_can_be_unfolded(dims: int) -> None:
+    weight, bias = torch.randn(3, 2, *(3,) * dims).double(), torch.randn(3)
+    again, same = unfolded(*phases(weight, bias))
+    torch.testing.assert_close(again, weight)
+    assert same is not None and torch.equal(same, bias)
+
+
+def test_only_on_a_cpu() -> None:
+    assert "use eager" in str(PACKED.lacks(nn.Identity(), torch.device("meta"), "float32"))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_decoder_is_computed_as_well(precision: Precision) -> None:
+    if precision == "bfloat16" and not fast_bfloat16():
+        pytest.skip("the processor has no bfloat16")
+    torch.manual_seed(0)
+    coder = Autoencoder(AutoencoderConfig(latent_channels=2, width=8, norm_groups=4)).eval()
+    z, other = torch.randn(2, 2, 5, 4), torch.randn(1, 2, 9, 3)
+    wanted = coder.decode(z), coder.decode(other)
+    coder.decoder = PACKED.prepare(coder.decoder, (z,), precision)  # type: ignore[assignment]
+    for given, picture in zip((z, other), wanted, strict=True):
+        found = coder.decode(given)
+        assert found.dtype == torch.float32
+        assert error(found, picture) < (1e-5 if precision == "float32" else 0.03)

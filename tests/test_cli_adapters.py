@@ -1,0 +1,122 @@
+"""LoRAs and embeddings on the command line: pictures, the same again, what files are, bad input."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from test_cli_convert import inkdrop, left, same, sd1
+
+from inkdrop.media.settings import read_settings
+
+__all__ = ["sd1"]
+
+BASE = "lora_unet_mid_block_attentions_0_proj_in"
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two LoRAs and an embedding, in which the command runs."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    for name in ("boat", "sea"):
+        lora = {f"{BASE}.lora_up.weight": torch.randn(128, 2, 1, 1),
+                f"{BASE}.lora_down.weight": torch.randn(2, 128, 1, 1)}  # fmt: skip
+        save_file(lora, f"{name}.safetensors")
+    save_file({"emb_params": 9 * torch.randn(2, 24)}, "glow.safetensors")
+    return tmp_path
+
+
+def test_pictures_and_the_same_again(
+    sd1: Path, files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--model", sd1]
+    words = ["generate", "a glow", *model, "--size", 32, "--steps", 2]
+    both = ["--lora", "boat.safetensors:0.5", "--lora", "sea.safetensors"]
+    inkdrop(monkeypatch, *words, "-o", "plain.png")
+    inkdrop(monkeypatch, *words, *both, "-o", "loras.png")
+    inkdrop(monkeypatch, *words, *both, "--embedding", "glow.safetensors", "-o", "all.png")
+    assert not same(Path("plain.png"), Path("loras.png"))
+    assert not same(Path("loras.png"), Path("all.png"))
+    told = read_settings("all.png")
+    assert [(each["path"], each["weight"]) for each in told["loras"]] == [
+        ("boat.safetensors", 0.5), ("sea.safetensors", 1.0)
+    ]  # fmt: skip
+    assert told["embeddings"][0]["path"] == "glow.safetensors"
+    inkdrop(monkeypatch, "generate", "--like", "all.png", *model, "-o", "again.png")
+    assert same(Path("all.png"), Path("again.png"))
+    again = ["generate", "--like", "all.png", *model, "-o", "c.png"]
+    shutil.copy("sea.safetensors", "boat.safetensors")
+    assert "made with another LoRA than boat.safetensors" in left(monkeypatch, capsys, *again)
+    Path("boat.safetensors").unlink()
+    said = left(monkeypatch, capsys, *again)
+    assert "the LoRA boat.safetensors, which is not there; say where it is now with --lora" in said
+    inkdrop(monkeypatch, *again, "--lora", "sea.safetensors")
+    Path("glow.safetensors").unlink()
+    assert "the embedding glow.safetensors" in left(
+        monkeypatch, capsys, *again, "--lora", "sea.safetensors"
+    )
+
+
+def test_what_they_are(
+    sd1: Path, files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_file({"a-word": torch.ones(768)}, "word.safetensors")
+    for name, line in (
+        ("boat", "layout: a LoRA with names of kohya"),
+        ("glow", "the word 'glow': 2 vectors of 24, of no family here (24)"),
+        ("word", "the word 'a-word': 1 vector of 768, of sd1"),
+    ):
+        capsys.readouterr()
+        inkdrop(monkeypatch, "info", f"{name}.safetensors")
+        assert line in capsys.readouterr().out.splitlines()
+
+
+def test_pickles_become_safetensors_where_they_are_trusted(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vectors = torch.randn(2, 24)
+    torch.save({"string_to_param": {"*": vectors}, "name": "old", "step": 5}, "old.pt")
+    torch.save(load_file("boat.safetensors"), "old.ckpt")
+    said = left(monkeypatch, capsys, "generate", "a", "--model", "emoji", "--embedding", "old.pt")
+    assert "--i-trust-this-pickle" in said
+    for path in ("old.pt", "old.ckpt"):
+        said = left(monkeypatch, capsys, "convert", path, "new.safetensors")
+        assert "--i-trust-this-pickle" in said
+    inkdrop(monkeypatch, "convert", "old.pt", "new.safetensors", "--i-trust-this-pickle")
+    inkdrop(monkeypatch, "convert", "old.ckpt", "boat2.safetensors", "--i-trust-this-pickle")
+    capsys.readouterr()
+    inkdrop(monkeypatch, "info", "new.safetensors")
+    assert "the word 'new': 2 vectors of 24" in capsys.readouterr().out
+    first, second = load_file("boat.safetensors"), load_file("boat2.safetensors")
+    assert all(torch.equal(first[name], value) for name, value in second.items())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--lora", "bout.safetensors"], "there is no LoRA bout.safetensors. Did you mean 'boat"),
+        (["--lora", "bout.safetensors:0.5"], "there is no LoRA bout.safetensors."),
+        (["--lora", "boat.safetensors:much"], "there is no LoRA boat.safetensors:much"),
+        (["--lora", "boat.safetensors:nan"], "the weight of a LoRA is nan; it must be finite"),
+        (["--lora", "glow.safetensors"], "weights that are no LoRA's: emb_params [2, 24]"),
+        (["--embedding", "glaw.safetensors"], "there is no embedding glaw.safetensors."),
+        (["--embedding", "boat.safetensors"], "is no embedding: it has 2 weights that are no"),
+        (["--model", "emoji", "--lora", "boat.safetensors"], "for Stable Diffusion's U-Nets"),
+        (["--model", "emoji", "--embedding", "glow.safetensors"], "for CLIP's text encoders"),
+    ],
+)
+def test_what_cannot_be_used(
+    sd1: Path,
+    files: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
+) -> None:
+    given = ["generate", "a", "--model", sd1, "--size", 32, "--steps", 1, "-o", "a.png", *words]
+    assert said in left(monkeypatch, capsys, *given)
+    assert not Path("a.png").exists()
