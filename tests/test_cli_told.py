@@ -82,6 +82,43 @@ def test_a_picture_along_hints_and_the_same_again(
     assert not Path("c.png").exists()
 
 
+@pytest.mark.parametrize("way", [["--engine", "packed"], ["--half"]])
+def test_controls_by_every_engine(
+    models: Path, monkeypatch: pytest.MonkeyPatch, way: list[str]
+) -> None:
+    drawn("edges.png", 40, 72)
+    size = ["--size", "40x72"]
+    inkdrop(monkeypatch, *hinted(models, *size, "-o", "a.png"))
+    inkdrop(monkeypatch, *hinted(models, *size, *way, "-o", "b.png"))
+    plain = ["generate", "a fox", "--model", models / "sd15", "--steps", 2, *size]
+    inkdrop(monkeypatch, *plain, "-o", "plain.png")
+    eager, found, alone = (seen(f"{n}.png").astype(int) for n in ("a", "b", "plain"))
+    assert abs(found - eager).mean() < abs(alone - eager).mean() / 2
+    if way == ["--engine", "packed"]:
+        assert abs(found - eager).max() <= 1
+
+
+def test_controls_in_fewer_evaluations(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn("edges.png", 40, 72)
+    for scale in (0, 1):
+        words = ["--size", "40x72", "--fast", "--control-scale", scale, "-o", f"{scale}.png"]
+        inkdrop(monkeypatch, *hinted(models, *words))
+    plain = ["generate", "a fox", "--model", models / "sd15", "--steps", 2, "--size", "40x72"]
+    inkdrop(monkeypatch, *plain, "--fast", "-o", "plain.png")
+    assert same(Path("plain.png"), Path("0.png")) and not same(Path("0.png"), Path("1.png"))
+
+
+def test_a_mask_by_another_engine(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, mask = drawn("in.png", 43, 50), masked(43, 50)
+    words = ["inpaint", "in.png", "mask.png", "a fox", "--model", models / "inpainting"]
+    inkdrop(monkeypatch, *words, "--steps", 2, "-o", "a.png")
+    for way in (["--engine", "packed"], ["--half"], ["--fast"]):
+        inkdrop(monkeypatch, *words, "--steps", 2, *way, "-o", "b.png")
+        assert np.array_equal(seen("b.png")[~mask], picture[~mask])
+        if way[0] != "--fast":
+            assert abs(seen("b.png").astype(int) - seen("a.png")).mean() < 2
+
+
 def test_what_controls_nothing(
     models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

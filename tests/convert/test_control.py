@@ -240,7 +240,7 @@ def test_weights_that_do_not_fit(folder: Path) -> None:
         open_control(folder)
     more = {f"more.{n}": torch.ones(2, n + 1) for n in range(12)}
     save_file({**weights, **more}, folder / WEIGHTS)
-    with pytest.raises(ValueError, match=r"of no use are 12 weights: more.0 \[2, 1\].* and 2 more"):
+    with pytest.raises(ValueError, match=r"does not use 12 weights: more.0 \[2, 1\].* and 2 more"):
         open_control(folder)
 
 
