@@ -7,7 +7,7 @@ a time, so its own code runs it, in parts too, and no weight is held twice.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from inkdrop.engines.cpu import slow_bfloat16
 from inkdrop.engines.engine import Engine, Precision
+from inkdrop.networks.attention import FeedForward
 from inkdrop.networks.layers import (
     Embed,
     Pointwise,
@@ -56,16 +57,45 @@ class Layout(nn.Module):
 class PackedLinear(nn.Module):
     """A linear layer, its weight laid out for so many rows and right for all."""
 
-    def __init__(self, layer: nn.Linear, seen: torch.Size, dtype: torch.dtype) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, seen: torch.Size, dtype: torch.dtype
+    ) -> None:
         super().__init__()
-        weight = layer.weight.detach().to(dtype)
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight, seen[:-1].numel())
-        self.bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+        plain, rows = weight.detach().to(dtype), seen[:-1].numel()
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(plain, rows)
+        self.bias = None if bias is None else bias.detach().to(dtype, copy=True)
+
+    def forward(self, x: Tensor, then: Literal["none", "gelu"] = "none") -> Tensor:
+        """[..., C] -> [..., O], and what is computed of it in the same pass."""
+        x = x.to(self.packed.dtype)
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, then, [], "none")
+        return y
+
+    def times(self, x: Tensor, factor: Tensor) -> Tensor:
+        """[..., C], [..., O] -> [..., O]: of x, multiplied by the factor in the same pass."""
+        x = x.to(self.packed.dtype)
+        y: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
+            x, factor, self.packed, self.bias, "mul"
+        )
+        return y
+
+
+class PackedFeedForward(nn.Module):
+    """A gated layer: the gate's activation and its product are made with the linear layers."""
+
+    def __init__(self, layer: FeedForward, seen: torch.Size, dtype: torch.dtype) -> None:
+        super().__init__()
+        hidden = torch.Size([*seen[:-1], layer.second.in_features])
+        weights, biases = layer.first.weight.chunk(2), layer.first.bias.chunk(2)
+        self.value, self.gate = (
+            PackedLinear(weight, bias, seen, dtype)
+            for weight, bias in zip(weights, biases, strict=True)
+        )
+        self.second = PackedLinear(layer.second.weight, layer.second.bias, hidden, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., C] -> [..., O]."""
-        x = x.to(self.packed.dtype)
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        """[..., dim] -> the same."""
+        y: Tensor = self.second(self.value.times(x, self.gate(x, "gelu")))
         return y
 
 
@@ -94,24 +124,33 @@ def pack(network: nn.Module, example: tuple[Any, ...], dtype: torch.dtype) -> nn
 
     Its last layer, `output`, stays in float32, in which what it says is used.
     """
-    seen = _seen(network, example)
-    for name, module in list(network.named_modules()):
-        if isinstance(module, Embed):
-            continue  # few rows, and it tells of what type a network is
-        for child, layer in list(module.named_children()):
-            path = f"{name}.{child}" if name else child
-            kind = torch.float32 if path == "output" else dtype
-            packed = _packed(layer, seen[path], kind) if path in seen else None
-            if packed is not None:
-                # By number or by name; the layer's own weight goes with it.
-                cast(Any, module)._modules[child] = packed.eval()
+    _exchange(network, "", _seen(network, example), dtype)
     return network
+
+
+def _exchange(
+    module: nn.Module, place: str, seen: dict[str, torch.Size], dtype: torch.dtype
+) -> None:
+    """Exchanges the layers within a module, which stands at a place such as "up.0."."""
+    if isinstance(module, Embed):
+        return  # few rows, and it tells of what type a network is
+    for child, layer in module.named_children():
+        path = place + child
+        kind = torch.float32 if path == "output" else dtype
+        packed = _packed(layer, seen[path], kind) if path in seen else None
+        if packed is None:
+            _exchange(layer, f"{path}.", seen, dtype)
+        else:
+            # By number or by name; the layer's own weight goes with it.
+            cast(Any, module)._modules[child] = packed.eval()
 
 
 def _packed(layer: nn.Module, seen: torch.Size, dtype: torch.dtype) -> nn.Module | None:
     """What takes the place of a layer that has seen maps of this size; None if nothing does."""
     if isinstance(layer, nn.Linear):
-        return PackedLinear(layer, seen, dtype)
+        return PackedLinear(layer.weight, layer.bias, seen, dtype)
+    if isinstance(layer, FeedForward):
+        return PackedFeedForward(layer, seen, dtype)
     if isinstance(layer, Pointwise) and layer.weight.ndim == 4:
         return Layout(layer.weight, layer.bias, seen, dtype)
     if isinstance(layer, Upsample) and layer.conv is not None and layer.conv.weight.ndim == 4:
@@ -127,7 +166,7 @@ def _seen(network: nn.Module, example: tuple[Any, ...]) -> dict[str, torch.Size]
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
     shapes = dict[str, torch.Size]()
-    kinds = (nn.Linear, nn.Conv2d, Pointwise, Upsample)
+    kinds = (nn.Linear, nn.Conv2d, Pointwise, Upsample, FeedForward)
     hooks = [
         layer.register_forward_pre_hook(
             lambda _, args, name=name: shapes.__setitem__(name, args[0].shape)
