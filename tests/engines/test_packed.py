@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from inkdrop.cond import Cond
 from inkdrop.engines.cpu import fast_bfloat16
 from inkdrop.engines.engine import Call, Precision
-from inkdrop.engines.packed import PACKED, Layout, PackedLinear, PackedUpsample
+from inkdrop.engines.packed import PACKED, Layout, PackedLinear, PackedUpsample, Unfolded
 from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
 from inkdrop.networks.layers import interleaved, phases, unfolded
 from inkdrop.networks.reuse import Reused
@@ -65,7 +65,7 @@ def test_it_says_what_the_network_says(kind: str) -> None:
     network = unet(**KINDS[kind])
     packed = PACKED.prepare(copy.deepcopy(network), call(network, 2, 8, 8), "float32")
     kinds = {type(module) for module in packed.modules()}
-    assert Layout in kinds and PackedLinear in kinds
+    assert Layout in kinds and PackedLinear in kinds and Unfolded in kinds
     assert (PackedUpsample in kinds) == (kind in ("plain", "stable"))
     assert nn.Conv2d not in kinds
     for batch, *size in ((2, 8, 8), (1, 8, 8), (3, 7, 10), (1, 5, 16)):
@@ -73,6 +73,17 @@ def test_it_says_what_the_network_says(kind: str) -> None:
         found = packed(*asked)
         assert found.dtype == torch.float32
         assert error(found, network(*asked)) < 1e-5
+
+
+@torch.no_grad()
+def test_large_maps_are_convolved_and_few_places_are_right_there_too() -> None:
+    network = unet(**KINDS["plain"])
+    packed = PACKED.prepare(copy.deepcopy(network), call(network, 2, 16, 16), "float32")
+    ways = {type(stage.block.conv1) for level in packed.down for stage in level.stages}
+    assert ways == {Layout, Unfolded}
+    for size in ((16, 16), (9, 20), (1, 2)):
+        asked = call(network, 2, *size)
+        assert error(packed(*asked), network(*asked)) < 1e-5
 
 
 @torch.no_grad()
