@@ -19,6 +19,7 @@ from inkdrop.config import nearest
 if TYPE_CHECKING:
     from inkdrop.diffusion.samplers import Step
     from inkdrop.model import Condition, Model
+    from inkdrop.tasks.control import Guide
     from inkdrop.tasks.picture import Asked, By
     from inkdrop.tasks.sampling import Sampling
 
@@ -304,6 +305,11 @@ def sample(
 @click.option(
     "--half/--full", default=None, help="Keep weights in half precision: half the memory."
 )
+@click.option(
+    "--control", multiple=True, help="A control network, which reads a hint (may repeat)."
+)
+@click.option("--hint", multiple=True, help="The picture that the control network reads.")
+@click.option("--control-scale", type=float, multiple=True, help="Of what it says [1].")
 @click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
 @click.option("-v", "--verbose", is_flag=True, help="Say every step.")
 @click.option("-o", "--out", default="picture.png", help="The picture.", show_default=True)
@@ -315,13 +321,15 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
     device = options.pop("device")
     options["size"] = _size(options["size"])
     options |= _added(options.pop("lora"), options.pop("embedding"))
+    options["controls"] = _guides(*(options.pop(n) for n in ("control", "hint", "control_scale")))
     settings = {} if like is None else read_settings(like)
     asked = asked_like(settings, options)
     if not out.lower().endswith(".png"):
         raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
     by = _maker(run, settings)
     _check_memory(by.model, device, asked)
-    model, asked = _engined(_changed(by.model, device, asked), asked)
+    model = _controlled(_changed(by.model, device, asked), asked)
+    model, asked = _engined(model, asked)
     with _watched(verbose) as see:
         paint(model, asked, Path(out), by=by, see=see, keep=False)
     click.echo(f"{out}")
@@ -392,6 +400,49 @@ def _engined(model: Model, asked: Asked) -> tuple[Model, Asked]:
     return model, replace(asked, engine=name, precision=precision)
 
 
+def _guides(
+    controls: tuple[str, ...], hints: tuple[str, ...], scales: tuple[float, ...]
+) -> tuple[Guide, ...] | None:
+    """Each control network with its hint and scale, in their order; None if there are none."""
+    from dataclasses import replace
+
+    from inkdrop.tasks.added import Added
+    from inkdrop.tasks.control import Guide
+
+    if len(controls) != len(hints) or len(scales) not in (0, len(controls)):
+        raise ValueError(
+            f"there are {len(controls)} --control, {len(hints)} --hint and {len(scales)}"
+            " --control-scale; each control network needs a hint, and all or none a scale"
+        )
+    each = zip(controls, hints, scales or (1.0,) * len(controls), strict=True)
+    return (
+        tuple(
+            Guide(replace(Added.of(c, "control network"), weight=scale), Added.of(h, "hint"))
+            for c, h, scale in each
+        )
+        or None
+    )
+
+
+def _controlled(model: Model, asked: Asked) -> Model:
+    """The model with the control networks that are asked for, if all is still the same."""
+    from inkdrop.convert.control import open_control
+    from inkdrop.tasks.control import controlled, read_hint
+    from inkdrop.tasks.picture import sized
+
+    if not asked.controls:
+        return model
+    sizes = sized(model, asked).spec.shape[1:]
+    for guide in asked.controls:
+        guide.check()
+        network, report = open_control(guide.control.path, model)
+        hint, said = read_hint(guide.hint.path, sizes, network.control.hint_channels)
+        for note in (*report.notes, *([said] if said else [])):
+            click.echo(note, err=True)
+        model = controlled(model, network.to(model.device), hint, guide.control.weight)
+    return model
+
+
 def _maker(run: str | None, settings: Mapping[str, Any]) -> By:
     """The model to draw with: the one asked for, or the very one that a picture's settings name."""
     from inkdrop.convert.open import located
@@ -430,6 +481,99 @@ def _watched(verbose: bool) -> Iterator[Callable[[Step], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("drawing", total=None)
         yield lambda step: bar.update(task, completed=step.index + 1, total=step.total)
+
+
+def told_options(command: Any) -> Any:
+    """The options of commands whose model is told a picture."""
+    for option in reversed(
+        (
+            click.option("--model", "run", required=True, help="A model trained to do this."),
+            click.option("--negative", help="Words to guide away from."),
+            click.option("--count", type=int, help="How many pictures, as one grid [1]."),
+            click.option("--columns", type=int, help="Of the grid [near square]."),
+            click.option("--seed", type=int, help="Picture i of a seed is always the same [0]."),
+            click.option("--steps", type=int, help="Steps of the sampler [the model's own]."),
+            click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them."),
+            click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`."),
+            click.option("--guidance", type=float, help="How much words count [the model's own]."),
+            click.option("--fast/--exact", default=None, help="Fewer, quicker evaluations."),
+            click.option("--engine", help="Such as packed; `inkdrop engines` lists them."),
+            click.option("--precision", help="Of the engine: float32, bfloat16 or int8."),
+            click.option("--half/--full", default=None, help="Weights in half precision."),
+            click.option("--device", help="Such as cpu or cuda [a GPU if there is one]."),
+            click.option("-v", "--verbose", is_flag=True, help="Say every step."),
+            click.option("-o", "--out", default="picture.png", help="The picture."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _told(
+    run: str, out: str, prompt: str, options: dict[str, Any], check: Callable[[Model], None]
+) -> tuple[Model, Asked, By]:
+    """What both commands begin with: the model, if it passes, what is asked of it, its name."""
+    from dataclasses import replace
+
+    from inkdrop.media.image import picture_info
+    from inkdrop.tasks.canvas import of_size
+    from inkdrop.tasks.picture import Asked, asked_like
+
+    seen, known = picture_info(Path(options["picture"])), Asked.__dataclass_fields__
+    told_of = {name: value for name, value in options.items() if name in known}
+    asked = asked_like({}, {**told_of, "prompt": prompt, "size": (seen.height, seen.width)})
+    if not out.lower().endswith(".png"):
+        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    by = _maker(run, {})
+    _check_memory(by.model, options["device"], asked)
+    model = _model(by.model, options["device"], stored=asked.half)
+    check(model)
+    model = of_size(model, seen.height, seen.width)
+    height, width = model.spec.shape[1:]
+    model, asked = _engined(model, replace(asked, size=(height, width)))
+    return model, asked, by
+
+
+@commands.command()
+@click.argument("picture")
+@click.argument("mask")
+@click.argument("prompt")
+@click.option("--seam", default=0, help="Pixels inside the mask's edge that are mixed [0].")
+@told_options
+def inpaint(run: str, prompt: str, out: str, **options: Any) -> None:
+    """Paint PROMPT into PICTURE where MASK is white; all else stays as it is, to the bit."""
+    from inkdrop.tasks.inpaint import check_painter, paint_into
+
+    model, asked, by = _told(run, out, prompt, options, check_painter)
+    files, seam = (options["picture"], options["mask"]), options["seam"]
+    with _watched(options["verbose"]) as see:
+        paint_into(model, asked, files, Path(out), seam=seam, by=by, see=see, keep=False)
+    click.echo(f"{out}")
+
+
+@commands.command()
+@click.argument("picture")
+@click.argument("prompt")
+@click.option("--picture-guidance", type=float, help="How much the picture counts [1.5].")
+@told_options
+def edit(run: str, prompt: str, out: str, **options: Any) -> None:
+    """Change PICTURE as PROMPT says, such as "make it winter"."""
+    from inkdrop.tasks.edit import check_editor, paint_edit
+
+    model, asked, by = _told(run, out, prompt, options, check_editor)
+    scale = options["picture_guidance"]
+    with _watched(options["verbose"]) as see:
+        paint_edit(
+            model,
+            asked,
+            options["picture"],
+            Path(out),
+            picture_guidance=scale,
+            by=by,
+            see=see,
+            keep=False,
+        )
+    click.echo(f"{out}")
 
 
 @commands.command()

@@ -200,7 +200,7 @@ def test_what_cannot_be_painted(
     assert not list(tmp_path.iterdir())
 
 
-def test_inpainting_comes_later(
+def test_a_model_that_is_told_a_picture_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipelines.saved(tmp_path / "model", "inpainting")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, prod
 from pathlib import Path
@@ -17,6 +18,7 @@ from inkdrop.config import dump, parse
 from inkdrop.networks.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
+    Gaussian,
     check_same_code,
     check_sizes,
 )
@@ -104,14 +106,29 @@ class Latent(nn.Module):
         """[B, C, *spatial] -> [B, latent channels, *spatial / factor]; the code's mean."""
         if self._overflows:
             return self._wide().encode(data)
+        return (self._coded(self.autoencoder.encode, data) - self.shift) * self.scale
+
+    def sample(self, data: Tensor, noise: Tensor) -> Tensor:
+        """Codes drawn from what the encoder says of the data, one for each noise [B, *code's].
+
+        The mean, where the encoder says nothing else. data: as many, or one for all.
+        """
+        if self._overflows:
+            return self._wide().sample(data, noise)
+        autoencoder = self.autoencoder
+        if not isinstance(autoencoder, Autoencoder) or autoencoder.config.codes:
+            return self.encode(data).expand_as(noise)
+        said = self._coded(lambda x: torch.cat(autoencoder.posterior(x), dim=1), data)
+        code = Gaussian(*said.chunk(2, dim=1)).sample(noise)
+        return (code - self.shift) * self.scale
+
+    def _coded(self, encode: Callable[[Tensor], Tensor], data: Tensor) -> Tensor:
         factor = self.config.autoencoder.factor
         check_sizes(self.config.autoencoder, data.shape[2:])
         data = data.to(self._dtype)
-        code = tiled(
-            self.autoencoder.encode, data, tile=_tile(data, factor), overlap=OVERLAP * factor,
-            ratio=(1, factor),
-        )  # fmt: skip
-        return (code - self.shift) * self.scale
+        return tiled(
+            encode, data, tile=_tile(data, factor), overlap=OVERLAP * factor, ratio=(1, factor)
+        )
 
     def decode(self, z: Tensor) -> Tensor:
         """The way back; about [-1, 1]. FloatingPointError if it is not finite."""

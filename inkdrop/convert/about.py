@@ -9,7 +9,8 @@ from typing import Any
 
 from inkdrop.config import dump
 from inkdrop.convert.adapters import adapter_lines
-from inkdrop.convert.headers import Part, parts_of, parts_of_own
+from inkdrop.convert.control import Branch, is_control, read_control
+from inkdrop.convert.headers import Part, part, parts_of, parts_of_own
 from inkdrop.convert.layout import layout_of_folder
 from inkdrop.convert.memory import FLOAT, HALF, memory
 from inkdrop.convert.model import to_model
@@ -24,9 +25,11 @@ from inkdrop.weights import read_json
 def about(path: str | Path) -> list[str]:
     """Lines that say what is at a path: one of ours, a diffusers folder, a single file, an adapter.
 
-    ValueError if it is neither a whole model nor a LoRA or an embedding.
+    ValueError if it is neither a whole model nor a LoRA, an embedding or a control network.
     """
     path = located(path)
+    if is_control(path):
+        return _about_control(read_control(path))
     if (lines := adapter_lines(path)) is not None:
         return lines
     if path.is_dir() and layout_of_folder(path) == "inkdrop":
@@ -37,6 +40,19 @@ def about(path: str | Path) -> list[str]:
     model, report = to_model(foreign)
     what = "a diffusers folder" if foreign.layout == "folder" else "a single file"
     return _lines(what, model, parts_of(foreign), [*report.notes])
+
+
+def _about_control(branch: Branch) -> list[str]:
+    family, config = branch.family, branch.config
+    what = "a diffusers folder" if branch.layout == "folder" else "a single file"
+    return [
+        f"layout: {what} of a control network",
+        f"family: {'unknown' if family is None else family.name}",
+        _line(part("control", branch.weights)),
+        f"hint: {config.hint_channels} channels, {config.hint_order}, {config.factor} times the"
+        " size of the code",
+        *branch.notes,
+    ]
 
 
 def _lines(what: str, model: Model, parts: Sequence[Part], notes: list[str]) -> list[str]:

@@ -54,10 +54,10 @@ def _whole(foreign: Foreign, dtype: torch.dtype | None, text_needed: bool) -> tu
     return model, dataclasses.replace(report, parts=(*report.parts, *parts), text=())
 
 
-def located(path: str | Path) -> Path:
+def located(path: str | Path, what: str = "model") -> Path:
     """The path, or where the files of a Hub name are once they are fetched."""
     if Path(path).exists() or not is_hub_name(path):
-        return must_exist(path, "model")
+        return must_exist(path, what)
     return _fetched(str(path))
 
 

@@ -18,6 +18,7 @@ from inkdrop.engines.openvino import OPENVINO
 from inkdrop.engines.packed import PACKED
 from inkdrop.model import Model
 from inkdrop.networks.autoencoder import Autoencoder, Decoder
+from inkdrop.networks.control import Controlled
 
 __all__ = [
     "ENGINES",
@@ -119,7 +120,8 @@ def _prepare_decoder(model: Model, engine: Engine, precision: Precision) -> None
 def example(model: Model, batch: int) -> Call:
     """A call of `batch` samples, as sampling with the empty condition makes it."""
     cond: Cond = model.null(batch)
-    beside = getattr(getattr(model.network, "config", None), "concat_channels", 0)
+    network = model.network.network if isinstance(model.network, Controlled) else model.network
+    beside = getattr(getattr(network, "config", None), "concat_channels", 0)
     if beside and cond.concat is None:
         told = torch.zeros(batch, beside, *model.shape[1:], device=model.device)
         cond = dataclasses.replace(cond, concat=told)

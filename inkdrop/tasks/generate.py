@@ -30,10 +30,10 @@ def generate(
     """
     if conditions is not None and len(conditions) != len(samples):
         raise ValueError(f"{len(samples)} samples need as many conditions, not {len(conditions)}")
-    if "concat" in model.spec.notes:
+    if "concat" in model.spec.notes and sampling.beside is None:
         raise ValueError(
-            f"this model paints into a picture: it is told {model.spec.notes['concat']}; such"
-            " painting will come with `inkdrop inpaint`"
+            f"this model is told a picture ({model.spec.notes['concat']}); use `inkdrop inpaint` or"
+            " `inkdrop edit`"
         )
     noise = SeededNoise(seed, tuple(samples), model.shape, model.process, model.device)
     denoise = denoiser(model, conditions, len(samples), sampling)

@@ -16,6 +16,7 @@ from inkdrop.diffusion.samplers import Step
 from inkdrop.media.image import grid, save_image
 from inkdrop.model import Model, Prompt
 from inkdrop.tasks.added import Added
+from inkdrop.tasks.control import Guide
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.sampling import Sampling, chosen, faster
 from inkdrop.unload import unload
@@ -40,6 +41,7 @@ class Asked:
     fast: with fewer evaluations, see `faster`
     engine, precision: what computes the network, and in what numbers; see `inkdrop.engines`
     half: weights are kept in half precision; see `inkdrop.engines.halved`
+    controls: control networks that the model is given before, with their hints
     """
 
     prompt: str
@@ -60,6 +62,7 @@ class Asked:
     engine: str | None = None
     precision: str | None = None
     half: bool = False
+    controls: tuple[Guide, ...] = ()
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -169,17 +172,28 @@ def paint(
     by: what the settings say of the model; see: is shown every step.
     keep: False uses the model up: each part gives its memory back once nothing needs it any more.
     """
-    steps = pictures(model, asked)
-    plan = chosen(model, asked.sampling(model))
+    steps, settings = pictures(model, asked), settings_of(model, asked, by)
+    x = watched(steps, model, see, keep=keep)
+    save_image(finished(model, x, asked), out, settings=settings)
+
+
+def watched(
+    steps: Iterator[Step], model: Model, see: Callable[[Step], object] | None, *, keep: bool
+) -> Tensor:
+    """x of the last step, when all have been shown; keep: see `paint`."""
     if not keep and model.text is not None:
         unload(*model.text.networks)
     for step in steps:
         if see is not None:
             see(step)
-    guidance = model.spec.guidance if asked.guidance is None else asked.guidance
-    # What was left to the model is written out, so that it stays what it was.
-    whole = replace(asked, steps=len(plan.times) - 1, guidance=guidance)
-    settings = dump(whole) | ({} if by is None else dump(by))
     if not keep:
         unload(model.network)
-    save_image(finished(model, step.x, asked), out, settings=settings)
+    return step.x
+
+
+def settings_of(model: Model, asked: Asked, by: By | None) -> dict[str, Any]:
+    """What a picture's settings say; what was left to the model is written out, so it stays."""
+    plan = chosen(model, asked.sampling(model))
+    guidance = model.spec.guidance if asked.guidance is None else asked.guidance
+    whole = replace(asked, steps=len(plan.times) - 1, guidance=guidance)
+    return dump(whole) | ({} if by is None else dump(by))
