@@ -16,12 +16,15 @@ def note(name):
     gc.collect()
     with open("/proc/self/status") as file:
         lines = dict(line.split(":", 1) for line in file)
-    said[name] = {k: int(lines[k].split()[0]) / 1024 for k in ("RssAnon", "RssFile", "VmRSS")}
+    kinds = ("RssAnon", "RssFile", "VmRSS", "VmHWM")
+    said[name] = {kind: int(lines[kind].split()[0]) / 1024 for kind in kinds}
 """
 
 
 def resident(program: str) -> dict[str, dict[str, float]]:
-    """MiB at each `note("name")` of a program: RssAnon, RssFile and VmRSS, which is all."""
+    """MiB at each `note("name")` of a program: RssAnon, RssFile, VmRSS, which is
+    both, and VmHWM, the most that there was.
+    """
     code = f"{BEGIN}\n{program}\nprint(json.dumps(said))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ import torch
 from inkdrop.codecs.latent import Latent
 from inkdrop.cond import Cond
 from inkdrop.config import choose
+from inkdrop.engines.compiled import COMPILED
 from inkdrop.engines.eager import EAGER
 from inkdrop.engines.engine import Call, Engine, Precision
 from inkdrop.engines.openvino import OPENVINO
@@ -33,7 +34,13 @@ __all__ = [
 ]
 
 # The fastest first, as measured for large networks (benchmarks/RESULTS.md).
-ENGINES: Mapping[str, Engine] = {"openvino": OPENVINO, "packed": PACKED, "eager": EAGER}
+# Compiling takes minutes, so it is for those who ask for it.
+ENGINES: Mapping[str, Engine] = {
+    "packed": PACKED,
+    "openvino": OPENVINO,
+    "eager": EAGER,
+    "compiled": COMPILED,
+}
 
 
 def fastest(model: Model, precision: Precision = "float32") -> str:

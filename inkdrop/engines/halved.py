@@ -124,8 +124,9 @@ def _exchanged(layer: nn.Module, kind: type[Kept]) -> Kept:
 def _half(weight: Tensor) -> Tensor:
     if weight.dtype in HALVES:
         return weight
-    small = weight.to(torch.float16)
-    return small if bool(small.isfinite().all()) else weight.to(torch.bfloat16)
+    low, high = torch.aminmax(weight)  # which makes no copy
+    fits = max(-float(low), float(high)) <= torch.finfo(torch.float16).max
+    return weight.to(torch.float16 if fits else torch.bfloat16)
 
 
 def _others(network: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:

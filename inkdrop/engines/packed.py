@@ -7,7 +7,7 @@ a time, so its own code runs it, in parts too, and no weight is held twice.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from inkdrop.engines.cpu import slow_bfloat16
 from inkdrop.engines.engine import Engine, Precision
+from inkdrop.networks.attention import FeedForward
 from inkdrop.networks.layers import (
     Embed,
     Pointwise,
@@ -27,6 +28,9 @@ from inkdrop.networks.layers import (
 
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 ONES = [1, 1]
+# Up to so many places of all samples a convolution in float32 is a product of matrices; from there
+# on it is as fast as one.
+FEW = 128
 
 
 class Layout(nn.Module):
@@ -56,16 +60,69 @@ class Layout(nn.Module):
 class PackedLinear(nn.Module):
     """A linear layer, its weight laid out for so many rows and right for all."""
 
-    def __init__(self, layer: nn.Linear, seen: torch.Size, dtype: torch.dtype) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, seen: torch.Size, dtype: torch.dtype
+    ) -> None:
         super().__init__()
-        weight = layer.weight.detach().to(dtype)
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight, seen[:-1].numel())
-        self.bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+        plain, rows = weight.detach().to(dtype), seen[:-1].numel()
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(plain, rows)
+        self.bias = None if bias is None else bias.detach().to(dtype, copy=True)
+
+    def forward(self, x: Tensor, then: Literal["none", "gelu"] = "none") -> Tensor:
+        """[..., C] -> [..., O], and what is computed of it in the same pass."""
+        x = x.to(self.packed.dtype)
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, then, [], "none")
+        return y
+
+    def times(self, x: Tensor, factor: Tensor) -> Tensor:
+        """[..., C], [..., O] -> [..., O]: of x, multiplied by the factor in the same pass."""
+        x = x.to(self.packed.dtype)
+        y: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
+            x, factor, self.packed, self.bias, "mul"
+        )
+        return y
+
+
+class Unfolded(nn.Module):
+    """A convolution with a kernel of 3 as one product of matrices, for maps of few places.
+
+    There its time is that of reading the weight, which oneDNN's convolutions in float32 do worse:
+    of 2560 channels on 4x4 and 8x8 places they take 1.4 times as long.
+    """
+
+    def __init__(self, layer: nn.Conv2d, seen: torch.Size, dtype: torch.dtype) -> None:
+        super().__init__()
+        weight = layer.weight.detach().permute(0, 2, 3, 1).flatten(1)
+        rows = torch.Size([seen[0] * seen[2] * seen[3], weight.shape[1]])
+        self.linear = PackedLinear(weight, layer.bias, rows, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., C] -> [..., O]."""
-        x = x.to(self.packed.dtype)
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        """[B, C, H, W] -> [B, O, H, W], channels last."""
+        batch, channels, *sizes = x.shape
+        padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
+        # What a row of the kernel sees, three places with their channels, lies side by side.
+        rows = padded.as_strided((batch, *sizes, 3, 3 * channels), (*padded.stride()[:3],
+                                 padded.stride(1), 1))  # fmt: skip
+        y: Tensor = self.linear(rows.reshape(batch, *sizes, 9 * channels))
+        return y.permute(0, 3, 1, 2)
+
+
+class PackedFeedForward(nn.Module):
+    """A gated layer: the gate's activation and its product are made with the linear layers."""
+
+    def __init__(self, layer: FeedForward, seen: torch.Size, dtype: torch.dtype) -> None:
+        super().__init__()
+        hidden = torch.Size([*seen[:-1], layer.second.in_features])
+        weights, biases = layer.first.weight.chunk(2), layer.first.bias.chunk(2)
+        self.value, self.gate = (
+            PackedLinear(weight, bias, seen, dtype)
+            for weight, bias in zip(weights, biases, strict=True)
+        )
+        self.second = PackedLinear(layer.second.weight, layer.second.bias, hidden, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., dim] -> the same."""
+        y: Tensor = self.second(self.value.times(x, self.gate(x, "gelu")))
         return y
 
 
@@ -92,33 +149,57 @@ class PackedUpsample(nn.Module):
 def pack(network: nn.Module, example: tuple[Any, ...], dtype: torch.dtype) -> nn.Module:
     """The network with its layers exchanged, in place, for such as have seen the example's maps.
 
-    Its last layer, `output`, stays in float32, in which what it says is used.
+    Its last layer, `output`, stays in float32, in which what it says is used. It is frozen, since
+    oneDNN's layers give no gradient.
     """
-    # By their names alone: a list of the layers would hold their weights until all are exchanged.
-    for path, shape in _seen(network, example).items():
-        name, _, child = path.rpartition(".")
-        module = network.get_submodule(name)
-        layer = module._modules.get(child)
-        if layer is None or isinstance(module, Embed):
-            continue  # of a time few rows, and it tells of what type a network is
-        packed = _packed(layer, shape, torch.float32 if path == "output" else dtype)
-        if packed is not None:
-            module._modules[child] = packed.eval()
+    network.requires_grad_(False)
+    _exchange(network, "", _seen(network, example), dtype)
     return network
+
+
+def _exchange(
+    module: nn.Module, place: str, seen: dict[str, torch.Size], dtype: torch.dtype
+) -> None:
+    """Exchanges the layers within a module, which stands at a place such as "up.0."."""
+    if isinstance(module, Embed):
+        return  # few rows, and it tells of what type a network is
+    # By name alone: a list of the layers would hold their weights until all are exchanged.
+    for child in list(module._modules):
+        path, layer = place + child, module._modules[child]
+        if layer is None:
+            continue
+        kind = torch.float32 if path == "output" else dtype
+        packed = _packed(layer, seen[path], kind) if path in seen else None
+        if packed is None:
+            _exchange(layer, f"{path}.", seen, dtype)
+        else:
+            module._modules[child] = packed.eval()
 
 
 def _packed(layer: nn.Module, seen: torch.Size, dtype: torch.dtype) -> nn.Module | None:
     """What takes the place of a layer that has seen maps of this size; None if nothing does."""
     if isinstance(layer, nn.Linear):
-        return PackedLinear(layer, seen, dtype)
+        return PackedLinear(layer.weight, layer.bias, seen, dtype)
+    if isinstance(layer, FeedForward):
+        return PackedFeedForward(layer, seen, dtype)
     if isinstance(layer, Pointwise) and layer.weight.ndim == 4:
         return Layout(layer.weight, layer.bias, seen, dtype)
     if isinstance(layer, Upsample) and layer.conv is not None and layer.conv.weight.ndim == 4:
         return PackedUpsample(layer, seen, dtype)
     if isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.dilation == (1, 1):
+        if dtype == torch.float32 and _few(seen) and _keeps_size(layer):
+            return Unfolded(layer, seen, dtype)
         padding = [int(n) for n in layer.padding]
         return Layout(layer.weight, layer.bias, seen, dtype, list(layer.stride), padding)
     return None
+
+
+def _few(seen: torch.Size) -> bool:
+    return seen[0] * seen[2] * seen[3] <= FEW
+
+
+def _keeps_size(layer: nn.Conv2d) -> bool:
+    return (layer.kernel_size, layer.stride, layer.padding) == ((3, 3), (1, 1), (1, 1))
 
 
 def _seen(network: nn.Module, example: tuple[Any, ...]) -> dict[str, torch.Size]:
@@ -126,7 +207,7 @@ def _seen(network: nn.Module, example: tuple[Any, ...]) -> dict[str, torch.Size]
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
     shapes = dict[str, torch.Size]()
-    kinds = (nn.Linear, nn.Conv2d, Pointwise, Upsample)
+    kinds = (nn.Linear, nn.Conv2d, Pointwise, Upsample, FeedForward)
     hooks = [
         layer.register_forward_pre_hook(
             lambda _, args, name=name: shapes.__setitem__(name, args[0].shape)

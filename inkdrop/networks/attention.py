@@ -69,14 +69,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:
     """q [B, heads, N, d], k and v [B, heads, L, d], allowed bool to [B, heads, N, L] -> as q.
 
     A query without any allowed key gets zeros. On the CPU short sequences are attended to in
-    float32: there the kernel for bfloat16 takes up to four times as long to train.
+    float32 where that is trained: there the kernel for bfloat16 takes up to four times as long.
     """
     dtype = q.dtype
     if traced() and allowed is not None:
         # Only torch answers zeros where nothing is allowed; others divide by nothing.
         some = allowed.any(dim=-1, keepdim=True)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed | ~some) * some.to(dtype)
-    if q.device.type == "cpu" and dtype != torch.float64 and k.shape[2] <= 512:
+    trained = torch.is_grad_enabled() and q.requires_grad
+    if trained and q.device.type == "cpu" and dtype != torch.float64 and k.shape[2] <= 512:
         q, k, v = q.float(), k.float(), v.float()
         with torch.autocast("cpu", enabled=False):
             return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed).to(dtype)

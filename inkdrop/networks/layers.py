@@ -133,16 +133,24 @@ def unfolded(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None
 
 
 def interleaved(y: Tensor) -> Tensor:
-    """Phases [B, 2^d C, *(n + 1)] as a map [B, C, *2n]; an odd phase starts one place later."""
+    """Phases [B, 2^d C, *(n + 1)] as a map [B, C, *2n]; an odd phase starts one place later.
+
+    Phases with channels last give a map with channels last.
+    """
     dims, sizes = y.ndim - 2, [n - 1 for n in y.shape[2:]]
     channels = y.shape[1] // 2**dims
     # As a stride along each axis: next phase, next place.
-    shape, strides = [y.shape[0], channels], [y.stride(0), y.stride(1)]
+    shape, strides = list[int](), list[int]()
     for axis in range(dims):
         place, phase = y.stride(2 + axis), 2**axis * channels * y.stride(1)
         shape += [sizes[axis], 2]
         strides += [place, place + phase]
-    return y.as_strided(shape, strides).reshape(*shape[:2], *(2 * n for n in sizes))
+    doubled = [2 * n for n in sizes]
+    if y.stride(1) == 1:
+        last = y.as_strided([len(y), *shape, channels], [y.stride(0), *strides, 1])
+        return last.reshape(len(y), *doubled, channels).movedim(-1, 1)
+    first = y.as_strided([len(y), channels, *shape], [*y.stride()[:2], *strides])
+    return first.reshape(len(y), channels, *doubled)
 
 
 class Pointwise(nn.Module):

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import copy
+import gc
+import sys
+import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from resident import resident
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from inkdrop.cond import Cond
 from inkdrop.engines.cpu import fast_bfloat16
 from inkdrop.engines.engine import Call, Precision
-from inkdrop.engines.packed import PACKED, Layout, PackedLinear, PackedUpsample
+from inkdrop.engines.packed import PACKED, Layout, PackedLinear, PackedUpsample, Unfolded
 from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
-from inkdrop.networks.layers import phases, unfolded
+from inkdrop.networks.layers import interleaved, phases, unfolded
 from inkdrop.networks.reuse import Reused
 from inkdrop.networks.unet import UNet, UNetConfig
 
@@ -63,7 +69,7 @@ def test_it_says_what_the_network_says(kind: str) -> None:
     network = unet(**KINDS[kind])
     packed = PACKED.prepare(copy.deepcopy(network), call(network, 2, 8, 8), "float32")
     kinds = {type(module) for module in packed.modules()}
-    assert Layout in kinds and PackedLinear in kinds
+    assert Layout in kinds and PackedLinear in kinds and Unfolded in kinds
     assert (PackedUpsample in kinds) == (kind in ("plain", "stable"))
     assert nn.Conv2d not in kinds
     for batch, *size in ((2, 8, 8), (1, 8, 8), (3, 7, 10), (1, 5, 16)):
@@ -71,6 +77,17 @@ def test_it_says_what_the_network_says(kind: str) -> None:
         found = packed(*asked)
         assert found.dtype == torch.float32
         assert error(found, network(*asked)) < 1e-5
+
+
+@torch.no_grad()
+def test_large_maps_are_convolved_and_few_places_are_right_there_too() -> None:
+    network = unet(**KINDS["plain"])
+    packed = PACKED.prepare(copy.deepcopy(network), call(network, 2, 16, 16), "float32")
+    ways = {type(stage.block.conv1) for level in packed.down for stage in level.stages}
+    assert ways == {Layout, Unfolded}
+    for size in ((16, 16), (9, 20), (1, 2)):
+        asked = call(network, 2, *size)
+        assert error(packed(*asked), network(*asked)) < 1e-5
 
 
 @torch.no_grad()
@@ -106,6 +123,33 @@ def test_no_weight_is_held_twice() -> None:
     assert plain == kept < count / 2
 
 
+def test_each_plain_layer_goes_when_its_packed_one_is_there() -> None:
+    network, made, kinds = unet(**KINDS["stable"]), list[int](), (Layout, PackedLinear)
+
+    def count() -> None:
+        made.append(sum(isinstance(module, kinds) for module in network.modules()))
+
+    def told() -> Call:
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear) and layer is not network.output:
+                weakref.finalize(layer, count)
+        return call(network, 2, 8, 8)
+
+    PACKED.prepare(network, told(), "float32")
+    gc.collect()
+    # Of one block some layers are there twice for a moment, and gated ones become three of two.
+    ahead = [there - gone for gone, there in enumerate(made)]
+    assert len(made) > 50 and max(ahead) <= 20
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_phases_of_either_order_are_one_map_in_that_order(kind: torch.dtype) -> None:
+    y = torch.randn(2, 12, 4, 5).to(kind)
+    plain, last = interleaved(y), interleaved(y.contiguous(memory_format=torch.channels_last))
+    assert torch.equal(plain, last) and plain.is_contiguous()
+    assert last.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_phases_can_be_unfolded(dims: int) -> None:
     weight, bias = torch.randn(3, 2, *(3,) * dims).double(), torch.randn(3)
@@ -132,3 +176,23 @@ def test_a_decoder_is_computed_as_well(precision: Precision) -> None:
         found = coder.decode(given)
         assert found.dtype == torch.float32
         assert error(found, picture) < (1e-5 if precision == "float32" else 0.03)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_what_is_mapped_is_given_back_layer_by_layer(tmp_path: Path) -> None:
+    side, count = 5000, 4  # layers of 95 MiB
+    weights = {f"{n}.weight": torch.zeros(side, side) for n in range(count)}
+    save_file(weights, tmp_path / "a.safetensors")
+    said = resident(
+        "from pathlib import Path\nfrom torch import nn\n"
+        "from inkdrop.engines.packed import pack\nfrom inkdrop.weights import map_weights\n"
+        "with torch.device('meta'):\n"
+        f"    layers = [nn.Linear({side}, {side}, bias=False) for _ in range({count})]\n"
+        "    network = nn.Sequential(*layers)\n"
+        "del layers\n"
+        f"map_weights(network, Path({str(tmp_path / 'a.safetensors')!r}), torch.float32)\n"
+        "note('before')\n"
+        f"pack(network, (torch.zeros(1, {side}),), torch.float32)\nnote('after')"
+    )
+    most = said["after"]["VmHWM"] - said["before"]["VmRSS"]
+    assert most < (count + 2) * 96
