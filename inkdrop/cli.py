@@ -393,10 +393,10 @@ def _engined(model: Model, asked: Asked) -> tuple[Model, Asked]:
     name = asked.engine or engines.usual(model, exact)
     if name == "eager" and precision == "float32":
         return model, asked
-    click.echo(f"engine: {name}, {precision}", err=True)
     # Guidance is a batch of both, the one with the words and the other.
     shaped = sized(model, asked)
     model = engines.prepare(shaped, name, precision=exact, batch=2 * asked.count)
+    click.echo(f"engine: {name}, {precision}", err=True)
     return model, replace(asked, engine=name, precision=precision)
 
 
