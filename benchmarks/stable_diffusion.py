@@ -30,7 +30,11 @@ from generate_time import run
 
 WORDS = "a lighthouse at dusk"
 HERE = Path(__file__).parent
-MEMORY: dict[str, list[str]] = {"inkdrop": []}
+MEMORY: dict[str, list[str]] = {
+    "inkdrop": [],
+    "inkdrop --engine eager": ["--engine", "eager"],
+    "inkdrop --half": ["--half"],
+}
 PICTURES: dict[str, list[str]] = {"inkdrop": [], "inkdrop --fast": ["--fast"]}
 # A picture by diffusers, in a process of its own, which says every step as `inkdrop generate -v`.
 PIPELINE = """

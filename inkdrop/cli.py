@@ -19,6 +19,7 @@ from inkdrop.config import nearest
 if TYPE_CHECKING:
     from inkdrop.diffusion.samplers import Step
     from inkdrop.model import Condition, Model
+    from inkdrop.tasks.control import Guide
     from inkdrop.tasks.picture import Asked, By
     from inkdrop.tasks.sampling import Sampling
 
@@ -131,23 +132,26 @@ def _weight(name: str, weight: str) -> float:
         raise ValueError(f"the weight of {name} is {weight!r}: a number is needed") from None
 
 
-def _model(run: str, device: str | None) -> Model:
+def _model(run: str, device: str | None, *, stored: bool = False) -> Model:
+    """The model of a run or of others; stored: with its weights as the files hold them."""
+    import torch
+
     from inkdrop.model import Model
     from inkdrop.train.checkpoint import resolve
     from inkdrop.train.defaults import pick_device
 
-    where = pick_device(device)
+    where, dtype = pick_device(device), None if stored else torch.float32
     if _of_others(run):
         from inkdrop.convert.open import open_model
 
-        model, report = open_model(run)
+        model, report = open_model(run, dtype=dtype)
         for note in report.notes:
             click.echo(note, err=True)
         return model.to(where)
     folder, said = resolve(run)
     for sentence in said:
         click.echo(sentence, err=True)
-    return Model.load(folder).to(where)
+    return Model.load(folder, dtype=dtype).to(where)
 
 
 def _place(run: str) -> str:
@@ -298,30 +302,36 @@ def sample(
 @click.option("--fast/--exact", default=None, help="Fewer evaluations, in quicker arithmetic.")
 @click.option("--engine", help="Computes the network; `inkdrop engines` lists them [by size].")
 @click.option("--precision", help="Of the engine: float32, bfloat16 or int8 [float32].")
+@click.option(
+    "--half/--full", default=None, help="Keep weights in half precision: half the memory."
+)
+@click.option(
+    "--control", multiple=True, help="A control network, which reads a hint (may repeat)."
+)
+@click.option("--hint", multiple=True, help="The picture that the control network reads.")
+@click.option("--control-scale", type=float, multiple=True, help="Of what it says [1].")
 @click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
 @click.option("-v", "--verbose", is_flag=True, help="Say every step.")
 @click.option("-o", "--out", default="picture.png", help="The picture.", show_default=True)
 def generate(run: str | None, like: str | None, out: str, verbose: bool, **options: Any) -> None:
     """Make a picture of PROMPT. The PNG carries its settings; `inkdrop info` prints them."""
     from inkdrop.media.settings import read_settings
-    from inkdrop.tasks.picture import asked_like, paint, sized
+    from inkdrop.tasks.picture import asked_like, paint
 
     device = options.pop("device")
     options["size"] = _size(options["size"])
     options |= _added(options.pop("lora"), options.pop("embedding"))
+    options["controls"] = _guides(*(options.pop(n) for n in ("control", "hint", "control_scale")))
     settings = {} if like is None else read_settings(like)
     asked = asked_like(settings, options)
     if not out.lower().endswith(".png"):
         raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
     by = _maker(run, settings)
-    model = _changed(by.model, device, asked)
-    if model.spec.any_size and model.device.type == "cpu":
-        from inkdrop.convert.memory import available, check_memory
-
-        check_memory(sized(model, asked), asked.count, available())
+    _check_memory(by.model, device, asked)
+    model = _controlled(_changed(by.model, device, asked), asked)
     model, asked = _engined(model, asked)
     with _watched(verbose) as see:
-        paint(model, asked, Path(out), by=by, see=see)
+        paint(model, asked, Path(out), by=by, see=see, keep=False)
     click.echo(f"{out}")
 
 
@@ -335,13 +345,25 @@ def _added(loras: tuple[str, ...], embeddings: tuple[str, ...]) -> dict[str, Any
     }
 
 
+def _check_memory(run: str, device: str | None, asked: Asked) -> None:
+    """ValueError, before any weight is read, if what is asked for does not fit into memory."""
+    from inkdrop.convert.headers import headers
+    from inkdrop.convert.memory import available, check_memory
+    from inkdrop.convert.open import located
+    from inkdrop.train.defaults import pick_device
+
+    if pick_device(device).type == "cpu":
+        about = headers(located(_place(run)))
+        check_memory(about, available(), size=asked.size, samples=asked.count, half=asked.half)
+
+
 def _changed(run: str, device: str | None, asked: Asked) -> Model:
     """The model with the LoRAs and embeddings that are asked for, if they are still the same."""
     for lora in asked.loras:
         lora.check("LoRA", "--lora")
     for embedding in asked.embeddings:
         embedding.check("embedding", "--embedding")
-    model = _model(run, device)
+    model = _model(run, device, stored=asked.half)
     if not asked.loras and not asked.embeddings:
         return model
     from inkdrop.convert.adapters import with_adapters
@@ -356,8 +378,16 @@ def _engined(model: Model, asked: Asked) -> tuple[Model, Asked]:
     from typing import cast
 
     from inkdrop import engines
+    from inkdrop.engines.halved import halved
     from inkdrop.tasks.picture import sized
 
+    if asked.half:
+        if asked.engine not in (None, "eager") or asked.precision not in (None, "float32"):
+            raise ValueError(
+                "half keeps weights in half precision and computes in float32 by the engine eager;"
+                " leave out --engine and --precision, or --half"
+            )
+        return halved(model), asked
     precision = asked.precision or (engines.quick(model) if asked.fast else "float32")
     exact = cast(engines.Precision, precision)
     name = asked.engine or engines.usual(model, exact)
@@ -368,6 +398,49 @@ def _engined(model: Model, asked: Asked) -> tuple[Model, Asked]:
     shaped = sized(model, asked)
     model = engines.prepare(shaped, name, precision=exact, batch=2 * asked.count)
     return model, replace(asked, engine=name, precision=precision)
+
+
+def _guides(
+    controls: tuple[str, ...], hints: tuple[str, ...], scales: tuple[float, ...]
+) -> tuple[Guide, ...] | None:
+    """Each control network with its hint and scale, in their order; None if there are none."""
+    from dataclasses import replace
+
+    from inkdrop.tasks.added import Added
+    from inkdrop.tasks.control import Guide
+
+    if len(controls) != len(hints) or len(scales) not in (0, len(controls)):
+        raise ValueError(
+            f"there are {len(controls)} --control, {len(hints)} --hint and {len(scales)}"
+            " --control-scale; each control network needs a hint, and all or none a scale"
+        )
+    each = zip(controls, hints, scales or (1.0,) * len(controls), strict=True)
+    return (
+        tuple(
+            Guide(replace(Added.of(c, "control network"), weight=scale), Added.of(h, "hint"))
+            for c, h, scale in each
+        )
+        or None
+    )
+
+
+def _controlled(model: Model, asked: Asked) -> Model:
+    """The model with the control networks that are asked for, if all is still the same."""
+    from inkdrop.convert.control import open_control
+    from inkdrop.tasks.control import controlled, read_hint
+    from inkdrop.tasks.picture import sized
+
+    if not asked.controls:
+        return model
+    sizes = sized(model, asked).spec.shape[1:]
+    for guide in asked.controls:
+        guide.check()
+        network, report = open_control(guide.control.path, model)
+        hint, said = read_hint(guide.hint.path, sizes, network.control.hint_channels)
+        for note in (*report.notes, *([said] if said else [])):
+            click.echo(note, err=True)
+        model = controlled(model, network.to(model.device), hint, guide.control.weight)
+    return model
 
 
 def _maker(run: str | None, settings: Mapping[str, Any]) -> By:
@@ -408,6 +481,99 @@ def _watched(verbose: bool) -> Iterator[Callable[[Step], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("drawing", total=None)
         yield lambda step: bar.update(task, completed=step.index + 1, total=step.total)
+
+
+def told_options(command: Any) -> Any:
+    """The options of commands whose model is told a picture."""
+    for option in reversed(
+        (
+            click.option("--model", "run", required=True, help="A model trained to do this."),
+            click.option("--negative", help="Words to guide away from."),
+            click.option("--count", type=int, help="How many pictures, as one grid [1]."),
+            click.option("--columns", type=int, help="Of the grid [near square]."),
+            click.option("--seed", type=int, help="Picture i of a seed is always the same [0]."),
+            click.option("--steps", type=int, help="Steps of the sampler [the model's own]."),
+            click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them."),
+            click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`."),
+            click.option("--guidance", type=float, help="How much words count [the model's own]."),
+            click.option("--fast/--exact", default=None, help="Fewer, quicker evaluations."),
+            click.option("--engine", help="Such as packed; `inkdrop engines` lists them."),
+            click.option("--precision", help="Of the engine: float32, bfloat16 or int8."),
+            click.option("--half/--full", default=None, help="Weights in half precision."),
+            click.option("--device", help="Such as cpu or cuda [a GPU if there is one]."),
+            click.option("-v", "--verbose", is_flag=True, help="Say every step."),
+            click.option("-o", "--out", default="picture.png", help="The picture."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _told(
+    run: str, out: str, prompt: str, options: dict[str, Any], check: Callable[[Model], None]
+) -> tuple[Model, Asked, By]:
+    """What both commands begin with: the model, if it passes, what is asked of it, its name."""
+    from dataclasses import replace
+
+    from inkdrop.media.image import picture_info
+    from inkdrop.tasks.canvas import of_size
+    from inkdrop.tasks.picture import Asked, asked_like
+
+    seen, known = picture_info(Path(options["picture"])), Asked.__dataclass_fields__
+    told_of = {name: value for name, value in options.items() if name in known}
+    asked = asked_like({}, {**told_of, "prompt": prompt, "size": (seen.height, seen.width)})
+    if not out.lower().endswith(".png"):
+        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    by = _maker(run, {})
+    _check_memory(by.model, options["device"], asked)
+    model = _model(by.model, options["device"], stored=asked.half)
+    check(model)
+    model = of_size(model, seen.height, seen.width)
+    height, width = model.spec.shape[1:]
+    model, asked = _engined(model, replace(asked, size=(height, width)))
+    return model, asked, by
+
+
+@commands.command()
+@click.argument("picture")
+@click.argument("mask")
+@click.argument("prompt")
+@click.option("--seam", default=0, help="Pixels inside the mask's edge that are mixed [0].")
+@told_options
+def inpaint(run: str, prompt: str, out: str, **options: Any) -> None:
+    """Paint PROMPT into PICTURE where MASK is white; all else stays as it is, to the bit."""
+    from inkdrop.tasks.inpaint import check_painter, paint_into
+
+    model, asked, by = _told(run, out, prompt, options, check_painter)
+    files, seam = (options["picture"], options["mask"]), options["seam"]
+    with _watched(options["verbose"]) as see:
+        paint_into(model, asked, files, Path(out), seam=seam, by=by, see=see, keep=False)
+    click.echo(f"{out}")
+
+
+@commands.command()
+@click.argument("picture")
+@click.argument("prompt")
+@click.option("--picture-guidance", type=float, help="How much the picture counts [1.5].")
+@told_options
+def edit(run: str, prompt: str, out: str, **options: Any) -> None:
+    """Change PICTURE as PROMPT says, such as "make it winter"."""
+    from inkdrop.tasks.edit import check_editor, paint_edit
+
+    model, asked, by = _told(run, out, prompt, options, check_editor)
+    scale = options["picture_guidance"]
+    with _watched(options["verbose"]) as see:
+        paint_edit(
+            model,
+            asked,
+            options["picture"],
+            Path(out),
+            picture_guidance=scale,
+            by=by,
+            see=see,
+            keep=False,
+        )
+    click.echo(f"{out}")
 
 
 @commands.command()

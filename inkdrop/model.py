@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +36,8 @@ from inkdrop.registry import (
     read_text,
     write_text,
 )
-from inkdrop.weights import load_weights, read_json, save_weights
+from inkdrop.unload import unload
+from inkdrop.weights import map_weights, read_json, save_weights
 
 FORMAT_VERSION = 1
 
@@ -246,10 +248,22 @@ class Model:
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Model:
         """The same model with its networks moved (in place, as torch does)."""
-        for part in (self.codec, *(() if self.text is None else self.text.networks)):
-            if isinstance(part, nn.Module):
-                part.to(device=device, dtype=dtype)
-        return dataclasses.replace(self, network=self.network.to(device=device, dtype=dtype))
+        for part in self.networks:
+            part.to(device=device, dtype=dtype)
+        return dataclasses.replace(self)
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """All that has weights in it: the denoiser, the codec and the encoders of text."""
+        coders = (self.codec,) if isinstance(self.codec, nn.Module) else ()
+        return (self.network, *coders, *(() if self.text is None else self.text.networks))
+
+    def unload(self) -> None:
+        """Gives its memory back; neither it nor a model of the same networks can be used any more.
+
+        Nobody may be sampling from it.
+        """
+        unload(*self.networks)
 
     def describe(self) -> dict[str, Any]:
         """The content of model.json."""
@@ -279,27 +293,29 @@ class Model:
             write_text(self.text, folder)
 
     @staticmethod
-    def load(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> Model:
-        """The model in a folder, in evaluation mode; ValueError in words for anything amiss."""
+    def load(folder: str | Path, *, dtype: torch.dtype | None = torch.float32) -> Model:
+        """The model in a folder, in evaluation mode; ValueError in words for anything amiss.
+
+        Weights stay in the mapped files until they are used, unless they are to be of another type.
+        dtype: of all weights (None: what they are stored in)
+        """
         folder = Path(folder)
-        data = read_json(folder / "model.json")
-        model = Model.build(data, str(folder / "model.json"))
-        load_weights(model.network, folder / "network.safetensors")
-        model.network.to(dtype).eval().requires_grad_(False)
+        data, where = read_json(folder / "model.json"), str(folder / "model.json")
+        model = Model.build(data, where, device="meta")
+        map_weights(model.network, folder / "network.safetensors", dtype)
         if isinstance(model.codec, nn.Module):
-            load_weights(model.codec, folder / "codec.safetensors")
-            model.codec.to(dtype).eval().requires_grad_(False)
+            map_weights(model.codec, folder / "codec.safetensors", dtype)
+            model.codec.to(dtype)  # what no file holds
         if "text" not in data:
             return model
-        text = read_text(data["text"], folder, str(folder / "model.json"))
-        for network in text.networks:
-            network.to(dtype).eval().requires_grad_(False)
+        text = read_text(data["text"], folder, where, dtype)
         return dataclasses.replace(model, text=text)
 
     @staticmethod
-    def build(data: Mapping[str, Any], where: str) -> Model:
+    def build(data: Mapping[str, Any], where: str, *, device: str | None = None) -> Model:
         """A model with fresh weights from the content of a model.json, yet without its text.
 
+        device: of the weights, "meta" for none that take memory (None: torch's own)
         A text encoder needs the tokenizer that its folder holds, so `load` adds it.
         """
         known = ("format_version", "process", "parameterization", "network", "codec", "spec")
@@ -316,12 +332,17 @@ class Model:
                 f"{where} is of format {data['format_version']!r}; this inkdrop reads"
                 f" {FORMAT_VERSION}"
             )
+        with nullcontext() if device is None else torch.device(device):
+            network, codec = (
+                build_network(data["network"], where),
+                build_codec(data["codec"], where),
+            )
         return Model(
             process=build("process", PROCESSES, data["process"], where),
             parameterization=build(
                 "parameterization", PARAMETERIZATIONS, data["parameterization"], where
             ),
-            network=build_network(data["network"], where),
-            codec=build_codec(data["codec"], where),
+            network=network,
+            codec=codec,
             spec=parse(Spec, data["spec"], f"{where}, spec"),
         )

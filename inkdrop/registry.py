@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
 from inkdrop.codecs.identity import Identity
@@ -22,7 +23,7 @@ from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
 from inkdrop.networks.dit import DiT, DiTConfig
 from inkdrop.networks.text import TextEncoder, TextEncoderConfig
 from inkdrop.networks.unet import UNet, UNetConfig
-from inkdrop.weights import load_weights, save_weights
+from inkdrop.weights import map_weights, save_weights
 
 PROCESSES: dict[str, type[Process]] = {"discrete": Discrete, "vp": VP, "ve": VE, "flow": Flow}
 
@@ -54,14 +55,14 @@ class Encoder:
     """A kind of text encoder: its configuration, the way back from its file, and what is kept."""
 
     config: type[Any]
-    load: Callable[[Any, Path], TokenEncoder]
+    load: Callable[[Any, Path, torch.dtype | None], TokenEncoder]
     kept: Callable[[Any], nn.Module]
 
 
-def _load_small(config: TextEncoderConfig, file: Path) -> TextEncoder:
-    encoder = TextEncoder(config)
-    load_weights(encoder, file)
-    return encoder
+def _load_small(config: TextEncoderConfig, file: Path, dtype: torch.dtype | None) -> TextEncoder:
+    with torch.device("meta"):
+        encoder = TextEncoder(config)
+    return map_weights(encoder, file, dtype)
 
 
 ENCODERS: dict[str, Encoder] = {
@@ -141,23 +142,27 @@ def write_text(text: TextConditioner, folder: Path) -> None:
     _text(text).tokenizer.write(folder)
 
 
-def read_text(data: Mapping[str, Any], folder: Path, where: str) -> TextConditioner:
-    """The text that `describe_text` described and `write_text` wrote, in float32."""
+def read_text(
+    data: Mapping[str, Any], folder: Path, where: str, dtype: torch.dtype | None = torch.float32
+) -> TextConditioner:
+    """The text that `describe_text` described and `write_text` wrote; dtype: see `Model.load`."""
     fields = {"kind": "small", **data}  # what is older than the kinds
     if fields["kind"] == JOINED:
         about = build("text", {JOINED: JoinedConfig}, fields, where)
-        read = (_read_one(p, folder / f"text_{i}", where) for i, p in enumerate(about.parts, 1))
+        read = (
+            _read_one(p, folder / f"text_{i}", where, dtype) for i, p in enumerate(about.parts, 1)
+        )
         return JoinedText(tuple(read), about.sizes, about.zeros)
-    return _read_one(fields, folder, where)
+    return _read_one(fields, folder, where, dtype)
 
 
-def _read_one(data: Mapping[str, Any], folder: Path, where: str) -> Text:
+def _read_one(data: Mapping[str, Any], folder: Path, where: str, dtype: torch.dtype | None) -> Text:
     fields = dict(data)
     padding = fields.pop("padding", None)
     configs = {name: kind.config for name, kind in ENCODERS.items()}
     config = build("text", configs, fields, where)
     filled = None if padding is None else parse(Padding, padding, f"{where}, text, padding")
-    encoder = ENCODERS[fields["kind"]].load(config, folder / "text.safetensors")
+    encoder = ENCODERS[fields["kind"]].load(config, folder / "text.safetensors", dtype)
     tokenizer = Tokenizer.read(folder, vocabulary=encoder.vocabulary)
     return Text(tokenizer, encoder, filled)
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
+
+from inkdrop.mapped import DTYPES, Mapped
+
+N = TypeVar("N", bound=nn.Module)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -34,16 +40,27 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; ValueError in words if it is missing, cut or damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    """The tensors of a safetensors file, mapped; ValueError in words if it is missing or cut."""
+    from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         raise ValueError(f"{path} is missing")
     try:
-        return load_file(path)
+        with safe_open(path, "pt"):  # which checks the header whole
+            pass
     except SafetensorError as error:
         raise ValueError(f"{path} is truncated or not a safetensors file ({error})") from None
+    with path.open("rb") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(start - 8))
+    header.pop("__metadata__", None)
+    mapped = Mapped(path)
+    return {
+        name: mapped.tensor(
+            DTYPES[about["dtype"]], tuple(about["shape"]), start + about["data_offsets"][0]
+        )
+        for name, about in header.items()
+    }
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
@@ -55,11 +72,42 @@ def save_weights(network: nn.Module, path: Path) -> None:
         if id(value) not in seen:
             weights[name] = value.detach().cpu().contiguous()
         seen.add(id(value))
-    save_file(weights, path)
+    # Beside it first: the file that is there may be mapped, by this very network too.
+    beside = path.with_name(f"{path.name}.new")
+    save_file(weights, beside)
+    os.replace(beside, path)
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
     """Fills a network from a safetensors file; every name and shape must find its place."""
+    network.load_state_dict(_fitting(network, path))
+
+
+def map_weights(network: N, path: Path, dtype: torch.dtype | None) -> N:
+    """The network with the weights of a safetensors file for its own, evaluating and frozen.
+
+    Those that need no change stay in the mapped file until they are used. One made on the device
+    "meta" takes no memory for weights that are thrown away.
+    dtype: of all of them (None: what they are stored in, of several types the widest)
+    """
+    weights = _fitting(network, path)
+    kind = dtype or widest({value.dtype for value in weights.values()})
+    while weights:  # one at a time, so that no two copies of all are there
+        name, value = weights.popitem()
+        place, _, last = name.rpartition(".")
+        _put(network.get_submodule(place), last, value.to(kind))
+    return network.eval().requires_grad_(False)
+
+
+def _put(module: nn.Module, name: str, value: Tensor) -> None:
+    """A weight at its place, without a copy."""
+    if name in module._parameters:
+        value = nn.Parameter(value, requires_grad=False)
+    setattr(module, name, value)
+
+
+def _fitting(network: nn.Module, path: Path) -> dict[str, Tensor]:
+    """The weights of a file; ValueError unless they are those of the network."""
     weights, wanted = read_weights(path), network.state_dict()
     check_fit(
         str(path),
@@ -71,7 +119,14 @@ def load_weights(network: nn.Module, path: Path) -> None:
             if n in weights and weights[n].shape != value.shape
         },
     )
-    network.load_state_dict(weights)
+    return weights
+
+
+def widest(types: set[torch.dtype]) -> torch.dtype:
+    """The type that holds all of these: the largest, or float32 for several of one size."""
+    size = max(kind.itemsize for kind in types)
+    largest = [kind for kind in types if kind.itemsize == size]
+    return largest[0] if len(largest) == 1 else torch.float32
 
 
 Shapes = Mapping[str, Sequence[int]]

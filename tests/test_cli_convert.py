@@ -179,7 +179,9 @@ def left(
         (["--size", "40x70"], "64 and 72"),
         (["--size", "big"], "size is 'big'; give pixels"),
         (["--size", "0"], "size is 0"),
-        (["--size", "4096", "--count", "999"], "beside the weights, and"),
+        (["--size", "4096", "--count", "999"], "--half or a smaller --size or a smaller --count"),
+        (["--size", "4096", "--count", "999", "--half"], "free; give a smaller --size or"),
+        (["--half", "--engine", "packed"], "leave out --engine and --precision, or --half"),
         (["--size", "8x8x8"], "size is '8x8x8'"),
         (["--style", "oil"], "this model knows only one"),
         (["-o", "a.jpg"], "give a name with .png"),
@@ -198,7 +200,7 @@ def test_what_cannot_be_painted(
     assert not list(tmp_path.iterdir())
 
 
-def test_inpainting_comes_later(
+def test_a_model_that_is_told_a_picture_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipelines.saved(tmp_path / "model", "inpainting")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, prod
 from pathlib import Path
@@ -17,11 +18,12 @@ from inkdrop.config import dump, parse
 from inkdrop.networks.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
+    Gaussian,
     check_same_code,
     check_sizes,
 )
 from inkdrop.networks.taesd import TAESD, TAESDConfig
-from inkdrop.weights import load_weights, read_json, save_weights
+from inkdrop.weights import map_weights, read_json, save_weights
 
 # Larger codes are decoded, and their data encoded, in overlapping tiles of so many places an axis.
 TILE, OVERLAP = 64, 8
@@ -68,7 +70,9 @@ class Latent(nn.Module):
         self.config = config
         self.autoencoder = autoencoder or fresh(config.autoencoder)
         for name in ("shift", "scale"):
-            values = torch.tensor(getattr(config, name)).view(-1, *(1,) * config.autoencoder.dims)
+            # On the CPU even where weights are put nowhere, for no file holds them.
+            values = torch.tensor(getattr(config, name), device="cpu")
+            values = values.view(-1, *(1,) * config.autoencoder.dims)
             self.register_buffer(name, values, persistent=False)
 
     shift: Tensor
@@ -102,14 +106,29 @@ class Latent(nn.Module):
         """[B, C, *spatial] -> [B, latent channels, *spatial / factor]; the code's mean."""
         if self._overflows:
             return self._wide().encode(data)
+        return (self._coded(self.autoencoder.encode, data) - self.shift) * self.scale
+
+    def sample(self, data: Tensor, noise: Tensor) -> Tensor:
+        """Codes drawn from what the encoder says of the data, one for each noise [B, *code's].
+
+        The mean, where the encoder says nothing else. data: as many, or one for all.
+        """
+        if self._overflows:
+            return self._wide().sample(data, noise)
+        autoencoder = self.autoencoder
+        if not isinstance(autoencoder, Autoencoder) or autoencoder.config.codes:
+            return self.encode(data).expand_as(noise)
+        said = self._coded(lambda x: torch.cat(autoencoder.posterior(x), dim=1), data)
+        code = Gaussian(*said.chunk(2, dim=1)).sample(noise)
+        return (code - self.shift) * self.scale
+
+    def _coded(self, encode: Callable[[Tensor], Tensor], data: Tensor) -> Tensor:
         factor = self.config.autoencoder.factor
         check_sizes(self.config.autoencoder, data.shape[2:])
         data = data.to(self._dtype)
-        code = tiled(
-            self.autoencoder.encode, data, tile=_tile(data, factor), overlap=OVERLAP * factor,
-            ratio=(1, factor),
-        )  # fmt: skip
-        return (code - self.shift) * self.scale
+        return tiled(
+            encode, data, tile=_tile(data, factor), overlap=OVERLAP * factor, ratio=(1, factor)
+        )
 
     def decode(self, z: Tensor) -> Tensor:
         """The way back; about [-1, 1]. FloatingPointError if it is not finite."""
@@ -163,6 +182,7 @@ def load_autoencoder(folder: str | Path) -> Autoencoder:
             f"{file} is of format {about.get('format_version')!r}; this inkdrop reads"
             f" {FORMAT_VERSION}"
         )
-    autoencoder = Autoencoder(parse(AutoencoderConfig, about["autoencoder"], str(file)))
-    load_weights(autoencoder, Path(folder) / "network.safetensors")
-    return autoencoder.eval().requires_grad_(False)
+    config = parse(AutoencoderConfig, about["autoencoder"], str(file))
+    with torch.device("meta"):
+        autoencoder = Autoencoder(config)
+    return map_weights(autoencoder, Path(folder) / "network.safetensors", torch.float32)

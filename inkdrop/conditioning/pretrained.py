@@ -27,7 +27,7 @@ from inkdrop.conditioning.text import Pooled, Text
 from inkdrop.config import choose
 from inkdrop.files import must_exist
 from inkdrop.shards import read_shards, shard_places
-from inkdrop.weights import check_fit, read_weights
+from inkdrop.weights import check_fit, read_weights, widest
 
 
 @dataclass(frozen=True)
@@ -144,11 +144,15 @@ _OTHERS = (
 
 
 def build_pretrained(
-    config: PretrainedConfig, weights: Mapping[str, Tensor], where: str
+    config: PretrainedConfig,
+    weights: Mapping[str, Tensor],
+    where: str,
+    dtype: torch.dtype | None = torch.float32,
 ) -> Pretrained:
-    """The encoder with these weights, frozen, in float32; their names as `transformers` has them.
+    """The encoder with these weights, frozen; their names as `transformers` has them.
 
-    where: what errors call the weights. ValueError for one that is missing, or that finds no place
+    where: what errors call the weights; dtype: of all (None: their own, of several the widest).
+    ValueError for one that is missing, or that finds no place
     and is not another part of a larger model; for settings that make no network.
     """
     library = transformers("a pretrained text encoder", "text")
@@ -160,7 +164,7 @@ def build_pretrained(
                 None,
                 config=cls.config_class(**config.settings),
                 state_dict=_named(weights, config.kind.within),
-                dtype=torch.float32,
+                dtype=dtype or widest({value.dtype for value in weights.values()}),
                 ignore_mismatched_sizes=True,  # it tells them; they are refused below
                 output_loading_info=True,
             )
@@ -218,9 +222,9 @@ def _of_another(name: str) -> bool:
     return name.startswith(_OTHERS) or name.endswith("position_ids")
 
 
-def load_pretrained(config: PretrainedConfig, file: Path) -> Pretrained:
+def load_pretrained(config: PretrainedConfig, file: Path, dtype: torch.dtype | None) -> Pretrained:
     """The encoder whose weights are a safetensors file, as a Model folder has it."""
-    return build_pretrained(config, read_weights(file), str(file))
+    return build_pretrained(config, read_weights(file), str(file), dtype)
 
 
 def open_pretrained(

@@ -3,86 +3,59 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from math import prod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import torch
+from typing import Any
 
 from inkdrop.config import dump
 from inkdrop.convert.adapters import adapter_lines
-from inkdrop.convert.foreign import Foreign
+from inkdrop.convert.control import Branch, is_control, read_control
+from inkdrop.convert.headers import Part, part, parts_of, parts_of_own
 from inkdrop.convert.layout import layout_of_folder
-from inkdrop.convert.memory import memory
+from inkdrop.convert.memory import FLOAT, HALF, memory
 from inkdrop.convert.model import to_model
 from inkdrop.convert.open import located
 from inkdrop.convert.read import read
-from inkdrop.convert.safe import open_safe
-from inkdrop.convert.stored import Weights, types_of
 from inkdrop.diffusion.process import Discrete
 from inkdrop.model import Model
 from inkdrop.registry import PARAMETERIZATIONS, describe
 from inkdrop.weights import read_json
 
 
-class Part(NamedTuple):
-    """A network: how many numbers it holds, in how many bytes of a file, of what types."""
-
-    name: str
-    numbers: int
-    bytes: int
-    dtypes: tuple[str, ...]
-
-
 def about(path: str | Path) -> list[str]:
     """Lines that say what is at a path: one of ours, a diffusers folder, a single file, an adapter.
 
-    ValueError if it is neither a whole model nor a LoRA or an embedding.
+    ValueError if it is neither a whole model nor a LoRA, an embedding or a control network.
     """
     path = located(path)
+    if is_control(path):
+        return _about_control(read_control(path))
     if (lines := adapter_lines(path)) is not None:
         return lines
     if path.is_dir() and layout_of_folder(path) == "inkdrop":
         data = read_json(path / "model.json")
-        with torch.device("meta"):
-            model = Model.build(data, str(path / "model.json"))
-        files = sorted(path.rglob("*.safetensors"))
-        parts = [part(_name(file, path), open_safe(file).weights) for file in files]
-        return _lines("a model of inkdrop's own", model, parts, [])
+        model = Model.build(data, str(path / "model.json"), device="meta")
+        return _lines("a model of inkdrop's own", model, parts_of_own(path), [])
     foreign = read(path)
     model, report = to_model(foreign)
     what = "a diffusers folder" if foreign.layout == "folder" else "a single file"
-    return _lines(what, model, _parts(foreign), [*report.notes])
+    return _lines(what, model, parts_of(foreign), [*report.notes])
 
 
-def part(name: str, weights: Weights) -> Part:
-    """A part by the headers of its files."""
-    values = weights.values()
-    return Part(
-        name,
-        sum(prod(value.shape) for value in values),
-        sum(prod(value.shape) * value.dtype.itemsize for value in values),
-        types_of(values),
-    )
-
-
-def _name(file: Path, folder: Path) -> str:
-    """Such as network, codec, text or text_2."""
-    return file.stem if file.parent == folder else file.parent.name
-
-
-def _parts(foreign: Foreign) -> list[Part]:
-    assert foreign.denoiser is not None and foreign.coder is not None
-    texts = [text for text in foreign.text.values() if text.weights]
+def _about_control(branch: Branch) -> list[str]:
+    family, config = branch.family, branch.config
+    what = "a diffusers folder" if branch.layout == "folder" else "a single file"
     return [
-        part("unet", foreign.denoiser.weights),
-        part("autoencoder", foreign.coder.weights),
-        *(part(text.name, text.weights) for text in texts),
+        f"layout: {what} of a control network",
+        f"family: {'unknown' if family is None else family.name}",
+        _line(part("control", branch.weights)),
+        f"hint: {config.hint_channels} channels, {config.hint_order}, {config.factor} times the"
+        " size of the code",
+        *branch.notes,
     ]
 
 
-def _lines(what: str, model: Model, parts: list[Part], notes: list[str]) -> list[str]:
+def _lines(what: str, model: Model, parts: Sequence[Part], notes: list[str]) -> list[str]:
     spec = model.spec
     sizes = spec.shape[1:]
     numbers = sum(each.numbers for each in parts)
@@ -120,7 +93,10 @@ def _memory(model: Model, numbers: int, sizes: tuple[int, ...]) -> list[str]:
     needed = memory(network, getattr(codec, "autoencoder", None), numbers, sizes)
     if needed is None:
         return []
-    return [f"memory: about {_size(needed)} for a picture of its size, in float32"]
+    return [
+        f"memory: about {_size(needed)} for a picture of its size, in float32,"
+        f" {_size(needed - (FLOAT - HALF) * numbers)} with --half"
+    ]
 
 
 def _size(count: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from inkdrop.convert.embedding import read_embedding, with_embedding
 from inkdrop.convert.files import open_file
 from inkdrop.convert.foreign import PLAIN, Options
-from inkdrop.convert.layout import Layout, layout_of_names, marked
+from inkdrop.convert.layout import ADAPTERS, Layout, layout_of_names, marked
 from inkdrop.convert.lora import read_lora
 from inkdrop.convert.merge import with_lora
 from inkdrop.convert.safe import SafeFile
@@ -44,7 +44,7 @@ def without_pickle(path: Path, out: Path, options: Options) -> bool:
     if not path.is_file() or out.suffix != ".safetensors":
         return False
     file = open_file(path, options)
-    if _layout(file, path) not in ("lora", "embedding"):
+    if _layout(file, path) not in ADAPTERS:
         return False
     from safetensors.torch import save_file
 

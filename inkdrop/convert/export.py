@@ -64,8 +64,10 @@ def write_folder(model: Model, folder: Path, text: Mapping[str, Any] | None = No
     (folder / "scheduler").mkdir()
     write_settings(folder / "scheduler" / "scheduler_config.json", scheduler)
     naming = unet_keys.diffusers_naming(unet.config)
-    _write_part(folder / "unet", write_unet(unet.config, model.shape[1]), unet, naming)
-    _write_part(folder / "vae", autoencoder, codec.autoencoder, _diffusers(codec))
+    for name in ("unet", "vae"):
+        (folder / name).mkdir()
+    write_part(folder / "unet", write_unet(unet.config, model.shape[1]), unet, naming)
+    write_part(folder / "vae", autoencoder, codec.autoencoder, _diffusers(codec))
 
 
 def export_single(
@@ -94,13 +96,13 @@ def single_weights(model: Model) -> dict[str, Tensor]:
     config = codec.config.autoencoder
     if not isinstance(config, AutoencoderConfig):
         raise ValueError("a single file has no place for a tiny autoencoder; export a folder")
-    inner = _renamed(unet, unet_keys.ldm_naming(unet.config))
-    coder = _renamed(codec.autoencoder, autoencoder_keys.ldm_naming(config))
+    inner = renamed(unet, unet_keys.ldm_naming(unet.config))
+    coder = renamed(codec.autoencoder, autoencoder_keys.ldm_naming(config))
     for name, value in coder.items():
         if re.search(autoencoder_keys.CONVOLUTIONS_LDM, name):
             coder[name] = value[:, :, None, None]
-    _check_same("U-Net", unet.config, unet_shape(_all_held(inner), "the file"))
-    _check_same("autoencoder", config, autoencoder_shape(_all_held(coder), "the file"))
+    check_same("U-Net", unet.config, unet_shape(held_all(inner), "the file"))
+    check_same("autoencoder", config, autoencoder_shape(held_all(coder), "the file"))
     _check_family(model, unet, codec)
     return {
         **{UNET + name: value for name, value in inner.items()},
@@ -118,11 +120,13 @@ def _parts(model: Model) -> tuple[UNet, Latent]:
     return model.network, model.codec
 
 
-def _check_same(part: str, ours: Any, read: Any) -> None:
+def check_same(part: str, ours: Any, read: Any) -> None:
     """ValueError for the first field of a shape that a single file would say otherwise."""
     for field in dataclasses.fields(ours):
         value, other = getattr(ours, field.name), getattr(read, field.name)
-        if value != other:
+        if dataclasses.is_dataclass(value):
+            check_same(part, value, other)
+        elif value != other:
             raise ValueError(
                 f"{field.name} of the {part} is {value!r}, but a single file of its family means"
                 f" {other!r}; export a folder"
@@ -164,22 +168,24 @@ def _diffusers(codec: Latent) -> Naming:
     return autoencoder_keys.diffusers_naming(config)
 
 
-def _renamed(network: nn.Module, naming: Naming) -> dict[str, Tensor]:
+def renamed(network: nn.Module, naming: Naming) -> dict[str, Tensor]:
+    """A network's weights under another library's names."""
     return {
         naming.theirs(name): value.detach().cpu().contiguous()
         for name, value in network.state_dict().items()
     }
 
 
-def _all_held(weights: Mapping[str, Tensor]) -> dict[str, Stored]:
+def held_all(weights: Mapping[str, Tensor]) -> dict[str, Stored]:
+    """Weights in memory as if they were in a file."""
     return {name: held(value) for name, value in weights.items()}
 
 
-def _write_part(
+def write_part(
     folder: Path, settings: Mapping[str, Any], network: nn.Module, naming: Naming
 ) -> None:
+    """A network's settings and weights, into a folder that exists."""
     from safetensors.torch import save_file
 
-    folder.mkdir()
     write_settings(folder / "config.json", settings)
-    save_file(_renamed(network, naming), folder / WEIGHTS, {"format": "pt"})
+    save_file(renamed(network, naming), folder / WEIGHTS, {"format": "pt"})

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from inkdrop.convert.keys import Naming
 from inkdrop.convert.report import PartReport
 from inkdrop.convert.stored import Stored, Weights, types_of
+from inkdrop.weights import widest
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -76,13 +77,6 @@ def _fits(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 
 def _shaped(stored: Stored, shape: tuple[int, ...]) -> Tensor:
     return stored.read().view(shape)
-
-
-def widest(types: set[torch.dtype]) -> torch.dtype:
-    """The type that holds all of these: the largest, or float32 for several of one size."""
-    size = max(kind.itemsize for kind in types)
-    largest = [kind for kind in types if kind.itemsize == size]
-    return largest[0] if len(largest) == 1 else torch.float32
 
 
 def check_floats(where: str, weights: Weights) -> None:

@@ -7,7 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+from inkdrop.weights import read_json
+
 Layout = Literal["inkdrop", "folder", "part", "single", "lora", "embedding", "control"]
+
+CONTROL_CLASS = "ControlNetModel"
+CONTROL = r"control_model\.|controlnet_|input_hint_block\."
 
 # What the names in a file begin with or hold, and what the file then is; the first that fits.
 MARKS: tuple[tuple[str, Layout], ...] = (
@@ -15,7 +20,7 @@ MARKS: tuple[tuple[str, Layout], ...] = (
     (r"(.*\.)?(lora_(up|down|A|B)|lora\.(up|down))\.|lora_(unet|te\d?)_|.*\.hada_w\d", "lora"),
     (r".*[._]lora(_linear_layer)?\.(up|down)\.|(unet|text_encoder(_2)?):\d+:(up|down)$", "lora"),
     (r"emb_params$|string_to_param|clip_[lg]$|<.*>$", "embedding"),
-    (r"control_model\.|controlnet_|input_hint_block\.", "control"),
+    (CONTROL, "control"),
     (r"(encoder|decoder)\.(conv_in|down|up|mid)\.", "single"),
     (r"(encoder\.|decoder\.)?\d+\.(conv\.\d\.)?(weight|bias)$", "single"),
 )
@@ -32,13 +37,20 @@ FOLDERS: dict[str, Layout] = {
 ADAPTERS = {
     "lora": "a LoRA, which changes a model and is none by itself",
     "embedding": "an embedding for a text encoder, which is no model by itself",
-    "control": "a control network, which guides a model and is none by itself",
+    "control": "a control network, which guides a model and is none by itself (--control takes it)",
 }
 
 
 def marked(folder: Path) -> Layout | None:
     """What a folder holds, by the file that says it; None if none does."""
     return next((what for name, what in FOLDERS.items() if (folder / name).is_file()), None)
+
+
+def is_control_folder(folder: Path) -> bool:
+    """True for a control network's folder of diffusers."""
+    if marked(folder) != "part":
+        return False
+    return read_json(folder / "config.json").get("_class_name") == CONTROL_CLASS
 
 
 def layout_of_folder(folder: Path) -> Layout:
@@ -51,6 +63,11 @@ def layout_of_folder(folder: Path) -> Layout:
     raise ValueError(
         f"{folder} is not a model: it has no model.json, model_index.json or config.json{inside}"
     )
+
+
+def holds_control(names: Iterable[str]) -> bool:
+    """True for the names of a control network's weights, with or without a model beside."""
+    return any(re.match(CONTROL, name) for name in names)
 
 
 def layout_of_names(names: Iterable[str], where: str) -> Layout:

@@ -104,16 +104,10 @@ def _check_code(denoiser: Denoiser, codec: Latent) -> None:
 
 def _spec(foreign: Foreign, denoiser: Denoiser, codec: Latent, schedule: Schedule) -> Spec:
     family, config = foreign.family, codec.config.autoencoder
-    size = 512 if family is None else family.size
-    if family is not None and family.prediction == "v" and schedule.parameterization != V():
-        size = 512  # SD 2 at 512 pixels predicts eps
-    sizes = (size, size)
-    if denoiser.size is not None:
-        sizes = (denoiser.size[0] * config.factor, denoiser.size[1] * config.factor)
     notes = {} if family is None else {"family": title(family, denoiser.config)}
     beside = BESIDE.get(denoiser.config.concat_channels, ("", ""))[1]
     spec = Spec(
-        shape=(config.channels, *sizes),
+        shape=(config.channels, *usual_sizes(foreign)),
         condition_drop=CONDITION_DROP,
         clip=False,
         told_guidance=denoiser.config.guidance_dim is not None,
@@ -122,6 +116,19 @@ def _spec(foreign: Foreign, denoiser: Denoiser, codec: Latent, schedule: Schedul
         notes={**notes, **({"concat": beside} if beside else {})},
     )
     return _student(spec, schedule) if schedule.spacing.rule == "lcm" else spec
+
+
+def usual_sizes(foreign: Foreign) -> tuple[int, int]:
+    """Height and width of the pictures that a checkpoint was trained on."""
+    family, denoiser, schedule = foreign.family, foreign.denoiser, foreign.schedule
+    if denoiser is not None and denoiser.size is not None and foreign.coder is not None:
+        factor = foreign.coder.config.factor
+        return denoiser.size[0] * factor, denoiser.size[1] * factor
+    size = 512 if family is None else family.size
+    predicts = None if schedule is None else schedule.parameterization
+    if family is not None and family.prediction == "v" and predicts != V():
+        size = 512  # SD 2 at 512 pixels predicts eps
+    return size, size
 
 
 def _student(spec: Spec, schedule: Schedule) -> Spec:

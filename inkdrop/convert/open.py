@@ -9,14 +9,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from inkdrop.conditioning.joined import JoinedText
-from inkdrop.convert.fill import widest
 from inkdrop.convert.foreign import PLAIN, Foreign, Options
 from inkdrop.convert.layout import layout_of_folder
 from inkdrop.convert.model import to_model
 from inkdrop.convert.read import read
 from inkdrop.convert.report import PartReport, Report
-from inkdrop.convert.safe import open_safe
 from inkdrop.convert.stored import types_of
 from inkdrop.convert.text import to_text
 from inkdrop.files import is_hub_name, must_exist
@@ -42,7 +39,7 @@ def open_model(
     """
     path = located(path)
     if path.is_dir() and layout_of_folder(path) == "inkdrop":
-        model = _stored(path) if dtype is None else Model.load(path, dtype=dtype)
+        model = Model.load(path, dtype=dtype)
         return model, Report(tuple(_of_own(model)))
     return _whole(read(path, options), dtype, text)
 
@@ -57,10 +54,10 @@ def _whole(foreign: Foreign, dtype: torch.dtype | None, text_needed: bool) -> tu
     return model, dataclasses.replace(report, parts=(*report.parts, *parts), text=())
 
 
-def located(path: str | Path) -> Path:
+def located(path: str | Path, what: str = "model") -> Path:
     """The path, or where the files of a Hub name are once they are fetched."""
     if Path(path).exists() or not is_hub_name(path):
-        return must_exist(path, "model")
+        return must_exist(path, what)
     return _fetched(str(path))
 
 
@@ -82,21 +79,6 @@ def _fetched(name: str) -> Path:
         raise ValueError(
             f"there is no model {name} here, and it could not be fetched from the Hub: {reason}"
         ) from None
-
-
-def _stored(folder: Path) -> Model:
-    """A model of ours with its weights in the types that its files hold them in."""
-    model = Model.load(folder)
-    parts: list[tuple[object, str]] = [(model.network, "network"), (model.codec, "codec")]
-    if isinstance(model.text, JoinedText):
-        parts += [(part.encoder, f"text_{n}/text") for n, part in enumerate(model.text.parts, 1)]
-    elif model.text is not None:
-        parts += [(network, "text") for network in model.text.networks]
-    for part, name in parts:
-        if isinstance(part, nn.Module):
-            file = open_safe(folder / f"{name}.safetensors")
-            part.to(widest({value.dtype for value in file.weights.values()}))
-    return model
 
 
 def _of_own(model: Model) -> list[PartReport]:

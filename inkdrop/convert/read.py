@@ -6,7 +6,7 @@ from pathlib import Path
 
 from inkdrop.convert.folder import read_folder, read_part
 from inkdrop.convert.foreign import PLAIN, Foreign, Options
-from inkdrop.convert.layout import ADAPTERS, layout_of_folder
+from inkdrop.convert.layout import ADAPTERS, is_control_folder, layout_of_folder
 from inkdrop.convert.single import read_single
 from inkdrop.files import must_exist
 
@@ -20,6 +20,8 @@ def read(path: str | Path, options: Options = PLAIN) -> Foreign:
     if not path.is_dir():
         return read_single(path, options)
     layout = layout_of_folder(path)
+    if is_control_folder(path):
+        raise ValueError(f"{path} is {ADAPTERS['control']}")
     if layout == "inkdrop":
         raise ValueError(f"{path} is a model of inkdrop's own and needs no conversion")
     if layout in ADAPTERS:

@@ -7,34 +7,17 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from inkdrop.convert.stored import Stored
+from inkdrop.mapped import DTYPES, Mapped
 from inkdrop.weights import once
 
 # An honest header holds some hundred bytes a weight.
 MOST_HEADER = 100_000_000
-
-DTYPES = {
-    "BOOL": torch.bool,
-    "U8": torch.uint8,
-    "I8": torch.int8,
-    "U16": torch.uint16,
-    "I16": torch.int16,
-    "U32": torch.uint32,
-    "I32": torch.int32,
-    "U64": torch.uint64,
-    "I64": torch.int64,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-}
 
 # What other files begin with, and what they are.
 PICKLES = (b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
@@ -78,12 +61,14 @@ def open_safe(path: Path) -> SafeFile:
     _check_layout(path, entries, size - start)
 
     @cache
-    def storage() -> torch.UntypedStorage:
-        mapped = torch.UntypedStorage.from_file(str(path), shared=False, nbytes=size)
-        return cast(torch.UntypedStorage, mapped)
+    def mapped() -> Mapped:
+        return Mapped(path)
 
     def stored(entry: _Entry) -> Stored:
-        return Stored(entry.shape, entry.dtype, lambda: _mapped(storage(), start, entry))
+        def read() -> Tensor:
+            return mapped().tensor(entry.dtype, entry.shape, start + entry.begin)
+
+        return Stored(entry.shape, entry.dtype, read)
 
     return SafeFile({entry.name: stored(entry) for entry in entries}, metadata)
 
@@ -178,15 +163,3 @@ def _check_layout(path: Path, entries: list[_Entry], there: int) -> None:
             f"{path} has {there - end} bytes behind its last weight, which no safetensors file has;"
             " download it again"
         )
-
-
-def _mapped(storage: torch.UntypedStorage, start: int, entry: _Entry) -> Tensor:
-    """A view into the mapped file; a copy where its place does not suit its type."""
-    size = entry.dtype.itemsize
-    first = start + entry.begin
-    if first % size == 0:
-        view = torch.empty(0, dtype=entry.dtype)
-        return view.set_(storage, first // size, entry.shape)  # type: ignore[call-overload, no-any-return]
-    raw = torch.empty(0, dtype=torch.uint8)
-    raw.set_(storage, first, (entry.end - entry.begin,))  # type: ignore[call-overload]
-    return raw.clone().view(entry.dtype).view(entry.shape)

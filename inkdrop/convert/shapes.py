@@ -9,6 +9,7 @@ from inkdrop.convert.families import HEAD_CHANNELS, recognised
 from inkdrop.convert.multiples import multiples
 from inkdrop.convert.stored import Weights
 from inkdrop.networks.autoencoder import AutoencoderConfig
+from inkdrop.networks.control import ControlNetConfig
 from inkdrop.networks.taesd import TAESDConfig
 from inkdrop.networks.unet_config import UNetConfig
 
@@ -49,15 +50,45 @@ class _Level(NamedTuple):
     depth: int
 
 
+class _Names(NamedTuple):
+    """Where a layout has the layers that tell most of a U-Net's shape."""
+
+    input: str
+    middle: str
+    vector: str
+
+
+LDM = _Names("input_blocks.0.0.weight", "middle_block.1", "label_emb.0.0.weight")
+DIFFUSERS = _Names("conv_in.weight", "mid_block.attentions.0", "add_embedding.linear_1.weight")
+
+
 def unet_shape(weights: Weights, where: str) -> UNetConfig:
     """The shape of LDM's U-Net, whose names begin with input_blocks and the like.
 
     The number of heads is what its family has.
     """
     shapes = _Shapes(weights, where)
-    levels = _levels(shapes)
-    linear = not shapes.has_axes("middle_block.1.proj_in.weight", 4)
-    vector = shapes("label_emb.0.0.weight", 1) if "label_emb.0.0.weight" in shapes else None
+    return _unet_shape(shapes, LDM, _levels(shapes), shapes("out.2.weight", 0))
+
+
+def control_shape(weights: Weights, where: str) -> ControlNetConfig:
+    """The shape of a control network in LDM's names or in diffusers', by its family too."""
+    shapes = _Shapes(weights, where)
+    ldm = "input_hint_block.0.weight" in shapes
+    names, levels = (LDM, _levels(shapes)) if ldm else (DIFFUSERS, _levels_of_diffusers(shapes))
+    hint = "input_hint_block.{}.weight" if ldm else "controlnet_cond_embedding.blocks.{}.weight"
+    # The first of each pair of layers, which keeps the size; the last ends in the U-Net's width.
+    first = hint.format(0) if ldm else "controlnet_cond_embedding.conv_in.weight"
+    pairs = [hint.format(n) for n in (range(4, 64, 4) if ldm else range(1, 64, 2))]
+    widths = (shapes(first, 0), *(shapes(name, 0) for name in pairs if name in shapes))
+    unet = _unet_shape(shapes, names, levels, shapes(names.input, 1))
+    return ControlNetConfig(unet, shapes(first, 1), hint_widths=widths)
+
+
+def _unet_shape(shapes: _Shapes, names: _Names, levels: list[_Level], out: int) -> UNetConfig:
+    where, middle = shapes.where, names.middle
+    linear = not shapes.has_axes(f"{middle}.proj_in.weight", 4)
+    vector = shapes(names.vector, 1) if names.vector in shapes else None
     family = recognised(len(levels), levels[0].depth > 0, linear, vector is not None)
     if family is None:
         raise ValueError(
@@ -66,19 +97,18 @@ def unet_shape(weights: Weights, where: str) -> UNetConfig:
         )
     channels = [level.channels for level in levels]
     width, multipliers = multiples(channels, where)
-    out = shapes("out.2.weight", 0)
-    depths = [*(level.depth or 1 for level in levels[:-1]), _depth(shapes, "middle_block.1") or 1]
+    depths = [*(level.depth or 1 for level in levels[:-1]), _depth(shapes, middle) or 1]
     used = [depth for depth, level in zip(depths, levels, strict=True) if level.depth]
     blocks = {level.blocks for level in levels}
     return UNetConfig(
         in_channels=out,
-        concat_channels=shapes("input_blocks.0.0.weight", 1) - out,
+        concat_channels=shapes(names.input, 1) - out,
         width=width,
         multipliers=multipliers,
         blocks=blocks.pop() if len(blocks) == 1 else tuple(level.blocks for level in levels),
         attention=tuple(number for number, level in enumerate(levels) if level.depth),
         heads=family.heads or tuple(c // HEAD_CHANNELS for c in channels),
-        cross_attention_dim=shapes("middle_block.1.transformer_blocks.0.attn2.to_k.weight", 1),
+        cross_attention_dim=shapes(f"{middle}.transformer_blocks.0.attn2.to_k.weight", 1),
         transformer_depth=depths[-1] if {*used, depths[-1]} == {depths[-1]} else tuple(depths),
         projection="linear" if linear else "conv",
         vector_dim=vector,
@@ -132,6 +162,20 @@ def _level(shapes: _Shapes, places: list[str]) -> _Level:
     last = places[-1] if places else "input_blocks.1"
     channels = shapes(f"{last}.0.out_layers.3.weight", 0)
     return _Level(channels, len(places), _depth(shapes, f"{last}.1"))
+
+
+def _levels_of_diffusers(shapes: _Shapes) -> list[_Level]:
+    """The same in diffusers' names, which count levels and their blocks apart."""
+    count = max(1, shapes.count(r"down_blocks\.(\d+)\."))
+    places = [f"down_blocks.{n}" for n in range(count)]
+    return [
+        _Level(
+            shapes(f"{place}.resnets.0.conv2.weight", 0),
+            shapes.count(rf"{re.escape(place)}\.resnets\.(\d+)\."),
+            _depth(shapes, f"{place}.attentions.0"),
+        )
+        for place in places
+    ]
 
 
 def _depth(shapes: _Shapes, place: str) -> int:

@@ -21,7 +21,7 @@ from inkdrop.conditioning.tokenizer import Tokenizer
 from inkdrop.convert import settings as index
 from inkdrop.convert.clip_words import SIZE, usual_tokenizer
 from inkdrop.convert.families import HEAD_CHANNELS
-from inkdrop.convert.fill import check_floats, widest
+from inkdrop.convert.fill import check_floats
 from inkdrop.convert.foreign import Foreign, TextPart
 from inkdrop.convert.report import PartReport
 from inkdrop.convert.stored import Weights, types_of
@@ -116,9 +116,7 @@ def _made(
     check_floats(where, {n: v for n, v in part.weights.items() if not n.endswith("position_ids")})
     found = _of_folder(foreign, part) if part.folder is not None else _of_single(part, where)
     config = PretrainedConfig("clip", found.settings, reading.layer, reading.norm, reading.pooled)
-    encoder = build_pretrained(config, found.weights, where)
-    kind = dtype or widest({value.dtype for value in found.weights.values()})
-    encoder.to(kind)
+    encoder = build_pretrained(config, found.weights, where, dtype)
     text = Text(found.tokenizer, encoder, Padding(found.padding, encoder.context))
     return text, _report(part.name, found)
 

@@ -84,6 +84,11 @@ class Settings:
 def read_unet(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, Settings]:
     """The shape that a config.json describes, and its settings."""
     told = parsed(Settings, data, where)
+    return shape_of(told, where), told
+
+
+def shape_of(told: Settings, where: str) -> UNetConfig:
+    """The shape that settings describe."""
     check_sane(told, COUNTS, 64, where)
     check_sane(told, (*CHANNELS, "sample_size"), 65536, where)
     check_sane(told, ("norm_eps", "dropout"), 1, where)
@@ -95,7 +100,7 @@ def read_unet(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, Settings
         )
     levels = len(multipliers)
     used = [*(level for level in range(levels - 1) if attends[level]), levels - 1]
-    config = UNetConfig(
+    return UNetConfig(
         in_channels=told.out_channels,
         concat_channels=told.in_channels - told.out_channels,
         width=width,
@@ -121,7 +126,6 @@ def read_unet(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, Settings
         dropout=told.dropout,
         odd_sizes="resize",
     )
-    return config, told
 
 
 def write_unet(config: UNetConfig, sample_size: int | None = None) -> dict[str, Any]:

@@ -177,6 +177,29 @@ def compose(
     return denoise
 
 
+def pictured(
+    predict: Predictor,
+    cond: Cond,
+    wordless: Cond,
+    null: Cond,
+    scale: float,
+    picture_scale: float,
+    *,
+    batched: bool = True,
+) -> Denoiser:
+    """Guidance by words and by a picture, each with its scale. Brooks et al. 2023, eq. 3.
+
+    cond: both; wordless: the picture alone; null: neither. One call of three times the batch.
+    """
+    ask = many(predict, [cond, wordless, null], batched=batched)
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        both, picture, nothing = ask(x, t)
+        return nothing + picture_scale * (picture - nothing) + scale * (both - picture)
+
+    return denoise
+
+
 def autoguidance(strong: Denoiser, weak: Denoiser, scale: float) -> Denoiser:
     """Guidance away from a worse model of the same kind: weak + scale (strong - weak).
 

@@ -14,9 +14,11 @@ from inkdrop.config import choose
 from inkdrop.engines.compiled import COMPILED
 from inkdrop.engines.eager import EAGER
 from inkdrop.engines.engine import Call, Engine, Precision
+from inkdrop.engines.openvino import OPENVINO
 from inkdrop.engines.packed import PACKED
 from inkdrop.model import Model
 from inkdrop.networks.autoencoder import Autoencoder, Decoder
+from inkdrop.networks.control import Controlled
 
 __all__ = [
     "ENGINES",
@@ -33,7 +35,12 @@ __all__ = [
 
 # The fastest first, as measured for large networks (benchmarks/RESULTS.md).
 # Compiling takes minutes, so it is for those who ask for it.
-ENGINES: Mapping[str, Engine] = {"packed": PACKED, "eager": EAGER, "compiled": COMPILED}
+ENGINES: Mapping[str, Engine] = {
+    "packed": PACKED,
+    "openvino": OPENVINO,
+    "eager": EAGER,
+    "compiled": COMPILED,
+}
 
 
 def fastest(model: Model, precision: Precision = "float32") -> str:
@@ -113,7 +120,8 @@ def _prepare_decoder(model: Model, engine: Engine, precision: Precision) -> None
 def example(model: Model, batch: int) -> Call:
     """A call of `batch` samples, as sampling with the empty condition makes it."""
     cond: Cond = model.null(batch)
-    beside = getattr(getattr(model.network, "config", None), "concat_channels", 0)
+    network = model.network.network if isinstance(model.network, Controlled) else model.network
+    beside = getattr(getattr(network, "config", None), "concat_channels", 0)
     if beside and cond.concat is None:
         told = torch.zeros(batch, beside, *model.shape[1:], device=model.device)
         cond = dataclasses.replace(cond, concat=told)

@@ -178,15 +178,17 @@ def _exchange(
     if isinstance(module, Embed):
         return  # few rows, and it tells of what type a network is
     first = "input" if dtype == torch.int8 else ""
-    for child, layer in module.named_children():
-        path = place + child
-        kind = torch.float32 if path == "output" or path == first else dtype
+    # By name alone: a list of the layers would hold their weights until all are exchanged.
+    for child in list(module._modules):
+        path, layer = place + child, module._modules[child]
+        if layer is None:
+            continue
+        kind = torch.float32 if path in ("output", first) else dtype
         packed = _packed(layer, seen[path], kind) if path in seen else None
         if packed is None:
             _exchange(layer, f"{path}.", seen, dtype)
         else:
-            # By number or by name; the layer's own weight goes with it.
-            cast(Any, module)._modules[child] = packed.eval()
+            module._modules[child] = packed.eval()
 
 
 def _packed(layer: nn.Module, seen: torch.Size, dtype: torch.dtype) -> nn.Module | None:

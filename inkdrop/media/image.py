@@ -95,6 +95,12 @@ def read_image(
         return _pixels(picture, name, size, channels, background)
 
 
+def read_unit(path: str | Path, channels: int) -> Tensor:
+    """A picture file as float32 [1, C, H, W] from 0 to 1, by the rules of `read_image`."""
+    pixels = torch.from_numpy(read_image(Path(path), channels=channels))
+    return pixels.permute(2, 0, 1)[None].float().div_(255)
+
+
 def from_picture(
     picture: Image.Image, *, channels: int | None = None, background: str = "white"
 ) -> Tensor:

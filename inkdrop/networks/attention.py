@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inkdrop.networks.layers import BlockStyle, conv, zeroed
+from inkdrop.networks.layers import BlockStyle, conv, traced, zeroed
 
 
 class RMSNorm(nn.RMSNorm):
@@ -72,6 +72,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:
     float32 where that is trained: there the kernel for bfloat16 takes up to four times as long.
     """
     dtype = q.dtype
+    if traced() and allowed is not None:
+        # Only torch answers zeros where nothing is allowed; others divide by nothing.
+        some = allowed.any(dim=-1, keepdim=True)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed | ~some) * some.to(dtype)
     trained = torch.is_grad_enabled() and q.requires_grad
     if trained and q.device.type == "cpu" and dtype != torch.float64 and k.shape[2] <= 512:
         q, k, v = q.float(), k.float(), v.float()

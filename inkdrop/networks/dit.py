@@ -120,7 +120,7 @@ def patchify(x: Tensor, patch: int) -> Tensor:
 
 def unpatchify(tokens: Tensor, places: Sequence[int], patch: int) -> Tensor:
     """[B, N, C patch^dims] -> [B, C, *(places * patch)]: the inverse of `patchify`."""
-    return unpatch(tokens.transpose(1, 2).reshape(len(tokens), tokens.shape[2], *places), patch)
+    return unpatch(tokens.transpose(1, 2).reshape(*tokens.shape[::2], *places), patch)
 
 
 def positions(places: Sequence[int], width: int, device: torch.device) -> Tensor:

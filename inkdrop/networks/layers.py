@@ -69,6 +69,16 @@ def blocks(x: Tensor, patch: int) -> Tensor:
     return x.permute(0, 1, *order).reshape(x.shape[0], -1, *sizes)
 
 
+def traced() -> bool:
+    """Whether another engine's graph is being made: it has plain forms and leaves sizes open."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+
+
+def for_torch(x: Tensor) -> bool:
+    """Whether torch's own kernels on the CPU compute with x; for these some layers have a form."""
+    return x.device.type == "cpu" and not traced()
+
+
 def zeroed(module: nn.Module) -> nn.Module:
     """The module with all its parameters set to zero, so that a new branch starts as nothing."""
     for parameter in module.parameters():
@@ -156,8 +166,8 @@ class Pointwise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.weight, self.bias
-        places = math.prod(x.shape[2:])
-        if bias is None or x.device.type != "cpu" or places < 256 or not x.is_contiguous():
+        large = for_torch(x) and math.prod(x.shape[2:]) >= 256
+        if bias is None or not large or not x.is_contiguous():
             return _CONV_FUNCTIONS[x.ndim - 2](x, weight, bias)
         matrix = weight.flatten(1).expand(x.shape[0], -1, -1)
         y = torch.baddbmm(bias[:, None], matrix, x.flatten(2))
@@ -170,7 +180,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[slice | Ell
     extra = [-size % multiple for size in sizes]
     kept = (slice(e // 2, e // 2 + size) for e, size in zip(extra, sizes, strict=True))
     crop: tuple[slice | EllipsisType, ...] = (..., *kept)
-    if any(extra):
+    if traced() or any(extra):
         pads = [n for e in reversed(extra) for n in (e // 2, e - e // 2)]
         x = F.pad(x, pads, mode="replicate")
     return x, crop
@@ -215,7 +225,7 @@ class GroupNorm(nn.GroupNorm):
         """[B, C, *spatial] -> norm(x) (1 + scale) + shift, with scale and shift [B, C]."""
         if scale is None or shift is None:
             return super().forward(x)
-        if not x.is_contiguous():
+        if not for_torch(x) or not x.is_contiguous():
             ones = (1,) * (x.ndim - 2)
             scale, shift = scale.view(*scale.shape, *ones), shift.view(*shift.shape, *ones)
             return torch.addcmul(shift, super().forward(x), 1 + scale)
@@ -349,8 +359,8 @@ class Upsample(nn.Module):
         if self.conv is None:
             return upsample(x, size)
         doubled = size is None or all(n == 2 * m for n, m in zip(size, x.shape[2:], strict=True))
-        many = x.shape[0] * math.prod(x.shape[2:]) >= FOLDED
-        if doubled and many and x.device.type == "cpu":
+        many = for_torch(x) and x.shape[0] * math.prod(x.shape[2:]) >= FOLDED
+        if doubled and many:
             return upsample_conv(x, self.conv.weight, self.conv.bias)
         y: Tensor = self.conv(upsample(x, size))
         return y

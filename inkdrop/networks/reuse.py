@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from inkdrop.cond import Cond
-from inkdrop.networks.unet import UNet
+
+
+@runtime_checkable
+class Deep(Protocol):
+    """A U-Net, whoever computes it; `networks.unet.UNet` says what these are."""
+
+    @property
+    def levels(self) -> int: ...
+    def deep(self, x: Tensor, t: Tensor, cond: Cond, outer: int) -> tuple[Tensor, Tensor]: ...
+    def shallow(self, x: Tensor, t: Tensor, cond: Cond, kept: Tensor, outer: int) -> Tensor: ...
 
 
 @dataclass
@@ -31,32 +41,26 @@ class Reused(nn.Module):
 
     def __init__(self, network: nn.Module, every: int, shallow: int = 1) -> None:
         super().__init__()
-        if not isinstance(network, UNet):
+        if not isinstance(network, Deep):
             raise ValueError(
                 f"features can be reused in a U-Net only, and this is a {type(network).__name__}"
             )
-        if not 1 <= shallow < network.config.levels:
+        if not 1 <= shallow < network.levels:
             raise ValueError(
-                f"shallow is {shallow}: of {network.config.levels} levels, 1 to"
-                f" {network.config.levels - 1} can run in every call"
+                f"shallow is {shallow}: of {network.levels} levels, 1 to"
+                f" {network.levels - 1} can run in every call"
             )
-        self.network, self.every, self.shallow = network, every, shallow
+        self.network: Deep = network
+        self.every, self.shallow = every, shallow
         self._kept: dict[int, _Kept] = {}
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """(x [B, C, *spatial], t [B], cond) -> [B, C', *spatial], as the U-Net."""
-        network, levels = self.network, self.network.config.levels
-        context = network.context(t, cond)
-        x, crop = network.prepared(x, cond)
         # A run asks with the same few conditions all the time: guided, plain, one after the other.
         kept = self._kept.get(id(cond))
         if kept is None or kept.age + 1 >= self.every or len(kept.map) != len(x):
-            h, skips = network.encode(x, context)
-            h = network.middle(h, context)
-            h = network.decode(h, skips, context, range(levels - 1, self.shallow - 1, -1))
+            out, h = self.network.deep(x, t, cond, self.shallow)
             self._kept[id(cond)] = _Kept(cond, h)
-        else:
-            kept.age += 1
-            h, skips = kept.map, network.encode(x, context, self.shallow)[1]
-        h = network.decode(h, skips, context, range(self.shallow - 1, -1, -1))
-        return network.finished(h, crop)
+            return out
+        kept.age += 1
+        return self.network.shallow(x, t, cond, kept.map, self.shallow)

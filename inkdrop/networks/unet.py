@@ -38,6 +38,16 @@ class Context(NamedTuple):
     mask: Tensor | None
 
 
+class Residuals(NamedTuple):
+    """What is added to a U-Net's maps: to each that is kept for the way up, and to the middle's.
+
+    middle: None where only outer levels are computed
+    """
+
+    skips: list[Tensor]
+    middle: Tensor | None
+
+
 class Stage(nn.Module):
     """A residual block, and attention where the level has it."""
 
@@ -59,15 +69,10 @@ class Level(nn.Module):
         self.resample = resample
 
 
-class UNet(nn.Module):
-    """(x [B, C, *spatial], t [B], cond) -> [B, C', *spatial]; Ronneberger 2015, Ho et al. 2020.
+class WayDown(nn.Module):
+    """The way down and the middle of a U-Net: what a U-Net and a branch that controls one share.
 
-    Reads cond.label (with num_classes), tokens and mask (with cross_attention_dim), vector (with
-    vector_dim), concat (with concat_channels) and guidance (with guidance_dim). Any spatial size.
-    A new network returns zeros.
-
-    Masked tokens do not matter. A sample with all of them masked gets from cross-attention what its
-    last bias says, the same for every place: it is the empty condition.
+    kept: channels of each map that it keeps for the way up, in their order.
     """
 
     def __init__(self, config: UNetConfig) -> None:
@@ -91,41 +96,36 @@ class UNet(nn.Module):
         self.vector = Embed(config.vector_dim, time_dim) if config.vector_dim else None
         joined = config.in_channels + config.concat_channels
         self.input = self._input(joined)
-        skips = [config.channels_at(0)]
-        self.down = nn.ModuleList(self._down(level, skips) for level in range(config.levels))
+        kept = [config.channels_at(0)]
+        self.down = nn.ModuleList(self._down(level, kept) for level in range(config.levels))
         self.mid = self._mid()
-        self.up = nn.ModuleList(self._up(level, skips) for level in reversed(range(config.levels)))
-        self.norm = self._style.norm(config.channels_at(0))
-        out = (config.out_channels or config.in_channels) * config.patch**config.dims
-        self.output = zeroed(conv(config.dims, config.channels_at(0), out))
-
-    def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """x [B, C, *spatial], t [B] in units of 0 to about 1000 -> [B, C', *spatial]."""
-        checks.one_time_each(x, t)
-        context = self.context(t, cond)
-        x, crop = self.prepared(x, cond)
-        h, skips = self.encode(x, context)
-        h = self.middle(h, context)
-        h = self.decode(h, skips, context)
-        return self.finished(h, crop)
+        self.kept = tuple(kept)
 
     def prepared(self, x: Tensor, cond: Cond) -> tuple[Tensor, tuple[slice | EllipsisType, ...]]:
         """x joined with cond.concat and padded to a whole number of pixels at every level."""
-        return self._padded(checks.joined(x, cond, self.config))
+        return self.padded(checks.joined(x, cond, self.config))
 
-    def finished(self, h: Tensor, crop: tuple[slice | EllipsisType, ...]) -> Tensor:
-        """The output of the last map of the way up, cropped to x's own size."""
-        h = self.output(self.activation(self.norm(h)))
-        return (h if self.config.patch == 1 else unpatch(h, self.config.patch))[crop]
+    def padded(self, x: Tensor) -> tuple[Tensor, tuple[slice | EllipsisType, ...]]:
+        """x with a whole number of pixels at every level, and what crops it back."""
+        if self.config.odd_sizes == "resize":
+            return x, (...,)
+        return pad_to_multiple(x, self.config.patch * 2 ** (self.config.levels - 1))
 
     def encode(
-        self, x: Tensor, context: Context, levels: int | None = None
+        self,
+        x: Tensor,
+        context: Context,
+        levels: int | None = None,
+        added: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """The way down: the map of the lowest level, and all maps kept for the way up.
 
-        levels: only the first so many, without the step to the next.
+        levels: only the first so many, without the step to the next; added: to the map that x
+        enters as.
         """
         h = self.input(x)
+        if added is not None:
+            h = h + added
         skips = [h]
         for depth, level in enumerate(cast(Iterable[Level], self.down), start=1):
             for stage in level.stages:
@@ -142,22 +142,6 @@ class UNet(nn.Module):
         """The blocks at the lowest level."""
         for stage in self.mid:
             h = stage(h, context)
-        return h
-
-    def decode(
-        self, h: Tensor, skips: list[Tensor], context: Context, levels: range | None = None
-    ) -> Tensor:
-        """The way up; takes the kept maps from the end of `skips`.
-
-        levels: only these, from the deepest, config.levels - 1, to the first, 0.
-        """
-        for depth in range(self.config.levels - 1, -1, -1) if levels is None else levels:
-            level = cast(Level, self.up[self.config.levels - 1 - depth])
-            for stage in level.stages:
-                h = stage(torch.cat([h, skips.pop()], dim=1), context)
-            if level.resample is not None:
-                size = skips[-1].shape[2:] if self.config.odd_sizes == "resize" else None
-                h = level.resample(h, context.emb, size)
         return h
 
     def context(self, t: Tensor, cond: Cond) -> Context:
@@ -196,15 +180,15 @@ class UNet(nn.Module):
             config.dims, channels, config.channels_at(0), kernel=kernel, stride=config.patch
         )
 
-    def _down(self, level: int, skips: list[int]) -> Level:
+    def _down(self, level: int, kept: list[int]) -> Level:
         stages = []
         channels = self.config.channels_at(level)
         for _ in range(at_level(self.config.blocks, level)):
-            stages.append(self._stage(skips[-1], level, self.config.attends(level)))
-            skips.append(channels)
+            stages.append(self._stage(kept[-1], level, self.config.attends(level)))
+            kept.append(channels)
         if level == self.config.levels - 1:
             return Level(stages, None)
-        skips.append(channels)
+        kept.append(channels)
         return Level(stages, self._resample(channels, "down"))
 
     def _mid(self) -> nn.ModuleList:
@@ -213,14 +197,6 @@ class UNet(nn.Module):
             self._stage(channels, self.config.levels - 1, attention)
             for attention in (self.config.middle_attention, False)
         )
-
-    def _up(self, level: int, skips: list[int]) -> Level:
-        stages = []
-        channels = self.config.channels_at(min(level + 1, self.config.levels - 1))
-        for _ in range(at_level(self.config.blocks, level) + 1):
-            stages.append(self._stage(channels + skips.pop(), level, self.config.attends(level)))
-            channels = self.config.channels_at(level)
-        return Level(stages, self._resample(channels, "up") if level else None)
 
     def _stage(self, channels: int, level: int, attention: bool) -> Stage:
         block = ResBlock(self._style, channels, self.config.channels_at(level))
@@ -248,7 +224,102 @@ class UNet(nn.Module):
             return Upsample(dims, channels, learned=kind == "conv")
         return Downsample(dims, channels, learned=kind == "conv", padding=self.config.down_padding)
 
-    def _padded(self, x: Tensor) -> tuple[Tensor, tuple[slice | EllipsisType, ...]]:
-        if self.config.odd_sizes == "resize":
-            return x, (...,)
-        return pad_to_multiple(x, self.config.patch * 2 ** (self.config.levels - 1))
+
+class UNet(WayDown):
+    """(x [B, C, *spatial], t [B], cond) -> [B, C', *spatial]; Ronneberger 2015, Ho et al. 2020.
+
+    Reads cond.label (with num_classes), tokens and mask (with cross_attention_dim), vector (with
+    vector_dim), concat (with concat_channels) and guidance (with guidance_dim). Any spatial size.
+    A new network returns zeros.
+
+    Masked tokens do not matter. A sample with all of them masked gets from cross-attention what its
+    last bias says, the same for every place: it is the empty condition.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__(config)
+        skips = list(self.kept)
+        self.up = nn.ModuleList(self._up(level, skips) for level in reversed(range(config.levels)))
+        self.norm = self._style.norm(config.channels_at(0))
+        out = (config.out_channels or config.in_channels) * config.patch**config.dims
+        self.output = zeroed(conv(config.dims, config.channels_at(0), out))
+
+    def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        """x [B, C, *spatial], t [B] in units of 0 to about 1000 -> [B, C', *spatial]."""
+        return self.deep(x, t, cond, self.levels)[0]
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions."""
+        return self.config.levels
+
+    def deep(
+        self, x: Tensor, t: Tensor, cond: Cond, outer: int, added: Residuals | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The output, and the map that came up from below the `outer` levels, for `shallow`.
+
+        added: to its maps, by branches beside it
+        """
+        checks.one_time_each(x, t)
+        context = self.context(t, cond)
+        x, crop = self.prepared(x, cond)
+        h, skips = self.encode(x, context)
+        h = self.middle(h, context)
+        if added is not None:
+            assert added.middle is not None
+            h, skips = h + added.middle, _summed(skips, added.skips)
+        kept = self.decode(h, skips, context, range(self.levels - 1, outer - 1, -1))
+        h = self.decode(kept, skips, context, range(outer - 1, -1, -1))
+        return self.finished(h, crop), kept
+
+    def shallow(
+        self,
+        x: Tensor,
+        t: Tensor,
+        cond: Cond,
+        kept: Tensor,
+        outer: int,
+        added: list[Tensor] | None = None,
+    ) -> Tensor:
+        """The output of the `outer` levels alone; from below them comes `kept`.
+
+        added: to the maps of these levels
+        """
+        checks.one_time_each(x, t)
+        context = self.context(t, cond)
+        x, crop = self.prepared(x, cond)
+        skips = self.encode(x, context, outer)[1]
+        if added is not None:
+            skips = _summed(skips, added)
+        return self.finished(self.decode(kept, skips, context, range(outer - 1, -1, -1)), crop)
+
+    def finished(self, h: Tensor, crop: tuple[slice | EllipsisType, ...]) -> Tensor:
+        """The output of the last map of the way up, cropped to x's own size."""
+        h = self.output(self.activation(self.norm(h)))
+        return (h if self.config.patch == 1 else unpatch(h, self.config.patch))[crop]
+
+    def decode(self, h: Tensor, skips: list[Tensor], context: Context, levels: range) -> Tensor:
+        """The way up; takes the kept maps from the end of `skips`.
+
+        levels: these, of all from the deepest, config.levels - 1, to the first, 0.
+        """
+        for depth in levels:
+            level = cast(Level, self.up[self.config.levels - 1 - depth])
+            for stage in level.stages:
+                h = stage(torch.cat([h, skips.pop()], dim=1), context)
+            if level.resample is not None:
+                size = skips[-1].shape[2:] if self.config.odd_sizes == "resize" else None
+                h = level.resample(h, context.emb, size)
+        return h
+
+    def _up(self, level: int, skips: list[int]) -> Level:
+        stages = []
+        channels = self.config.channels_at(min(level + 1, self.config.levels - 1))
+        for _ in range(at_level(self.config.blocks, level) + 1):
+            stages.append(self._stage(channels + skips.pop(), level, self.config.attends(level)))
+            channels = self.config.channels_at(level)
+        return Level(stages, self._resample(channels, "up") if level else None)
+
+
+def _summed(maps: list[Tensor], added: list[Tensor]) -> list[Tensor]:
+    return [h + more for h, more in zip(maps, added, strict=True)]

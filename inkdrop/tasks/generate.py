@@ -24,20 +24,26 @@ def generate(
 ) -> Iterator[Step]:
     """Samples number `samples` of `seed`, one condition each; x of the last Step holds them.
 
+    Conditions are encoded before it returns, the network is called as the Steps are asked for.
     Sample i of a seed is the same alone or in any batch. The Steps are in the codec's space:
     `model.codec.decode(step.x)` are the pictures [B, C, *spatial] in about [-1, 1].
     """
     if conditions is not None and len(conditions) != len(samples):
         raise ValueError(f"{len(samples)} samples need as many conditions, not {len(conditions)}")
-    if "concat" in model.spec.notes:
+    if "concat" in model.spec.notes and sampling.beside is None:
         raise ValueError(
-            f"this model paints into a picture: it is told {model.spec.notes['concat']}; such"
-            " painting will come with `inkdrop inpaint`"
+            f"this model is told a picture ({model.spec.notes['concat']}); use `inkdrop inpaint` or"
+            " `inkdrop edit`"
         )
     noise = SeededNoise(seed, tuple(samples), model.shape, model.process, model.device)
     denoise = denoiser(model, conditions, len(samples), sampling)
     on = times(model, sampling)
-    yield from walk(model, denoise, noise, start(model, noise, on), on, sampling)
+    return _ungraded(walk(model, denoise, noise, start(model, noise, on), on, sampling))
+
+
+@torch.no_grad()
+def _ungraded(steps: Iterator[Step]) -> Iterator[Step]:
+    yield from steps
 
 
 def generate_many(

@@ -16,8 +16,10 @@ from inkdrop.diffusion.samplers import Step
 from inkdrop.media.image import grid, save_image
 from inkdrop.model import Model, Prompt
 from inkdrop.tasks.added import Added
+from inkdrop.tasks.control import Guide
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.sampling import Sampling, chosen, faster
+from inkdrop.unload import unload
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,6 +40,8 @@ class Asked:
     loras, embeddings: files that have changed the model, which whoever loads it applies
     fast: with fewer evaluations, see `faster`
     engine, precision: what computes the network, and in what numbers; see `inkdrop.engines`
+    half: weights are kept in half precision; see `inkdrop.engines.halved`
+    controls: control networks that the model is given before, with their hints
     """
 
     prompt: str
@@ -57,6 +61,8 @@ class Asked:
     fast: bool = False
     engine: str | None = None
     precision: str | None = None
+    half: bool = False
+    controls: tuple[Guide, ...] = ()
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -98,6 +104,7 @@ def sized(model: Model, asked: Asked) -> Model:
 def pictures(model: Model, asked: Asked) -> Iterator[Step]:
     """The steps towards all pictures at once; x of the last one holds them.
 
+    Words are encoded before it returns; no step needs `model.text` any more.
     ValueError, before any network call, for a model without text and a style that it does not know.
     """
     if model.text is None:
@@ -107,7 +114,7 @@ def pictures(model: Model, asked: Asked) -> Iterator[Step]:
     if asked.style is not None and not model.spec.labels:
         raise ValueError(f"style is {asked.style!r}, but this model knows only one")
     prompt = Prompt(asked.prompt, asked.style)
-    yield from generate(
+    return generate(
         sized(model, asked),
         seed=asked.seed,
         samples=range(asked.count),
@@ -158,17 +165,35 @@ def paint(
     *,
     by: By | None = None,
     see: Callable[[Step], object] | None = None,
+    keep: bool = True,
 ) -> None:
     """Makes what was asked for and writes it to a PNG that carries its settings.
 
     by: what the settings say of the model; see: is shown every step.
+    keep: False uses the model up: each part gives its memory back once nothing needs it any more.
     """
-    for step in pictures(model, asked):
+    steps, settings = pictures(model, asked), settings_of(model, asked, by)
+    x = watched(steps, model, see, keep=keep)
+    save_image(finished(model, x, asked), out, settings=settings)
+
+
+def watched(
+    steps: Iterator[Step], model: Model, see: Callable[[Step], object] | None, *, keep: bool
+) -> Tensor:
+    """x of the last step, when all have been shown; keep: see `paint`."""
+    if not keep and model.text is not None:
+        unload(*model.text.networks)
+    for step in steps:
         if see is not None:
             see(step)
+    if not keep:
+        unload(model.network)
+    return step.x
+
+
+def settings_of(model: Model, asked: Asked, by: By | None) -> dict[str, Any]:
+    """What a picture's settings say; what was left to the model is written out, so it stays."""
     plan = chosen(model, asked.sampling(model))
     guidance = model.spec.guidance if asked.guidance is None else asked.guidance
-    # What was left to the model is written out, so that it stays what it was.
     whole = replace(asked, steps=len(plan.times) - 1, guidance=guidance)
-    settings = dump(whole) | ({} if by is None else dump(by))
-    save_image(finished(model, step.x, asked), out, settings=settings)
+    return dump(whole) | ({} if by is None else dump(by))

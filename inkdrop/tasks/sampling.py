@@ -25,6 +25,7 @@ from inkdrop.diffusion.guidance import (
     compose,
     guide,
     interval,
+    pictured,
     projected,
     rescaled,
     scaled,
@@ -35,8 +36,7 @@ from inkdrop.diffusion.samplers.adaptive import adaptive
 from inkdrop.diffusion.samplers.fitted import fitted
 from inkdrop.diffusion.times import grid
 from inkdrop.model import Condition, Model
-from inkdrop.networks.reuse import Reused
-from inkdrop.networks.unet import UNet
+from inkdrop.networks.reuse import Deep, Reused
 
 RULES = ("cfg", "apg", "cfg++")
 
@@ -55,6 +55,8 @@ class Sampling:
         (low, high] within which to guide, plain elsewhere
     negative: a label to guide away from instead of from null; also: more labels, each with its
         weight, for every sample; weak: a worse model to guide away from instead (autoguidance)
+    beside: what the network is told beside x [samples, C, *spatial], of a model that is told a
+        picture; picture_guidance: its scale, where training left the picture out at times
     threshold: clip x_0 at this quantile of each sample instead of at 1
     batched: guidance in one call of twice the batch (two calls need less memory)
     reuse: compute the network's deep features every so many calls only; 1 is always
@@ -72,6 +74,8 @@ class Sampling:
     negative: Condition | None = None
     also: tuple[tuple[Condition, float], ...] = ()
     weak: Model | None = None
+    beside: Tensor | None = None
+    picture_guidance: float | None = None
     threshold: float | None = None
     batched: bool = True
     reuse: int = 1
@@ -80,13 +84,16 @@ class Sampling:
         choose("guidance rule", self.rule, dict.fromkeys(RULES))
         if self.reuse < 1:
             raise ValueError(f"reuse is {self.reuse}: features are computed every 1 or more calls")
-        if self.guidance is not None and not math.isfinite(self.guidance):
-            raise ValueError(f"guidance is {self.guidance}: it must be a number, such as 3")
+        for name in ("guidance", "picture_guidance"):
+            scale = getattr(self, name)
+            if scale is not None and not math.isfinite(scale):
+                raise ValueError(f"{name} is {scale}: it must be a number, such as 3")
         ways = {
             f"rule {self.rule!r}": self.rule != "cfg",
             "rescale": bool(self.rescale),
             "weak": self.weak is not None,
             "also": bool(self.also),
+            "picture_guidance": self.picture_guidance is not None,
         }
         chosen = [name for name, used in ways.items() if used]
         if len(chosen) > 1:
@@ -100,20 +107,24 @@ DEFAULT = Sampling()
 # The noise levels sigma / alpha within which guidance matters: above it takes variety away, below
 # it changes what is hardly seen (Kynkaanniemi et al. 2024, who found these for SDXL).
 GUIDED = (0.28, 5.42)
+# As near to real pictures as 50 steps of PNDM on two models (benchmarks/equal_quality.py).
+FEW = 12
 
 
 def faster(model: Model, sampling: Sampling = DEFAULT) -> Sampling:
     """The same with fewer evaluations, hardly to be told in quality (benchmarks/RESULTS.md).
 
     Guidance, and its second evaluation, at the noise levels where it matters; of a U-Net the deep
-    features are computed every other call. What was asked for by itself stays as it is, and where
-    guidance costs nothing or is another's nothing of it changes.
+    features are computed every other call; at most 12 steps. What was asked for by itself stays as
+    it is, and where guidance costs nothing or is another's nothing of it changes.
     """
     spec, usual = model.spec, sampling.rule == "cfg" and sampling.weak is None
     guided = usual and spec.condition_drop > 0 and not spec.told_guidance
     guided = guided and sampling.interval is None
-    reuse = 2 if sampling.reuse == 1 and isinstance(model.network, UNet) else sampling.reuse
-    return replace(sampling, interval=GUIDED if guided else sampling.interval, reuse=reuse)
+    reuse = 2 if sampling.reuse == 1 and isinstance(model.network, Deep) else sampling.reuse
+    steps = min(spec.steps, FEW) if sampling.steps is None else sampling.steps
+    between = GUIDED if guided else sampling.interval
+    return replace(sampling, interval=between, reuse=reuse, steps=steps)
 
 
 class Plan(NamedTuple):
@@ -256,18 +267,19 @@ def _guided(
     sampling: Sampling,
 ) -> Denoiser:
     if model.spec.told_guidance:
-        return _told(model, predict, conditions, batch, sampling)
-    null = model.null(batch)
+        return _told_guidance(model, predict, conditions, batch, sampling)
     if conditions is None:
         _nothing_to_guide(model, sampling)
-        return bind(predict, null)
+        return bind(predict, _told(model, None, batch, sampling))
     scale = model.spec.guidance if sampling.guidance is None else sampling.guidance
     if sampling.rule == "cfg++" and sampling.guidance is None:
         scale = 0.6
-    cond = model.condition(list(conditions))
+    cond = _told(model, conditions, batch, sampling)
     plain = bind(predict, cond)
     if sampling.weak is not None:
-        guided = _away_from(model, plain, conditions, scale, sampling.weak)
+        guided = _away_from(model, plain, conditions, scale, sampling)
+    elif sampling.picture_guidance is not None:
+        guided = _by_picture(model, predict, cond, batch, scale, sampling)
     elif scale == 1 and sampling.rule != "cfg++" and not sampling.also:
         return plain
     else:
@@ -277,7 +289,7 @@ def _guided(
     return interval(model.process, guided, plain, *sampling.interval)
 
 
-def _told(
+def _told_guidance(
     model: Model,
     predict: Predictor,
     conditions: Sequence[Condition] | None,
@@ -295,7 +307,7 @@ def _told(
                 " leave it out"
             )
     scale = model.spec.guidance if sampling.guidance is None else sampling.guidance
-    cond = model.null(batch) if conditions is None else model.condition(list(conditions))
+    cond = _told(model, conditions, batch, sampling)
     strength = torch.full((batch,), scale, device=model.device)
     return bind(predict, replace(cond, guidance=strength))
 
@@ -303,19 +315,41 @@ def _told(
 def _classifier_free(
     model: Model, predict: Predictor, cond: Cond, batch: int, scale: float, sampling: Sampling
 ) -> Denoiser:
-    uncond = model.null(batch)
-    if sampling.negative is not None:
-        uncond = model.condition([sampling.negative] * batch)
+    uncond = _uncond(model, batch, sampling)
     if model.spec.condition_drop == 0 and (sampling.negative is None or sampling.also):
         raise ValueError(
             f"guidance is {scale}, but this model was trained with condition drop 0 and knows"
             " no null condition; use guidance 1 or train with --condition-drop 0.1"
         )
     if sampling.also:
-        conds = [cond, *(model.condition([name] * batch) for name, _ in sampling.also)]
+        others = (_told(model, [name] * batch, batch, sampling) for name, _ in sampling.also)
+        conds = [cond, *others]
         weights = [scale, *(weight for _, weight in sampling.also)]
         return compose(predict, conds, weights, uncond, batched=sampling.batched)
     return guide(predict, cond, uncond, _combine(model, scale, sampling), batched=sampling.batched)
+
+
+def _told(model: Model, names: Sequence[Condition] | None, batch: int, sampling: Sampling) -> Cond:
+    """What the network is told: these conditions or none, and what stands beside x."""
+    cond = model.null(batch) if names is None else model.condition(list(names))
+    return cond if sampling.beside is None else replace(cond, concat=sampling.beside)
+
+
+def _uncond(model: Model, batch: int, sampling: Sampling) -> Cond:
+    negative = sampling.negative
+    return _told(model, None if negative is None else [negative] * batch, batch, sampling)
+
+
+def _by_picture(
+    model: Model, predict: Predictor, cond: Cond, batch: int, scale: float, sampling: Sampling
+) -> Denoiser:
+    wordless = _uncond(model, batch, sampling)
+    if wordless.concat is None or sampling.picture_guidance is None:
+        raise ValueError("picture guidance needs a model that is told a picture, and the picture")
+    null = replace(wordless, concat=torch.zeros_like(wordless.concat))
+    return pictured(
+        predict, cond, wordless, null, scale, sampling.picture_guidance, batched=sampling.batched
+    )
 
 
 def _combine(model: Model, scale: float, sampling: Sampling) -> Combine:
@@ -327,14 +361,21 @@ def _combine(model: Model, scale: float, sampling: Sampling) -> Combine:
 
 
 def _away_from(
-    model: Model, plain: Denoiser, conditions: Sequence[Condition], scale: float, weak: Model
+    model: Model,
+    plain: Denoiser,
+    conditions: Sequence[Condition],
+    scale: float,
+    sampling: Sampling,
 ) -> Denoiser:
+    weak = sampling.weak
+    assert weak is not None
     if weak.process != model.process or weak.shape != model.shape:
         raise ValueError(
             "the weak model has another process or makes another shape; autoguidance needs a"
             " worse model of the same kind, such as an earlier checkpoint"
         )
-    return autoguidance(plain, bind(weak.denoise, weak.condition(list(conditions))), scale)
+    cond = _told(weak, conditions, len(conditions), sampling)
+    return autoguidance(plain, bind(weak.denoise, cond), scale)
 
 
 def _ways(sampling: Sampling) -> dict[str, object]:
@@ -344,6 +385,7 @@ def _ways(sampling: Sampling) -> dict[str, object]:
         "also": sampling.also or None,
         "weak": sampling.weak and "given",
         "rescale": sampling.rescale or None,
+        "picture guidance": sampling.picture_guidance,
         "rule": None if sampling.rule == "cfg" else sampling.rule,
         "interval": sampling.interval,
     }

@@ -16,6 +16,7 @@ from inkdrop.codecs.latent import (
 )
 from inkdrop.digest import digest_of_weights
 from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
+from inkdrop.networks.taesd import TAESDConfig
 
 SMALL = AutoencoderConfig(
     channels=1, latent_channels=2, width=8, multipliers=(1, 1), norm_groups=4, code_conv=False
@@ -35,6 +36,17 @@ def test_shift_and_scale() -> None:
     assert torch.allclose(z[:, 0], (code[:, 0] - 0.5) * 2, atol=1e-6)
     assert torch.allclose(z[:, 1], (code[:, 1] + 1) * 3, atol=1e-6)
     assert torch.allclose(codec.decode(z), codec.autoencoder.decode(code), atol=1e-5)
+
+
+def test_a_sample_of_the_code() -> None:
+    codec, x, noise = latent(), torch.randn(1, 1, 8, 12), torch.randn(3, 2, 4, 6)
+    said = codec.autoencoder.posterior(x)
+    z, code = codec.sample(x, noise), said.mean + (said.logvar / 2).exp() * noise
+    assert torch.allclose(z[:, 0], (code[:, 0] - 0.5) * 2, atol=1e-5)
+    assert torch.allclose(codec.sample(x, torch.zeros(1, 2, 4, 6)), codec.encode(x))
+    tiny = TAESDConfig(2, 1, 2, 4, encoder_blocks=(1, 1), decoder_blocks=(1, 1))
+    plain = Latent(LatentConfig(tiny, (0.0, 0.0), (1.0, 1.0)))  # says nothing but a mean
+    assert torch.equal(plain.sample(x, noise), plain.encode(x).expand(3, -1, -1, -1))
 
 
 def test_large_data_goes_in_tiles_without_seams() -> None:

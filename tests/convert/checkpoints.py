@@ -187,3 +187,11 @@ def answer(theirs: Any, given: dict[str, Tensor]) -> Tensor:
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
     return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+def controlnet(name: str, **more: Any) -> Any:
+    """A control network for a U-Net of this name, none of whose weights is zero."""
+    told = {k: v for k, v in small(name).items() if k not in ("up_block_types", "sample_size")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return random(diffusers.ControlNetModel(**{**told, **more}))

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from inkdrop.convert.memory import calling, decoding, memory
+from inkdrop.convert.headers import Headers, Part
+from inkdrop.convert.memory import calling, check_memory, decoding, memory
 from inkdrop.networks.autoencoder import AutoencoderConfig
 from inkdrop.networks.unet_config import UNetConfig
 
@@ -55,3 +56,20 @@ def test_weights_are_counted_in_the_type_of_computing() -> None:
     least = max(decoding(DECODER, SIZES), calling(NETWORK, 8, SIZES))
     assert memory(NETWORK, DECODER, 1000, SIZES) == 4000 + least
     assert memory(object(), DECODER, 1000, SIZES) is None
+    assert memory(NETWORK, DECODER, 1000, SIZES, kept=2) == 2000 + least
+
+
+def test_what_does_not_fit_is_refused_with_the_ways_to_less() -> None:
+    numbers = 10**9
+    about = Headers(NETWORK, DECODER, SIZES, True, (Part("unet", numbers, 4 * numbers, ()),))
+    least = max(decoding(DECODER, SIZES), calling(NETWORK, 8, SIZES))
+    check_memory(about, 4 * numbers + least)
+    check_memory(about, 2 * numbers + least, half=True)
+    check_memory(about, None)
+    said = r"a picture of 384x512 .* about 4\.2 GB, .* 4\.0 GB are free; give --half or a smaller"
+    with pytest.raises(ValueError, match=said):
+        check_memory(about, 4 * numbers)
+    with pytest.raises(ValueError, match=r"of 1024x512 .* free; give a smaller --size$"):
+        check_memory(about, 2 * numbers, size=(1024, 512), half=True)
+    with pytest.raises(ValueError, match=r"4 pictures of 64x64 .* or a smaller --count$"):
+        check_memory(about, 4 * numbers, size=64, samples=4)

@@ -51,7 +51,7 @@ def test_weights_are_mapped_and_the_file_stays_as_it_is(tmp_path: Path) -> None:
     before = path.read_bytes()
     weights = open_safe(path).weights
     a, b = weights["a"].read(), weights["b"].read()
-    assert a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+    assert b.data_ptr() - a.data_ptr() == 16
     a.fill_(3.0)
     assert path.read_bytes() == before
 

@@ -17,6 +17,7 @@ from inkdrop.diffusion.guidance import (
     compose,
     guide,
     interval,
+    pictured,
     projected,
     rescaled,
     scaled,
@@ -67,6 +68,20 @@ def test_one_batched_call_or_two_small_ones() -> None:
     assert one.sizes == [6]
     assert two.sizes == [3, 3]
     torch.testing.assert_close(a, b, rtol=1e-14, atol=1e-14)
+
+
+@ALL
+@pytest.mark.parametrize("batched", [True, False])
+def test_words_and_a_picture_each_have_a_scale(process: Process, batched: bool) -> None:
+    predict, picture = Labelled(), Cond(label=torch.tensor([4, 5, 6]))
+    t, x = process.time_at(f64(3.0, 0.0, -3.0)), gaussian(3, 2, 4)
+    x0 = pictured(predict, COND, picture, NULL, 7.5, 1.5, batched=batched)(x, t)
+    assert predict.sizes == ([9] if batched else [3, 3, 3])
+    both, wordless, null = (
+        process.eps(x, predict(x, t, cond), t) for cond in (COND, picture, NULL)
+    )
+    expected = null + 1.5 * (wordless - null) + 7.5 * (both - wordless)
+    torch.testing.assert_close(process.eps(x, x0, t), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_scale_1_is_the_conditional_model_at_one_evaluation() -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import gc
+import sys
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from resident import resident
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from inkdrop.cond import Cond
@@ -201,3 +205,23 @@ def test_a_decoder_is_computed_as_well(precision: Precision) -> None:
         found = coder.decode(given)
         assert found.dtype == torch.float32
         assert error(found, picture) < (1e-5 if precision == "float32" else 0.03)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_what_is_mapped_is_given_back_layer_by_layer(tmp_path: Path) -> None:
+    side, count = 5000, 4  # layers of 95 MiB
+    weights = {f"{n}.weight": torch.zeros(side, side) for n in range(count)}
+    save_file(weights, tmp_path / "a.safetensors")
+    said = resident(
+        "from pathlib import Path\nfrom torch import nn\n"
+        "from inkdrop.engines.packed import pack\nfrom inkdrop.weights import map_weights\n"
+        "with torch.device('meta'):\n"
+        f"    layers = [nn.Linear({side}, {side}, bias=False) for _ in range({count})]\n"
+        "    network = nn.Sequential(*layers)\n"
+        "del layers\n"
+        f"map_weights(network, Path({str(tmp_path / 'a.safetensors')!r}), torch.float32)\n"
+        "note('before')\n"
+        f"pack(network, (torch.zeros(1, {side}),), torch.float32)\nnote('after')"
+    )
+    most = said["after"]["VmHWM"] - said["before"]["VmRSS"]
+    assert most < (count + 2) * 96

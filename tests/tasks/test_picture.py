@@ -17,6 +17,7 @@ from inkdrop.tasks.generate import generate, generate_many
 from inkdrop.tasks.interpolate import interpolate_prompts
 from inkdrop.tasks.picture import Asked, asked_like, paint
 from inkdrop.tasks.sampling import Sampling
+from inkdrop.unload import Unloaded
 from inkdrop.weights import read_json
 
 TEXT = TextEncoderConfig(vocabulary=300, width=16, layers=1, heads=2, context=12)
@@ -151,3 +152,22 @@ def test_a_walk_between_prompts_keeps_to_one_class() -> None:
 def test_a_class_by_itself_is_a_prompt_without_words() -> None:
     made = model()
     assert torch.equal(drawn(made, list(made.classes)), drawn(made, [Prompt("", 0), Prompt("", 1)]))
+
+
+def test_a_model_that_is_used_up_draws_the_same_and_gives_each_part_back_in_turn(
+    tmp_path: Path,
+) -> None:
+    asked = Asked("a red cat", negative="웃는 고양이", count=2, steps=3)
+    paint(model(), asked, tmp_path / "kept.png")
+    used = model()
+    assert used.text is not None
+    (encoder,) = used.text.networks
+
+    def see(step: object) -> None:
+        assert isinstance(encoder, Unloaded) and not isinstance(used.network, Unloaded)
+
+    paint(used, asked, tmp_path / "used.png", see=see, keep=False)
+    assert (tmp_path / "used.png").read_bytes() == (tmp_path / "kept.png").read_bytes()
+    assert isinstance(used.network, Unloaded)
+    with pytest.raises(ValueError, match="this model was unloaded, so its weights are gone"):
+        paint(used, asked, tmp_path / "again.png")

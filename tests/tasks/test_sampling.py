@@ -280,8 +280,9 @@ def test_faster_asks_the_deep_levels_less_often_and_guides_where_it_matters(mode
     assert sizes == [2 if yes else 1 for yes in guided] and 3 < sum(guided) < 17
     assert len(deep) <= 13  # every other, and where guidance begins or ends
 
-    own = Sampling(interval=(1.0, 2.0), reuse=3)
+    own = Sampling(interval=(1.0, 2.0), reuse=3, steps=50)
     assert faster(model, own) == own
     assert faster(model, Sampling(rule="apg")).interval is None
-    told = dataclasses.replace(model.spec, told_guidance=True)
-    assert faster(dataclasses.replace(model, spec=told)).interval is None
+    told = dataclasses.replace(model.spec, told_guidance=True, steps=4)
+    student = faster(dataclasses.replace(model, spec=told))
+    assert student.interval is None and student.steps == 4 and faster(model).steps == 12

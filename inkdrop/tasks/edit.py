@@ -1,0 +1,84 @@
+"""Edit: a picture changed as words ask, by a model that was trained on it. Brooks et al. 2023."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from inkdrop.diffusion.samplers import Step
+from inkdrop.media.image import read_unit
+from inkdrop.model import Condition, Model, Prompt
+from inkdrop.tasks.canvas import codec_of, decoded, padded, save_told, takes
+from inkdrop.tasks.generate import generate
+from inkdrop.tasks.picture import Asked, By, settings_of, watched
+from inkdrop.tasks.sampling import DEFAULT, Sampling
+
+PICTURE_GUIDANCE = 1.5  # of the paper
+
+
+def check_editor(model: Model) -> None:
+    """ValueError for a model that was not trained to edit pictures."""
+    if not takes(model, model.shape[0]):
+        raise ValueError(
+            "this model was not trained to edit pictures; use an instruct-pix2pix checkpoint"
+        )
+
+
+@torch.no_grad()
+def edit(
+    model: Model,
+    picture: Tensor,
+    *,
+    seed: int = 0,
+    samples: Sequence[int] = (0,),
+    conditions: Sequence[Condition],
+    sampling: Sampling = DEFAULT,
+) -> Iterator[Step]:
+    """As `generate`, told a picture [1, C, H, W] in [-1, 1]; conditions say what is to change.
+
+    sampling.guidance is how much the words count, picture_guidance [1.5] how much the picture.
+    `canvas.decoded` makes pictures of the last Step's x.
+    """
+    check_editor(model)
+    model, (larger,) = padded(model, picture)
+    codec = codec_of(model)
+    code = codec.encode(larger) / codec.scale + codec.shift  # it was trained on the code as it is
+    scale = sampling.picture_guidance
+    sampling = replace(
+        sampling,
+        beside=code.expand(len(samples), -1, -1, -1),
+        picture_guidance=PICTURE_GUIDANCE if scale is None else scale,
+    )
+    return generate(model, seed=seed, samples=samples, conditions=conditions, sampling=sampling)
+
+
+def paint_edit(
+    model: Model,
+    asked: Asked,
+    file: str,
+    out: Path,
+    *,
+    picture_guidance: float | None = None,
+    by: By | None = None,
+    see: Callable[[Step], object] | None = None,
+    keep: bool = True,
+) -> None:
+    """Changes a picture's file as was asked, as `paint` does."""
+    picture = 2 * read_unit(file, model.spec.shape[0]) - 1
+    scale = PICTURE_GUIDANCE if picture_guidance is None else picture_guidance
+    steps = edit(
+        model,
+        picture,
+        seed=asked.seed,
+        samples=range(asked.count),
+        conditions=[Prompt(asked.prompt)] * asked.count,
+        sampling=replace(asked.sampling(model), picture_guidance=scale),
+    )
+    settings = settings_of(model, asked, by) | {"picture_guidance": scale}
+    with torch.no_grad():
+        y = decoded(model, watched(steps, model, see, keep=keep), picture)
+    save_told(y, asked, out, settings, {"picture": file})

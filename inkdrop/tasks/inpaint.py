@@ -1,0 +1,135 @@
+"""Inpaint: what a mask marks in a picture is painted anew, by a model that was trained on masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from inkdrop.diffusion.noise import generator
+from inkdrop.diffusion.samplers import Step
+from inkdrop.media.image import read_unit
+from inkdrop.model import Condition, Model, Prompt
+from inkdrop.tasks.canvas import codec_of, decoded, padded, save_told, takes
+from inkdrop.tasks.generate import generate
+from inkdrop.tasks.picture import Asked, By, settings_of, watched
+from inkdrop.tasks.sampling import DEFAULT, Sampling
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A picture [1, C, H, W] in [-1, 1], and a mask [1, 1, H, W], True where it is painted anew."""
+
+    picture: Tensor
+    mask: Tensor
+
+    def __post_init__(self) -> None:
+        if self.picture.shape[2:] != self.mask.shape[2:]:
+            sizes = ["x".join(map(str, x.shape[2:])) for x in (self.mask, self.picture)]
+            raise ValueError(
+                f"the mask is {sizes[0]}, but the picture {sizes[1]}; make them of one size"
+            )
+        if not bool(self.mask.any()):
+            raise ValueError("the mask marks nothing: white is what will be painted")
+
+
+def read_masked(picture: str | Path, mask: str | Path, channels: int = 3) -> Masked:
+    """Both from files; the mask is white, above half of it, where it is painted."""
+    return Masked(2 * read_unit(picture, channels) - 1, read_unit(mask, 1) >= 0.5)
+
+
+def check_painter(model: Model) -> None:
+    """ValueError for a model that was not trained on masks."""
+    if not takes(model, 1 + model.shape[0]):
+        raise ValueError(
+            "this model was not trained on masks, and painting with any model will come later; use"
+            " an inpainting checkpoint"
+        )
+
+
+def beside(model: Model, masked: Masked, noise: Tensor) -> Tensor:
+    """What a mask-trained model is told beside x [B, 1 + code's channels, *code's sizes].
+
+    The mask at the nearest pixels, then the code of the picture without what it hides: a sample of
+    what the encoder says, as in training; noise [B, *code's shape] draws it. Rombach et al. 2022.
+    """
+    picture = masked.picture * ~masked.mask
+    code = codec_of(model).sample(picture, noise)
+    small = F.interpolate(masked.mask.to(code.dtype), size=code.shape[2:])
+    if not bool(small.any()):
+        raise ValueError("the mask is finer than the places of the model's code; make it wider")
+    return torch.cat([small.expand(len(code), -1, -1, -1), code], dim=1)
+
+
+@torch.no_grad()
+def inpaint(
+    model: Model,
+    masked: Masked,
+    *,
+    seed: int = 0,
+    samples: Sequence[int] = (0,),
+    conditions: Sequence[Condition] | None = None,
+    sampling: Sampling = DEFAULT,
+) -> Iterator[Step]:
+    """As `generate`, into a picture; `painted` makes pictures of the last Step's x."""
+    check_painter(model)
+    model, (picture, mask) = padded(model, masked.picture, masked.mask.float())
+    noise = torch.stack(
+        [torch.randn(model.shape, generator=generator(seed, i, "picture")) for i in samples]
+    )
+    concat = beside(model, Masked(picture, mask > 0), noise.to(model.device))
+    sampling = replace(sampling, beside=concat)
+    return generate(model, seed=seed, samples=samples, conditions=conditions, sampling=sampling)
+
+
+@torch.no_grad()
+def painted(model: Model, x: Tensor, masked: Masked, seam: int = 0) -> Tensor:
+    """Pictures [B, C, H, W] of codes x: what is not masked is the original's, to the bit.
+
+    seam: within so many pixels of the mask's edge, inside it, one goes over into the other.
+    """
+    made = decoded(model, x, masked.picture)
+    mixed = torch.lerp(masked.picture, made, softened(masked.mask, seam))
+    return torch.where(masked.mask, mixed, masked.picture)
+
+
+def softened(mask: Tensor, seam: int) -> Tensor:
+    """The mask [B, 1, H, W] as weights that rise from its edge inwards over `seam` pixels."""
+    if seam < 0:
+        raise ValueError(f"seam is {seam}: it is a number of pixels, 0 or more")
+    weights = inner = mask.float()
+    for _ in range(seam):
+        inner = -F.max_pool2d(-inner, 3, stride=1, padding=1)  # what lies a pixel deeper
+        weights = weights + inner
+    return weights / (seam + 1)
+
+
+def paint_into(
+    model: Model,
+    asked: Asked,
+    files: tuple[str, str],
+    out: Path,
+    *,
+    seam: int = 0,
+    by: By | None = None,
+    see: Callable[[Step], object] | None = None,
+    keep: bool = True,
+) -> None:
+    """Paints into a picture's file where a mask's says, as `paint` does."""
+    masked = read_masked(*files, channels=model.spec.shape[0])
+    softened(masked.mask, seam)
+    steps = inpaint(
+        model,
+        masked,
+        seed=asked.seed,
+        samples=range(asked.count),
+        conditions=[Prompt(asked.prompt)] * asked.count,
+        sampling=asked.sampling(model),
+    )
+    settings = settings_of(model, asked, by) | {"seam": seam}
+    y = painted(model, watched(steps, model, see, keep=keep), masked, seam)
+    save_told(y, asked, out, settings, dict(zip(("picture", "mask"), files, strict=True)))

@@ -1,0 +1,205 @@
+"""Models that are told a picture, on the command line: hints, masks, edits, and bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pipelines
+import pytest
+from checkpoints import controlnet
+from numpy.typing import NDArray
+from PIL import Image
+from test_cli_convert import inkdrop, left, same
+
+from inkdrop.media.settings import read_settings
+from inkdrop.tasks.added import Added
+
+Pixels = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("sd15", "inpainting", "pix2pix"):
+        pipelines.saved(folder / name, name)
+    for name in ("sd15", "sd21"):
+        controlnet(name).save_pretrained(folder / f"control {name}")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def drawn(path: str | Path, height: int, width: int, seed: int = 0) -> Pixels:
+    """Any picture, written to a file."""
+    pixels: Pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def seen(path: str | Path) -> Pixels:
+    with Image.open(path) as picture:
+        return np.array(picture)
+
+
+def hinted(models: Path, *more: Any) -> list[Any]:
+    control = ["--control", models / "control sd15", "--hint", "edges.png"]
+    return ["generate", "a fox", "--model", models / "sd15", "--steps", 2, *control, *more]
+
+
+def test_a_picture_along_hints_and_the_same_again(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn("edges.png", 40, 72)
+    drawn("more.png", 80, 80, seed=1)
+    more = ["--control", models / "control sd15", "--hint", "more.png"]
+    scales = ["--control-scale", 2, "--control-scale", 0.5]
+    inkdrop(monkeypatch, *hinted(models, *more, *scales, "--size", "40x72", "-o", "a.png"))
+    assert "more.png is 80x80 and was stretched to 40x72" in capsys.readouterr().err
+    inkdrop(monkeypatch, "generate", "--like", "a.png", "-o", "b.png")
+    assert same(Path("a.png"), Path("b.png"))
+    inkdrop(monkeypatch, *hinted(models, "--size", "40x72", "-o", "one.png"))
+    plain = ["generate", "a fox", "--model", models / "sd15", "--steps", 2, "--size", "40x72"]
+    inkdrop(monkeypatch, *plain, "-o", "plain.png")
+    pictures = [seen(f"{name}.png").tobytes() for name in ("a", "one", "plain")]
+    assert len(set(pictures)) == 3
+    first, second = read_settings("a.png")["controls"]
+    assert first["hint"]["sha256"] == Added.of("edges.png", "hint").sha256
+    assert first["control"]["path"] == str(models / "control sd15")
+    assert (first["control"]["weight"], second["control"]["weight"]) == (2, 0.5)
+
+    drawn("edges.png", 40, 72, seed=9)
+    said = left(monkeypatch, capsys, "generate", "--like", "a.png", "-o", "c.png")
+    assert "made with another hint than edges.png is now" in said
+    Path("edges.png").unlink()
+    said = left(monkeypatch, capsys, "generate", "--like", "a.png", "-o", "c.png")
+    assert "the hint edges.png, which is not there" in said
+    assert not Path("c.png").exists()
+
+
+def test_what_controls_nothing(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn("edges.png", 40, 72)
+    for words, said in (
+        (hinted(models, "--hint", "edges.png"), "each control network needs a hint"),
+        (hinted(models, "--control-scale", "nan"), "counts nan"),
+        (hinted(models, "--control-scale", 1, "--control-scale", 2), "all or none a scale"),
+        (["generate", "a", "--control", models / "control sd15", "--hint", "edges.png"],
+         "a DiT cannot be controlled"),
+        (["generate", "a", "--model", models / "sd15", "--control", models / "control sd21",
+          "--hint", "edges.png"], "is a control network for sd2, but the model is of sd1"),
+        (["generate", "a", "--model", models / "sd15", "--control", "none", "--hint",
+          "edges.png"], "there is no control network none"),
+        (["generate", "a", "--model", models / "control sd15"], "--control takes it"),
+    ):  # fmt: skip
+        assert said in left(monkeypatch, capsys, *words, "-o", "a.png"), words
+    assert not Path("a.png").exists()
+    inkdrop(monkeypatch, "info", models / "control sd15")
+    assert "a diffusers folder of a control network\nfamily: sd1\n" in capsys.readouterr().out
+
+
+def masked(height: int, width: int) -> NDArray[np.bool_]:
+    """A mask in a file, and where it marks; grey below the half marks nothing."""
+    mask = np.full((height, width), 127, np.uint8)
+    mask[9:30, 12:41] = 128
+    Image.fromarray(mask).save("mask.png")
+    marks: NDArray[np.bool_] = mask > 127
+    return marks
+
+
+@pytest.mark.parametrize("seam", [0, 4])
+def test_what_is_not_masked_stays_to_the_bit(
+    models: Path, monkeypatch: pytest.MonkeyPatch, seam: int
+) -> None:
+    picture, mask = drawn("in.png", 43, 50), masked(43, 50)  # no multiples of 8
+    words = ["inpaint", "in.png", "mask.png", "a fox", "--model", models / "inpainting"]
+    inkdrop(monkeypatch, *words, "--steps", 2, "--seam", seam, "-o", "out.png")
+    found = seen("out.png")
+    assert found.shape == picture.shape
+    assert np.array_equal(found[~mask], picture[~mask])
+    assert (found[mask] != picture[mask]).mean() > 0.5
+    told = read_settings("out.png")
+    assert told["prompt"] == "a fox" and told["seam"] == seam
+    assert told["mask"]["sha256"] == Added.of("mask.png", "picture").sha256
+    assert told["size"] == [48, 56]  # whole places of the code
+    assert told["picture"]["path"] == "in.png"
+
+
+def test_several_at_once_and_each_alone(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn("in.png", 40, 48)
+    masked(40, 48)
+    words = ["inpaint", "in.png", "mask.png", "a fox", "--model", models / "inpainting"]
+    inkdrop(monkeypatch, *words, "--steps", 2, "--count", 2, "--columns", 1, "-o", "two.png")
+    inkdrop(monkeypatch, *words, "--steps", 2, "-o", "one.png")
+    two, one = seen("two.png").astype(int), seen("one.png").astype(int)
+    assert two.shape == (82, 48, 3)
+    assert abs(two[:40] - one).max() <= 1
+    assert abs(two[42:] - one).max() > 1
+
+
+def test_an_edit(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = drawn("in.png", 43, 50)
+    words = ["edit", "in.png", "make it winter", "--model", models / "pix2pix", "--steps", 2]
+    inkdrop(monkeypatch, *words, "-o", "a.png")
+    inkdrop(monkeypatch, *words, "--picture-guidance", 3, "--guidance", 5, "-o", "b.png")
+    assert seen("a.png").shape == picture.shape
+    assert not same(Path("a.png"), Path("b.png"))
+    assert read_settings("a.png")["picture_guidance"] == 1.5
+    assert read_settings("b.png")["guidance"] == 5
+    assert read_settings("a.png")["picture"]["path"] == "in.png"
+
+
+def test_bad_pictures_and_masks(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn("in.png", 40, 48)
+    drawn("small.png", 40, 40)
+    drawn("vast.png", 4096, 4096)
+    Image.new("L", (48, 40)).save("black.png")
+    thin = np.zeros((40, 48), np.uint8)
+    thin[3] = 255
+    Image.fromarray(thin).save("thin.png")
+    masked(40, 48)
+    into = ["--model", models / "inpainting"]
+    for words, said in (
+        (["inpaint", "in.png", "small.png", "a", *into], "mask is 40x40, but the picture 40x48"),
+        (["inpaint", "in.png", "black.png", "a", *into], "the mask marks nothing"),
+        (["inpaint", "in.png", "thin.png", "a", *into], "finer than the places"),
+        (["inpaint", "in.png", "none.png", "a", *into], "there is no picture none.png"),
+        (["inpaint", "none.png", "mask.png", "a", *into], "there is no picture none.png"),
+        (["inpaint", "in.png", "mask.png", "a", *into, "--seam", -1], "seam is -1"),
+        (["inpaint", "in.png", "mask.png", "a", "--model", models / "sd15"],
+         "painting with any model will come later"),
+        (["inpaint", "in.png", "mask.png", "a", "--model", "emoji"],
+         "painting with any model will come later"),
+        (["edit", "in.png", "a", *into], "use an instruct-pix2pix checkpoint"),
+        (["edit", "in.png", "a", "--model", models / "pix2pix", "--picture-guidance", "inf"],
+         "picture_guidance is inf"),
+        (["edit", "vast.png", "a", "--model", models / "pix2pix", "--count", 999],
+         "weights included"),
+    ):  # fmt: skip
+        assert said in left(monkeypatch, capsys, *words, "-o", "a.png"), words
+    assert "name with .png" in left(
+        monkeypatch, capsys, "edit", "in.png", "a", "--model", models / "pix2pix", "-o", "a.jpg"
+    )
+    assert not Path("a.png").exists()
+
+
+def test_a_model_of_ours_is_told_a_picture_too(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, mask = drawn("in.png", 40, 48), masked(40, 48)
+    inkdrop(monkeypatch, "convert", models / "inpainting", "own")
+    notes = json.loads(Path("own/model.json").read_text())["spec"]["notes"]
+    assert notes["family"] == "sd1 inpainting"
+    words = ["inpaint", "in.png", "mask.png", "a fox", "--steps", 2]
+    for name, where in (("ours", "own"), ("theirs", models / "inpainting")):
+        inkdrop(monkeypatch, *words, "--model", where, "-o", f"{name}.png")
+    assert same(Path("ours.png"), Path("theirs.png"))
+    assert np.array_equal(seen("ours.png")[~mask], picture[~mask])
