@@ -17,6 +17,12 @@ def fast_bfloat16() -> bool:
     return any(bool(getattr(torch.cpu, name, bool)()) for name in known)
 
 
+@cache
+def fast_int8() -> bool:
+    """True where products of int8 are summed in 32 bits by one instruction."""
+    return bool(getattr(torch.cpu, "_is_vnni_supported", bool)())
+
+
 def slow_bfloat16(device: torch.device) -> str | None:
     """Why bfloat16 is refused on a device, as half a sentence; None if it is not."""
     if device.type != "cpu" or fast_bfloat16():

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inkdrop.engines.cpu import slow_bfloat16
+from inkdrop.engines.cpu import fast_int8, slow_bfloat16
 from inkdrop.engines.engine import Engine, Precision
+from inkdrop.engines.int8 import Int8Conv, Int8Linear
 from inkdrop.networks.attention import FeedForward
 from inkdrop.networks.layers import (
     Embed,
@@ -26,11 +27,17 @@ from inkdrop.networks.layers import (
     upsample,
 )
 
-DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES: dict[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "int8": torch.int8,
+}
 ONES = [1, 1]
 # Up to so many places of all samples a convolution in float32 is a product of matrices; from there
 # on it is as fast as one.
 FEW = 128
+# Below so many, to find the scale of what comes in is all that int8 would add.
+LEAST = 16
 
 
 class Layout(nn.Module):
@@ -107,6 +114,14 @@ class Unfolded(nn.Module):
         return y.permute(0, 3, 1, 2)
 
 
+def _linear(
+    weight: Tensor, bias: Tensor | None, seen: torch.Size, dtype: torch.dtype
+) -> PackedLinear | Int8Linear:
+    if dtype == torch.int8:
+        return Int8Linear(weight, bias, seen)
+    return PackedLinear(weight, bias, seen, dtype)
+
+
 class PackedFeedForward(nn.Module):
     """A gated layer: the gate's activation and its product are made with the linear layers."""
 
@@ -115,10 +130,9 @@ class PackedFeedForward(nn.Module):
         hidden = torch.Size([*seen[:-1], layer.second.in_features])
         weights, biases = layer.first.weight.chunk(2), layer.first.bias.chunk(2)
         self.value, self.gate = (
-            PackedLinear(weight, bias, seen, dtype)
-            for weight, bias in zip(weights, biases, strict=True)
+            _linear(weight, bias, seen, dtype) for weight, bias in zip(weights, biases, strict=True)
         )
-        self.second = PackedLinear(layer.second.weight, layer.second.bias, hidden, dtype)
+        self.second = _linear(layer.second.weight, layer.second.bias, hidden, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., dim] -> the same."""
@@ -149,8 +163,8 @@ class PackedUpsample(nn.Module):
 def pack(network: nn.Module, example: tuple[Any, ...], dtype: torch.dtype) -> nn.Module:
     """The network with its layers exchanged, in place, for such as have seen the example's maps.
 
-    Its last layer, `output`, stays in float32, in which what it says is used. It is frozen, since
-    oneDNN's layers give no gradient.
+    Its last layer, `output`, stays in float32, in which what it says is used, and beside int8 its
+    first one, `input`, does. It is frozen, since oneDNN's layers give no gradient.
     """
     network.requires_grad_(False)
     _exchange(network, "", _seen(network, example), dtype)
@@ -163,12 +177,13 @@ def _exchange(
     """Exchanges the layers within a module, which stands at a place such as "up.0."."""
     if isinstance(module, Embed):
         return  # few rows, and it tells of what type a network is
+    first = "input" if dtype == torch.int8 else ""
     # By name alone: a list of the layers would hold their weights until all are exchanged.
     for child in list(module._modules):
         path, layer = place + child, module._modules[child]
         if layer is None:
             continue
-        kind = torch.float32 if path == "output" else dtype
+        kind = torch.float32 if path in ("output", first) else dtype
         packed = _packed(layer, seen[path], kind) if path in seen else None
         if packed is None:
             _exchange(layer, f"{path}.", seen, dtype)
@@ -178,24 +193,36 @@ def _exchange(
 
 def _packed(layer: nn.Module, seen: torch.Size, dtype: torch.dtype) -> nn.Module | None:
     """What takes the place of a layer that has seen maps of this size; None if nothing does."""
+    if dtype == torch.int8 and (isinstance(layer, Upsample) or _rows(layer, seen) < LEAST):
+        dtype = torch.float32
     if isinstance(layer, nn.Linear):
-        return PackedLinear(layer.weight, layer.bias, seen, dtype)
+        return _linear(layer.weight, layer.bias, seen, dtype)
     if isinstance(layer, FeedForward):
         return PackedFeedForward(layer, seen, dtype)
     if isinstance(layer, Pointwise) and layer.weight.ndim == 4:
+        if dtype == torch.int8:
+            return Int8Conv(layer.weight, layer.bias, seen)
         return Layout(layer.weight, layer.bias, seen, dtype)
     if isinstance(layer, Upsample) and layer.conv is not None and layer.conv.weight.ndim == 4:
         return PackedUpsample(layer, seen, dtype)
     if isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.dilation == (1, 1):
-        if dtype == torch.float32 and _few(seen) and _keeps_size(layer):
-            return Unfolded(layer, seen, dtype)
-        padding = [int(n) for n in layer.padding]
-        return Layout(layer.weight, layer.bias, seen, dtype, list(layer.stride), padding)
+        return _convolution(layer, seen, dtype)
     return None
 
 
-def _few(seen: torch.Size) -> bool:
-    return seen[0] * seen[2] * seen[3] <= FEW
+def _convolution(layer: nn.Conv2d, seen: torch.Size, dtype: torch.dtype) -> nn.Module:
+    if dtype == torch.float32 and _rows(layer, seen) <= FEW and _keeps_size(layer):
+        return Unfolded(layer, seen, dtype)
+    stride, padding = list(layer.stride), [int(n) for n in layer.padding]
+    if dtype == torch.int8:
+        return Int8Conv(layer.weight, layer.bias, seen, stride, padding)
+    return Layout(layer.weight, layer.bias, seen, dtype, stride, padding)
+
+
+def _rows(layer: nn.Module, seen: torch.Size) -> int:
+    """How many vectors a layer is given: places of all samples."""
+    last = isinstance(layer, nn.Linear | FeedForward)
+    return seen.numel() // seen[-1 if last else 1]
 
 
 def _keeps_size(layer: nn.Conv2d) -> bool:
@@ -231,6 +258,8 @@ def _seen(network: nn.Module, example: tuple[Any, ...]) -> dict[str, torch.Size]
 def _lacks(network: nn.Module, device: torch.device, precision: Precision) -> str | None:
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return "it computes on CPUs, by oneDNN; use eager"
+    if precision == "int8" and not fast_int8():
+        return "this processor has no instructions for int8 (AVX-512 VNNI); use float32"
     return slow_bfloat16(device) if precision == "bfloat16" else None
 
 
@@ -240,7 +269,7 @@ def _prepare(network: nn.Module, example: tuple[Any, ...], precision: Precision)
 
 PACKED = Engine(
     "weights laid out once for oneDNN; seconds to set up",
-    ("float32", "bfloat16"),
+    ("float32", "bfloat16", "int8"),
     _lacks,
     _prepare,
     decodes=True,

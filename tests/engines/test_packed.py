@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from inkdrop.cond import Cond
-from inkdrop.engines.cpu import fast_bfloat16
+from inkdrop.engines.cpu import fast_bfloat16, fast_int8
 from inkdrop.engines.engine import Call, Precision
+from inkdrop.engines.int8 import Int8Conv, Int8Linear
 from inkdrop.engines.packed import PACKED, Layout, PackedLinear, PackedUpsample, Unfolded
 from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
 from inkdrop.networks.layers import interleaved, phases, unfolded
@@ -111,6 +112,34 @@ def test_bfloat16_is_near_where_the_processor_has_it_and_refused_elsewhere() -> 
     asked = call(network, 2, 8, 8)
     packed = PACKED.prepare(copy.deepcopy(network), asked, "bfloat16")
     assert 0 < error(packed(*asked), network(*asked)) < 0.03
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+def test_int8_is_near_where_the_processor_has_it_and_refused_elsewhere(kind: str) -> None:
+    network = unet(**KINDS[kind])
+    if not fast_int8():
+        assert "no instructions for int8" in str(PACKED.lacks(network, torch.device("cpu"), "int8"))
+        return
+    packed = PACKED.prepare(copy.deepcopy(network), call(network, 2, 16, 16), "int8")
+    assert {Int8Linear, Int8Conv} <= {type(module) for module in packed.modules()}
+    for batch, *size in ((2, 8, 8), (1, 8, 8), (3, 7, 10)):
+        asked = call(network, batch, *size)
+        found = packed(*asked)
+        assert found.dtype == torch.float32
+        assert 0 < error(found, network(*asked)) < 0.06
+
+
+@torch.no_grad()
+@pytest.mark.skipif(not fast_int8(), reason="the processor has no int8")
+def test_int8_of_nothing_is_nothing_and_of_nan_is_nan() -> None:
+    layer, plain = Int8Conv(torch.randn(3, 2, 3, 3), None, torch.Size([1, 2, 8, 8])), torch.ones(2)
+    x = torch.zeros(1, 2, 8, 8)
+    assert not layer(x).any()
+    x[0, 1, 3, 3] = torch.nan
+    assert layer(x).isnan().all()
+    linear = Int8Linear(torch.zeros(2, 2), plain, torch.Size([4, 2]))
+    assert torch.equal(linear(torch.randn(4, 2)), torch.ones(4, 2))
 
 
 def test_no_weight_is_held_twice() -> None:
