@@ -103,7 +103,13 @@ def build_network(data: Mapping[str, Any], where: str) -> nn.Module:
 def describe_network(network: nn.Module) -> dict[str, Any]:
     """{"kind": name, ...its configuration}."""
     configs = {name: config for name, (config, _) in NETWORKS.items()}
-    return describe(configs, network.config)
+    config = getattr(network, "config", None)
+    if config is None:
+        raise ValueError(
+            f"a model whose network is a {type(network).__name__} cannot be saved; save the one"
+            " that it was made of"
+        )
+    return describe(configs, config)
 
 
 def build_codec(data: Mapping[str, Any], where: str) -> Codec:

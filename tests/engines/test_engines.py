@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,15 @@ def test_what_is_refused(model: Model) -> None:
 
 def test_a_small_model_is_left_as_it_is(model: Model) -> None:
     assert usual(model) == "eager" and quick(model) == "float32"
+
+
+def test_what_an_engine_made_of_a_model_is_not_saved(model: Model, tmp_path: Path) -> None:
+    class Other(torch.nn.Module):
+        pass
+
+    with pytest.raises(ValueError, match="a model whose network is a Other cannot be saved; save"):
+        dataclasses.replace(model, network=Other()).save(tmp_path / "x")
+    assert not (tmp_path / "x").exists()
 
 
 def test_every_engine_is_told_of() -> None:
