@@ -426,12 +426,12 @@ def _guides(
 
 def _controlled(model: Model, asked: Asked) -> Model:
     """The model with the control networks that are asked for, if all is still the same."""
+    if not asked.controls:
+        return model
     from inkdrop.convert.control import open_control
     from inkdrop.tasks.control import controlled, read_hint
     from inkdrop.tasks.picture import sized
 
-    if not asked.controls:
-        return model
     sizes = sized(model, asked).spec.shape[1:]
     for guide in asked.controls:
         guide.check()
