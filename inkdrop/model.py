@@ -37,7 +37,7 @@ from inkdrop.registry import (
     write_text,
 )
 from inkdrop.unload import unload
-from inkdrop.weights import map_weights, read_json, save_weights
+from inkdrop.weights import map_weights, on_meta, read_json, save_weights
 
 FORMAT_VERSION = 1
 
@@ -301,7 +301,7 @@ class Model:
         """
         folder = Path(folder)
         data, where = read_json(folder / "model.json"), str(folder / "model.json")
-        model = Model.build(data, where, device="meta")
+        model = Model.build(data, where, meta=True)
         map_weights(model.network, folder / "network.safetensors", dtype)
         if isinstance(model.codec, nn.Module):
             map_weights(model.codec, folder / "codec.safetensors", dtype)
@@ -312,10 +312,10 @@ class Model:
         return dataclasses.replace(model, text=text)
 
     @staticmethod
-    def build(data: Mapping[str, Any], where: str, *, device: str | None = None) -> Model:
+    def build(data: Mapping[str, Any], where: str, *, meta: bool = False) -> Model:
         """A model with fresh weights from the content of a model.json, yet without its text.
 
-        device: of the weights, "meta" for none that take memory (None: torch's own)
+        meta: its weights take no memory and have no values
         A text encoder needs the tokenizer that its folder holds, so `load` adds it.
         """
         known = ("format_version", "process", "parameterization", "network", "codec", "spec")
@@ -332,7 +332,7 @@ class Model:
                 f"{where} is of format {data['format_version']!r}; this inkdrop reads"
                 f" {FORMAT_VERSION}"
             )
-        with nullcontext() if device is None else torch.device(device):
+        with on_meta() if meta else nullcontext():
             network, codec = (
                 build_network(data["network"], where),
                 build_codec(data["codec"], where),

@@ -23,7 +23,7 @@ from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
 from inkdrop.networks.dit import DiT, DiTConfig
 from inkdrop.networks.text import TextEncoder, TextEncoderConfig
 from inkdrop.networks.unet import UNet, UNetConfig
-from inkdrop.weights import map_weights, save_weights
+from inkdrop.weights import map_weights, on_meta, save_weights
 
 PROCESSES: dict[str, type[Process]] = {"discrete": Discrete, "vp": VP, "ve": VE, "flow": Flow}
 
@@ -60,7 +60,7 @@ class Encoder:
 
 
 def _load_small(config: TextEncoderConfig, file: Path, dtype: torch.dtype | None) -> TextEncoder:
-    with torch.device("meta"):
+    with on_meta():
         encoder = TextEncoder(config)
     return map_weights(encoder, file, dtype)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from inkdrop.mapped import DTYPES, Mapped
 
@@ -76,6 +78,22 @@ def save_weights(network: nn.Module, path: Path) -> None:
     beside = path.with_name(f"{path.name}.new")
     save_file(weights, beside)
     os.replace(beside, path)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Nothing normal is drawn: for the device "meta" torch would load its compiler to do so."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is nn.init.normal_:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def on_meta() -> Iterator[None]:
+    """Networks made here take no memory and have no values, as `map_weights` would have them."""
+    with torch.device("meta"), _Undrawn():
+        yield
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

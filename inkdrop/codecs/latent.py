@@ -23,7 +23,7 @@ from inkdrop.networks.autoencoder import (
     check_sizes,
 )
 from inkdrop.networks.taesd import TAESD, TAESDConfig
-from inkdrop.weights import map_weights, read_json, save_weights
+from inkdrop.weights import map_weights, on_meta, read_json, save_weights
 
 # Larger codes are decoded, and their data encoded, in overlapping tiles of so many places an axis.
 TILE, OVERLAP = 64, 8
@@ -183,6 +183,6 @@ def load_autoencoder(folder: str | Path) -> Autoencoder:
             f" {FORMAT_VERSION}"
         )
     config = parse(AutoencoderConfig, about["autoencoder"], str(file))
-    with torch.device("meta"):
+    with on_meta():
         autoencoder = Autoencoder(config)
     return map_weights(autoencoder, Path(folder) / "network.safetensors", torch.float32)

@@ -34,7 +34,7 @@ def about(path: str | Path) -> list[str]:
         return lines
     if path.is_dir() and layout_of_folder(path) == "inkdrop":
         data = read_json(path / "model.json")
-        model = Model.build(data, str(path / "model.json"), device="meta")
+        model = Model.build(data, str(path / "model.json"), meta=True)
         return _lines("a model of inkdrop's own", model, parts_of_own(path), [])
     foreign = read(path)
     model, report = to_model(foreign)

@@ -55,7 +55,7 @@ class Headers:
 def headers(path: Path, options: Options = PLAIN) -> Headers:
     """The headers of a model of ours, a diffusers folder or a single file."""
     if path.is_dir() and layout_of_folder(path) == "inkdrop":
-        model = Model.build(read_json(path / "model.json"), str(path / "model.json"), device="meta")
+        model = Model.build(read_json(path / "model.json"), str(path / "model.json"), meta=True)
         coder = getattr(getattr(model.codec, "config", None), "autoencoder", None)
         sizes, any_size = model.spec.shape[1:], model.spec.any_size
         return Headers(model.network.config, coder, sizes, any_size, parts_of_own(path))
