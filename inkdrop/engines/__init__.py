@@ -114,9 +114,11 @@ def _prepare_decoder(model: Model, engine: Engine, precision: Precision) -> None
     """The decoder too; in float32 it is as fast without, and in int8 its pictures would suffer."""
     if isinstance(model.codec, Latent) and isinstance(model.codec.autoencoder, Autoencoder):
         coder, z = model.codec.autoencoder, torch.zeros(1, *model.shape, device=model.device)
+        coder.requires_grad_(False)
         coder.decoder = cast(Decoder, engine.prepare(coder.decoder, (z,), precision))
 
 
+@torch.no_grad()
 def example(model: Model, batch: int) -> Call:
     """A call of `batch` samples, as sampling with the empty condition makes it."""
     cond: Cond = model.null(batch)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from inkdrop.cond import Cond
 from inkdrop.engines.cpu import slow_bfloat16
-from inkdrop.engines.engine import Call, Engine, Precision
+from inkdrop.engines.engine import Call, Engine, Precision, refuse_gradient
 
 
 class Compiled(nn.Module):
@@ -28,9 +28,14 @@ class Compiled(nn.Module):
         self._known = set[object]()
         self._one_at_a_time = Lock()
 
-    @torch.no_grad()
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """(x [B, C, *spatial], t [B], cond) -> as the network, in x's precision."""
+        told = [value for value in vars(cond).values() if value is not None]
+        refuse_gradient("compiled", x, t, *told)
+        return self._ungraded(x, t, cond)
+
+    @torch.no_grad()
+    def _ungraded(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         dtype = next(self.network.parameters()).dtype
         told = (None if value is None else value.shape for value in vars(cond).values())
         kind = (x.shape, *told)

@@ -44,3 +44,16 @@ class Engine:
     lacks: Callable[[nn.Module, torch.device, Precision], str | None]
     prepare: Callable[[nn.Module, Any, Precision], nn.Module]
     decodes: bool = False
+
+
+def refuse_gradient(engine: str, *given: Tensor) -> None:
+    """ValueError if what an engine without gradients is given asks for one.
+
+    Else it would be taken for a constant, and the rest of the gradient for the whole.
+    """
+    if torch.is_grad_enabled() and any(value.requires_grad for value in given):
+        raise ValueError(
+            f"the engine {engine} gives no gradient through a network, which guidance by a"
+            ' classifier and likelihoods need; use --engine eager (engine="eager"), or'
+            " torch.no_grad() where none is needed"
+        )

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from inkdrop.engines.engine import refuse_gradient
 from inkdrop.networks.attention import FeedForward
 
 ONES, NONE = [1, 1], [0, 0]
@@ -21,6 +22,7 @@ Then = Literal["none", "gelu"]
 
 def rounded_into(numbers: Tensor, x: Tensor) -> tuple[float, int]:
     """Writes x as uint8; the scale and the zero of x = scale (number - zero); nan stays nan."""
+    refuse_gradient("packed", x)
     least, largest = torch.aminmax(x)
     low, high = min(float(least), 0.0), max(float(largest), 0.0)
     if not math.isfinite(high - low):

@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 
 from inkdrop.cond import Cond
 from inkdrop.engines.cpu import slow_bfloat16
-from inkdrop.engines.engine import Call, Engine, Precision
+from inkdrop.engines.engine import Call, Engine, Precision, refuse_gradient
 from inkdrop.networks.control import Controlled
 from inkdrop.networks.reuse import Deep
 
@@ -68,7 +68,9 @@ class Compiled(nn.Module):
     ) -> tuple[Tensor, ...]:
         told = _fields(self._one_mask(cond))
         way = Way(method, tuple(told), () if outer is None else (outer,))
-        values = [_plain(v) for v in (x, t.float(), *told.values(), *kept)]
+        given = (x, t.float(), *told.values(), *kept)
+        refuse_gradient("openvino", *given)
+        values = [_plain(v) for v in given]
         # A request for each call, so that threads do not meet.
         request = self._graph(way, values).create_infer_request()
         results = request.infer([v.numpy() for v in values], share_inputs=True)

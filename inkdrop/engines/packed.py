@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inkdrop.engines.cpu import fast_int8, slow_bfloat16
-from inkdrop.engines.engine import Engine, Precision
+from inkdrop.engines.engine import Engine, Precision, refuse_gradient
 from inkdrop.engines.int8 import Alone, Int8Conv, Int8FeedForward, Int8Linear
 from inkdrop.networks.attention import FeedForward
 from inkdrop.networks.layers import (
@@ -57,6 +57,7 @@ class Layout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, O, H', W'], channels last."""
+        refuse_gradient("packed", x)
         x = x.to(self.packed.dtype, memory_format=torch.channels_last)
         y: Tensor = torch.ops.mkldnn._convolution_pointwise(
             x, self.packed, self.bias, self.padding, self.stride, ONES, 1, "none", [], ""
@@ -77,12 +78,14 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor, then: Literal["none", "gelu"] = "none") -> Tensor:
         """[..., C] -> [..., O], and what is computed of it in the same pass."""
+        refuse_gradient("packed", x)
         x = x.to(self.packed.dtype)
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, then, [], "none")
         return y
 
     def times(self, x: Tensor, factor: Tensor) -> Tensor:
         """[..., C], [..., O] -> [..., O]: of x, multiplied by the factor in the same pass."""
+        refuse_gradient("packed", x, factor)
         x = x.to(self.packed.dtype)
         y: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
             x, factor, self.packed, self.bias, "mul"
@@ -105,6 +108,7 @@ class Unfolded(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, O, H, W], channels last."""
+        refuse_gradient("packed", x)
         batch, channels, *sizes = x.shape
         padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
         # What a row of the kernel sees, three places with their channels, lies side by side.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
 
-from inkdrop.engines import ENGINES, about, example, fastest, prepare, quick, usual
+from inkdrop.diffusion.guidance import bind, classifier
+from inkdrop.engines import ENGINES, Precision, about, example, fastest, prepare, quick, usual
 from inkdrop.engines.cpu import fast_bfloat16
 from inkdrop.model import Model
+from inkdrop.tasks.likelihood import likelihood
 
 
 @pytest.fixture
@@ -54,6 +57,30 @@ def test_what_an_engine_made_of_a_model_is_not_saved(model: Model, tmp_path: Pat
 def test_every_engine_is_told_of() -> None:
     lines = about(torch.device("cpu"))
     assert list(lines) == list(ENGINES) and "float32" in lines["eager"]
+
+
+def wants_gradients(model: Model) -> Iterator[Callable[[], object]]:
+    """What asks for a gradient through the network."""
+    x, t = torch.rand(2, *model.shape) * 2 - 1, torch.full((2,), 0.5, dtype=torch.float64)
+    denoise = bind(model.denoise, model.null(2))
+    # x0 is affine in x beside the network, so there is a gradient without the network's as well.
+    guided = classifier(model.process, denoise, lambda x, t: -denoise(x, t).flatten(1).sum(1), 1.0)
+    yield lambda: guided(x, t)
+    yield lambda: likelihood(model, x, steps=2, probes=2)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler
+@pytest.mark.parametrize(
+    ("engine", "precision"),
+    [(name, p) for name in ENGINES if name != "eager" for p in ENGINES[name].precisions],
+)
+def test_a_gradient_is_refused_by_name(model: Model, engine: str, precision: Precision) -> None:
+    if ENGINES[engine].lacks(model.network, model.device, precision):
+        pytest.skip("not here")
+    prepared = prepare(model, engine, precision=precision)
+    for wanted in wants_gradients(prepared):
+        with pytest.raises(ValueError, match=f"{engine} gives no gradient .* --engine eager"):
+            wanted()
 
 
 @pytest.mark.skipif(not fast_bfloat16(), reason="the processor has no bfloat16")
