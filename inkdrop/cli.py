@@ -326,6 +326,7 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
     asked = asked_like(settings, options)
     if not out.lower().endswith(".png"):
         raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    _check_engine(asked)
     by = _maker(run, settings)
     _check_memory(by.model, device, asked)
     model = _controlled(_changed(by.model, device, asked), asked)
@@ -343,6 +344,15 @@ def _added(loras: tuple[str, ...], embeddings: tuple[str, ...]) -> dict[str, Any
         "loras": tuple(Added.of(text, "LoRA", weighed=True) for text in loras) or None,
         "embeddings": tuple(Added.of(text, "embedding") for text in embeddings) or None,
     }
+
+
+def _check_engine(asked: Asked) -> None:
+    """ValueError, before a model is looked for, for an engine that cannot do what is asked for."""
+    from inkdrop import engines
+
+    if asked.engine is not None:
+        precision = asked.precision or "float32"
+        engines.check(asked.engine, precision, controls=bool(asked.controls))
 
 
 def _check_memory(run: str, device: str | None, asked: Asked) -> None:

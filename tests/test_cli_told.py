@@ -134,6 +134,10 @@ def test_what_controls_nothing(
         (["generate", "a", "--model", models / "sd15", "--control", "none", "--hint",
           "edges.png"], "there is no control network none"),
         (["generate", "a", "--model", models / "control sd15"], "--control takes it"),
+        # Said before anything of the model is read, which is not there.
+        (["generate", "a", "--model", "none", "--control", models / "control sd15", "--hint",
+          "edges.png", "--engine", "openvino", "--precision", "int8"],
+         "the engine openvino computes no control networks yet; use the engine packed or"),
     ):  # fmt: skip
         assert said in left(monkeypatch, capsys, *words, "-o", "a.png"), words
     assert not Path("a.png").exists()

@@ -26,6 +26,7 @@ __all__ = [
     "Engine",
     "Precision",
     "about",
+    "check",
     "example",
     "fastest",
     "prepare",
@@ -46,9 +47,7 @@ ENGINES: Mapping[str, Engine] = {
 def fastest(model: Model, precision: Precision = "float32") -> str:
     """The name of the fastest engine that can compute this model here."""
     for name, engine in ENGINES.items():
-        if precision in engine.precisions and not engine.lacks(
-            model.network, model.device, precision
-        ):
+        if precision in engine.precisions and _can(engine, model, precision):
             return name
     raise ValueError(
         f"no engine here computes this model in {precision}; use float32, which eager always does"
@@ -95,12 +94,7 @@ def prepare(
     The network of the given model may be used up: only the returned one is to be used.
     ValueError if the engine does not exist or cannot compute this model here.
     """
-    chosen = choose("engine", engine, ENGINES)
-    if precision not in chosen.precisions:
-        raise ValueError(
-            f"precision is {precision!r}, but the engine {engine} computes in"
-            f" {' or '.join(chosen.precisions)}"
-        )
+    chosen = check(engine, precision, controls=isinstance(model.network, Controlled))
     why = chosen.lacks(model.network, model.device, precision)
     if why is not None:
         raise ValueError(f"the engine {engine} cannot compute this model: {why}")
@@ -108,6 +102,31 @@ def prepare(
     if chosen.decodes and precision == "bfloat16":
         _prepare_decoder(model, chosen, precision)
     return dataclasses.replace(model, network=network)
+
+
+def check(engine: str, precision: str, *, controls: bool = False) -> Engine:
+    """The engine of a name; ValueError for what it computes for no model.
+
+    controls: there are to be control networks beside the model's own
+    """
+    chosen = choose("engine", engine, ENGINES)
+    if precision not in chosen.precisions:
+        raise ValueError(
+            f"precision is {precision!r}, but the engine {engine} computes in"
+            f" {' or '.join(chosen.precisions)}"
+        )
+    if controls and not chosen.controls:
+        able = " or ".join(name for name, other in ENGINES.items() if other.controls)
+        raise ValueError(
+            f"the engine {engine} computes no control networks yet; use the engine {able}, or leave"
+            " out --control"
+        )
+    return chosen
+
+
+def _can(engine: Engine, model: Model, precision: Precision) -> bool:
+    beyond = isinstance(model.network, Controlled) and not engine.controls
+    return not beyond and engine.lacks(model.network, model.device, precision) is None
 
 
 def _prepare_decoder(model: Model, engine: Engine, precision: Precision) -> None:

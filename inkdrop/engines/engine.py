@@ -35,6 +35,7 @@ class Engine:
     prepare: (network, example, precision) -> the network, computed by this engine: the same
         (x, t, cond) -> output, for calls of other shapes than the example's too. It may use the
         given network up, a layer at a time, so that no weight is held twice.
+    controls: it computes networks with control networks beside them
     decodes: it computes any module, of which the example is all that it is called with, and so an
         autoencoder's decoder too
     """
@@ -43,6 +44,7 @@ class Engine:
     precisions: tuple[Precision, ...]
     lacks: Callable[[nn.Module, torch.device, Precision], str | None]
     prepare: Callable[[nn.Module, Any, Precision], nn.Module]
+    controls: bool = True
     decodes: bool = False
 
 

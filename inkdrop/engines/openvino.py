@@ -19,7 +19,6 @@ from torch.nn.utils import parametrize
 from inkdrop.cond import Cond
 from inkdrop.engines.cpu import slow_bfloat16
 from inkdrop.engines.engine import Call, Engine, Precision, refuse_gradient
-from inkdrop.networks.control import Controlled
 from inkdrop.networks.reuse import Deep
 
 # What is multiplied in. Without a hint OpenVINO takes bfloat16 wherever the CPU has it. What meets
@@ -147,8 +146,6 @@ class _Rounded(nn.Module):
 def _lacks(network: nn.Module, device: torch.device, precision: Precision) -> str | None:
     if importlib.util.find_spec("openvino") is None:
         return "OpenVINO is not installed; pip install 'inkdrop[openvino]'"
-    if isinstance(network, Controlled):
-        return "a network with control networks beside it is no graph of any size yet; use packed"
     if device.type != "cpu":
         return f"it computes on the CPU, and the model is on {device}; use eager there"
     return slow_bfloat16(device) if precision == "bfloat16" else None
@@ -169,6 +166,7 @@ OPENVINO = Engine(
     ("float32", "bfloat16", "int8"),
     _lacks,
     _prepare,
+    controls=False,
 )
 
 

@@ -14,6 +14,8 @@ from inkdrop.diffusion.guidance import bind, classifier
 from inkdrop.engines import ENGINES, Precision, about, example, fastest, prepare, quick, usual
 from inkdrop.engines.cpu import fast_bfloat16
 from inkdrop.model import Model
+from inkdrop.networks.control import Control, Controlled, ControlNet
+from inkdrop.networks.unet import UNet
 from inkdrop.tasks.likelihood import likelihood
 
 
@@ -39,6 +41,21 @@ def test_what_is_refused(model: Model) -> None:
         prepare(model, "eagre")
     with pytest.raises(ValueError, match="precision is 'int8', but the engine eager computes in"):
         prepare(model, "eager", precision="int8")
+
+
+def test_no_engine_without_controls_is_chosen_for_them(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(model.network, UNet)
+    branch = Control(ControlNet.beside(model.network))
+    told = dataclasses.replace(model, network=Controlled(model.network, [branch]))
+    # A torch without oneDNN, where openvino comes first.
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    if ENGINES["openvino"].lacks(model.network, model.device, "float32") is None:
+        assert fastest(model) == "openvino"
+    assert fastest(told) == "eager"
+    with pytest.raises(ValueError, match="openvino computes no control networks yet; use the"):
+        prepare(told, "openvino")
 
 
 def test_a_small_model_is_left_as_it_is(model: Model) -> None:
