@@ -75,6 +75,30 @@ def test_what_they_are(
         assert line in capsys.readouterr().out.splitlines()
 
 
+def test_what_folders_of_parts_are(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = {
+        "unet": "mid_block.attentions.0.proj_in",
+        "text_encoder": "text_model.encoder.layers.0.mlp.fc1",
+    }
+    for part, layer in layers.items():
+        Path("peft", part).mkdir(parents=True)
+        Path("peft", part, "adapter_config.json").write_text('{"peft_type": "LORA"}')
+        weights = {f"base_model.model.{layer}.lora_A.weight": torch.ones(2, 8),
+                   f"base_model.model.{layer}.lora_B.weight": torch.ones(8, 2)}  # fmt: skip
+        save_file(weights, f"peft/{part}/adapter_model.safetensors")
+    inkdrop(monkeypatch, "info", "peft")
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "layout: a LoRA with names of PEFT"
+    assert told[-2:] == ["unet: 1 weights", "text_encoder: 1 weights"]
+    said = left(monkeypatch, capsys, "generate", "a", "--model", "peft")
+    assert "peft is a LoRA, which changes a model" in said
+    (files / "peft/unet/adapter_config.json").unlink()
+    inkdrop(monkeypatch, "info", "peft")
+    assert capsys.readouterr().out.splitlines()[-1] == "text_encoder: 1 weights"
+
+
 def test_pickles_become_safetensors_where_they_are_trusted(
     files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

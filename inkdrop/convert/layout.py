@@ -32,6 +32,10 @@ FOLDERS: dict[str, Layout] = {
     "config.json": "part",
     "adapter_config.json": "lora",
     "pytorch_lora_weights.safetensors": "lora",
+    # Of PEFT, a folder for each part.
+    "unet/adapter_config.json": "lora",
+    "text_encoder/adapter_config.json": "lora",
+    "text_encoder_2/adapter_config.json": "lora",
 }
 
 ADAPTERS = {
