@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,8 +73,11 @@ def frozen_aim(aim: Aim, text: Text, folder: Path) -> Aim:
 
 
 def fingerprint(folder: Path, text: Text) -> str:
-    """sha256 of a folder's weights and of its tokenizer."""
-    total = hashlib.sha256(text.tokenizer.backend.to_str().encode())
+    """sha256 of a folder's weights and of its tokenizer, with its own words if it has any."""
+    tokenizer = text.tokenizer
+    total = hashlib.sha256(tokenizer.backend.to_str().encode())
+    if tokenizer.words:
+        total.update(json.dumps(sorted(tokenizer.words.items())).encode())
     for path in weight_files(folder):
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())

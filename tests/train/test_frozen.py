@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 import threading
 from pathlib import Path
@@ -21,7 +22,7 @@ from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.frozen import Remembered
+from inkdrop.train.frozen import Remembered, fingerprint
 from inkdrop.train.latent import USUAL, Latents, train_latent
 from inkdrop.train.run import Ask
 from inkdrop.train.updates import Update
@@ -127,6 +128,22 @@ def test_another_encoder_or_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="was started with encoder"):
         run(data, tmp_path / "run", other)
     assert run(data, tmp_path / "run", source) == 2
+
+
+def test_words_of_a_tokenizer_count_in_its_fingerprint(tmp_path: Path) -> None:
+    clip(tmp_path)
+    text = open_pretrained(tmp_path)
+    plain = hashlib.sha256(text.tokenizer.backend.to_str().encode())
+    plain.update(hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).digest())
+    assert fingerprint(tmp_path, text) == plain.hexdigest()
+
+    def told(**words: tuple[int, ...]) -> str:
+        tokenizer = dataclasses.replace(text.tokenizer, words=words)
+        return fingerprint(tmp_path, dataclasses.replace(text, tokenizer=tokenizer))
+
+    assert told() == plain.hexdigest()
+    assert told(glow=(9,), sea=(8,)) == told(sea=(8,), glow=(9,))
+    assert len({told(), told(glow=(9,)), told(glow=(8, 9)), told(glow=(8,)), told(sea=(9,))}) == 5
 
 
 def test_bad_input_before_any_work(tmp_path: Path) -> None:
