@@ -17,6 +17,8 @@ import click
 from inkdrop.config import nearest
 
 if TYPE_CHECKING:
+    from inkdrop.convert.headers import Part
+    from inkdrop.convert.memory import Kept
     from inkdrop.diffusion.samplers import Step
     from inkdrop.model import Condition, Model
     from inkdrop.tasks.control import Guide
@@ -327,6 +329,8 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
     if not out.lower().endswith(".png"):
         raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
     _check_engine(asked)
+    for guide in asked.controls:
+        guide.check()
     by = _maker(run, settings)
     _check_memory(by.model, device, asked)
     model = _controlled(_changed(by.model, device, asked), asked)
@@ -363,8 +367,34 @@ def _check_memory(run: str, device: str | None, asked: Asked) -> None:
     from inkdrop.train.defaults import pick_device
 
     if pick_device(device).type == "cpu":
-        about = headers(located(_place(run)))
-        check_memory(about, available(), size=asked.size, samples=asked.count, half=asked.half)
+        about, kept, beside = headers(located(_place(run))), _kept(asked), _beside(asked)
+        size, samples = asked.size, asked.count
+        check_memory(about, available(), size=size, samples=samples, kept=kept, controls=beside)
+
+
+def _beside(asked: Asked) -> list[Part]:
+    """The control networks that are asked for, by the headers of their files."""
+    if not asked.controls:
+        return []
+    from inkdrop.convert.control import read_control
+    from inkdrop.convert.headers import part
+
+    return [part("control", read_control(guide.control.path).weights) for guide in asked.controls]
+
+
+def _kept(asked: Asked) -> Kept:
+    """How the weights are kept while a picture is made."""
+    from typing import cast
+
+    from inkdrop.config import choose
+    from inkdrop.convert.memory import COMPUTED
+
+    if asked.half:
+        return "half"
+    precision = asked.precision or "float32"
+    choose("precision", precision, COMPUTED)
+    # What OpenVINO and torch.compile make of the weights is beside the network's own.
+    return cast("Kept", precision) if asked.engine in (None, "eager", "packed") else "float32"
 
 
 def _changed(run: str, device: str | None, asked: Asked) -> Model:
@@ -444,7 +474,6 @@ def _controlled(model: Model, asked: Asked) -> Model:
 
     sizes = sized(model, asked).spec.shape[1:]
     for guide in asked.controls:
-        guide.check()
         network, report = open_control(guide.control.path, model)
         hint, said = read_hint(guide.hint.path, sizes, network.control.hint_channels)
         for note in (*report.notes, *([said] if said else [])):

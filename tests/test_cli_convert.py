@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -68,7 +69,12 @@ def test_what_a_model_is(
         assert told["predicts"] == "eps" and told["schedule"] == "scaled_linear, 1000 steps"
         assert told["pictures"] == "64x64, or any other size"
         assert all("million numbers, float32, " in told[part] for part in parts)
-        assert "for a picture of its size, in float32" in told["memory"]
+        assert told["memory"].startswith("for a picture of its size about ")
+        ways = re.findall(r"([\d.]+) MB ([^,]+)", told["memory"])
+        found = {way: float(size) for size, way in ways}
+        least = found["in float32"] - found["with --half"]  # half of all weights
+        assert found["with --precision int8"] < found["with --precision bfloat16"]
+        assert 0 < found["in float32"] - found["with --precision bfloat16"] < least
     inkdrop(monkeypatch, "info", "emoji")
     assert "predicts: edm" in capsys.readouterr().out
 

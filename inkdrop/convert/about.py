@@ -10,9 +10,9 @@ from typing import Any
 from inkdrop.config import dump
 from inkdrop.convert.adapters import adapter_lines
 from inkdrop.convert.control import Branch, is_control, read_control
-from inkdrop.convert.headers import Part, part, parts_of, parts_of_own
+from inkdrop.convert.headers import Headers, Part, part, parts_of, parts_of_own
 from inkdrop.convert.layout import layout_of_folder
-from inkdrop.convert.memory import FLOAT, HALF, memory
+from inkdrop.convert.memory import Kept, memory
 from inkdrop.convert.model import to_model
 from inkdrop.convert.open import located
 from inkdrop.convert.read import read
@@ -68,7 +68,7 @@ def _lines(what: str, model: Model, parts: Sequence[Part], notes: list[str]) -> 
         f"predicts: {describe(PARAMETERIZATIONS, model.parameterization)['kind']}",
         f"schedule: {_schedule(model)}",
         *([f"beside words: {spec.notes['concat']}"] if "concat" in spec.notes else []),
-        *_memory(model, numbers, sizes),
+        *_memory(model, parts),
         *notes,
     ]
 
@@ -87,16 +87,23 @@ def _schedule(model: Model) -> str:
     return f"{process.schedule}, {process.steps} steps{end}"
 
 
-def _memory(model: Model, numbers: int, sizes: tuple[int, ...]) -> list[str]:
+# What `info` says the memory of: how weights may be kept.
+KEPT: dict[Kept, str] = {
+    "float32": "in float32",
+    "half": "with --half",
+    "bfloat16": "with --precision bfloat16",
+    "int8": "with --precision int8",
+}
+
+
+def _memory(model: Model, parts: Sequence[Part]) -> list[str]:
     network = getattr(model.network, "config", None)
-    codec = getattr(model.codec, "config", None)
-    needed = memory(network, getattr(codec, "autoencoder", None), numbers, sizes)
-    if needed is None:
-        return []
-    return [
-        f"memory: about {_size(needed)} for a picture of its size, in float32,"
-        f" {_size(needed - (FLOAT - HALF) * numbers)} with --half"
-    ]
+    coder = getattr(getattr(model.codec, "config", None), "autoencoder", None)
+    sizes, any_size = model.spec.shape[1:], model.spec.any_size
+    known = Headers(network, coder, sizes, any_size, tuple(parts))
+    needed = {words: memory(known, sizes, kept=kept) for kept, words in KEPT.items()}
+    told = [f"{_size(count)} {words}" for words, count in needed.items() if count is not None]
+    return [f"memory: for a picture of its size about {', '.join(told)}"] if told else []
 
 
 def _size(count: int) -> str:

@@ -17,6 +17,9 @@ from inkdrop.convert.stored import Weights, types_of
 from inkdrop.model import Model
 from inkdrop.weights import read_json
 
+# The parts that are called at every step: of foreign checkpoints, and of ours.
+DENOISERS = ("unet", "network")
+
 
 class Part(NamedTuple):
     """A network: how many numbers it holds, in how many bytes of a file, of what types."""
@@ -39,11 +42,6 @@ class Headers:
     sizes: tuple[int, ...]
     any_size: bool
     parts: tuple[Part, ...]
-
-    @property
-    def numbers(self) -> int:
-        """In all weights."""
-        return sum(part.numbers for part in self.parts)
 
     def sizes_for(self, size: int | Sequence[int] | None) -> tuple[int, ...]:
         """Of the pictures that it makes where a size is asked for, which may enlarge them."""

@@ -5,40 +5,64 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from inkdrop.codecs.latent import TILE, WHOLE
-from inkdrop.convert.headers import Headers
+from inkdrop.convert.headers import DENOISERS, Headers, Part
 from inkdrop.networks.autoencoder import AutoencoderConfig
 from inkdrop.networks.unet_config import UNetConfig
 
 # Maps of the first level that are alive at once at the highest point, for each pixel or place:
 # measured from widths of 32 to 128 and 512 to 1024 pixels a side, rounded up. Attention keeps no
-# table of all pairs, so both grow as the picture does.
-DECODER, UNET = 8.5, 42.0
+# table of all pairs, so both grow as the picture does. A control network adds its own.
+DECODER, UNET, CONTROL = 8.5, 42.0, 13.0
 FLOAT, HALF = 4, 2  # bytes of a number; CPUs compute in the first, weights may be kept in the other
+# Bytes of a number of a network that an engine computes in these; some layers stay in float32.
+COMPUTED = {"float32": 4.0, "bfloat16": 2.1, "int8": 1.4}
+
+# How weights are kept: all in half precision, or the denoiser's as an engine computes with them.
+Kept = Literal["half", "float32", "bfloat16", "int8"]
 
 
 def memory(
-    network: Any,
-    autoencoder: Any,
-    numbers: int,
+    about: Headers,
     sizes: Sequence[int],
     samples: int = 1,
     *,
-    kept: int = FLOAT,
+    kept: Kept = "float32",
+    controls: Sequence[Part] = (),
 ) -> int | None:
-    """Bytes for the weights, `numbers` of them, and the larger of a guided call and the decoder.
+    """Bytes for all weights, and the larger of a guided call and the decoder.
 
     Words take less than either: some megabytes a prompt.
-    sizes: of the picture; samples: made at once; kept: bytes of a number of the weights.
+    sizes: of the picture; samples: made at once; controls: the control networks beside the denoiser
     None for networks it was not measured on.
     """
-    if not isinstance(network, UNetConfig) or not isinstance(autoencoder, AutoencoderConfig):
+    network, coder = about.network, about.autoencoder
+    if not isinstance(network, UNetConfig) or not isinstance(coder, AutoencoderConfig):
         return None
-    return kept * numbers + max(
-        decoding(autoencoder, sizes, samples), calling(network, autoencoder.factor, sizes, samples)
-    )
+    call = calling(network, coder.factor, sizes, samples, len(controls))
+    running = weighing(about.parts, controls, kept) + max(decoding(coder, sizes, samples), call)
+    return max(running, opening(about.parts, controls, kept))
+
+
+def weighing(parts: Sequence[Part], controls: Sequence[Part], kept: Kept) -> int:
+    """Bytes of the weights while a picture is made."""
+    computed = [*controls, *(part for part in parts if part.name in DENOISERS)]
+    others = [part for part in parts if part.name not in DENOISERS]
+    if kept == "half":
+        return HALF * _numbers([*computed, *others])
+    return round(COMPUTED[kept] * _numbers(computed)) + FLOAT * _numbers(others)
+
+
+def opening(parts: Sequence[Part], controls: Sequence[Part], kept: Kept) -> int:
+    """Bytes of the weights before an engine has them: what is no view into its file is float32."""
+    opened = [*controls, *([] if kept == "half" else parts)]
+    return FLOAT * _numbers([part for part in opened if part.dtypes != ("float32",)])
+
+
+def _numbers(parts: Sequence[Part]) -> int:
+    return sum(part.numbers for part in parts)
 
 
 def decoding(config: AutoencoderConfig, sizes: Sequence[int], samples: int = 1) -> int:
@@ -48,39 +72,46 @@ def decoding(config: AutoencoderConfig, sizes: Sequence[int], samples: int = 1) 
     return round(DECODER * FLOAT * samples * prod(sizes) * config.width)
 
 
-def calling(config: UNetConfig, factor: int, sizes: Sequence[int], samples: int = 1) -> int:
-    """Bytes that a call with guidance, which is of twice the samples, takes beside the weights."""
+def calling(
+    config: UNetConfig, factor: int, sizes: Sequence[int], samples: int = 1, controls: int = 0
+) -> int:
+    """Bytes that a call with guidance, which is of twice the samples, takes beside the weights.
+
+    controls: how many control networks are called with it
+    """
     places = prod(size // factor for size in sizes)
-    return round(UNET * FLOAT * 2 * samples * places * config.width)
+    maps = UNET + CONTROL * controls
+    return round(maps * FLOAT * 2 * samples * places * config.width)
 
 
 def check_memory(
-    headers: Headers,
+    about: Headers,
     there: int | None,
     *,
     size: int | Sequence[int] | None = None,
     samples: int = 1,
-    half: bool = False,
+    kept: Kept = "float32",
+    controls: Sequence[Part] = (),
 ) -> None:
     """ValueError if a model with so many pictures at once takes more than the bytes that are there.
 
-    there: None if nobody knows; size: that is asked for; half: weights are kept in half precision
+    there: None if nobody knows; size: that is asked for; kept, controls: see `memory`
     """
-    sizes, kept = headers.sizes_for(size), HALF if half else FLOAT
-    needed = memory(
-        headers.network, headers.autoencoder, headers.numbers, sizes, samples, kept=kept
-    )
+    sizes = about.sizes_for(size)
+    needed = memory(about, sizes, samples, kept=kept, controls=controls)
     if needed is None or there is None or needed <= there:
         return
     what = "a picture" if samples == 1 else f"{samples} pictures"
+    beside = " with its control networks" if controls else ""
     ways = [
-        *([] if half else ["--half"]),
+        *(["--half"] if kept == "float32" else []),
         "a smaller --size",
         *(["a smaller --count"] if samples > 1 else []),
     ]
     raise ValueError(
-        f"{what} of {'x'.join(map(str, sizes))} by this model takes about {needed / 1e9:.1f} GB,"
-        f" weights included, and {there / 1e9:.1f} GB are free; give {' or '.join(ways)}"
+        f"{what} of {'x'.join(map(str, sizes))} by this model{beside} takes about"
+        f" {needed / 1e9:.1f} GB, weights included, and {there / 1e9:.1f} GB are free; give"
+        f" {' or '.join(ways)}"
     )
 
 

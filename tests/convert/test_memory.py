@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+from resident import resident
 
 from inkdrop.convert.headers import Headers, Part
-from inkdrop.convert.memory import calling, check_memory, decoding, memory
+from inkdrop.convert.memory import COMPUTED, calling, check_memory, decoding, memory
+from inkdrop.engines.cpu import fast_bfloat16, fast_int8
 from inkdrop.networks.autoencoder import AutoencoderConfig
+from inkdrop.networks.unet import UNet
 from inkdrop.networks.unet_config import UNetConfig
 
 SIZES = (384, 512)
@@ -52,24 +56,131 @@ def test_what_a_call_takes(config: AutoencoderConfig | UNetConfig) -> None:
     assert 0.4 * expected < int(done.stdout) < 1.3 * expected
 
 
-def test_weights_are_counted_in_the_type_of_computing() -> None:
-    least = max(decoding(DECODER, SIZES), calling(NETWORK, 8, SIZES))
-    assert memory(NETWORK, DECODER, 1000, SIZES) == 4000 + least
-    assert memory(object(), DECODER, 1000, SIZES) is None
-    assert memory(NETWORK, DECODER, 1000, SIZES, kept=2) == 2000 + least
+CONTROLLED = """
+import ctypes
+ctypes.CDLL(None).mallopt(-3, 1 << 16)  # maps are given back at once, so nothing else is measured
+from inkdrop.cond import Cond
+from inkdrop.networks.control import Control, Controlled, ControlNet, ControlNetConfig
+from inkdrop.networks.unet import UNet, UNetConfig
+from inkdrop.weights import on_meta
+with on_meta():
+    unet = UNet({config!r}).eval()
+    branch = ControlNet(ControlNetConfig(unet.config)).eval()
+for network in (unet, branch):
+    network.to_empty(device="cpu")
+def call(network, h, w):
+    network(torch.randn(2, 4, h, w), torch.ones(2), Cond(tokens=torch.randn(2, 77, 64)))
+def told(h, w):
+    return Controlled(unet, [Control(branch, 0.5, torch.rand(1, 3, 8 * h, 8 * w))])
+call(told(8, 8), 8, 8)
+note("before")
+call(unet, {sizes[0]} // 8, {sizes[1]} // 8)
+note("alone")
+call(told({sizes[0]} // 8, {sizes[1]} // 8), {sizes[0]} // 8, {sizes[1]} // 8)
+note("controlled")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_what_a_control_network_adds_to_a_call() -> None:
+    said = resident(CONTROLLED.format(config=NETWORK, sizes=(384, 384)))
+    alone = said["alone"]["VmHWM"] - said["before"]["VmHWM"]
+    more = said["controlled"]["VmHWM"] - said["alone"]["VmHWM"]
+    expected = calling(NETWORK, 8, SIZES, controls=1) / calling(NETWORK, 8, SIZES) - 1
+    assert 0.4 * expected < more / alone < 1.3 * expected
+
+
+PACKED = """
+from inkdrop.cond import Cond
+from inkdrop.engines.packed import DTYPES, pack
+from inkdrop.networks.unet import UNet, UNetConfig
+from inkdrop.unload import unload
+from inkdrop.weights import on_meta
+config = {config!r}
+def packed(kept):
+    x, cond = torch.randn(2, 4, 32, 32), Cond(tokens=torch.randn(2, 77, 64))
+    with on_meta():
+        network = UNet(config).eval()
+    network = pack(network.to_empty(device="cpu"), (x, torch.ones(2), cond), DTYPES[kept])
+    unload()
+    return network
+packed("float32")  # what is imported and compiled for it
+unload()
+note("before")
+networks = []
+for kept in {kept!r}:
+    networks.append(packed(kept))
+    note(kept)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_what_weights_take_as_an_engine_computes_with_them() -> None:
+    numbers = sum(weight.numel() for weight in UNet(NETWORK).parameters())
+    there = {"float32": True, "bfloat16": fast_bfloat16(), "int8": fast_int8()}
+    kept = [name for name, can in there.items() if can]
+    said = resident(PACKED.format(config=NETWORK, kept=kept))
+    last = said["before"]["VmRSS"]
+    for each in kept:
+        took = (said[each]["VmRSS"] - last) * 2**20
+        assert 0.75 * COMPUTED[each] < took / numbers < 1.25 * COMPUTED[each]
+        last = said[each]["VmRSS"]
+
+
+def told(numbers: int = 10**9, kind: str = "float32", texts: int = 0) -> Headers:
+    """The headers of a model with so many numbers in its denoiser and in what reads its text."""
+    size = 4 if kind == "float32" else 2
+    parts = [Part("unet", numbers, size * numbers, (kind,))]
+    parts += [Part("text_encoder", texts, size * texts, (kind,))] if texts else []
+    return Headers(NETWORK, DECODER, SIZES, True, tuple(parts))
+
+
+LEAST = max(decoding(DECODER, SIZES), calling(NETWORK, 8, SIZES))
+
+
+def test_weights_are_counted_as_they_are_kept() -> None:
+    about = told(1000, texts=100)
+    assert memory(about, SIZES) == 4400 + LEAST
+    assert memory(about, SIZES, kept="half") == 2200 + LEAST
+    assert memory(about, SIZES, kept="bfloat16") == 2100 + 400 + LEAST
+    assert memory(about, SIZES, kept="int8") == 1400 + 400 + LEAST
+    assert memory(replace(about, network=object()), SIZES) is None
+
+
+def test_what_is_no_view_into_its_file_is_there_in_float32_first() -> None:
+    many = 10**10
+    assert memory(told(many), SIZES, kept="int8") == 14 * 10**9 + LEAST
+    assert memory(told(many, "float16"), SIZES, kept="int8") == 40 * 10**9
+    assert memory(told(many, "float16"), SIZES, kept="half") == 20 * 10**9 + LEAST
+
+
+def test_control_networks_are_counted() -> None:
+    control = Part("control", 100, 400, ("float32",))
+    for count in (1, 2):
+        call = calling(NETWORK, 8, SIZES, controls=count)
+        least = max(decoding(DECODER, SIZES), call)
+        beside = [control] * count
+        assert call > calling(NETWORK, 8, SIZES, controls=count - 1)
+        assert memory(told(1000), SIZES, controls=beside) == 4000 + 400 * count + least
+        found = memory(told(1000), SIZES, kept="half", controls=beside)
+        assert found == 2000 + 200 * count + least
+        found = memory(told(1000), SIZES, kept="int8", controls=beside)
+        assert found == 1400 + 140 * count + least
 
 
 def test_what_does_not_fit_is_refused_with_the_ways_to_less() -> None:
     numbers = 10**9
-    about = Headers(NETWORK, DECODER, SIZES, True, (Part("unet", numbers, 4 * numbers, ()),))
-    least = max(decoding(DECODER, SIZES), calling(NETWORK, 8, SIZES))
+    about, least = told(numbers), LEAST
     check_memory(about, 4 * numbers + least)
-    check_memory(about, 2 * numbers + least, half=True)
+    check_memory(about, 2 * numbers + least, kept="half")
     check_memory(about, None)
     said = r"a picture of 384x512 .* about 4\.2 GB, .* 4\.0 GB are free; give --half or a smaller"
     with pytest.raises(ValueError, match=said):
         check_memory(about, 4 * numbers)
     with pytest.raises(ValueError, match=r"of 1024x512 .* free; give a smaller --size$"):
-        check_memory(about, 2 * numbers, size=(1024, 512), half=True)
+        check_memory(about, 2 * numbers, size=(1024, 512), kept="half")
     with pytest.raises(ValueError, match=r"4 pictures of 64x64 .* or a smaller --count$"):
         check_memory(about, 4 * numbers, size=64, samples=4)
+    control = Part("control", numbers, 4 * numbers, ("float32",))
+    with pytest.raises(ValueError, match=r"model with its control networks takes about 8\.\d GB"):
+        check_memory(about, 4 * numbers + least, controls=[control])
