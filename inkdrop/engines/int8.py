@@ -1,8 +1,8 @@
 """Layers that multiply whole numbers of 8 bits: weights once, what comes in at every call.
 
-A weight has a scale for each channel of the output. What comes in has one scale and zero for the
-whole batch, from its least and its largest number, so that zeros stay exactly zero. Sums are of 32
-bits and leave as float32.
+A weight has a scale for each channel of the output. What comes in has a scale and a zero for each
+sample, from its least and its largest number, so that zeros stay exactly zero and a sample depends
+on none beside it. Sums are of 32 bits and leave as float32.
 """
 
 from __future__ import annotations
@@ -13,21 +13,25 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-ONES = [1, 1]
+from inkdrop.networks.attention import FeedForward
+
+ONES, NONE = [1, 1], [0, 0]
+Then = Literal["none", "gelu"]
 
 
-def quantized(x: Tensor) -> tuple[Tensor, float, int]:
-    """uint8 numbers, the scale and the zero of x = scale (number - zero); nan stays nan."""
+def rounded_into(numbers: Tensor, x: Tensor) -> tuple[float, int]:
+    """Writes x as uint8; the scale and the zero of x = scale (number - zero); nan stays nan."""
     least, largest = torch.aminmax(x)
     low, high = min(float(least), 0.0), max(float(largest), 0.0)
     if not math.isfinite(high - low):
-        return torch.zeros_like(x, dtype=torch.uint8), math.nan, 0
+        numbers.zero_()
+        return math.nan, 0
     scale = max((high - low) / 255, 1e-30)
     zero = round(-low / scale)
     # A half more, so that leaving out what is behind the point rounds. The zero was rounded as
     # well, so the ends may be half a step outside.
-    above = torch.add(torch.tensor(zero + 0.5), x, alpha=1 / scale)
-    return above.clamp_(0, 255).to(torch.uint8), scale, zero
+    numbers.copy_(torch.add(torch.tensor(zero + 0.5), x, alpha=1 / scale).clamp_(0, 255))
+    return scale, zero
 
 
 def rounded(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -38,52 +42,134 @@ def rounded(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return numbers, scales, torch.zeros(len(weight), dtype=torch.int64)
 
 
+def rescaled(y: Tensor, terms: list[tuple[float, int]], bias: Tensor, sums: Tensor) -> Tensor:
+    """Sums of number times weight [B, ..., O], in place, as what they stand for.
+
+    sums: of the weights [O]; y = scale (sum of number weight - zero (sum of weight)) + bias
+    """
+    for each, (scale, zero) in zip(y, terms, strict=True):
+        torch.add(bias - scale * zero * sums, each, alpha=scale, out=each)
+    return y
+
+
 class Int8Linear(nn.Module):
-    """A linear layer."""
+    """A linear layer: one product of all samples' numbers, from which each is scaled by itself."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, seen: torch.Size) -> None:
         super().__init__()
         numbers, self.scales, self.zeros = rounded(weight)
-        rows = [seen[:-1].numel(), seen[-1]]
-        self.packed = torch.ops.onednn.qlinear_prepack(numbers, rows)
-        self.bias = None if bias is None else bias.detach().to(torch.float32, copy=True)
+        self.packed = torch.ops.onednn.qlinear_prepack(numbers, [seen[:-1].numel(), seen[-1]])
+        self.sums, self.bias = numbers.sum(1) * self.scales, _bias(weight, bias)
 
-    def forward(self, x: Tensor, then: Literal["none", "gelu"] = "none") -> Tensor:
-        """[..., C] -> [..., O], and what is computed of it in the same pass."""
-        numbers, scale, zero = quantized(x)
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, ..., C] -> [B, ..., O]."""
+        numbers = torch.empty(x.shape, dtype=torch.uint8)
+        terms = [rounded_into(out, each) for out, each in zip(numbers, x, strict=True)]
+        return rescaled(self._product(numbers, 1.0, 0, None), terms, self.bias, self.sums)
+
+    def one(self, numbers: Tensor, scale: float, zero: int, then: Then = "none") -> Tensor:
+        """Of the numbers of one sample, and what is computed of it in the same pass."""
+        return self._product(numbers, scale, zero, self.bias, then)
+
+    def _product(
+        self, numbers: Tensor, scale: float, zero: int, bias: Tensor | None, then: Then = "none"
+    ) -> Tensor:
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            numbers, scale, zero, self.packed, self.scales, self.zeros, self.bias,
+            numbers, scale, zero, self.packed, self.scales, self.zeros, bias,
             1.0, 0, torch.float32, then, [], "none",
         )  # fmt: skip
         return y
 
-    def times(self, x: Tensor, factor: Tensor) -> Tensor:
-        """[..., C], [..., O] -> [..., O]: of x, multiplied by the factor."""
-        return self(x).mul_(factor)  # type: ignore[no-any-return]
+
+def _bias(weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.zeros(len(weight)) if bias is None else bias.detach().float().clone()
+
+
+class Int8FeedForward(nn.Module):
+    """A gated layer, of one sample after the other: what is between is large, and never joined."""
+
+    def __init__(self, layer: FeedForward, seen: torch.Size) -> None:
+        super().__init__()
+        hidden = torch.Size([*seen[:-1], layer.second.in_features])
+        weights, biases = layer.first.weight.chunk(2), layer.first.bias.chunk(2)
+        self.value, self.gate = (
+            Int8Linear(weight, bias, seen) for weight, bias in zip(weights, biases, strict=True)
+        )
+        self.second = Int8Linear(layer.second.weight, layer.second.bias, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, ..., dim] -> the same."""
+        return torch.stack([self._one(each) for each in x])
+
+    def _one(self, x: Tensor) -> Tensor:
+        numbers = torch.empty(x.shape, dtype=torch.uint8)
+        scale, zero = rounded_into(numbers, x)
+        gate = self.gate.one(numbers, scale, zero, "gelu")
+        hidden = self.value.one(numbers, scale, zero).mul_(gate)
+        numbers = torch.empty(hidden.shape, dtype=torch.uint8)
+        return self.second.one(numbers, *rounded_into(numbers, hidden))
 
 
 class Int8Conv(nn.Module):
-    """A convolution over two axes."""
+    """A convolution over two axes, as `Int8Linear`; around a map stands its zero."""
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None, seen: torch.Size,
-        stride: list[int] = ONES, padding: list[int] | None = None,
+        stride: list[int] = ONES, padding: list[int] = NONE,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.stride, self.padding = stride, padding or [0, 0]
+        self.stride, self.padding = stride, padding
         numbers, self.scales, self.zeros = rounded(weight)
+        self.sums, self.bias = numbers.flatten(1).sum(1) * self.scales, _bias(weight, bias)
+        padded = [n + 2 * p for n, p in zip(seen[2:], padding, strict=True)]
         self.packed = torch.ops.onednn.qconv_prepack(
-            numbers, self.scales, 1.0, 0, stride, self.padding, ONES, 1, list(seen)
+            numbers, self.scales, 1.0, 0, stride, NONE, ONES, 1, [*seen[:2], *padded]
         )
-        self.bias = None if bias is None else bias.detach().to(torch.float32, copy=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, O, H', W'], channels last."""
         # Seen with its channels last it is read along memory.
-        numbers, scale, zero = quantized(x.permute(0, 2, 3, 1).contiguous())
+        numbers, terms = self._rounded(x.permute(0, 2, 3, 1).contiguous())
         y: Tensor = torch.ops.onednn.qconv2d_pointwise(
-            numbers.permute(0, 3, 1, 2), scale, zero, self.packed, self.scales, self.zeros,
-            self.bias, self.stride, self.padding, ONES, 1,
+            numbers.permute(0, 3, 1, 2), 1.0, 0, self.packed, self.scales, self.zeros,
+            None, self.stride, NONE, ONES, 1,
             1.0, 0, torch.float32, "none", [], "none",
         )  # fmt: skip
+        rescaled(y.permute(0, 2, 3, 1), terms, self.bias, self.sums)
         return y
+
+    def _rounded(self, x: Tensor) -> tuple[Tensor, list[tuple[float, int]]]:
+        """[B, H, W, C] -> numbers with the padding around, and each sample's scale and zero."""
+        batch, height, width, channels = x.shape
+        high, wide = self.padding
+        size = batch, height + 2 * high, width + 2 * wide, channels
+        numbers, terms = torch.empty(size, dtype=torch.uint8), list[tuple[float, int]]()
+        for each, out in zip(x, numbers, strict=True):
+            inner = out[high : high + height, wide : wide + width]
+            terms.append(rounded_into(inner, each))
+            _surround(out, high, wide, terms[-1][1])
+        return numbers, terms
+
+
+def _surround(map_: Tensor, high: int, wide: int, zero: int) -> None:
+    """Sets the rows and columns around a map [H, W, C]."""
+    for axis, count in enumerate((high, wide)):
+        if count:
+            map_.narrow(axis, 0, count).fill_(zero)
+            map_.narrow(axis, -count, count).fill_(zero)
+
+
+class Alone(nn.Module):
+    """A layer in float32 beside such of int8, of one sample after the other.
+
+    A last digit that depends on the batch would be enough to round some of what follows otherwise,
+    and after some layers all of it.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, ...] -> what the layer makes of each."""
+        return torch.cat([self.layer(each) for each in torch.split(x, 1)])

@@ -7,7 +7,7 @@ a time, so its own code runs it, in parts too, and no weight is held twice.
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeGuard, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from inkdrop.engines.cpu import fast_int8, slow_bfloat16
 from inkdrop.engines.engine import Engine, Precision
-from inkdrop.engines.int8 import Int8Conv, Int8Linear
+from inkdrop.engines.int8 import Alone, Int8Conv, Int8FeedForward, Int8Linear
 from inkdrop.networks.attention import FeedForward
 from inkdrop.networks.layers import (
     Embed,
@@ -36,7 +36,7 @@ ONES = [1, 1]
 # Up to so many places of all samples a convolution in float32 is a product of matrices; from there
 # on it is as fast as one.
 FEW = 128
-# Below so many, to find the scale of what comes in is all that int8 would add.
+# With fewer of one sample, to find the scale of what comes in is all that int8 would add.
 LEAST = 16
 
 
@@ -114,14 +114,6 @@ class Unfolded(nn.Module):
         return y.permute(0, 3, 1, 2)
 
 
-def _linear(
-    weight: Tensor, bias: Tensor | None, seen: torch.Size, dtype: torch.dtype
-) -> PackedLinear | Int8Linear:
-    if dtype == torch.int8:
-        return Int8Linear(weight, bias, seen)
-    return PackedLinear(weight, bias, seen, dtype)
-
-
 class PackedFeedForward(nn.Module):
     """A gated layer: the gate's activation and its product are made with the linear layers."""
 
@@ -130,9 +122,10 @@ class PackedFeedForward(nn.Module):
         hidden = torch.Size([*seen[:-1], layer.second.in_features])
         weights, biases = layer.first.weight.chunk(2), layer.first.bias.chunk(2)
         self.value, self.gate = (
-            _linear(weight, bias, seen, dtype) for weight, bias in zip(weights, biases, strict=True)
+            PackedLinear(weight, bias, seen, dtype)
+            for weight, bias in zip(weights, biases, strict=True)
         )
-        self.second = _linear(layer.second.weight, layer.second.bias, hidden, dtype)
+        self.second = PackedLinear(layer.second.weight, layer.second.bias, hidden, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., dim] -> the same."""
@@ -160,6 +153,10 @@ class PackedUpsample(nn.Module):
         return y
 
 
+# Layers in float32 that are products of matrices, which sum in an order that depends on the rows.
+PRODUCTS = (Embed, PackedLinear, PackedFeedForward, Unfolded)
+
+
 def pack(network: nn.Module, example: tuple[Any, ...], dtype: torch.dtype) -> nn.Module:
     """The network with its layers exchanged, in place, for such as have seen the example's maps.
 
@@ -167,7 +164,10 @@ def pack(network: nn.Module, example: tuple[Any, ...], dtype: torch.dtype) -> nn
     first one, `input`, does. It is frozen, since oneDNN's layers give no gradient.
     """
     network.requires_grad_(False)
-    _exchange(network, "", _seen(network, example), dtype)
+    seen = _seen(network, example)
+    if dtype == torch.int8:  # which layers are in int8 is the same for every batch
+        seen = {path: torch.Size([1, *size[1:]]) for path, size in seen.items()}
+    _exchange(network, "", seen, dtype)
     return network
 
 
@@ -175,8 +175,6 @@ def _exchange(
     module: nn.Module, place: str, seen: dict[str, torch.Size], dtype: torch.dtype
 ) -> None:
     """Exchanges the layers within a module, which stands at a place such as "up.0."."""
-    if isinstance(module, Embed):
-        return  # few rows, and it tells of what type a network is
     first = "input" if dtype == torch.int8 else ""
     # By name alone: a list of the layers would hold their weights until all are exchanged.
     for child in list(module._modules):
@@ -184,39 +182,60 @@ def _exchange(
         if layer is None:
             continue
         kind = torch.float32 if path in ("output", first) else dtype
-        packed = _packed(layer, seen[path], kind) if path in seen else None
+        # An Embed has few rows, and it tells of what type a network is.
+        kept = layer if isinstance(layer, Embed) else None
+        packed = _packed(layer, seen[path], kind) if path in seen else kept
         if packed is None:
             _exchange(layer, f"{path}.", seen, dtype)
+        elif dtype == torch.int8 and isinstance(packed, PRODUCTS):
+            module._modules[child] = Alone(packed).eval()
         else:
             module._modules[child] = packed.eval()
 
 
 def _packed(layer: nn.Module, seen: torch.Size, dtype: torch.dtype) -> nn.Module | None:
     """What takes the place of a layer that has seen maps of this size; None if nothing does."""
-    if dtype == torch.int8 and (isinstance(layer, Upsample) or _rows(layer, seen) < LEAST):
-        dtype = torch.float32
+    if dtype == torch.int8:
+        found = None if _rows(layer, seen) < LEAST else _int8(layer, seen)
+        return _packed(layer, seen, torch.float32) if found is None else found
     if isinstance(layer, nn.Linear):
-        return _linear(layer.weight, layer.bias, seen, dtype)
+        return PackedLinear(layer.weight, layer.bias, seen, dtype)
     if isinstance(layer, FeedForward):
         return PackedFeedForward(layer, seen, dtype)
     if isinstance(layer, Pointwise) and layer.weight.ndim == 4:
-        if dtype == torch.int8:
-            return Int8Conv(layer.weight, layer.bias, seen)
         return Layout(layer.weight, layer.bias, seen, dtype)
     if isinstance(layer, Upsample) and layer.conv is not None and layer.conv.weight.ndim == 4:
         return PackedUpsample(layer, seen, dtype)
-    if isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.dilation == (1, 1):
+    if _is_convolution(layer):
         return _convolution(layer, seen, dtype)
     return None
+
+
+def _int8(layer: nn.Module, seen: torch.Size) -> nn.Module | None:
+    """The same in int8."""
+    if isinstance(layer, nn.Linear):
+        return Int8Linear(layer.weight, layer.bias, seen)
+    if isinstance(layer, FeedForward):
+        return Int8FeedForward(layer, seen)
+    if isinstance(layer, Pointwise) and layer.weight.ndim == 4:
+        return Int8Conv(layer.weight, layer.bias, seen)
+    if _is_convolution(layer):
+        return Int8Conv(layer.weight, layer.bias, seen, *_stride_and_padding(layer))
+    return None
+
+
+def _is_convolution(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    return isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.dilation == (1, 1)
 
 
 def _convolution(layer: nn.Conv2d, seen: torch.Size, dtype: torch.dtype) -> nn.Module:
     if dtype == torch.float32 and _rows(layer, seen) <= FEW and _keeps_size(layer):
         return Unfolded(layer, seen, dtype)
-    stride, padding = list(layer.stride), [int(n) for n in layer.padding]
-    if dtype == torch.int8:
-        return Int8Conv(layer.weight, layer.bias, seen, stride, padding)
-    return Layout(layer.weight, layer.bias, seen, dtype, stride, padding)
+    return Layout(layer.weight, layer.bias, seen, dtype, *_stride_and_padding(layer))
+
+
+def _stride_and_padding(layer: nn.Conv2d) -> tuple[list[int], list[int]]:
+    return list(layer.stride), [int(n) for n in layer.padding]
 
 
 def _rows(layer: nn.Module, seen: torch.Size) -> int:

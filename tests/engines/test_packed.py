@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from inkdrop.cond import Cond
 from inkdrop.engines.cpu import fast_bfloat16, fast_int8
 from inkdrop.engines.engine import Call, Precision
-from inkdrop.engines.int8 import Int8Conv, Int8Linear
+from inkdrop.engines.int8 import Int8Conv, Int8FeedForward, Int8Linear
 from inkdrop.engines.packed import PACKED, Layout, PackedLinear, PackedUpsample, Unfolded
+from inkdrop.networks.attention import FeedForward
 from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
 from inkdrop.networks.layers import interleaved, phases, unfolded
 from inkdrop.networks.reuse import Reused
@@ -140,6 +141,64 @@ def test_int8_of_nothing_is_nothing_and_of_nan_is_nan() -> None:
     assert layer(x).isnan().all()
     linear = Int8Linear(torch.zeros(2, 2), plain, torch.Size([4, 2]))
     assert torch.equal(linear(torch.randn(4, 2)), torch.ones(4, 2))
+
+
+def int8_layers() -> dict[str, tuple[nn.Module, nn.Module, tuple[int, ...]]]:
+    """A layer, the same in int8, and the shape of what it reads."""
+    torch.manual_seed(0)
+    linear, gated = nn.Linear(12, 7), FeedForward(12)
+    conv, step = nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(4, 6, 3, stride=2, padding=(0, 1))
+    rows, map_ = torch.Size([2, 20, 12]), torch.Size([2, 4, 9, 8])
+    return {
+        "linear": (linear, Int8Linear(linear.weight, linear.bias, rows), rows),
+        "gated": (gated, Int8FeedForward(gated, rows), rows),
+        "conv": (conv, Int8Conv(conv.weight, conv.bias, map_, [1, 1], [1, 1]), map_),
+        "step": (step, Int8Conv(step.weight, step.bias, map_, [2, 2], [0, 1]), map_),
+    }
+
+
+@torch.no_grad()
+@pytest.mark.skipif(not fast_int8(), reason="the processor has no int8")
+@pytest.mark.parametrize("kind", ["linear", "gated", "conv", "step"])
+def test_int8_of_a_sample_depends_on_it_alone(kind: str) -> None:
+    plain, layer, shape = int8_layers()[kind]
+    x = torch.randn(5, *shape[1:])
+    x[1] = x[1].abs() * 100  # its numbers would leave those of the others but a few levels
+    x[2] *= 0.1
+    x[3].flatten()[0] = torch.inf
+    together = layer(x)
+    assert together[3].isnan().all()
+    for i in (0, 1, 2, 4):
+        alone = layer(x[i : i + 1])
+        assert torch.equal(together[i : i + 1], alone)
+        spread = plain(x[i : i + 1]) - plain(torch.zeros(1, *shape[1:]))
+        assert float((alone - plain(x[i : i + 1])).abs().max() / spread.abs().max()) < 0.05
+
+
+@torch.no_grad()
+@pytest.mark.skipif(not fast_int8(), reason="the processor has no int8")
+@pytest.mark.parametrize("kind", ["stable", "linear"])
+def test_a_sample_in_int8_is_the_same_alone_and_in_a_batch(kind: str) -> None:
+    network = unet(**KINDS[kind])
+    packed = PACKED.prepare(copy.deepcopy(network), call(network, 2, 16, 16), "int8")
+    together = call(network, 3, 16, 16)
+    wanted = packed(*together)
+    for i in range(3):
+        one = slice(i, i + 1)
+        alone = packed(together.x[one], together.t[one], together.cond[one])
+        # A single number rounded to its other neighbour would differ by a thousandth.
+        assert error(alone, wanted[one]) < 1e-5
+
+
+@pytest.mark.skipif(not fast_int8(), reason="the processor has no int8")
+def test_what_is_in_int8_is_so_for_every_batch() -> None:
+    network = unet(**KINDS["stable"])
+    kinds = [
+        [type(m) for m in PACKED.prepare(copy.deepcopy(network), call(network, n, 8, 8), "int8")
+         .modules()]
+        for n in (1, 8)
+    ]  # fmt: skip
+    assert kinds[0] == kinds[1] and Int8Conv in kinds[0]
 
 
 def test_no_weight_is_held_twice() -> None:
