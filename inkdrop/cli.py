@@ -76,30 +76,56 @@ def commands() -> None:
     """Train diffusion models on your own pictures and sample from them."""
 
 
-def sampling_options(command: Any) -> Any:
-    """The options that every sampling command has; --help tells the defaults."""
-    for option in reversed(
-        (
-            click.option("--steps", type=int, help="Steps of the sampler [the model's own]."),
-            click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them."),
-            click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`."),
-            click.option("--eta", type=float, help="Fresh noise: 0 (DDIM) to 1 (DDPM)."),
-            click.option("--tolerance", type=float, help="Of the sampler adaptive [0.002]."),
-            click.option("--guidance", type=float, help="Scale of guidance; 1 is none."),
-            click.option("--rule", default="cfg", help="Of guidance: cfg, apg or cfg++."),
-            click.option("--rescale", default=0.0, help="Keep the spread of guided x_0: 0 to 1."),
-            click.option("--interval", nargs=2, type=float, help="Guide at these noise levels."),
-            click.option("--negative", help="A label to guide away from."),
-            click.option("--also", nargs=2, multiple=True, help="LABEL WEIGHT: one more of them."),
-            click.option("--weak", help="A worse model of the same kind, to guide away from."),
-            click.option("--threshold", type=float, help="Clip x_0 at this quantile, not at 1."),
-            click.option("--two-calls", is_flag=True, help="Guide in two calls: less memory."),
-            click.option("--reuse", default=1, help="Compute deep features every N calls."),
-            click.option("--device", help="Such as cpu or cuda [a GPU if there is one]."),
-        )
-    ):
-        command = option(command)
-    return command
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A decorator that gives a command all of these, which --help lists in their order."""
+
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+device_option = click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+sampler_options = _options(
+    click.option("--steps", type=int, help="Steps of the sampler [the model's own]."),
+    click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them."),
+    click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`."),
+)
+sampling_options = _options(
+    sampler_options,
+    click.option("--eta", type=float, help="Fresh noise: 0 (DDIM) to 1 (DDPM)."),
+    click.option("--tolerance", type=float, help="Of the sampler adaptive [0.002]."),
+    click.option("--guidance", type=float, help="Scale of guidance; 1 is none."),
+    click.option("--rule", default="cfg", help="Of guidance: cfg, apg or cfg++."),
+    click.option("--rescale", default=0.0, help="Keep the spread of guided x_0: 0 to 1."),
+    click.option("--interval", nargs=2, type=float, help="Guide at these noise levels."),
+    click.option("--negative", help="A label to guide away from."),
+    click.option("--also", nargs=2, multiple=True, help="LABEL WEIGHT: one more of them."),
+    click.option("--weak", help="A worse model of the same kind, to guide away from."),
+    click.option("--threshold", type=float, help="Clip x_0 at this quantile, not at 1."),
+    click.option("--two-calls", is_flag=True, help="Guide in two calls: less memory."),
+    click.option("--reuse", default=1, help="Compute deep features every N calls."),
+    device_option,
+)
+picture_options = _options(
+    click.option("--negative", help="Words to guide away from."),
+    click.option("--count", type=int, help="How many pictures, as one grid [1]."),
+    click.option("--columns", type=int, help="Of the grid [near square]."),
+    click.option("--seed", type=int, help="Picture i of a seed is always the same [0]."),
+    sampler_options,
+    click.option("--guidance", type=float, help="Scale of guidance; 1 is none [the model's own]."),
+    click.option("--lora", multiple=True, help="A LoRA, FILE or FILE:0.8 (may repeat)."),
+    click.option("--embedding", multiple=True, help="A word's vectors, FILE (may repeat)."),
+    click.option("--fast/--exact", default=None, help="Fewer evaluations, in quicker arithmetic."),
+    click.option("--engine", help="Computes the network; `inkdrop engines` lists them [by size]."),
+    click.option("--precision", help="Of the engine: float32, bfloat16 or int8 [float32]."),
+    click.option("--half/--full", default=None, help="Weights in half precision: half the memory."),
+    device_option,
+    click.option("-v", "--verbose", is_flag=True, help="Say every step."),
+    click.option("-o", "--out", default="picture.png", help="The picture.", show_default=True),
+)
 
 
 def _sampling(options: dict[str, Any]) -> Sampling:
@@ -218,7 +244,7 @@ def _size(text: str | None) -> int | tuple[int, int] | None:
 @click.option("--network", help="On the code: dit or unet [dit].")
 @click.option("--save-every", type=int, help="Updates between checkpoints [two minutes].")
 @click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 def train(**options: Any) -> None:
     """Train on DATA: a folder, zip, array, table or IDX files of pictures, or "digits".
 
@@ -243,7 +269,7 @@ def train(**options: Any) -> None:
 @click.option("--lr", type=float, help="Peak learning rate [0.0005].")
 @click.option("--seed", type=int, help="Of data order, noise and times [0].")
 @click.option("--save-every", type=int, help="Updates between checkpoints [two minutes].")
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 def distill(run: str, **options: Any) -> None:
     """Distill RUN into a student of few steps: a run of its own, sampled like any other.
 
@@ -288,44 +314,23 @@ def sample(
 @click.option("--model", "run", help="A run or a model of any kind [emoji].")
 @click.option("--like", help="A PNG made by this command: make the same picture again.")
 @click.option("--style", help="A style that the model knows [any].")
-@click.option("--negative", help="Words to guide away from.")
-@click.option("--count", type=int, help="How many pictures, as one grid [1].")
-@click.option("--columns", type=int, help="Of the grid [near square].")
 @click.option("--size", help="Pixels: N, or HxW where the model makes any size [the model's own].")
-@click.option("--seed", type=int, help="Picture i of a seed is always the same [0].")
-@click.option("--steps", type=int, help="Steps of the sampler [the model's own].")
-@click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them.")
-@click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`.")
-@click.option("--guidance", type=float, help="Scale of guidance; 1 is none [the model's own].")
-@click.option("--lora", multiple=True, help="A LoRA, FILE or FILE:0.8 (may repeat).")
-@click.option("--embedding", multiple=True, help="A word's vectors, FILE (may repeat).")
-@click.option("--fast/--exact", default=None, help="Fewer evaluations, in quicker arithmetic.")
-@click.option("--engine", help="Computes the network; `inkdrop engines` lists them [by size].")
-@click.option("--precision", help="Of the engine: float32, bfloat16 or int8 [float32].")
-@click.option(
-    "--half/--full", default=None, help="Keep weights in half precision: half the memory."
-)
 @click.option(
     "--control", multiple=True, help="A control network, which reads a hint (may repeat)."
 )
 @click.option("--hint", multiple=True, help="The picture that the control network reads.")
 @click.option("--control-scale", type=float, multiple=True, help="Of what it says [1].")
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
-@click.option("-v", "--verbose", is_flag=True, help="Say every step.")
-@click.option("-o", "--out", default="picture.png", help="The picture.", show_default=True)
+@picture_options
 def generate(run: str | None, like: str | None, out: str, verbose: bool, **options: Any) -> None:
     """Make a picture of PROMPT. The PNG carries its settings; `inkdrop info` prints them."""
     from inkdrop.media.settings import read_settings
-    from inkdrop.tasks.picture import asked_like, paint
+    from inkdrop.tasks.picture import paint
 
-    device = options.pop("device")
+    device = options["device"]
     options["size"] = _size(options["size"])
-    options |= _added(options.pop("lora"), options.pop("embedding"))
-    options["controls"] = _guides(*(options.pop(n) for n in ("control", "hint", "control_scale")))
+    options["controls"] = _guides(options["control"], options["hint"], options["control_scale"])
     settings = {} if like is None else read_settings(like)
-    asked = asked_like(settings, options)
-    if not out.lower().endswith(".png"):
-        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    asked = _asked(settings, options, out)
     by = _maker(run, settings)
     _check_memory(by.model, device, asked)
     model = _controlled(_changed(by.model, device, asked), asked)
@@ -335,14 +340,18 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
     click.echo(f"{out}")
 
 
-def _added(loras: tuple[str, ...], embeddings: tuple[str, ...]) -> dict[str, Any]:
-    """The files that change the model, with their digests; None where none is given."""
+def _asked(settings: Mapping[str, Any], options: Mapping[str, Any], out: str) -> Asked:
+    """What is asked for by the options or else by a picture's settings, with files' digests."""
     from inkdrop.tasks.added import Added
+    from inkdrop.tasks.picture import asked_like
 
-    return {
-        "loras": tuple(Added.of(text, "LoRA", weighed=True) for text in loras) or None,
-        "embeddings": tuple(Added.of(text, "embedding") for text in embeddings) or None,
+    if not out.lower().endswith(".png"):
+        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    added = {
+        "loras": tuple(Added.of(text, "LoRA", weighed=True) for text in options["lora"]) or None,
+        "embeddings": tuple(Added.of(text, "embedding") for text in options["embedding"]) or None,
     }
+    return asked_like(settings, {**options, **added})
 
 
 def _check_memory(run: str, device: str | None, asked: Asked) -> None:
@@ -483,32 +492,6 @@ def _watched(verbose: bool) -> Iterator[Callable[[Step], None]]:
         yield lambda step: bar.update(task, completed=step.index + 1, total=step.total)
 
 
-def told_options(command: Any) -> Any:
-    """The options of commands whose model is told a picture."""
-    for option in reversed(
-        (
-            click.option("--model", "run", required=True, help="A model trained to do this."),
-            click.option("--negative", help="Words to guide away from."),
-            click.option("--count", type=int, help="How many pictures, as one grid [1]."),
-            click.option("--columns", type=int, help="Of the grid [near square]."),
-            click.option("--seed", type=int, help="Picture i of a seed is always the same [0]."),
-            click.option("--steps", type=int, help="Steps of the sampler [the model's own]."),
-            click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them."),
-            click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`."),
-            click.option("--guidance", type=float, help="How much words count [the model's own]."),
-            click.option("--fast/--exact", default=None, help="Fewer, quicker evaluations."),
-            click.option("--engine", help="Such as packed; `inkdrop engines` lists them."),
-            click.option("--precision", help="Of the engine: float32, bfloat16 or int8."),
-            click.option("--half/--full", default=None, help="Weights in half precision."),
-            click.option("--device", help="Such as cpu or cuda [a GPU if there is one]."),
-            click.option("-v", "--verbose", is_flag=True, help="Say every step."),
-            click.option("-o", "--out", default="picture.png", help="The picture."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
 def _told(
     run: str, out: str, prompt: str, options: dict[str, Any], check: Callable[[Model], None]
 ) -> tuple[Model, Asked, By]:
@@ -517,16 +500,12 @@ def _told(
 
     from inkdrop.media.image import picture_info
     from inkdrop.tasks.canvas import of_size
-    from inkdrop.tasks.picture import Asked, asked_like
 
-    seen, known = picture_info(Path(options["picture"])), Asked.__dataclass_fields__
-    told_of = {name: value for name, value in options.items() if name in known}
-    asked = asked_like({}, {**told_of, "prompt": prompt, "size": (seen.height, seen.width)})
-    if not out.lower().endswith(".png"):
-        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    seen = picture_info(Path(options["picture"]))
+    asked = _asked({}, {**options, "prompt": prompt, "size": (seen.height, seen.width)}, out)
     by = _maker(run, {})
     _check_memory(by.model, options["device"], asked)
-    model = _model(by.model, options["device"], stored=asked.half)
+    model = _changed(by.model, options["device"], asked)
     check(model)
     model = of_size(model, seen.height, seen.width)
     height, width = model.spec.shape[1:]
@@ -539,7 +518,8 @@ def _told(
 @click.argument("mask")
 @click.argument("prompt")
 @click.option("--seam", default=0, help="Pixels inside the mask's edge that are mixed [0].")
-@told_options
+@click.option("--model", "run", required=True, help="A model trained to do this.")
+@picture_options
 def inpaint(run: str, prompt: str, out: str, **options: Any) -> None:
     """Paint PROMPT into PICTURE where MASK is white; all else stays as it is, to the bit."""
     from inkdrop.tasks.inpaint import check_painter, paint_into
@@ -555,7 +535,8 @@ def inpaint(run: str, prompt: str, out: str, **options: Any) -> None:
 @click.argument("picture")
 @click.argument("prompt")
 @click.option("--picture-guidance", type=float, help="How much the picture counts [1.5].")
-@told_options
+@click.option("--model", "run", required=True, help="A model trained to do this.")
+@picture_options
 def edit(run: str, prompt: str, out: str, **options: Any) -> None:
     """Change PICTURE as PROMPT says, such as "make it winter"."""
     from inkdrop.tasks.edit import check_editor, paint_edit
@@ -661,7 +642,7 @@ def samplers() -> None:
 
 
 @commands.command()
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 def engines(device: str | None) -> None:
     """List what can compute a network: what for, in what numbers, or why not here."""
     from inkdrop.engines import about
@@ -700,7 +681,7 @@ def _guidance_alone(options: dict[str, Any]) -> Sampling:
 @click.option("--grid", help="One for all [what each would use without being told].")
 @click.option("--count", default=16, help="Samples to compare on.", show_default=True)
 @click.option("--guidance", type=float, help="Scale of guidance; 1 is none.")
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 @click.option("-o", "--out", default="compare.png", help="The picture.", show_default=True)
 def compare(run: str, steps: tuple[int, ...], samplers: tuple[str, ...], **options: Any) -> None:
     """Compare samplers on RUN: error and time against network calls, as a table and a picture.
@@ -751,7 +732,7 @@ def _save_figure(figure: Any, path: Path) -> None:
 @click.option("--minutes", default=5.0, help="Time to take.", show_default=True)
 @click.option("--count", default=32, help="Noises to tune on.", show_default=True)
 @click.option("--guidance", type=float, help="Scale of guidance [the model's own].")
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 def tune(run: str, steps: int, minutes: float, count: int, **options: Any) -> None:
     """Fit the grid and the sampler to RUN, and use them from then on at so many steps.
 
@@ -900,7 +881,7 @@ def invert(
 @click.option("--steps", default=32, help="Of Runge and Kutta's method.", show_default=True)
 @click.option("--probes", default=4, help="Random vectors for the trace.", show_default=True)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any) -> None:
     """Bits per dimension of pictures by the probability-flow ODE, with its error."""
     from inkdrop.evaluate.samples import conditions_of
@@ -942,7 +923,7 @@ def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any
 @click.option("--guidance", type=float, help="Scale of guidance [the model's own].")
 @click.option("--seed", default=0, help="Of samples and what is asked.", show_default=True)
 @click.option("--batch", default=64, help="Samples at a time.", show_default=True)
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 @click.option("-o", "--out", help="The report's folder [RUN/evaluate].")
 def evaluate(run: str, **options: Any) -> None:
     """Measure RUN: how near its samples are to the data, and whether they are copies.
@@ -961,7 +942,7 @@ def evaluate(run: str, **options: Any) -> None:
 @click.option("-o", "--out", help="The report's folder [RUN/explain].")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--quick", is_flag=True, help="At most 100 steps and shorter trainings.")
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 def explain(
     run: str, data: str | None, out: str | None, seed: int, quick: bool, **options: Any
 ) -> None:

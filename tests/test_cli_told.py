@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pipelines
 import pytest
+import torch
 from checkpoints import controlnet
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import save_file
 from test_cli_convert import inkdrop, left, same
 
 from inkdrop.media.settings import read_settings
@@ -166,6 +168,28 @@ def test_what_is_not_masked_stays_to_the_bit(
     assert told["mask"]["sha256"] == Added.of("mask.png", "picture").sha256
     assert told["size"] == [48, 56]  # whole places of the code
     assert told["picture"]["path"] == "in.png"
+
+
+def test_a_lora_and_an_embedding(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, mask = drawn("in.png", 40, 48), masked(40, 48)
+    torch.manual_seed(0)
+    base = "lora_unet_mid_block_attentions_0_proj_in"
+    lora = {f"{base}.lora_up.weight": torch.randn(128, 2, 1, 1),
+            f"{base}.lora_down.weight": torch.randn(2, 128, 1, 1)}  # fmt: skip
+    save_file(lora, "boat.safetensors")
+    save_file({"emb_params": 9 * torch.randn(2, 24)}, "glow.safetensors")
+    into = ["inpaint", "in.png", "mask.png", "a glow", "--model", models / "inpainting"]
+    change = ["edit", "in.png", "a glow", "--model", models / "pix2pix"]
+    for words in (into, change):
+        for name, more in (
+            ("plain", []),
+            ("lora", ["--lora", "boat.safetensors"]),
+            ("embedding", ["--embedding", "glow.safetensors"]),
+        ):
+            inkdrop(monkeypatch, *words, "--steps", 2, *more, "-o", f"{words[0]} {name}.png")
+        found = [seen(f"{words[0]} {name}.png") for name in ("plain", "lora", "embedding")]
+        assert len({pixels.tobytes() for pixels in found}) == 3
+    assert np.array_equal(seen("inpaint lora.png")[~mask], picture[~mask])
 
 
 def test_several_at_once_and_each_alone(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LARGEST = 4096  # pixels a side
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -134,14 +135,22 @@ def finished(model: Model, x: Tensor, asked: Asked) -> Image:
     return grid(y, columns=asked.columns, pad=0 if asked.count == 1 else 2)
 
 
-def asked_like(settings: Mapping[str, Any], options: Mapping[str, Any]) -> Asked:
-    """What is asked for: settings of a picture, replaced by the options that are not None."""
-    known = {field.name for field in fields(Asked)}
-    kept = {name: value for name, value in settings.items() if name in known}
+def like(cls: type[T], settings: Mapping[str, Any], options: Mapping[str, Any]) -> T:
+    """A value by the settings of a picture, replaced by the options that are not None.
+
+    What is not a field of its class counts in neither.
+    """
     given = {name: value for name, value in options.items() if value is not None}
-    if "prompt" not in {**kept, **given}:
+    known = cls.__dataclass_fields__  # type: ignore[attr-defined]
+    taken = {name: value for name, value in {**settings, **given}.items() if name in known}
+    return parse(cls, taken, "the settings")
+
+
+def asked_like(settings: Mapping[str, Any], options: Mapping[str, Any]) -> Asked:
+    """What is asked for; see `like`."""
+    if options.get("prompt") is None and "prompt" not in settings:
         raise ValueError('say what to draw, such as: inkdrop generate "a smiling cat"')
-    return parse(Asked, {**kept, **given}, "the settings")
+    return like(Asked, settings, options)
 
 
 @dataclass(frozen=True)
