@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from inkdrop.diffusion.samplers import Step
     from inkdrop.model import Condition, Model
     from inkdrop.tasks.control import Guide
+    from inkdrop.tasks.edit import Editing
+    from inkdrop.tasks.inpaint import Painting
     from inkdrop.tasks.picture import Asked, By
     from inkdrop.tasks.sampling import Sampling
 
@@ -110,6 +112,7 @@ sampling_options = _options(
     device_option,
 )
 picture_options = _options(
+    click.option("--like", help="A PNG made by this command: make the same picture again."),
     click.option("--negative", help="Words to guide away from."),
     click.option("--count", type=int, help="How many pictures, as one grid [1]."),
     click.option("--columns", type=int, help="Of the grid [near square]."),
@@ -312,7 +315,6 @@ def sample(
 @commands.command()
 @click.argument("prompt", required=False)
 @click.option("--model", "run", help="A run or a model of any kind [emoji].")
-@click.option("--like", help="A PNG made by this command: make the same picture again.")
 @click.option("--style", help="A style that the model knows [any].")
 @click.option("--size", help="Pixels: N, or HxW where the model makes any size [the model's own].")
 @click.option(
@@ -323,13 +325,12 @@ def sample(
 @picture_options
 def generate(run: str | None, like: str | None, out: str, verbose: bool, **options: Any) -> None:
     """Make a picture of PROMPT. The PNG carries its settings; `inkdrop info` prints them."""
-    from inkdrop.media.settings import read_settings
     from inkdrop.tasks.picture import paint
 
     device = options["device"]
     options["size"] = _size(options["size"])
     options["controls"] = _guides(options["control"], options["hint"], options["control_scale"])
-    settings = {} if like is None else read_settings(like)
+    settings = _settings(like, "generate")
     asked = _asked(settings, options, out)
     by = _maker(run, settings)
     _check_memory(by.model, device, asked)
@@ -338,6 +339,18 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
     with _watched(verbose) as see:
         paint(model, asked, Path(out), by=by, see=see, keep=False)
     click.echo(f"{out}")
+
+
+def _settings(like: str | None, task: str) -> dict[str, Any]:
+    """The settings of a picture that this task made; none where none is to be made again."""
+    from inkdrop.media.settings import read_settings
+    from inkdrop.tasks.picture import check_task
+
+    if like is None:
+        return {}
+    settings = read_settings(like)
+    check_task(settings, task, like)
+    return settings
 
 
 def _asked(settings: Mapping[str, Any], options: Mapping[str, Any], out: str) -> Asked:
@@ -492,68 +505,91 @@ def _watched(verbose: bool) -> Iterator[Callable[[Step], None]]:
         yield lambda step: bar.update(task, completed=step.index + 1, total=step.total)
 
 
+def _files_and_prompt(
+    words: tuple[str, ...], command: str, parts: tuple[str, ...], like: str | None
+) -> dict[str, Any]:
+    """The words of a command line by its parts, a file each and the prompt, which is the last.
+
+    With --like only the prompt, or nothing, may be given: the rest is as it was.
+    """
+    from inkdrop.tasks.added import Added
+
+    if len(words) != len(parts) and (like is None or len(words) > 1):
+        usage = " ".join(part.upper() for part in parts)
+        raise ValueError(
+            f"give {usage}, each a word or in quotation marks, not {len(words)} words; or a PNG"
+            f" that this command made, alone or with another prompt: inkdrop {command} --like FILE"
+        )
+    given = dict(zip(reversed(parts), reversed(words), strict=False))
+    files = {name: Added.of(given[name], name) for name in parts[:-1] if name in given}
+    return {**files, "prompt": given.get("prompt")}
+
+
 def _told(
-    run: str, out: str, prompt: str, options: dict[str, Any], check: Callable[[Model], None]
+    told: Painting | Editing,
+    check: Callable[[Model], None],
+    settings: Mapping[str, Any],
+    options: Mapping[str, Any],
 ) -> tuple[Model, Asked, By]:
     """What both commands begin with: the model, if it passes, what is asked of it, its name."""
     from dataclasses import replace
 
-    from inkdrop.media.image import picture_info
-    from inkdrop.tasks.canvas import of_size
+    from inkdrop.tasks.canvas import of_size, size_of
 
-    seen = picture_info(Path(options["picture"]))
-    asked = _asked({}, {**options, "prompt": prompt, "size": (seen.height, seen.width)}, out)
-    by = _maker(run, {})
-    _check_memory(by.model, options["device"], asked)
-    model = _changed(by.model, options["device"], asked)
+    run, device = options["run"], options["device"]
+    if run is None and not settings:
+        raise ValueError(
+            "say with --model what draws: an inpainting checkpoint for `inkdrop inpaint`, an"
+            " instruct-pix2pix checkpoint for `inkdrop edit`"
+        )
+    told.read()  # what is wrong with it is said before a model is loaded
+    size = size_of(told.picture.path)
+    asked = _asked(settings, {**options, "size": size}, options["out"])
+    by = _maker(run, settings)
+    _check_memory(by.model, device, asked)
+    model = _changed(by.model, device, asked)
     check(model)
-    model = of_size(model, seen.height, seen.width)
+    model = of_size(model, *size)
     height, width = model.spec.shape[1:]
     model, asked = _engined(model, replace(asked, size=(height, width)))
     return model, asked, by
 
 
 @commands.command()
-@click.argument("picture")
-@click.argument("mask")
-@click.argument("prompt")
-@click.option("--seam", default=0, help="Pixels inside the mask's edge that are mixed [0].")
-@click.option("--model", "run", required=True, help="A model trained to do this.")
+@click.argument("words", nargs=-1, metavar="PICTURE MASK PROMPT")
+@click.option("--model", "run", help="A model trained on masks.")
+@click.option("--seam", type=int, help="Pixels inside the mask's edge that are mixed [0].")
 @picture_options
-def inpaint(run: str, prompt: str, out: str, **options: Any) -> None:
+def inpaint(words: tuple[str, ...], like: str | None, out: str, **options: Any) -> None:
     """Paint PROMPT into PICTURE where MASK is white; all else stays as it is, to the bit."""
-    from inkdrop.tasks.inpaint import check_painter, paint_into
+    from inkdrop.tasks.inpaint import Painting, check_painter, paint_into
+    from inkdrop.tasks.picture import repeated
 
-    model, asked, by = _told(run, out, prompt, options, check_painter)
-    files, seam = (options["picture"], options["mask"]), options["seam"]
+    settings = _settings(like, "inpaint")
+    options |= _files_and_prompt(words, "inpaint", ("picture", "mask", "prompt"), like)
+    painting = repeated(Painting, settings, options)
+    model, asked, by = _told(painting, check_painter, settings, {**options, "out": out})
     with _watched(options["verbose"]) as see:
-        paint_into(model, asked, files, Path(out), seam=seam, by=by, see=see, keep=False)
+        paint_into(model, asked, painting, Path(out), by=by, see=see, keep=False)
     click.echo(f"{out}")
 
 
 @commands.command()
-@click.argument("picture")
-@click.argument("prompt")
+@click.argument("words", nargs=-1, metavar="PICTURE PROMPT")
+@click.option("--model", "run", help="A model trained to edit pictures.")
 @click.option("--picture-guidance", type=float, help="How much the picture counts [1.5].")
-@click.option("--model", "run", required=True, help="A model trained to do this.")
 @picture_options
-def edit(run: str, prompt: str, out: str, **options: Any) -> None:
+def edit(words: tuple[str, ...], like: str | None, out: str, **options: Any) -> None:
     """Change PICTURE as PROMPT says, such as "make it winter"."""
-    from inkdrop.tasks.edit import check_editor, paint_edit
+    from inkdrop.tasks.edit import Editing, check_editor, paint_edit
+    from inkdrop.tasks.picture import repeated
 
-    model, asked, by = _told(run, out, prompt, options, check_editor)
-    scale = options["picture_guidance"]
+    settings = _settings(like, "edit")
+    options |= _files_and_prompt(words, "edit", ("picture", "prompt"), like)
+    editing = repeated(Editing, settings, options)
+    model, asked, by = _told(editing, check_editor, settings, {**options, "out": out})
     with _watched(options["verbose"]) as see:
-        paint_edit(
-            model,
-            asked,
-            options["picture"],
-            Path(out),
-            picture_guidance=scale,
-            by=by,
-            see=see,
-            keep=False,
-        )
+        paint_edit(model, asked, editing, Path(out), by=by, see=see, keep=False)
     click.echo(f"{out}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from test_cli_convert import inkdrop, left, same
 
+from inkdrop.media.image import save_image
 from inkdrop.media.settings import read_settings
 from inkdrop.tasks.added import Added
 
@@ -165,7 +167,7 @@ def test_what_is_not_masked_stays_to_the_bit(
     assert (found[mask] != picture[mask]).mean() > 0.5
     told = read_settings("out.png")
     assert told["prompt"] == "a fox" and told["seam"] == seam
-    assert told["mask"]["sha256"] == Added.of("mask.png", "picture").sha256
+    assert told["mask"]["sha256"] == Added.of("mask.png", "mask").sha256
     assert told["size"] == [48, 56]  # whole places of the code
     assert told["picture"]["path"] == "in.png"
 
@@ -216,6 +218,85 @@ def test_an_edit(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_settings("a.png")["picture"]["path"] == "in.png"
 
 
+def test_painted_and_the_same_again(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, mask = drawn("in.png", 43, 50), masked(43, 50)
+    words = ["inpaint", "in.png", "mask.png", "a fox", "--model", models / "inpainting"]
+    inkdrop(monkeypatch, *words, "--steps", 2, "--seam", 3, "--seed", 5, "-o", "a.png")
+    again = ["inpaint", "--like", "a.png", "-o", "b.png"]
+    inkdrop(monkeypatch, *again)
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+
+    # What is given beside it overrules it; all else stays.
+    inkdrop(monkeypatch, "inpaint", "a hill", "--like", "a.png", "--seam", 0, "-o", "c.png")
+    told = {**read_settings("a.png"), "prompt": "a hill", "seam": 0}
+    assert read_settings("c.png") == told and not same(Path("a.png"), Path("c.png"))
+    Image.fromarray(drawn("other.png", 40, 48, seed=1)).save("in.png")
+    assert "made with another original than in.png is now" in left(monkeypatch, capsys, *again)
+    Path("mask.png").rename("moved.png")
+    Image.fromarray(picture).save("in.png")
+    said = left(monkeypatch, capsys, *again)
+    assert "the mask mask.png, which is not there; say where it is now with PICTURE MASK" in said
+    assert np.array_equal(seen("b.png")[~mask], picture[~mask])
+    moved = ["inpaint", "in.png", "moved.png", "a fox", *again[1:]]
+    inkdrop(monkeypatch, *moved)
+    assert same(Path("a.png"), Path("b.png"))
+    Image.open("moved.png").crop((0, 0, 48, 40)).save("mask.png")
+    inkdrop(monkeypatch, "inpaint", "other.png", "mask.png", "a", *again[1:-1], "d.png")
+    assert read_settings("d.png")["size"] == [40, 48] and read_settings("d.png")["seam"] == 3
+
+
+def test_edited_and_the_same_again(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn("in.png", 43, 50)
+    own = Path("own").absolute()
+    shutil.copytree(models / "pix2pix", own)
+    words = ["edit", "in.png", "make it winter", "--model", "own", "--steps", 2]
+    inkdrop(monkeypatch, *words, "--picture-guidance", 3, "--half", "-o", "a.png")
+    again = ["edit", "--like", "a.png", "-o", "b.png"]
+    inkdrop(monkeypatch, *again)
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    inkdrop(monkeypatch, *again[:-1], "c.png", "make it summer", "--picture-guidance", 2)
+    told = {**read_settings("a.png"), "prompt": "make it summer", "picture_guidance": 2}
+    assert read_settings("c.png") == told
+
+    settings = own / "scheduler" / "scheduler_config.json"
+    settings.write_text(settings.read_text() + " ")
+    Path("b.png").unlink()
+    assert "was made by own as it was then" in left(monkeypatch, capsys, *again)
+    shutil.rmtree(own)
+    assert "say with --model where it lies" in left(monkeypatch, capsys, *again)
+    assert not Path("b.png").exists()
+    inkdrop(monkeypatch, *again, "--model", models / "pix2pix")
+    assert same(Path("a.png"), Path("b.png"))
+    Path("in.png").unlink()
+    assert "the original in.png, which is not there" in left(monkeypatch, capsys, *again)
+
+
+def test_a_picture_is_made_again_by_the_command_that_made_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blank = Image.new("RGB", (8, 8))
+    for made in ("generate", "inpaint", "edit"):
+        save_image(blank, f"{made}.png", settings={"prompt": "a", "task": made})
+    save_image(blank, "older.png", settings={"prompt": "a"})
+    save_image(blank, "newer.png", settings={"prompt": "a", "task": "weave"})
+    for command, like, made in (
+        ("generate", "edit.png", "edit"),
+        ("generate", "inpaint.png", "inpaint"),
+        ("inpaint", "edit.png", "edit"),
+        ("edit", "generate.png", "generate"),
+        ("edit", "older.png", "generate"),
+    ):
+        said = left(monkeypatch, capsys, command, "--like", like, "-o", "out.png")
+        assert f"make it again with: inkdrop {made} --like {like}" in said
+    said = left(monkeypatch, capsys, "edit", "--like", "newer.png", "-o", "out.png")
+    assert "a task 'weave', which this inkdrop does not know" in said
+    assert not Path("out.png").exists()
+
+
 def test_bad_pictures_and_masks(
     models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,7 +313,7 @@ def test_bad_pictures_and_masks(
         (["inpaint", "in.png", "small.png", "a", *into], "mask is 40x40, but the picture 40x48"),
         (["inpaint", "in.png", "black.png", "a", *into], "the mask marks nothing"),
         (["inpaint", "in.png", "thin.png", "a", *into], "finer than the places"),
-        (["inpaint", "in.png", "none.png", "a", *into], "there is no picture none.png"),
+        (["inpaint", "in.png", "none.png", "a", *into], "there is no mask none.png"),
         (["inpaint", "none.png", "mask.png", "a", *into], "there is no picture none.png"),
         (["inpaint", "in.png", "mask.png", "a", *into, "--seam", -1], "seam is -1"),
         (["inpaint", "in.png", "mask.png", "a", "--model", models / "sd15"],

@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from inkdrop.config import dump
 from inkdrop.diffusion.noise import generator
 from inkdrop.diffusion.samplers import Step
 from inkdrop.media.image import read_unit
 from inkdrop.model import Condition, Model, Prompt
+from inkdrop.tasks.added import Added
 from inkdrop.tasks.canvas import codec_of, decoded, padded, save_told, takes
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.picture import Asked, By, settings_of, watched
@@ -37,9 +39,27 @@ class Masked:
             raise ValueError("the mask marks nothing: white is what will be painted")
 
 
-def read_masked(picture: str | Path, mask: str | Path, channels: int = 3) -> Masked:
-    """Both from files; the mask is white, above half of it, where it is painted."""
-    return Masked(2 * read_unit(picture, channels) - 1, read_unit(mask, 1) >= 0.5)
+@dataclass(frozen=True)
+class Painting:
+    """What is painted into, as a PNG keeps it: the files of a picture and a mask, and the seam."""
+
+    picture: Added
+    mask: Added
+    seam: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seam < 0:
+            raise ValueError(f"seam is {self.seam}: it is a number of pixels, 0 or more")
+
+    def read(self, channels: int = 3) -> Masked:
+        """Picture and mask, which marks what is above half of white.
+
+        ValueError unless their files are still the same and fit.
+        """
+        self.picture.check("original", "PICTURE MASK PROMPT")
+        self.mask.check("mask", "PICTURE MASK PROMPT")
+        picture = 2 * read_unit(self.picture.path, channels) - 1
+        return Masked(picture, read_unit(self.mask.path, 1) >= 0.5)
 
 
 def check_painter(model: Model) -> None:
@@ -99,8 +119,7 @@ def painted(model: Model, x: Tensor, masked: Masked, seam: int = 0) -> Tensor:
 
 def softened(mask: Tensor, seam: int) -> Tensor:
     """The mask [B, 1, H, W] as weights that rise from its edge inwards over `seam` pixels."""
-    if seam < 0:
-        raise ValueError(f"seam is {seam}: it is a number of pixels, 0 or more")
+    assert seam >= 0
     weights = inner = mask.float()
     for _ in range(seam):
         inner = -F.max_pool2d(-inner, 3, stride=1, padding=1)  # what lies a pixel deeper
@@ -111,17 +130,15 @@ def softened(mask: Tensor, seam: int) -> Tensor:
 def paint_into(
     model: Model,
     asked: Asked,
-    files: tuple[str, str],
+    painting: Painting,
     out: Path,
     *,
-    seam: int = 0,
     by: By | None = None,
     see: Callable[[Step], object] | None = None,
     keep: bool = True,
 ) -> None:
     """Paints into a picture's file where a mask's says, as `paint` does."""
-    masked = read_masked(*files, channels=model.spec.shape[0])
-    softened(masked.mask, seam)
+    masked = painting.read(model.spec.shape[0])
     steps = inpaint(
         model,
         masked,
@@ -130,6 +147,6 @@ def paint_into(
         conditions=[Prompt(asked.prompt)] * asked.count,
         sampling=asked.sampling(model),
     )
-    settings = settings_of(model, asked, by) | {"seam": seam}
-    y = painted(model, watched(steps, model, see, keep=keep), masked, seam)
-    save_told(y, asked, out, settings, dict(zip(("picture", "mask"), files, strict=True)))
+    settings = settings_of(model, asked, by, "inpaint") | dump(painting)
+    y = painted(model, watched(steps, model, see, keep=keep), masked, painting.seam)
+    save_told(y, asked, out, settings)

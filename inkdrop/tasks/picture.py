@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LARGEST = 4096  # pixels a side
+TASKS = ("generate", "inpaint", "edit")  # that write settings, each a command
 T = TypeVar("T")
 
 
@@ -135,7 +136,7 @@ def finished(model: Model, x: Tensor, asked: Asked) -> Image:
     return grid(y, columns=asked.columns, pad=0 if asked.count == 1 else 2)
 
 
-def like(cls: type[T], settings: Mapping[str, Any], options: Mapping[str, Any]) -> T:
+def repeated(cls: type[T], settings: Mapping[str, Any], options: Mapping[str, Any]) -> T:
     """A value by the settings of a picture, replaced by the options that are not None.
 
     What is not a field of its class counts in neither.
@@ -147,10 +148,28 @@ def like(cls: type[T], settings: Mapping[str, Any], options: Mapping[str, Any]) 
 
 
 def asked_like(settings: Mapping[str, Any], options: Mapping[str, Any]) -> Asked:
-    """What is asked for; see `like`."""
+    """What is asked for; see `repeated`."""
     if options.get("prompt") is None and "prompt" not in settings:
         raise ValueError('say what to draw, such as: inkdrop generate "a smiling cat"')
-    return like(Asked, settings, options)
+    return repeated(Asked, settings, options)
+
+
+def check_task(settings: Mapping[str, Any], task: str, path: str) -> None:
+    """ValueError for settings, of the picture at this path, that are of another task.
+
+    Those that name none are of "generate", as pictures of other programs are.
+    """
+    made = settings.get("task", "generate")
+    if made not in TASKS:
+        raise ValueError(
+            f"{path} holds the settings of a task {made!r}, which this inkdrop does not know;"
+            " update inkdrop"
+        )
+    if made != task:
+        raise ValueError(
+            f"{path} holds the settings of `inkdrop {made}`, not of `inkdrop {task}`; make it again"
+            f" with: inkdrop {made} --like {path}"
+        )
 
 
 @dataclass(frozen=True)
@@ -181,7 +200,7 @@ def paint(
     by: what the settings say of the model; see: is shown every step.
     keep: False uses the model up: each part gives its memory back once nothing needs it any more.
     """
-    steps, settings = pictures(model, asked), settings_of(model, asked, by)
+    steps, settings = pictures(model, asked), settings_of(model, asked, by, "generate")
     x = watched(steps, model, see, keep=keep)
     save_image(finished(model, x, asked), out, settings=settings)
 
@@ -200,9 +219,9 @@ def watched(
     return step.x
 
 
-def settings_of(model: Model, asked: Asked, by: By | None) -> dict[str, Any]:
+def settings_of(model: Model, asked: Asked, by: By | None, task: str) -> dict[str, Any]:
     """What a picture's settings say; what was left to the model is written out, so it stays."""
     plan = chosen(model, asked.sampling(model))
     guidance = model.spec.guidance if asked.guidance is None else asked.guidance
     whole = replace(asked, steps=len(plan.times) - 1, guidance=guidance)
-    return dump(whole) | ({} if by is None else dump(by))
+    return {"task": task} | dump(whole) | ({} if by is None else dump(by))
