@@ -505,24 +505,23 @@ def _watched(verbose: bool) -> Iterator[Callable[[Step], None]]:
         yield lambda step: bar.update(task, completed=step.index + 1, total=step.total)
 
 
-def _files_and_prompt(
-    words: tuple[str, ...], command: str, parts: tuple[str, ...], like: str | None
-) -> dict[str, Any]:
-    """The words of a command line by its parts, a file each and the prompt, which is the last.
+def _files_and_prompt(words: tuple[str, ...], usage: str, like: str | None) -> dict[str, Any]:
+    """PICTURE, MASK and PROMPT by how many there are; usage: the most there may be.
 
     With --like only the prompt, or nothing, may be given: the rest is as it was.
     """
     from inkdrop.tasks.added import Added
 
-    if len(words) != len(parts) and (like is None or len(words) > 1):
-        usage = " ".join(part.upper() for part in parts)
+    if not (2 <= len(words) <= len(usage.split()) or (like is not None and len(words) < 2)):
         raise ValueError(
-            f"give {usage}, each a word or in quotation marks, not {len(words)} words; or a PNG"
-            f" that this command made, alone or with another prompt: inkdrop {command} --like FILE"
+            f"give {usage}, each a word or in quotation marks, not {len(words)} words; or --like"
+            " with a PNG that this command made, and another PROMPT if you want one"
         )
-    given = dict(zip(reversed(parts), reversed(words), strict=False))
-    files = {name: Added.of(given[name], name) for name in parts[:-1] if name in given}
-    return {**files, "prompt": given.get("prompt")}
+    *paths, prompt = words or (None,)
+    if prompt is not None and os.path.isfile(prompt) and _is_picture(Path(prompt)):
+        raise ValueError(f"the prompt is {prompt!r}, which is a picture; give {usage}")
+    files = zip(("picture", "mask"), paths, strict=False)
+    return {"prompt": prompt, **{name: Added.of(str(path), name) for name, path in files}}
 
 
 def _told(
@@ -556,17 +555,21 @@ def _told(
 
 
 @commands.command()
-@click.argument("words", nargs=-1, metavar="PICTURE MASK PROMPT")
+@click.argument("words", nargs=-1, metavar="PICTURE [MASK] PROMPT")
 @click.option("--model", "run", help="A model trained on masks.")
 @click.option("--seam", type=int, help="Pixels inside the mask's edge that are mixed [0].")
 @picture_options
 def inpaint(words: tuple[str, ...], like: str | None, out: str, **options: Any) -> None:
-    """Paint PROMPT into PICTURE where MASK is white; all else stays as it is, to the bit."""
+    """Paint PROMPT into PICTURE where MASK is white; all else stays as it is, to the bit.
+
+    Without a MASK, what is not opaque in PICTURE is painted. Transparency that is not painted over
+    stays.
+    """
     from inkdrop.tasks.inpaint import Painting, check_painter, paint_into
     from inkdrop.tasks.picture import repeated
 
     settings = _settings(like, "inpaint")
-    options |= _files_and_prompt(words, "inpaint", ("picture", "mask", "prompt"), like)
+    options |= _files_and_prompt(words, "PICTURE [MASK] PROMPT", like)
     painting = repeated(Painting, settings, options)
     model, asked, by = _told(painting, check_painter, settings, {**options, "out": out})
     with _watched(options["verbose"]) as see:
@@ -580,12 +583,15 @@ def inpaint(words: tuple[str, ...], like: str | None, out: str, **options: Any) 
 @click.option("--picture-guidance", type=float, help="How much the picture counts [1.5].")
 @picture_options
 def edit(words: tuple[str, ...], like: str | None, out: str, **options: Any) -> None:
-    """Change PICTURE as PROMPT says, such as "make it winter"."""
+    """Change PICTURE as PROMPT says, such as "make it winter".
+
+    A PICTURE with transparency is edited on white and stays as transparent as it was.
+    """
     from inkdrop.tasks.edit import Editing, check_editor, paint_edit
     from inkdrop.tasks.picture import repeated
 
     settings = _settings(like, "edit")
-    options |= _files_and_prompt(words, "edit", ("picture", "prompt"), like)
+    options |= _files_and_prompt(words, "PICTURE PROMPT", like)
     editing = repeated(Editing, settings, options)
     model, asked, by = _told(editing, check_editor, settings, {**options, "out": out})
     with _watched(options["verbose"]) as see:

@@ -20,6 +20,7 @@ from test_cli_convert import inkdrop, left, same
 from inkdrop.media.image import save_image
 from inkdrop.media.settings import read_settings
 from inkdrop.tasks.added import Added
+from inkdrop.tasks.edit import cut_out
 
 Pixels = NDArray[np.uint8]
 
@@ -194,6 +195,79 @@ def test_a_lora_and_an_embedding(models: Path, monkeypatch: pytest.MonkeyPatch) 
     assert np.array_equal(seen("inpaint lora.png")[~mask], picture[~mask])
 
 
+def see_through(path: str, height: int, width: int) -> Pixels:
+    """Any picture with every transparency there is, written to a file."""
+    pixels: Pixels = np.random.default_rng(7).integers(0, 256, (height, width, 4), np.uint8)
+    pixels[:8, :, 3], pixels[-8:, :, 3] = 0, 255
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def on_white(path: str) -> Image.Image:
+    with Image.open(path) as picture:
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+
+
+@pytest.mark.parametrize("seam", [0, 3])
+def test_painted_into_what_is_transparent_in_places(
+    models: Path, monkeypatch: pytest.MonkeyPatch, seam: int
+) -> None:
+    picture, mask = see_through("in.png", 43, 50), masked(43, 50)
+    on_white("in.png").save("white.png")
+    to = ["mask.png", "a fox", "--model", models / "inpainting", "--steps", 2, "--seam", seam]
+    inkdrop(monkeypatch, "inpaint", "in.png", *to, "-o", "out.png")
+    inkdrop(monkeypatch, "inpaint", "white.png", *to, "-o", "opaque.png")
+    found = seen("out.png")
+    assert np.array_equal(found[~mask], picture[~mask])
+    assert np.array_equal(found[mask][:, :3], seen("opaque.png")[mask])
+    assert (found[mask][:, 3] == 255).all()
+
+
+def test_what_is_transparent_is_painted_where_no_mask_says_what(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = see_through("in.png", 40, 48)
+    holes = picture[..., 3] < 255
+    on_white("in.png").save("white.png")
+    Image.fromarray(holes).save("mask.png")
+    to = ["a fox", "--model", models / "inpainting", "--steps", 2]
+    inkdrop(monkeypatch, "inpaint", "in.png", *to, "--count", 2, "-o", "two.png")
+    inkdrop(monkeypatch, "inpaint", "--like", "two.png", "--count", 1, "-o", "out.png")
+    inkdrop(monkeypatch, "inpaint", "white.png", "mask.png", *to, "-o", "opaque.png")
+    found = seen("out.png")
+    assert np.array_equal(found[..., :3], seen("opaque.png")) and (found[..., 3] == 255).all()
+    assert np.array_equal(found[~holes], picture[~holes])
+    assert seen("two.png").shape[2] == 4 and read_settings("out.png")["mask"] is None
+
+
+def test_an_edit_stays_as_transparent_as_it_was(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = see_through("in.png", 40, 48)
+    on_white("in.png").save("white.png")
+    to = ["make it winter", "--model", models / "pix2pix", "--steps", 2]
+    inkdrop(monkeypatch, "edit", "in.png", *to, "-o", "out.png")
+    inkdrop(monkeypatch, "edit", "white.png", *to, "-o", "opaque.png")
+    found, opaque = seen("out.png"), seen("opaque.png")
+    assert np.array_equal(found[..., 3], picture[..., 3])
+    assert np.array_equal(found[-8:, :, :3], opaque[-8:])  # where nothing is transparent
+    # Elsewhere it looks on white as the edit of it on white does, where colours reach so far.
+    reached = ((found[..., :3] > 0) & (found[..., 3:] > 0)).all(2)
+    assert 0.1 < reached.mean() < 0.9
+    off = abs(np.array(on_white("out.png")).astype(int) - opaque)[reached]
+    assert off.max() <= 1
+
+
+def test_colours_come_back_from_white() -> None:
+    torch.manual_seed(0)
+    picture = 2 * torch.rand(1, 4, 9, 9, dtype=torch.float64) - 1
+    alpha = (picture[:, 3:] + 1) / 2
+    white = alpha * picture[:, :3] + (1 - alpha)
+    shown = alpha[0, 0] > 1 / 255
+    assert torch.allclose(cut_out(white, picture)[0, :, shown], picture[0, :, shown])
+
+
 def test_several_at_once_and_each_alone(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn("in.png", 40, 48)
     masked(40, 48)
@@ -304,6 +378,7 @@ def test_bad_pictures_and_masks(
     drawn("small.png", 40, 40)
     drawn("vast.png", 4096, 4096)
     Image.new("L", (48, 40)).save("black.png")
+    see_through("clear.png", 40, 48)
     thin = np.zeros((40, 48), np.uint8)
     thin[3] = 255
     Image.fromarray(thin).save("thin.png")
@@ -313,6 +388,11 @@ def test_bad_pictures_and_masks(
         (["inpaint", "in.png", "small.png", "a", *into], "mask is 40x40, but the picture 40x48"),
         (["inpaint", "in.png", "black.png", "a", *into], "the mask marks nothing"),
         (["inpaint", "in.png", "thin.png", "a", *into], "finer than the places"),
+        (["inpaint", "in.png", "clear.png", "a", *into], "clear.png is transparent in places"),
+        (["inpaint", "in.png", "a", *into], "in.png is opaque, so nothing says where to paint"),
+        (["inpaint", "in.png", "mask.png", *into], "the prompt is 'mask.png', which is a picture"),
+        (["inpaint", "in.png", *into], "give PICTURE [MASK] PROMPT, each a word"),
+        (["edit", "in.png", "a", "fox", *into], "give PICTURE PROMPT, each a word"),
         (["inpaint", "in.png", "none.png", "a", *into], "there is no mask none.png"),
         (["inpaint", "none.png", "mask.png", "a", *into], "there is no picture none.png"),
         (["inpaint", "in.png", "mask.png", "a", *into, "--seam", -1], "seam is -1"),

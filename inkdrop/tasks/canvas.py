@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from inkdrop.codecs.latent import Latent
-from inkdrop.media.image import grid, picture_info, save_image
+from inkdrop.media.image import grid, picture_info, read_unit, save_image
 from inkdrop.model import Model
 from inkdrop.networks.control import Controlled
 from inkdrop.networks.layers import pad_to_multiple
@@ -50,6 +50,13 @@ def size_of(file: str) -> tuple[int, int]:
             " scale it down first"
         )
     return seen.height, seen.width
+
+
+def read_transparent(file: str) -> Tensor | None:
+    """A picture's file with its transparency [1, 4, H, W] in [-1, 1], to the bit; None if it has
+    none. `read_unit` lays it on white, which is what a model is told.
+    """
+    return 2 * read_unit(file, 4) - 1 if picture_info(Path(file)).alpha else None
 
 
 def padded(model: Model, *pictures: Tensor) -> tuple[Model, list[Tensor]]:

@@ -14,7 +14,7 @@ from inkdrop.diffusion.samplers import Step
 from inkdrop.media.image import read_unit
 from inkdrop.model import Condition, Model, Prompt
 from inkdrop.tasks.added import Added
-from inkdrop.tasks.canvas import codec_of, decoded, padded, save_told, takes
+from inkdrop.tasks.canvas import codec_of, decoded, padded, read_transparent, save_told, takes
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.picture import Asked, By, settings_of, watched
 from inkdrop.tasks.sampling import DEFAULT, Sampling
@@ -71,6 +71,18 @@ def edit(
     return generate(model, seed=seed, samples=samples, conditions=conditions, sampling=sampling)
 
 
+def cut_out(y: Tensor, transparent: Tensor) -> Tensor:
+    """Pictures y [B, C, H, W] on white as RGBA [B, 4, H, W], as transparent as [1, 4, H, W] is.
+
+    Laid on white again they look as y does, as far as so much white lets them.
+    """
+    alpha = (transparent[:, 3:] + 1) / 2
+    colour = y[:, :3].expand(-1, 3, -1, -1)
+    shown = (1 - (1 - colour) / alpha.clamp(min=1 / 255)).clamp(-1, 1)
+    colour = torch.where(alpha > 0, shown, colour)
+    return torch.cat([colour, transparent[:, 3:].expand(len(y), -1, -1, -1)], dim=1)
+
+
 def paint_edit(
     model: Model,
     asked: Asked,
@@ -81,8 +93,11 @@ def paint_edit(
     see: Callable[[Step], object] | None = None,
     keep: bool = True,
 ) -> None:
-    """Changes a picture's file as was asked, as `paint` does."""
-    picture = editing.read(model.spec.shape[0])
+    """Changes a picture's file as was asked, as `paint` does.
+
+    One with transparency is edited on white and stays as transparent as it was.
+    """
+    picture, transparent = editing.read(model.spec.shape[0]), read_transparent(editing.picture.path)
     steps = edit(
         model,
         picture,
@@ -94,4 +109,6 @@ def paint_edit(
     settings = settings_of(model, asked, by, "edit") | dump(editing)
     with torch.no_grad():
         y = decoded(model, watched(steps, model, see, keep=keep), picture)
+    if transparent is not None:
+        y = cut_out(y, transparent)
     save_told(y, asked, out, settings)
