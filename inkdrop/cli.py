@@ -358,8 +358,7 @@ def _asked(settings: Mapping[str, Any], options: Mapping[str, Any], out: str) ->
     from inkdrop.tasks.added import Added
     from inkdrop.tasks.picture import asked_like
 
-    if not out.lower().endswith(".png"):
-        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    _check_out(Path(out))
     added = {
         "loras": tuple(Added.of(text, "LoRA", weighed=True) for text in options["lora"]) or None,
         "embeddings": tuple(Added.of(text, "embedding") for text in options["embedding"]) or None,
@@ -367,8 +366,24 @@ def _asked(settings: Mapping[str, Any], options: Mapping[str, Any], out: str) ->
     return asked_like(settings, {**options, **added})
 
 
-def _check_memory(run: str, device: str | None, asked: Asked) -> None:
-    """ValueError, before any weight is read, if what is asked for does not fit into memory."""
+def _check_out(out: Path) -> None:
+    """ValueError for a picture that could not be written once it is drawn."""
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; give --out the name of a picture in it")
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{out} cannot be written, for {there} takes no files; give another --out")
+
+
+def _check_memory(
+    run: str, device: str | None, asked: Asked, smaller: str = "a smaller --size"
+) -> None:
+    """ValueError, before any weight is read, if what is asked for does not fit into memory.
+
+    smaller: how a command is asked for less
+    """
     from inkdrop.convert.headers import headers
     from inkdrop.convert.memory import available, check_memory
     from inkdrop.convert.open import located
@@ -376,7 +391,10 @@ def _check_memory(run: str, device: str | None, asked: Asked) -> None:
 
     if pick_device(device).type == "cpu":
         about = headers(located(_place(run)))
-        check_memory(about, available(), size=asked.size, samples=asked.count, half=asked.half)
+        try:
+            check_memory(about, available(), size=asked.size, samples=asked.count, half=asked.half)
+        except ValueError as error:
+            raise ValueError(str(error).replace("a smaller --size", smaller)) from None
 
 
 def _changed(run: str, device: str | None, asked: Asked) -> Model:
@@ -545,7 +563,7 @@ def _told(
     size = size_of(told.picture.path)
     asked = _asked(settings, {**options, "size": size}, options["out"])
     by = _maker(run, settings)
-    _check_memory(by.model, device, asked)
+    _check_memory(by.model, device, asked, "a smaller picture")
     model = _changed(by.model, device, asked)
     check(model)
     model = of_size(model, *size)

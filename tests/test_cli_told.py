@@ -13,7 +13,7 @@ import pytest
 import torch
 from checkpoints import controlnet
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.torch import save_file
 from test_cli_convert import inkdrop, left, same
 
@@ -404,13 +404,102 @@ def test_bad_pictures_and_masks(
         (["edit", "in.png", "a", "--model", models / "pix2pix", "--picture-guidance", "inf"],
          "picture_guidance is inf"),
         (["edit", "vast.png", "a", "--model", models / "pix2pix", "--count", 999],
-         "weights included"),
+         "free; give --half or a smaller picture or a smaller --count"),
     ):  # fmt: skip
         assert said in left(monkeypatch, capsys, *words, "-o", "a.png"), words
-    assert "name with .png" in left(
-        monkeypatch, capsys, "edit", "in.png", "a", "--model", models / "pix2pix", "-o", "a.jpg"
-    )
     assert not Path("a.png").exists()
+
+
+def test_what_is_no_picture(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn("in.png", 40, 48)
+    whole = Path("in.png").read_bytes()
+    Path("cut.png").write_bytes(whole[: len(whole) // 2])
+    Path("head.png").write_bytes(whole[:20])
+    Path("words.png").write_text("a picture")
+    Path("empty.png").touch()
+    Path("folder").mkdir()
+    Image.new("1", (9000, 9000)).save("huge.png")
+    Image.new("1", (5000, 9), 1).save("wide.png")
+    Image.fromarray(np.full((40, 48), np.nan, np.float32)).save("nan.tif")
+    before = sorted(Path().iterdir())
+    for name, said in (
+        ("cut.png", "cut.png is corrupt or truncated (image file is truncated), so copy or save"),
+        ("head.png", "head.png has a corrupt header"),
+        ("words.png", "words.png is no picture, whatever its name says"),
+        ("empty.png", "empty.png is empty (0 bytes), so copy"),
+        ("folder", "folder is a folder, so name a picture in it"),
+        ("huge.png", "more than 80 megapixels, so it is not decoded; scale it down first"),
+        ("wide.png", "wide.png is 9x5000 pixels, of which a side may have 4096; scale it down"),
+        ("nan.tif", "nan.tif holds values that are NaN or infinite, so save it without"),
+    ):
+        model = ["--model", "nothing"]  # which is found out later
+        for words in (["edit", name, "a"], ["inpaint", name, name, "a"]):
+            assert said in left(monkeypatch, capsys, *words, *model), words
+        if name != "wide.png":
+            assert said in left(monkeypatch, capsys, "inpaint", "in.png", name, "a", *model)
+    assert sorted(Path().iterdir()) == before
+
+
+def test_pictures_of_every_kind(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = drawn("in.png", 40, 48)
+    picture = Image.fromarray(pixels)
+    turn = Image.Exif()
+    turn[0x0112] = 6
+    picture.transpose(Image.Transpose.ROTATE_90).save("turned.jpg", exif=turn)
+    picture.convert("P").save("palette.png")
+    picture.save("film.gif", save_all=True, append_images=[Image.new("RGB", (48, 40))])
+    deep = np.full((40, 48), 32767, np.uint16)
+    deep[9:30, 12:41] = 32896
+    Image.fromarray(deep).save("deep.png")  # a mask: just below and just above the half
+    mask = deep > 32767
+    for name in ("turned.jpg", "palette.png", "film.gif", "deep.png"):
+        with Image.open(name) as opened:
+            expected = np.array(ImageOps.exif_transpose(opened).convert("RGB"))
+        if name == "deep.png":
+            expected = np.stack([(deep / 257).round().astype(np.uint8)] * 3, 2)
+        words = ["inpaint", name, "deep.png", "a", "--model", models / "inpainting", "--steps", 2]
+        inkdrop(monkeypatch, *words, "-o", "out.png")
+        assert np.array_equal(seen("out.png")[~mask], expected[~mask]), name
+
+
+def test_the_smallest_picture_and_all_of_it(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = drawn("in.png", 1, 1)
+    Image.new("L", (1, 1), 255).save("mask.png")
+    into = ["--model", models / "inpainting", "--steps", 2, "-o"]
+    inkdrop(monkeypatch, "inpaint", "in.png", "mask.png", "a", *into, "a.png")
+    inkdrop(monkeypatch, "edit", "in.png", "a", "--model", models / "pix2pix", *into[2:], "b.png")
+    assert seen("a.png").shape == seen("b.png").shape == pixels.shape
+
+
+def test_what_is_refused_before_a_model_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn("in.png", 40, 48)
+    masked(40, 48)
+    Path("folder.png").mkdir()
+    before = sorted(Path().iterdir())
+    into, change = ["inpaint", "in.png", "mask.png", "a"], ["edit", "in.png", "a"]
+    for more, said in (
+        (["--guidance", "nan"], "guidance is nan: it must be a number, such as 3"),
+        (["--columns", 0], "columns is 0: a grid has at least 1"),
+        (["--count", 0], "count is 0: ask for at least 1"),
+        (["--lora", "none"], "there is no LoRA none."),
+        (["-o", "a.jpg"], "a.jpg cannot carry its settings; give a name with .png"),
+        (["-o", "folder.png"], "folder.png is a folder; give --out"),
+        (["-o", "in.png/a.png"], "in.png takes no files; give another --out"),
+    ):
+        for words in (into, change):
+            assert said in left(monkeypatch, capsys, *words, *more, "--model", "nothing"), more
+    for words in (into, change):
+        assert "say with --model what draws" in left(monkeypatch, capsys, *words)
+        assert "no model folder or run nothing" in left(
+            monkeypatch, capsys, *words, "--model", "nothing"
+        )
+    said = left(monkeypatch, capsys, *change, "--model", "nothing", "--picture-guidance", "nan")
+    assert "picture_guidance is nan" in said
+    assert sorted(Path().iterdir()) == before
 
 
 def test_a_model_of_ours_is_told_a_picture_too(

@@ -29,6 +29,9 @@ class Editing:
     picture: Added
     picture_guidance: float = PICTURE_GUIDANCE
 
+    def __post_init__(self) -> None:
+        Sampling(picture_guidance=self.picture_guidance)  # checks it
+
     def read(self, channels: int = 3) -> Tensor:
         """The picture [1, C, H, W] in [-1, 1]; ValueError unless its file is still the same."""
         self.picture.check("original", "PICTURE PROMPT")

@@ -47,7 +47,7 @@ class Masked:
                 f"the mask is {sizes[0]}, but the picture {sizes[1]}; make them of one size"
             )
         if not bool(self.mask.any()):
-            raise ValueError("the mask marks nothing: white is what will be painted")
+            raise ValueError("the mask marks nothing; make white what is to be painted")
 
 
 @dataclass(frozen=True)

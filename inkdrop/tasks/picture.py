@@ -74,10 +74,16 @@ class Asked:
         )
         if not all(1 <= side <= LARGEST for side in sides):
             raise ValueError(f"size is {self.size}: a side has 1 to {LARGEST} pixels")
+        if self.columns is not None and self.columns < 1:
+            raise ValueError(f"columns is {self.columns}: a grid has at least 1")
+        self._plain()  # checks its own numbers, before anybody loads a model
 
     def sampling(self, model: Model) -> Sampling:
         """How to sample it."""
-        plain = Sampling(
+        return faster(model, self._plain()) if self.fast else self._plain()
+
+    def _plain(self) -> Sampling:
+        return Sampling(
             sampler=self.sampler,
             grid=self.grid,
             steps=self.steps,
@@ -85,7 +91,6 @@ class Asked:
             rescale=self.rescale,
             negative=None if self.negative is None else Prompt(self.negative),
         )
-        return faster(model, plain) if self.fast else plain
 
 
 def sized(model: Model, asked: Asked) -> Model:
