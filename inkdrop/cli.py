@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from inkdrop.diffusion.samplers import Step
     from inkdrop.model import Condition, Model
     from inkdrop.tasks.control import Guide
-    from inkdrop.tasks.edit import Editing
-    from inkdrop.tasks.inpaint import Painting
     from inkdrop.tasks.picture import Asked, By
     from inkdrop.tasks.sampling import Sampling
 
@@ -327,18 +325,19 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
     """Make a picture of PROMPT. The PNG carries its settings; `inkdrop info` prints them."""
     from inkdrop.tasks.picture import paint
 
+    _check_out(Path(out))
     device = options["device"]
     options["size"] = _size(options["size"])
     options["controls"] = _guides(options["control"], options["hint"], options["control_scale"])
     settings = _settings(like, "generate")
-    asked = _asked(settings, options, out)
+    asked = _asked(settings, options)
     by = _maker(run, settings)
     _check_memory(by.model, device, asked)
     model = _controlled(_changed(by.model, device, asked), asked)
     model, asked = _engined(model, asked)
     with _watched(verbose) as see:
         paint(model, asked, Path(out), by=by, see=see, keep=False)
-    click.echo(f"{out}")
+    click.echo(out)
 
 
 def _settings(like: str | None, task: str) -> dict[str, Any]:
@@ -353,12 +352,11 @@ def _settings(like: str | None, task: str) -> dict[str, Any]:
     return settings
 
 
-def _asked(settings: Mapping[str, Any], options: Mapping[str, Any], out: str) -> Asked:
+def _asked(settings: Mapping[str, Any], options: Mapping[str, Any]) -> Asked:
     """What is asked for by the options or else by a picture's settings, with files' digests."""
     from inkdrop.tasks.added import Added
     from inkdrop.tasks.picture import asked_like
 
-    _check_out(Path(out))
     added = {
         "loras": tuple(Added.of(text, "LoRA", weighed=True) for text in options["lora"]) or None,
         "embeddings": tuple(Added.of(text, "embedding") for text in options["embedding"]) or None,
@@ -543,25 +541,29 @@ def _files_and_prompt(words: tuple[str, ...], usage: str, like: str | None) -> d
 
 
 def _told(
-    told: Painting | Editing,
-    check: Callable[[Model], None],
-    settings: Mapping[str, Any],
-    options: Mapping[str, Any],
-) -> tuple[Model, Asked, By]:
-    """What both commands begin with: the model, if it passes, what is asked of it, its name."""
+    task: str, kind: type[Any], usage: str, check: Callable[[Model], None], options: dict[str, Any]
+) -> tuple[Model, Asked, Any, By]:
+    """What tasks with a picture begin with: the model, what is asked, what it is told, its name.
+
+    kind: of what it is told, such as `Painting`; check: ValueError for a model of another task
+    """
     from dataclasses import replace
 
     from inkdrop.tasks.canvas import of_size, size_of
+    from inkdrop.tasks.picture import repeated
 
-    run, device = options["run"], options["device"]
-    if run is None and not settings:
+    run, device, like = options["run"], options["device"], options["like"]
+    settings = _settings(like, task)
+    options = {**options, **_files_and_prompt(options["words"], usage, like)}
+    told = repeated(kind, settings, options)
+    if run is None and like is None:
         raise ValueError(
             "say with --model what draws: an inpainting checkpoint for `inkdrop inpaint`, an"
             " instruct-pix2pix checkpoint for `inkdrop edit`"
         )
     told.read()  # what is wrong with it is said before a model is loaded
     size = size_of(told.picture.path)
-    asked = _asked(settings, {**options, "size": size}, options["out"])
+    asked = _asked(settings, {**options, "size": size})
     by = _maker(run, settings)
     _check_memory(by.model, device, asked, "a smaller picture")
     model = _changed(by.model, device, asked)
@@ -569,7 +571,7 @@ def _told(
     model = of_size(model, *size)
     height, width = model.spec.shape[1:]
     model, asked = _engined(model, replace(asked, size=(height, width)))
-    return model, asked, by
+    return model, asked, told, by
 
 
 @commands.command()
@@ -577,22 +579,20 @@ def _told(
 @click.option("--model", "run", help="A model trained on masks.")
 @click.option("--seam", type=int, help="Pixels inside the mask's edge that are mixed [0].")
 @picture_options
-def inpaint(words: tuple[str, ...], like: str | None, out: str, **options: Any) -> None:
+def inpaint(out: str, verbose: bool, **options: Any) -> None:
     """Paint PROMPT into PICTURE where MASK is white; all else stays as it is, to the bit.
 
     Without a MASK, what is not opaque in PICTURE is painted. Transparency that is not painted over
     stays.
     """
     from inkdrop.tasks.inpaint import Painting, check_painter, paint_into
-    from inkdrop.tasks.picture import repeated
 
-    settings = _settings(like, "inpaint")
-    options |= _files_and_prompt(words, "PICTURE [MASK] PROMPT", like)
-    painting = repeated(Painting, settings, options)
-    model, asked, by = _told(painting, check_painter, settings, {**options, "out": out})
-    with _watched(options["verbose"]) as see:
+    _check_out(Path(out))
+    usage = "PICTURE [MASK] PROMPT"
+    model, asked, painting, by = _told("inpaint", Painting, usage, check_painter, options)
+    with _watched(verbose) as see:
         paint_into(model, asked, painting, Path(out), by=by, see=see, keep=False)
-    click.echo(f"{out}")
+    click.echo(out)
 
 
 @commands.command()
@@ -600,21 +600,18 @@ def inpaint(words: tuple[str, ...], like: str | None, out: str, **options: Any) 
 @click.option("--model", "run", help="A model trained to edit pictures.")
 @click.option("--picture-guidance", type=float, help="How much the picture counts [1.5].")
 @picture_options
-def edit(words: tuple[str, ...], like: str | None, out: str, **options: Any) -> None:
+def edit(out: str, verbose: bool, **options: Any) -> None:
     """Change PICTURE as PROMPT says, such as "make it winter".
 
     A PICTURE with transparency is edited on white and stays as transparent as it was.
     """
     from inkdrop.tasks.edit import Editing, check_editor, paint_edit
-    from inkdrop.tasks.picture import repeated
 
-    settings = _settings(like, "edit")
-    options |= _files_and_prompt(words, "PICTURE PROMPT", like)
-    editing = repeated(Editing, settings, options)
-    model, asked, by = _told(editing, check_editor, settings, {**options, "out": out})
-    with _watched(options["verbose"]) as see:
+    _check_out(Path(out))
+    model, asked, editing, by = _told("edit", Editing, "PICTURE PROMPT", check_editor, options)
+    with _watched(verbose) as see:
         paint_edit(model, asked, editing, Path(out), by=by, see=see, keep=False)
-    click.echo(f"{out}")
+    click.echo(out)
 
 
 @commands.command()
