@@ -12,7 +12,7 @@ from typing import Any
 import pipelines
 import pytest
 import torch
-from safetensors.torch import save_file
+from checkpoints import stored
 from torch import Tensor
 
 from inkdrop.conditioning.joined import JoinedText
@@ -50,11 +50,6 @@ def sdxl(tmp_path_factory: Any) -> Case:
 def vectors(count: int, width: int = 24) -> Tensor:
     torch.manual_seed(count)
     return torch.randn(count, width)
-
-
-def stored(path: Path, weights: dict[str, Tensor]) -> Path:
-    save_file(weights, path)
-    return path
 
 
 def said(pipe: Any, prompt: str, number: int = 1) -> Any:
