@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 import stable_engines
+import stable_figure
 import stable_models
 import stable_parity
 import torch
@@ -35,6 +36,7 @@ MEMORY: dict[str, list[str]] = {
     "inkdrop --engine eager": ["--engine", "eager"],
     "inkdrop --half": ["--half"],
 }
+STARTS = ("", "--engine eager", "--fast")
 PICTURES: dict[str, list[str]] = {"inkdrop": [], "inkdrop --fast": ["--fast"]}
 # A picture by diffusers, in a process of its own, which says every step as `inkdrop generate -v`.
 PIPELINE = """
@@ -67,36 +69,49 @@ def ours(folder: Path, out: Path, size: int, *more: str) -> list[str]:
     return [sys.executable, "-m", "inkdrop", "generate", WORDS, *asked]
 
 
-def first_step(command: list[str]) -> float:
-    """Seconds from the start of a process until it has made its first step; then it is stopped."""
-    began = time.perf_counter()
+def steps(command: list[str], most: int | None = None) -> list[float]:
+    """Seconds from the start of a process until each of its steps was made, then until its end.
+
+    most: after so many steps it is stopped, and only they are told.
+    """
+    found, began = list[float](), time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
-        line = child.stdout.readline()
-        seconds = time.perf_counter() - began
-        child.kill()
-    if not line.startswith("step"):
-        raise SystemExit(f"no step was made: {line!r}")
-    return seconds
+        for line in child.stdout:
+            if line.startswith("step"):
+                found.append(time.perf_counter() - began)
+            if len(found) == most:
+                child.kill()
+                return found
+    if child.returncode or not found:
+        raise SystemExit(f"no picture was made: {' '.join(command)}")
+    return [*found, time.perf_counter() - began]
 
 
 def start(folder: Path, sizes: list[int], rounds: int) -> None:
-    """Prints the time to the first step."""
+    """Prints the time to the end of the first step, and what of it is before the step.
+
+    The second step tells how long one takes.
+    """
     for size in sizes:
         with tempfile.TemporaryDirectory() as place:
             out = Path(place) / "x.png"
-            commands = {
-                "diffusers": theirs(folder, out, size, 20),
-                "inkdrop": ours(folder, out, size, "--engine", "eager"),
+            commands = {"diffusers": theirs(folder, out, size, 20)} | {
+                f"inkdrop {way}".strip(): ours(folder, out, size, *way.split()) for way in STARTS
             }
-            found: dict[str, list[float]] = {name: [] for name in commands}
+            found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
             for _ in range(rounds):
                 for name, command in commands.items():
-                    found[name].append(first_step(command))
-        medians = {name: statistics.median(values) for name, values in found.items()}
-        told = ", ".join(f"{name} {value:.2f} s" for name, value in medians.items())
-        share = medians["inkdrop"] / medians["diffusers"]
-        print(f"first step, {size}x{size}: {told}; {share:.2f} of theirs", flush=True)
+                    first, second = steps(command, most=2)
+                    found[name].append((first, 2 * first - second))
+        base = [statistics.median(each) for each in zip(*found["diffusers"], strict=True)]
+        for name, values in found.items():
+            medians = [statistics.median(each) for each in zip(*values, strict=True)]
+            shares = [mine / other for mine, other in zip(medians, base, strict=True)]
+            print(
+                f"{size}x{size}, {name}: first step after {medians[0]:.2f} s ({shares[0]:.2f}), of"
+                f" which before it {medians[1]:.2f} s ({shares[1]:.2f})", flush=True,
+            )  # fmt: skip
 
 
 def memory(folder: Path, size: int, ways: dict[str, list[str]]) -> None:
@@ -118,21 +133,29 @@ def memory(folder: Path, size: int, ways: dict[str, list[str]]) -> None:
             )  # fmt: skip
 
 
-def picture(folder: Path, size: int, rounds: int, ways: dict[str, list[str]]) -> None:
-    """Prints the seconds of a whole picture by each, from the shell to the file."""
+def picture(folder: Path, size: int, rounds: int, figure: Path | None) -> None:
+    """Prints the seconds of a whole picture by each, from the shell to the file, and draws them."""
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / "x.png"
-        commands = {"diffusers, 50 steps": theirs(folder, out, size, 50)}
-        commands |= {name: ours(folder, out, size, *way) for name, way in ways.items()}
-        found: dict[str, list[float]] = {name: [] for name in commands}
+        commands = {"diffusers": theirs(folder, out, size, 50)}
+        commands |= {name: ours(folder, out, size, *way) for name, way in PICTURES.items()}
+        found: dict[str, list[list[float]]] = {name: [] for name in commands}
         for _ in range(rounds):
             for name, command in commands.items():
-                found[name].append(run(command, cold=False)[0])
-                print(f"  {name}: {found[name][-1]:.1f} s", flush=True)
-    base = statistics.median(found["diffusers, 50 steps"])
-    for name, values in found.items():
-        median = statistics.median(values)
-        print(f"{name}: {median:.1f} s, {base / median:.2f} times as fast", flush=True)
+                found[name].append(steps(command))
+                print(f"  {name}: {found[name][-1][-1]:.1f} s", flush=True)
+    middle = {
+        name: sorted(values, key=lambda times: times[-1])[len(values) // 2]
+        for name, values in found.items()
+    }
+    for name, times in middle.items():
+        print(
+            f"{name}: {times[-1]:.1f} s, {middle['diffusers'][-1] / times[-1]:.2f} times as fast;"
+            f" the first of {len(times) - 1} steps after {times[0]:.1f} s, the last after"
+            f" {times[-2]:.1f} s", flush=True,
+        )  # fmt: skip
+    if figure is not None:
+        stable_figure.draw(middle, size, figure)
 
 
 def main() -> None:
@@ -146,6 +169,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, help="Of parity, xl and engines.")
     parser.add_argument("--engines", default="eager,packed,packed:bfloat16", help="Of engines.")
+    parser.add_argument("--figure", type=Path, help="A PNG to draw the times of `picture` into.")
     asked = parser.parse_args()
     if asked.threads:
         torch.set_num_threads(asked.threads)
@@ -168,7 +192,7 @@ def main() -> None:
     elif asked.part == "memory":
         memory(folder, asked.size or 512, MEMORY)
     else:
-        picture(folder, asked.size or 512, asked.rounds, PICTURES)
+        picture(folder, asked.size or 512, asked.rounds, asked.figure)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ _HOME = {
     "likelihood": "inkdrop.tasks.likelihood",
     "ode_likelihood": "inkdrop.diffusion.ode_likelihood",
     "open_data": "inkdrop.data.open",
+    "open_model": "inkdrop.convert.open",
     "reconstruct": "inkdrop.tasks.invert",
     "sampler": "inkdrop.diffusion.samplers",
     "train": "inkdrop.train.run",

@@ -78,30 +78,57 @@ def commands() -> None:
     """Train diffusion models on your own pictures and sample from them."""
 
 
-def sampling_options(command: Any) -> Any:
-    """The options that every sampling command has; --help tells the defaults."""
-    for option in reversed(
-        (
-            click.option("--steps", type=int, help="Steps of the sampler [the model's own]."),
-            click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them."),
-            click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`."),
-            click.option("--eta", type=float, help="Fresh noise: 0 (DDIM) to 1 (DDPM)."),
-            click.option("--tolerance", type=float, help="Of the sampler adaptive [0.002]."),
-            click.option("--guidance", type=float, help="Scale of guidance; 1 is none."),
-            click.option("--rule", default="cfg", help="Of guidance: cfg, apg or cfg++."),
-            click.option("--rescale", default=0.0, help="Keep the spread of guided x_0: 0 to 1."),
-            click.option("--interval", nargs=2, type=float, help="Guide at these noise levels."),
-            click.option("--negative", help="A label to guide away from."),
-            click.option("--also", nargs=2, multiple=True, help="LABEL WEIGHT: one more of them."),
-            click.option("--weak", help="A worse model of the same kind, to guide away from."),
-            click.option("--threshold", type=float, help="Clip x_0 at this quantile, not at 1."),
-            click.option("--two-calls", is_flag=True, help="Guide in two calls: less memory."),
-            click.option("--reuse", default=1, help="Compute deep features every N calls."),
-            click.option("--device", help="Such as cpu or cuda [a GPU if there is one]."),
-        )
-    ):
-        command = option(command)
-    return command
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A decorator that gives a command all of these, which --help lists in their order."""
+
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+device_option = click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+sampler_options = _options(
+    click.option("--steps", type=int, help="Steps of the sampler [the model's own]."),
+    click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them."),
+    click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`."),
+)
+sampling_options = _options(
+    sampler_options,
+    click.option("--eta", type=float, help="Fresh noise: 0 (DDIM) to 1 (DDPM)."),
+    click.option("--tolerance", type=float, help="Of the sampler adaptive [0.002]."),
+    click.option("--guidance", type=float, help="Scale of guidance; 1 is none."),
+    click.option("--rule", default="cfg", help="Of guidance: cfg, apg or cfg++."),
+    click.option("--rescale", default=0.0, help="Keep the spread of guided x_0: 0 to 1."),
+    click.option("--interval", nargs=2, type=float, help="Guide at these noise levels."),
+    click.option("--negative", help="A label to guide away from."),
+    click.option("--also", nargs=2, multiple=True, help="LABEL WEIGHT: one more of them."),
+    click.option("--weak", help="A worse model of the same kind, to guide away from."),
+    click.option("--threshold", type=float, help="Clip x_0 at this quantile, not at 1."),
+    click.option("--two-calls", is_flag=True, help="Guide in two calls: less memory."),
+    click.option("--reuse", default=1, help="Compute deep features every N calls."),
+    device_option,
+)
+picture_options = _options(
+    click.option("--like", help="A PNG made by this command: make the same picture again."),
+    click.option("--negative", help="Words to guide away from."),
+    click.option("--count", type=int, help="How many pictures, as one grid [1]."),
+    click.option("--columns", type=int, help="Of the grid [near square]."),
+    click.option("--seed", type=int, help="Picture i of a seed is always the same [0]."),
+    sampler_options,
+    click.option("--guidance", type=float, help="Scale of guidance; 1 is none [the model's own]."),
+    click.option("--lora", multiple=True, help="A LoRA, FILE or FILE:0.8 (may repeat)."),
+    click.option("--embedding", multiple=True, help="A word's vectors, FILE (may repeat)."),
+    click.option("--fast/--exact", default=None, help="Fewer evaluations, in quicker arithmetic."),
+    click.option("--engine", help="Computes the network; `inkdrop engines` lists them [by size]."),
+    click.option("--precision", help="Of the engine: float32, bfloat16 or int8 [float32]."),
+    click.option("--half/--full", default=None, help="Weights in half precision: half the memory."),
+    device_option,
+    click.option("-v", "--verbose", is_flag=True, help="Say every step."),
+    click.option("-o", "--out", default="picture.png", help="The picture.", show_default=True),
+)
 
 
 def _sampling(options: dict[str, Any]) -> Sampling:
@@ -220,7 +247,7 @@ def _size(text: str | None) -> int | tuple[int, int] | None:
 @click.option("--network", help="On the code: dit or unet [dit].")
 @click.option("--save-every", type=int, help="Updates between checkpoints [two minutes].")
 @click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 def train(**options: Any) -> None:
     """Train on DATA: a folder, zip, array, table or IDX files of pictures, or "digits".
 
@@ -245,7 +272,7 @@ def train(**options: Any) -> None:
 @click.option("--lr", type=float, help="Peak learning rate [0.0005].")
 @click.option("--seed", type=int, help="Of data order, noise and times [0].")
 @click.option("--save-every", type=int, help="Updates between checkpoints [two minutes].")
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 def distill(run: str, **options: Any) -> None:
     """Distill RUN into a student of few steps: a run of its own, sampled like any other.
 
@@ -288,46 +315,24 @@ def sample(
 @commands.command()
 @click.argument("prompt", required=False)
 @click.option("--model", "run", help="A run or a model of any kind [emoji].")
-@click.option("--like", help="A PNG made by this command: make the same picture again.")
 @click.option("--style", help="A style that the model knows [any].")
-@click.option("--negative", help="Words to guide away from.")
-@click.option("--count", type=int, help="How many pictures, as one grid [1].")
-@click.option("--columns", type=int, help="Of the grid [near square].")
 @click.option("--size", help="Pixels: N, or HxW where the model makes any size [the model's own].")
-@click.option("--seed", type=int, help="Picture i of a seed is always the same [0].")
-@click.option("--steps", type=int, help="Steps of the sampler [the model's own].")
-@click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them.")
-@click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`.")
-@click.option("--guidance", type=float, help="Scale of guidance; 1 is none [the model's own].")
-@click.option("--lora", multiple=True, help="A LoRA, FILE or FILE:0.8 (may repeat).")
-@click.option("--embedding", multiple=True, help="A word's vectors, FILE (may repeat).")
-@click.option("--fast/--exact", default=None, help="Fewer evaluations, in quicker arithmetic.")
-@click.option("--engine", help="Computes the network; `inkdrop engines` lists them [by size].")
-@click.option("--precision", help="Of the engine: float32, bfloat16 or int8 [float32].")
-@click.option(
-    "--half/--full", default=None, help="Keep weights in half precision: half the memory."
-)
 @click.option(
     "--control", multiple=True, help="A control network, which reads a hint (may repeat)."
 )
 @click.option("--hint", multiple=True, help="The picture that the control network reads.")
 @click.option("--control-scale", type=float, multiple=True, help="Of what it says [1].")
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
-@click.option("-v", "--verbose", is_flag=True, help="Say every step.")
-@click.option("-o", "--out", default="picture.png", help="The picture.", show_default=True)
+@picture_options
 def generate(run: str | None, like: str | None, out: str, verbose: bool, **options: Any) -> None:
     """Make a picture of PROMPT. The PNG carries its settings; `inkdrop info` prints them."""
-    from inkdrop.media.settings import read_settings
-    from inkdrop.tasks.picture import asked_like, paint
+    from inkdrop.tasks.picture import paint
 
-    device = options.pop("device")
+    _check_out(Path(out))
+    device = options["device"]
     options["size"] = _size(options["size"])
-    options |= _added(options.pop("lora"), options.pop("embedding"))
-    options["controls"] = _guides(*(options.pop(n) for n in ("control", "hint", "control_scale")))
-    settings = {} if like is None else read_settings(like)
-    asked = asked_like(settings, options)
-    if not out.lower().endswith(".png"):
-        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    options["controls"] = _guides(options["control"], options["hint"], options["control_scale"])
+    settings = _settings(like, "generate")
+    asked = _asked(settings, options)
     _check_engine(asked)
     for guide in asked.controls:
         guide.check()
@@ -337,17 +342,31 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
     model, asked = _engined(model, asked)
     with _watched(verbose) as see:
         paint(model, asked, Path(out), by=by, see=see, keep=False)
-    click.echo(f"{out}")
+    click.echo(out)
 
 
-def _added(loras: tuple[str, ...], embeddings: tuple[str, ...]) -> dict[str, Any]:
-    """The files that change the model, with their digests; None where none is given."""
+def _settings(like: str | None, task: str) -> dict[str, Any]:
+    """The settings of a picture that this task made; none where none is to be made again."""
+    from inkdrop.media.settings import read_settings
+    from inkdrop.tasks.picture import check_task
+
+    if like is None:
+        return {}
+    settings = read_settings(like)
+    check_task(settings, task, like)
+    return settings
+
+
+def _asked(settings: Mapping[str, Any], options: Mapping[str, Any]) -> Asked:
+    """What is asked for by the options or else by a picture's settings, with files' digests."""
     from inkdrop.tasks.added import Added
+    from inkdrop.tasks.picture import asked_like
 
-    return {
-        "loras": tuple(Added.of(text, "LoRA", weighed=True) for text in loras) or None,
-        "embeddings": tuple(Added.of(text, "embedding") for text in embeddings) or None,
+    added = {
+        "loras": tuple(Added.of(text, "LoRA", weighed=True) for text in options["lora"]) or None,
+        "embeddings": tuple(Added.of(text, "embedding") for text in options["embedding"]) or None,
     }
+    return asked_like(settings, {**options, **added})
 
 
 def _check_engine(asked: Asked) -> None:
@@ -359,8 +378,24 @@ def _check_engine(asked: Asked) -> None:
         engines.check(asked.engine, precision, controls=bool(asked.controls))
 
 
-def _check_memory(run: str, device: str | None, asked: Asked) -> None:
-    """ValueError, before any weight is read, if what is asked for does not fit into memory."""
+def _check_out(out: Path) -> None:
+    """ValueError for a picture that could not be written once it is drawn."""
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; give --out the name of a picture in it")
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{out} cannot be written, for {there} takes no files; give another --out")
+
+
+def _check_memory(
+    run: str, device: str | None, asked: Asked, smaller: str = "a smaller --size"
+) -> None:
+    """ValueError, before any weight is read, if what is asked for does not fit into memory.
+
+    smaller: how a command is asked for less
+    """
     from inkdrop.convert.headers import headers
     from inkdrop.convert.memory import available, check_memory
     from inkdrop.convert.open import located
@@ -369,7 +404,10 @@ def _check_memory(run: str, device: str | None, asked: Asked) -> None:
     if pick_device(device).type == "cpu":
         about, kept, beside = headers(located(_place(run))), _kept(asked), _beside(asked)
         size, samples = asked.size, asked.count
-        check_memory(about, available(), size=size, samples=samples, kept=kept, controls=beside)
+        try:
+            check_memory(about, available(), size=size, samples=samples, kept=kept, controls=beside)
+        except ValueError as error:
+            raise ValueError(str(error).replace("a smaller --size", smaller)) from None
 
 
 def _beside(asked: Asked) -> list[Part]:
@@ -522,97 +560,97 @@ def _watched(verbose: bool) -> Iterator[Callable[[Step], None]]:
         yield lambda step: bar.update(task, completed=step.index + 1, total=step.total)
 
 
-def told_options(command: Any) -> Any:
-    """The options of commands whose model is told a picture."""
-    for option in reversed(
-        (
-            click.option("--model", "run", required=True, help="A model trained to do this."),
-            click.option("--negative", help="Words to guide away from."),
-            click.option("--count", type=int, help="How many pictures, as one grid [1]."),
-            click.option("--columns", type=int, help="Of the grid [near square]."),
-            click.option("--seed", type=int, help="Picture i of a seed is always the same [0]."),
-            click.option("--steps", type=int, help="Steps of the sampler [the model's own]."),
-            click.option("--sampler", help="Such as dpmpp_2m; `inkdrop samplers` lists them."),
-            click.option("--grid", help="Such as logsnr or karras:7; see `inkdrop samplers`."),
-            click.option("--guidance", type=float, help="How much words count [the model's own]."),
-            click.option("--fast/--exact", default=None, help="Fewer, quicker evaluations."),
-            click.option("--engine", help="Such as packed; `inkdrop engines` lists them."),
-            click.option("--precision", help="Of the engine: float32, bfloat16 or int8."),
-            click.option("--half/--full", default=None, help="Weights in half precision."),
-            click.option("--device", help="Such as cpu or cuda [a GPU if there is one]."),
-            click.option("-v", "--verbose", is_flag=True, help="Say every step."),
-            click.option("-o", "--out", default="picture.png", help="The picture."),
+def _files_and_prompt(words: tuple[str, ...], usage: str, like: str | None) -> dict[str, Any]:
+    """PICTURE, MASK and PROMPT by how many there are; usage: the most there may be.
+
+    With --like only the prompt, or nothing, may be given: the rest is as it was.
+    """
+    from inkdrop.tasks.added import Added
+
+    if not (2 <= len(words) <= len(usage.split()) or (like is not None and len(words) < 2)):
+        raise ValueError(
+            f"give {usage}, each a word or in quotation marks, not {len(words)} words; or --like"
+            " with a PNG that this command made, and another PROMPT if you want one"
         )
-    ):
-        command = option(command)
-    return command
+    *paths, prompt = words or (None,)
+    if prompt is not None and os.path.isfile(prompt) and _is_picture(Path(prompt)):
+        raise ValueError(f"the prompt is {prompt!r}, which is a picture; give {usage}")
+    files = zip(("picture", "mask"), paths, strict=False)
+    return {"prompt": prompt, **{name: Added.of(str(path), name) for name, path in files}}
 
 
 def _told(
-    run: str, out: str, prompt: str, options: dict[str, Any], check: Callable[[Model], None]
-) -> tuple[Model, Asked, By]:
-    """What both commands begin with: the model, if it passes, what is asked of it, its name."""
+    task: str, kind: type[Any], usage: str, check: Callable[[Model], None], options: dict[str, Any]
+) -> tuple[Model, Asked, Any, By]:
+    """What tasks with a picture begin with: the model, what is asked, what it is told, its name.
+
+    kind: of what it is told, such as `Painting`; check: ValueError for a model of another task
+    """
     from dataclasses import replace
 
-    from inkdrop.media.image import picture_info
-    from inkdrop.tasks.canvas import of_size
-    from inkdrop.tasks.picture import Asked, asked_like
+    from inkdrop.tasks.canvas import of_size, size_of
+    from inkdrop.tasks.picture import repeated
 
-    seen, known = picture_info(Path(options["picture"])), Asked.__dataclass_fields__
-    told_of = {name: value for name, value in options.items() if name in known}
-    asked = asked_like({}, {**told_of, "prompt": prompt, "size": (seen.height, seen.width)})
-    if not out.lower().endswith(".png"):
-        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
-    by = _maker(run, {})
-    _check_memory(by.model, options["device"], asked)
-    model = _model(by.model, options["device"], stored=asked.half)
+    run, device, like = options["run"], options["device"], options["like"]
+    settings = _settings(like, task)
+    options = {**options, **_files_and_prompt(options["words"], usage, like)}
+    told = repeated(kind, settings, options)
+    if run is None and like is None:
+        raise ValueError(
+            "say with --model what draws: an inpainting checkpoint for `inkdrop inpaint`, an"
+            " instruct-pix2pix checkpoint for `inkdrop edit`"
+        )
+    told.read()  # what is wrong with it is said before a model is loaded
+    size = size_of(told.picture.path)
+    asked = _asked(settings, {**options, "size": size})
+    by = _maker(run, settings)
+    _check_memory(by.model, device, asked, "a smaller picture")
+    model = _changed(by.model, device, asked)
     check(model)
-    model = of_size(model, seen.height, seen.width)
+    model = of_size(model, *size)
     height, width = model.spec.shape[1:]
     model, asked = _engined(model, replace(asked, size=(height, width)))
-    return model, asked, by
+    return model, asked, told, by
 
 
 @commands.command()
-@click.argument("picture")
-@click.argument("mask")
-@click.argument("prompt")
-@click.option("--seam", default=0, help="Pixels inside the mask's edge that are mixed [0].")
-@told_options
-def inpaint(run: str, prompt: str, out: str, **options: Any) -> None:
-    """Paint PROMPT into PICTURE where MASK is white; all else stays as it is, to the bit."""
-    from inkdrop.tasks.inpaint import check_painter, paint_into
+@click.argument("words", nargs=-1, metavar="PICTURE [MASK] PROMPT")
+@click.option("--model", "run", help="A model trained on masks.")
+@click.option("--seam", type=int, help="Pixels inside the mask's edge that are mixed [0].")
+@picture_options
+def inpaint(out: str, verbose: bool, **options: Any) -> None:
+    """Paint PROMPT into PICTURE where MASK is white; all else stays as it is, to the bit.
 
-    model, asked, by = _told(run, out, prompt, options, check_painter)
-    files, seam = (options["picture"], options["mask"]), options["seam"]
-    with _watched(options["verbose"]) as see:
-        paint_into(model, asked, files, Path(out), seam=seam, by=by, see=see, keep=False)
-    click.echo(f"{out}")
+    Without a MASK, what is not opaque in PICTURE is painted. Transparency that is not painted over
+    stays.
+    """
+    from inkdrop.tasks.inpaint import Painting, check_painter, paint_into
+
+    _check_out(Path(out))
+    usage = "PICTURE [MASK] PROMPT"
+    model, asked, painting, by = _told("inpaint", Painting, usage, check_painter, options)
+    with _watched(verbose) as see:
+        paint_into(model, asked, painting, Path(out), by=by, see=see, keep=False)
+    click.echo(out)
 
 
 @commands.command()
-@click.argument("picture")
-@click.argument("prompt")
+@click.argument("words", nargs=-1, metavar="PICTURE PROMPT")
+@click.option("--model", "run", help="A model trained to edit pictures.")
 @click.option("--picture-guidance", type=float, help="How much the picture counts [1.5].")
-@told_options
-def edit(run: str, prompt: str, out: str, **options: Any) -> None:
-    """Change PICTURE as PROMPT says, such as "make it winter"."""
-    from inkdrop.tasks.edit import check_editor, paint_edit
+@picture_options
+def edit(out: str, verbose: bool, **options: Any) -> None:
+    """Change PICTURE as PROMPT says, such as "make it winter".
 
-    model, asked, by = _told(run, out, prompt, options, check_editor)
-    scale = options["picture_guidance"]
-    with _watched(options["verbose"]) as see:
-        paint_edit(
-            model,
-            asked,
-            options["picture"],
-            Path(out),
-            picture_guidance=scale,
-            by=by,
-            see=see,
-            keep=False,
-        )
-    click.echo(f"{out}")
+    A PICTURE with transparency is edited on white and stays as transparent as it was.
+    """
+    from inkdrop.tasks.edit import Editing, check_editor, paint_edit
+
+    _check_out(Path(out))
+    model, asked, editing, by = _told("edit", Editing, "PICTURE PROMPT", check_editor, options)
+    with _watched(verbose) as see:
+        paint_edit(model, asked, editing, Path(out), by=by, see=see, keep=False)
+    click.echo(out)
 
 
 @commands.command()
@@ -700,7 +738,7 @@ def samplers() -> None:
 
 
 @commands.command()
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 def engines(device: str | None) -> None:
     """List what can compute a network: what for, in what numbers, or why not here."""
     from inkdrop.engines import about
@@ -739,7 +777,7 @@ def _guidance_alone(options: dict[str, Any]) -> Sampling:
 @click.option("--grid", help="One for all [what each would use without being told].")
 @click.option("--count", default=16, help="Samples to compare on.", show_default=True)
 @click.option("--guidance", type=float, help="Scale of guidance; 1 is none.")
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 @click.option("-o", "--out", default="compare.png", help="The picture.", show_default=True)
 def compare(run: str, steps: tuple[int, ...], samplers: tuple[str, ...], **options: Any) -> None:
     """Compare samplers on RUN: error and time against network calls, as a table and a picture.
@@ -790,7 +828,7 @@ def _save_figure(figure: Any, path: Path) -> None:
 @click.option("--minutes", default=5.0, help="Time to take.", show_default=True)
 @click.option("--count", default=32, help="Noises to tune on.", show_default=True)
 @click.option("--guidance", type=float, help="Scale of guidance [the model's own].")
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 def tune(run: str, steps: int, minutes: float, count: int, **options: Any) -> None:
     """Fit the grid and the sampler to RUN, and use them from then on at so many steps.
 
@@ -939,7 +977,7 @@ def invert(
 @click.option("--steps", default=32, help="Of Runge and Kutta's method.", show_default=True)
 @click.option("--probes", default=4, help="Random vectors for the trace.", show_default=True)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any) -> None:
     """Bits per dimension of pictures by the probability-flow ODE, with its error."""
     from inkdrop.evaluate.samples import conditions_of
@@ -981,7 +1019,7 @@ def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any
 @click.option("--guidance", type=float, help="Scale of guidance [the model's own].")
 @click.option("--seed", default=0, help="Of samples and what is asked.", show_default=True)
 @click.option("--batch", default=64, help="Samples at a time.", show_default=True)
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 @click.option("-o", "--out", help="The report's folder [RUN/evaluate].")
 def evaluate(run: str, **options: Any) -> None:
     """Measure RUN: how near its samples are to the data, and whether they are copies.
@@ -1000,7 +1038,7 @@ def evaluate(run: str, **options: Any) -> None:
 @click.option("-o", "--out", help="The report's folder [RUN/explain].")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--quick", is_flag=True, help="At most 100 steps and shorter trainings.")
-@click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+@device_option
 def explain(
     run: str, data: str | None, out: str | None, seed: int, quick: bool, **options: Any
 ) -> None:

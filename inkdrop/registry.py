@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -20,6 +20,7 @@ from inkdrop.conditioning.tokenizer import Tokenizer
 from inkdrop.config import choose, dump, parse
 from inkdrop.diffusion import parameterization as p
 from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
+from inkdrop.networks.clip import Clip, ClipConfig
 from inkdrop.networks.dit import DiT, DiTConfig
 from inkdrop.networks.text import TextEncoder, TextEncoderConfig
 from inkdrop.networks.unet import UNet, UNetConfig
@@ -59,14 +60,20 @@ class Encoder:
     kept: Callable[[Any], nn.Module]
 
 
-def _load_small(config: TextEncoderConfig, file: Path, dtype: torch.dtype | None) -> TextEncoder:
-    with on_meta():
-        encoder = TextEncoder(config)
-    return map_weights(encoder, file, dtype)
+def _ours(config: type[Any], network: type[Any]) -> Encoder:
+    """The kind of a network of our own, whose file holds all of it."""
+
+    def load(config: Any, file: Path, dtype: torch.dtype | None) -> TokenEncoder:
+        with on_meta():
+            encoder = network(config)
+        return cast(TokenEncoder, map_weights(encoder, file, dtype))
+
+    return Encoder(config, load, lambda encoder: encoder)
 
 
 ENCODERS: dict[str, Encoder] = {
-    "small": Encoder(TextEncoderConfig, _load_small, lambda encoder: encoder),
+    "small": _ours(TextEncoderConfig, TextEncoder),
+    "clip": _ours(ClipConfig, Clip),
     "pretrained": Encoder(PretrainedConfig, load_pretrained, lambda encoder: encoder.network),
 }
 

@@ -104,11 +104,18 @@ def load_weights(network: nn.Module, path: Path) -> None:
 def map_weights(network: N, path: Path, dtype: torch.dtype | None) -> N:
     """The network with the weights of a safetensors file for its own, evaluating and frozen.
 
-    Those that need no change stay in the mapped file until they are used. One made on the device
-    "meta" takes no memory for weights that are thrown away.
+    Those that need no change stay in the mapped file until they are used. One made `on_meta` takes
+    no memory for weights that are thrown away. dtype: see `put_weights`
+    """
+    return put_weights(network, _fitting(network, path), dtype)
+
+
+def put_weights(network: N, weights: dict[str, Tensor], dtype: torch.dtype | None) -> N:
+    """The network with these weights for its own, evaluating and frozen; `weights` is emptied.
+
+    They must be all of the network's, with their shapes.
     dtype: of all of them (None: what they are stored in, of several types the widest)
     """
-    weights = _fitting(network, path)
     kind = dtype or widest({value.dtype for value in weights.values()})
     while weights:  # one at a time, so that no two copies of all are there
         name, value = weights.popitem()

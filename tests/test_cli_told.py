@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pipelines
 import pytest
+import torch
 from checkpoints import controlnet
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
+from safetensors.torch import save_file
 from test_cli_convert import inkdrop, left, same
 
+from inkdrop.media.image import save_image
 from inkdrop.media.settings import read_settings
 from inkdrop.tasks.added import Added
+from inkdrop.tasks.edit import cut_out
 
 Pixels = NDArray[np.uint8]
 
@@ -167,9 +172,104 @@ def test_what_is_not_masked_stays_to_the_bit(
     assert (found[mask] != picture[mask]).mean() > 0.5
     told = read_settings("out.png")
     assert told["prompt"] == "a fox" and told["seam"] == seam
-    assert told["mask"]["sha256"] == Added.of("mask.png", "picture").sha256
+    assert told["mask"]["sha256"] == Added.of("mask.png", "mask").sha256
     assert told["size"] == [48, 56]  # whole places of the code
     assert told["picture"]["path"] == "in.png"
+
+
+def test_a_lora_and_an_embedding(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, mask = drawn("in.png", 40, 48), masked(40, 48)
+    torch.manual_seed(0)
+    base = "lora_unet_mid_block_attentions_0_proj_in"
+    lora = {f"{base}.lora_up.weight": torch.randn(128, 2, 1, 1),
+            f"{base}.lora_down.weight": torch.randn(2, 128, 1, 1)}  # fmt: skip
+    save_file(lora, "boat.safetensors")
+    save_file({"emb_params": 9 * torch.randn(2, 24)}, "glow.safetensors")
+    into = ["inpaint", "in.png", "mask.png", "a glow", "--model", models / "inpainting"]
+    change = ["edit", "in.png", "a glow", "--model", models / "pix2pix"]
+    for words in (into, change):
+        for name, more in (
+            ("plain", []),
+            ("lora", ["--lora", "boat.safetensors"]),
+            ("embedding", ["--embedding", "glow.safetensors"]),
+        ):
+            inkdrop(monkeypatch, *words, "--steps", 2, *more, "-o", f"{words[0]} {name}.png")
+        found = [seen(f"{words[0]} {name}.png") for name in ("plain", "lora", "embedding")]
+        assert len({pixels.tobytes() for pixels in found}) == 3
+    assert np.array_equal(seen("inpaint lora.png")[~mask], picture[~mask])
+
+
+def see_through(path: str, height: int, width: int) -> Pixels:
+    """Any picture with every transparency there is, written to a file."""
+    pixels: Pixels = np.random.default_rng(7).integers(0, 256, (height, width, 4), np.uint8)
+    pixels[:8, :, 3], pixels[-8:, :, 3] = 0, 255
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def on_white(path: str) -> Image.Image:
+    with Image.open(path) as picture:
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+
+
+@pytest.mark.parametrize("seam", [0, 3])
+def test_painted_into_what_is_transparent_in_places(
+    models: Path, monkeypatch: pytest.MonkeyPatch, seam: int
+) -> None:
+    picture, mask = see_through("in.png", 43, 50), masked(43, 50)
+    on_white("in.png").save("white.png")
+    to = ["mask.png", "a fox", "--model", models / "inpainting", "--steps", 2, "--seam", seam]
+    inkdrop(monkeypatch, "inpaint", "in.png", *to, "-o", "out.png")
+    inkdrop(monkeypatch, "inpaint", "white.png", *to, "-o", "opaque.png")
+    found = seen("out.png")
+    assert np.array_equal(found[~mask], picture[~mask])
+    assert np.array_equal(found[mask][:, :3], seen("opaque.png")[mask])
+    assert (found[mask][:, 3] == 255).all()
+
+
+def test_what_is_transparent_is_painted_where_no_mask_says_what(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = see_through("in.png", 40, 48)
+    holes = picture[..., 3] < 255
+    on_white("in.png").save("white.png")
+    Image.fromarray(holes).save("mask.png")
+    to = ["a fox", "--model", models / "inpainting", "--steps", 2]
+    inkdrop(monkeypatch, "inpaint", "in.png", *to, "--count", 2, "-o", "two.png")
+    inkdrop(monkeypatch, "inpaint", "--like", "two.png", "--count", 1, "-o", "out.png")
+    inkdrop(monkeypatch, "inpaint", "white.png", "mask.png", *to, "-o", "opaque.png")
+    found = seen("out.png")
+    assert np.array_equal(found[..., :3], seen("opaque.png")) and (found[..., 3] == 255).all()
+    assert np.array_equal(found[~holes], picture[~holes])
+    assert seen("two.png").shape[2] == 4 and read_settings("out.png")["mask"] is None
+
+
+def test_an_edit_stays_as_transparent_as_it_was(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = see_through("in.png", 40, 48)
+    on_white("in.png").save("white.png")
+    to = ["make it winter", "--model", models / "pix2pix", "--steps", 2]
+    inkdrop(monkeypatch, "edit", "in.png", *to, "-o", "out.png")
+    inkdrop(monkeypatch, "edit", "white.png", *to, "-o", "opaque.png")
+    found, opaque = seen("out.png"), seen("opaque.png")
+    assert np.array_equal(found[..., 3], picture[..., 3])
+    assert np.array_equal(found[-8:, :, :3], opaque[-8:])  # where nothing is transparent
+    # Elsewhere it looks on white as the edit of it on white does, where colours reach so far.
+    reached = ((found[..., :3] > 0) & (found[..., 3:] > 0)).all(2)
+    assert 0.1 < reached.mean() < 0.9
+    off = abs(np.array(on_white("out.png")).astype(int) - opaque)[reached]
+    assert off.max() <= 1
+
+
+def test_colours_come_back_from_white() -> None:
+    torch.manual_seed(0)
+    picture = 2 * torch.rand(1, 4, 9, 9, dtype=torch.float64) - 1
+    alpha = (picture[:, 3:] + 1) / 2
+    white = alpha * picture[:, :3] + (1 - alpha)
+    shown = alpha[0, 0] > 1 / 255
+    assert torch.allclose(cut_out(white, picture)[0, :, shown], picture[0, :, shown])
 
 
 def test_several_at_once_and_each_alone(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +296,85 @@ def test_an_edit(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_settings("a.png")["picture"]["path"] == "in.png"
 
 
+def test_painted_and_the_same_again(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, mask = drawn("in.png", 43, 50), masked(43, 50)
+    words = ["inpaint", "in.png", "mask.png", "a fox", "--model", models / "inpainting"]
+    inkdrop(monkeypatch, *words, "--steps", 2, "--seam", 3, "--seed", 5, "-o", "a.png")
+    again = ["inpaint", "--like", "a.png", "-o", "b.png"]
+    inkdrop(monkeypatch, *again)
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+
+    # What is given beside it overrules it; all else stays.
+    inkdrop(monkeypatch, "inpaint", "a hill", "--like", "a.png", "--seam", 0, "-o", "c.png")
+    told = {**read_settings("a.png"), "prompt": "a hill", "seam": 0}
+    assert read_settings("c.png") == told and not same(Path("a.png"), Path("c.png"))
+    Image.fromarray(drawn("other.png", 40, 48, seed=1)).save("in.png")
+    assert "made with another original than in.png is now" in left(monkeypatch, capsys, *again)
+    Path("mask.png").rename("moved.png")
+    Image.fromarray(picture).save("in.png")
+    said = left(monkeypatch, capsys, *again)
+    assert "the mask mask.png, which is not there; say where it is now with PICTURE MASK" in said
+    assert np.array_equal(seen("b.png")[~mask], picture[~mask])
+    moved = ["inpaint", "in.png", "moved.png", "a fox", *again[1:]]
+    inkdrop(monkeypatch, *moved)
+    assert same(Path("a.png"), Path("b.png"))
+    Image.open("moved.png").crop((0, 0, 48, 40)).save("mask.png")
+    inkdrop(monkeypatch, "inpaint", "other.png", "mask.png", "a", *again[1:-1], "d.png")
+    assert read_settings("d.png")["size"] == [40, 48] and read_settings("d.png")["seam"] == 3
+
+
+def test_edited_and_the_same_again(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn("in.png", 43, 50)
+    own = Path("own").absolute()
+    shutil.copytree(models / "pix2pix", own)
+    words = ["edit", "in.png", "make it winter", "--model", "own", "--steps", 2]
+    inkdrop(monkeypatch, *words, "--picture-guidance", 3, "--half", "-o", "a.png")
+    again = ["edit", "--like", "a.png", "-o", "b.png"]
+    inkdrop(monkeypatch, *again)
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    inkdrop(monkeypatch, *again[:-1], "c.png", "make it summer", "--picture-guidance", 2)
+    told = {**read_settings("a.png"), "prompt": "make it summer", "picture_guidance": 2}
+    assert read_settings("c.png") == told
+
+    settings = own / "scheduler" / "scheduler_config.json"
+    settings.write_text(settings.read_text() + " ")
+    Path("b.png").unlink()
+    assert "was made by own as it was then" in left(monkeypatch, capsys, *again)
+    shutil.rmtree(own)
+    assert "say with --model where it lies" in left(monkeypatch, capsys, *again)
+    assert not Path("b.png").exists()
+    inkdrop(monkeypatch, *again, "--model", models / "pix2pix")
+    assert same(Path("a.png"), Path("b.png"))
+    Path("in.png").unlink()
+    assert "the original in.png, which is not there" in left(monkeypatch, capsys, *again)
+
+
+def test_a_picture_is_made_again_by_the_command_that_made_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blank = Image.new("RGB", (8, 8))
+    for made in ("generate", "inpaint", "edit"):
+        save_image(blank, f"{made}.png", settings={"prompt": "a", "task": made})
+    save_image(blank, "older.png", settings={"prompt": "a"})
+    save_image(blank, "newer.png", settings={"prompt": "a", "task": "weave"})
+    for command, like, made in (
+        ("generate", "edit.png", "edit"),
+        ("generate", "inpaint.png", "inpaint"),
+        ("inpaint", "edit.png", "edit"),
+        ("edit", "generate.png", "generate"),
+        ("edit", "older.png", "generate"),
+    ):
+        said = left(monkeypatch, capsys, command, "--like", like, "-o", "out.png")
+        assert f"make it again with: inkdrop {made} --like {like}" in said
+    said = left(monkeypatch, capsys, "edit", "--like", "newer.png", "-o", "out.png")
+    assert "a task 'weave', which this inkdrop does not know" in said
+    assert not Path("out.png").exists()
+
+
 def test_bad_pictures_and_masks(
     models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -203,6 +382,7 @@ def test_bad_pictures_and_masks(
     drawn("small.png", 40, 40)
     drawn("vast.png", 4096, 4096)
     Image.new("L", (48, 40)).save("black.png")
+    see_through("clear.png", 40, 48)
     thin = np.zeros((40, 48), np.uint8)
     thin[3] = 255
     Image.fromarray(thin).save("thin.png")
@@ -212,7 +392,12 @@ def test_bad_pictures_and_masks(
         (["inpaint", "in.png", "small.png", "a", *into], "mask is 40x40, but the picture 40x48"),
         (["inpaint", "in.png", "black.png", "a", *into], "the mask marks nothing"),
         (["inpaint", "in.png", "thin.png", "a", *into], "finer than the places"),
-        (["inpaint", "in.png", "none.png", "a", *into], "there is no picture none.png"),
+        (["inpaint", "in.png", "clear.png", "a", *into], "clear.png is transparent in places"),
+        (["inpaint", "in.png", "a", *into], "in.png is opaque, so nothing says where to paint"),
+        (["inpaint", "in.png", "mask.png", *into], "the prompt is 'mask.png', which is a picture"),
+        (["inpaint", "in.png", *into], "give PICTURE [MASK] PROMPT, each a word"),
+        (["edit", "in.png", "a", "fox", *into], "give PICTURE PROMPT, each a word"),
+        (["inpaint", "in.png", "none.png", "a", *into], "there is no mask none.png"),
         (["inpaint", "none.png", "mask.png", "a", *into], "there is no picture none.png"),
         (["inpaint", "in.png", "mask.png", "a", *into, "--seam", -1], "seam is -1"),
         (["inpaint", "in.png", "mask.png", "a", "--model", models / "sd15"],
@@ -223,13 +408,102 @@ def test_bad_pictures_and_masks(
         (["edit", "in.png", "a", "--model", models / "pix2pix", "--picture-guidance", "inf"],
          "picture_guidance is inf"),
         (["edit", "vast.png", "a", "--model", models / "pix2pix", "--count", 999],
-         "weights included"),
+         "free; give --half or a smaller picture or a smaller --count"),
     ):  # fmt: skip
         assert said in left(monkeypatch, capsys, *words, "-o", "a.png"), words
-    assert "name with .png" in left(
-        monkeypatch, capsys, "edit", "in.png", "a", "--model", models / "pix2pix", "-o", "a.jpg"
-    )
     assert not Path("a.png").exists()
+
+
+def test_what_is_no_picture(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn("in.png", 40, 48)
+    whole = Path("in.png").read_bytes()
+    Path("cut.png").write_bytes(whole[: len(whole) // 2])
+    Path("head.png").write_bytes(whole[:20])
+    Path("words.png").write_text("a picture")
+    Path("empty.png").touch()
+    Path("folder").mkdir()
+    Image.new("1", (9000, 9000)).save("huge.png")
+    Image.new("1", (5000, 9), 1).save("wide.png")
+    Image.fromarray(np.full((40, 48), np.nan, np.float32)).save("nan.tif")
+    before = sorted(Path().iterdir())
+    for name, said in (
+        ("cut.png", "cut.png is corrupt or truncated (image file is truncated), so copy or save"),
+        ("head.png", "head.png has a corrupt header"),
+        ("words.png", "words.png is no picture, whatever its name says"),
+        ("empty.png", "empty.png is empty (0 bytes), so copy"),
+        ("folder", "folder is a folder, so name a picture in it"),
+        ("huge.png", "more than 80 megapixels, so it is not decoded; scale it down first"),
+        ("wide.png", "wide.png is 9x5000 pixels, of which a side may have 4096; scale it down"),
+        ("nan.tif", "nan.tif holds values that are NaN or infinite, so save it without"),
+    ):
+        model = ["--model", "nothing"]  # which is found out later
+        for words in (["edit", name, "a"], ["inpaint", name, name, "a"]):
+            assert said in left(monkeypatch, capsys, *words, *model), words
+        if name != "wide.png":
+            assert said in left(monkeypatch, capsys, "inpaint", "in.png", name, "a", *model)
+    assert sorted(Path().iterdir()) == before
+
+
+def test_pictures_of_every_kind(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = drawn("in.png", 40, 48)
+    picture = Image.fromarray(pixels)
+    turn = Image.Exif()
+    turn[0x0112] = 6
+    picture.transpose(Image.Transpose.ROTATE_90).save("turned.jpg", exif=turn)
+    picture.convert("P").save("palette.png")
+    picture.save("film.gif", save_all=True, append_images=[Image.new("RGB", (48, 40))])
+    deep = np.full((40, 48), 32767, np.uint16)
+    deep[9:30, 12:41] = 32896
+    Image.fromarray(deep).save("deep.png")  # a mask: just below and just above the half
+    mask = deep > 32767
+    for name in ("turned.jpg", "palette.png", "film.gif", "deep.png"):
+        with Image.open(name) as opened:
+            expected = np.array(ImageOps.exif_transpose(opened).convert("RGB"))
+        if name == "deep.png":
+            expected = np.stack([(deep / 257).round().astype(np.uint8)] * 3, 2)
+        words = ["inpaint", name, "deep.png", "a", "--model", models / "inpainting", "--steps", 2]
+        inkdrop(monkeypatch, *words, "-o", "out.png")
+        assert np.array_equal(seen("out.png")[~mask], expected[~mask]), name
+
+
+def test_the_smallest_picture_and_all_of_it(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = drawn("in.png", 1, 1)
+    Image.new("L", (1, 1), 255).save("mask.png")
+    into = ["--model", models / "inpainting", "--steps", 2, "-o"]
+    inkdrop(monkeypatch, "inpaint", "in.png", "mask.png", "a", *into, "a.png")
+    inkdrop(monkeypatch, "edit", "in.png", "a", "--model", models / "pix2pix", *into[2:], "b.png")
+    assert seen("a.png").shape == seen("b.png").shape == pixels.shape
+
+
+def test_what_is_refused_before_a_model_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn("in.png", 40, 48)
+    masked(40, 48)
+    Path("folder.png").mkdir()
+    before = sorted(Path().iterdir())
+    into, change = ["inpaint", "in.png", "mask.png", "a"], ["edit", "in.png", "a"]
+    for more, said in (
+        (["--guidance", "nan"], "guidance is nan: it must be a number, such as 3"),
+        (["--columns", 0], "columns is 0: a grid has at least 1"),
+        (["--count", 0], "count is 0: ask for at least 1"),
+        (["--lora", "none"], "there is no LoRA none."),
+        (["-o", "a.jpg"], "a.jpg cannot carry its settings; give a name with .png"),
+        (["-o", "folder.png"], "folder.png is a folder; give --out"),
+        (["-o", "in.png/a.png"], "in.png takes no files; give another --out"),
+    ):
+        for words in (into, change):
+            assert said in left(monkeypatch, capsys, *words, *more, "--model", "nothing"), more
+    for words in (into, change):
+        assert "say with --model what draws" in left(monkeypatch, capsys, *words)
+        assert "no model folder or run nothing" in left(
+            monkeypatch, capsys, *words, "--model", "nothing"
+        )
+    said = left(monkeypatch, capsys, *change, "--model", "nothing", "--picture-guidance", "nan")
+    assert "picture_guidance is nan" in said
+    assert sorted(Path().iterdir()) == before
 
 
 def test_a_model_of_ours_is_told_a_picture_too(

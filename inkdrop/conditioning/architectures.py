@@ -24,22 +24,17 @@ MOST_LAYERS = 256
 class Architecture:
     """One family of text encoders.
 
-    model: the class of `transformers`; projected: the one that also projects a text's last token
+    model: the class of `transformers`
     family: what the names of all classes begin with whose weights have such an encoder in them
     settings: of its configuration, those that are kept
     final_norm: whether a norm called final_layer_norm follows the layers; it suits any of them
-    bare_last: whether the last layer can be had without it
-    within: what the names of its weights begin with, in some versions of the library and in files
     context: the longest sequence; None: as many as it has places, `reserved` of them for nothing
     """
 
     model: str
     family: str
     settings: tuple[str, ...]
-    projected: str | None = None
     final_norm: bool = False
-    bare_last: bool = False
-    within: str = ""
     context: int | None = None
     reserved: int = 0
 
@@ -69,16 +64,6 @@ _COMMON = (
 )  # fmt: skip
 _BERT = (*_COMMON, "hidden_act", "layer_norm_eps", "type_vocab_size")
 
-CLIP = Architecture(
-    "CLIPTextModel",
-    "CLIP",
-    (*_COMMON, "hidden_act", "layer_norm_eps", "projection_dim", "bos_token_id", "eos_token_id"),
-    projected="CLIPTextModelWithProjection",
-    final_norm=True,
-    bare_last=True,
-    within="text_model.",
-)
-
 
 def _t5(family: str) -> Architecture:
     settings = (
@@ -95,8 +80,6 @@ def _bert(family: str, settings: tuple[str, ...] = _BERT, reserved: int = 0) -> 
 
 
 ARCHITECTURES: dict[str, Architecture] = {  # by what config.json calls model_type
-    "clip": CLIP,
-    "clip_text_model": CLIP,
     "t5": _t5("T5"),
     "mt5": _t5("MT5"),
     "umt5": _t5("UMT5"),
@@ -122,6 +105,11 @@ ARCHITECTURES: dict[str, Architecture] = {  # by what config.json calls model_ty
 }  # fmt: skip
 
 
+# CLIP's are networks of our own (networks/clip.py).
+CLIPS = ("clip", "clip_text_model")
+FAMILIES = dict.fromkeys(CLIPS, "CLIP") | {n: kind.family for n, kind in ARCHITECTURES.items()}
+
+
 def read_settings(folder: Path) -> tuple[str, dict[str, Any]]:
     """The architecture's name in a folder's config.json, and its settings as they stand there.
 
@@ -131,12 +119,12 @@ def read_settings(folder: Path) -> tuple[str, dict[str, Any]]:
     file = folder / "config.json"
     data = read_json(file)
     name = str(data.get("model_type", ""))
-    if name not in ARCHITECTURES:
+    if name not in FAMILIES:
         raise ValueError(
             f"{file} has the model_type {name!r}; text encoders are read of"
-            f" {', '.join(sorted(ARCHITECTURES))}.{nearest(name, ARCHITECTURES)}"
+            f" {', '.join(sorted(FAMILIES))}.{nearest(name, FAMILIES)}"
         )
-    family = ARCHITECTURES[name].family
+    family = FAMILIES[name]
     for key in ("auto_map", "quantization_config"):
         if key in data:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Text encoders that others trained, frozen: CLIP's, T5's and BERT's kin, by `transformers`.
+"""Text encoders that others trained, frozen: CLIP's, and T5's and BERT's kin by `transformers`.
 
 A folder is as that library writes it: config.json, safetensors and a tokenizer. Nothing is fetched,
 nothing in it runs, and the library is loaded when the first such encoder is.
@@ -16,18 +16,20 @@ from torch import Tensor, nn
 
 from inkdrop.conditioning.architectures import (
     ARCHITECTURES,
+    CLIPS,
     Architecture,
     complete,
     read_settings,
 )
 from inkdrop.conditioning.chunks import Padding
+from inkdrop.conditioning.clip import build_clip, clip_config, clip_settings
 from inkdrop.conditioning.foreign import find_tokenizer, padding_id
 from inkdrop.conditioning.library import quiet, transformers
-from inkdrop.conditioning.text import Pooled, Text
+from inkdrop.conditioning.text import Pooled, Text, TokenEncoder
 from inkdrop.config import choose
 from inkdrop.files import must_exist
 from inkdrop.shards import read_shards, shard_places
-from inkdrop.weights import check_fit, read_weights, widest
+from inkdrop.weights import check_fit, on_meta, read_weights, widest
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,7 @@ class PretrainedConfig:
     architecture: a key of `ARCHITECTURES`; settings: of its configuration, those listed there
     layer: whose output the tokens are: -1 the last, -2 the one before ("clip skip" 2)
     norm: whether they go through the norm that follows the last layer, where there is one
-    pooled: what becomes the condition's vector: none, the mean of the tokens, or what CLIP projects
-        of the text's end after all layers
+    pooled: what becomes the condition's vector: none, or the mean of the tokens
     """
 
     architecture: str
@@ -55,9 +56,9 @@ class PretrainedConfig:
             raise ValueError(
                 f"pooled is {self.pooled!r} but must be one of {', '.join(get_args(Pooled))}"
             )
-        if self.pooled == "projected" and kind.projected is None:
+        if self.pooled == "projected":
             raise ValueError(f"pooled is 'projected', but only CLIP projects, not {kind.model}")
-        if not self.norm and not (kind.bare_last or (kind.final_norm and self.layer < -1)):
+        if not self.norm and not (kind.final_norm and self.layer < -1):
             raise ValueError(
                 f"norm is False at layer {self.layer}, but {kind.model} does not give that layer"
                 " without its norm; leave it True"
@@ -74,11 +75,6 @@ class PretrainedConfig:
         """The longest sequence it reads."""
         places: int = self.kind.context or self.settings["max_position_embeddings"]
         return places - self.kind.reserved
-
-    @property
-    def model(self) -> str:
-        """The class of `transformers`."""
-        return (self.pooled == "projected" and self.kind.projected) or self.kind.model
 
 
 class Pretrained(nn.Module):
@@ -110,20 +106,17 @@ class Pretrained(nn.Module):
         """D of the tokens."""
         return int(cast(Any, self.network).config.hidden_size)
 
-    def read(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
-        """ids [B, L] int64, mask [B, L] bool -> tokens [B, L, D] and, if projected, [B, V]."""
-        config, last = self.config, self.config.layer == -1 and self.config.norm
-        seen = None if bool(mask.all()) else mask.long()
-        said: Any = self.network(ids, attention_mask=seen, output_hidden_states=not last)
-        vector = said.text_embeds if config.pooled == "projected" else None
-        if last:
-            return said.last_hidden_state, vector
-        tokens = said.hidden_states[config.layer]
-        return self._normed(tokens) if config.norm else tokens, vector
+    def read(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, None]:
+        """The tokens, and nothing of the whole that they do not say; see `forward`."""
+        return self(ids, mask), None
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """The tokens alone."""
-        return self.read(ids, mask)[0]
+        """ids [B, L] int64, mask [B, L] bool -> tokens [B, L, D]."""
+        config, last = self.config, self.config.layer == -1
+        seen = None if bool(mask.all()) else mask.long()
+        said: Any = self.network(ids, attention_mask=seen, output_hidden_states=not last)
+        tokens: Tensor = said.last_hidden_state if last else said.hidden_states[config.layer]
+        return self._normed(tokens) if config.norm and not last else tokens
 
     def _normed(self, tokens: Tensor) -> Tensor:
         """Through the norm behind the last layer, where there is one."""
@@ -137,9 +130,8 @@ class Pretrained(nn.Module):
 
 # Of a larger model's weights, those that its text encoder has no use for.
 _OTHERS = (
-    "classifier", "cls.", "decoder.", "discriminator_", "generator_", "head.", "lm_head",
-    "logit_scale", "pooler.", "pre_classifier", "qa_outputs", "text_projection.", "vision_model.",
-    "visual_projection.", "vocab_",
+    "classifier", "cls.", "decoder.", "discriminator_", "generator_", "head.", "lm_head", "pooler.",
+    "pre_classifier", "qa_outputs", "vocab_",
 )  # fmt: skip
 
 
@@ -156,27 +148,28 @@ def build_pretrained(
     and is not another part of a larger model; for settings that make no network.
     """
     library = transformers("a pretrained text encoder", "text")
-    cls = getattr(library, config.model)
+    model = config.kind.model
+    cls = getattr(library, model)
     try:
         with quiet():
             _check_size(cls, config, weights)
             network, found = cls.from_pretrained(
                 None,
                 config=cls.config_class(**config.settings),
-                state_dict=_named(weights, config.kind.within),
+                state_dict=dict(weights),
                 dtype=dtype or widest({value.dtype for value in weights.values()}),
                 ignore_mismatched_sizes=True,  # it tells them; they are refused below
                 output_loading_info=True,
             )
     except Exception as error:  # settings that make no network
         said = " ".join(str(error).split())
-        raise ValueError(f"{where} makes no {config.model}: {said[:300]}") from None
+        raise ValueError(f"{where} makes no {model}: {said[:300]}") from None
     if getattr(network, "pooler", None) is not None:
         network.pooler = None  # it is not read, and often was not trained
-    _check_found(f"{where}, for {config.model},", network, weights, found)
+    _check_found(f"{where}, for {model},", network, weights, found)
     layers = network.config.num_hidden_layers
     if config.layer < -1 - layers:
-        raise ValueError(f"layer is {config.layer}, but {config.model} here has {layers} layers")
+        raise ValueError(f"layer is {config.layer}, but {model} here has {layers} layers")
     return Pretrained(config, network).eval().requires_grad_(False)
 
 
@@ -185,7 +178,7 @@ MOST_MADE = 8  # times as many numbers as there are
 
 def _check_size(cls: Any, config: PretrainedConfig, weights: Mapping[str, Tensor]) -> None:
     """ValueError, before any memory is taken, for settings far larger than the weights are."""
-    with torch.device("meta"):
+    with on_meta():
         made = sum(p.numel() for p in cls(cls.config_class(**config.settings)).parameters())
     there = sum(value.numel() for value in weights.values())
     if made > MOST_MADE * there:
@@ -210,12 +203,6 @@ def _check_found(
 
 def _shapes(names: Iterable[str], weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(weights[name].shape) if name in weights else () for name in names}
-
-
-def _named(weights: Mapping[str, Tensor], within: str) -> dict[str, Tensor]:
-    """The weights by the longer of their two names, which every version of the library knows."""
-    short = not any(name.startswith(within) for name in weights)
-    return {(within if short else "") + name: value for name, value in weights.items()}
 
 
 def _of_another(name: str) -> bool:
@@ -244,15 +231,24 @@ def open_pretrained(
     ValueError in words for a folder without safetensors, a tokenizer or a known architecture.
     """
     folder = must_exist(folder, "folder")
-    name, found = read_settings(folder)
-    kind = ARCHITECTURES[name]
-    library = transformers("a pretrained text encoder", "text")
-    with quiet():
-        settings = complete(kind, getattr(library, kind.model).config_class, found, str(folder))
-    config = PretrainedConfig(name, settings, layer, norm, pooled)
-    encoder = build_pretrained(config, _weights(folder), str(folder))
     words = must_exist(folder if tokenizer is None else tokenizer, "folder")
-    reader = find_tokenizer(words, encoder.vocabulary)
+    name, found = read_settings(folder)
+    encoder: TokenEncoder
+    if name in CLIPS:
+        told = clip_settings(found, str(folder / "config.json"))
+        reader = find_tokenizer(words, told.vocab_size)
+        clip = clip_config(
+            told, str(folder), tokenizer=reader, layer=layer, norm=norm, pooled=pooled
+        )
+        encoder = build_clip(clip, _weights(folder), str(folder))
+    else:
+        kind = ARCHITECTURES[name]
+        library = transformers("a pretrained text encoder", "text")
+        with quiet():
+            settings = complete(kind, getattr(library, kind.model).config_class, found, str(folder))
+        config = PretrainedConfig(name, settings, layer, norm, pooled)
+        encoder = build_pretrained(config, _weights(folder), str(folder))
+        reader = find_tokenizer(words, encoder.vocabulary)
     padding = Padding(padding_id(words, reader), encoder.context) if padded else None
     return Text(reader, encoder, padding)
 

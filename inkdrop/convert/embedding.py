@@ -16,7 +16,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from inkdrop.conditioning.pretrained import Pretrained
 from inkdrop.conditioning.text import Text
 from inkdrop.convert.files import open_file
 from inkdrop.convert.fill import check_floats
@@ -25,6 +24,7 @@ from inkdrop.convert.parts import FIRST, SECOND, texts_of, with_texts, with_weig
 from inkdrop.convert.report import shapes_of
 from inkdrop.files import must_exist
 from inkdrop.model import Model
+from inkdrop.networks.clip import Clip
 from inkdrop.weights import listed
 
 # What files call the vectors of SDXL's encoders; "" where a model has one encoder.
@@ -175,7 +175,7 @@ def _family(vectors: Mapping[str, Tensor]) -> str:
 
 def _taught(text: Text, words: Mapping[str, Tensor], where: str) -> Text:
     """The text with words more: their ids follow those of its encoder."""
-    encoder = cast(Pretrained, text.encoder)
+    encoder = cast(Clip, text.encoder)
     first, ids = encoder.vocabulary, dict[str, tuple[int, ...]]()
     for word, vectors in words.items():
         if word.casefold() in (old.casefold() for old in (*text.tokenizer.words, *ids)):
@@ -183,25 +183,15 @@ def _taught(text: Text, words: Mapping[str, Tensor], where: str) -> Text:
         ids[word] = tuple(range(first, first + len(vectors)))
         first += len(vectors)
     tokenizer = dataclasses.replace(text.tokenizer, words={**text.tokenizer.words, **ids})
-    grown = _grown(encoder, torch.cat(list(words.values())), text.tokenizer.frame[1])
+    grown = _grown(encoder, torch.cat(list(words.values())))
     return dataclasses.replace(text, tokenizer=tokenizer, encoder=grown)
 
 
-def _grown(encoder: Pretrained, vectors: Tensor, end: tuple[int, ...]) -> Pretrained:
+def _grown(encoder: Clip, vectors: Tensor) -> Clip:
     """A copy of an encoder with vectors behind its table of tokens; all else is shared."""
-    old = cast(Any, encoder.network).get_input_embeddings()
-    name = next(n for n, module in encoder.named_modules() if module is old)
-    table = torch.cat([old.weight, vectors.to(old.weight)])
-    made = with_weights(encoder, {f"{name}.weight": table})
-    cast(Any, made.get_submodule(name)).num_embeddings = len(table)
-    settings = {**encoder.config.settings, "vocab_size": len(table)}
-    if settings.get("eos_token_id") == 2 and end:
-        # In settings of old, 2 says that a text ends at its largest id, which is now a word's.
-        settings["eos_token_id"] = end[0]
-        for module in made.modules():
-            if hasattr(module, "eos_token_id"):
-                module.eos_token_id = end[0]  # type: ignore[assignment]
-    made.config = dataclasses.replace(encoder.config, settings=settings)
-    told = cast(Any, made.network).config
-    told.vocab_size, told.eos_token_id = len(table), settings.get("eos_token_id", told.eos_token_id)
+    old = encoder.embedding.weight
+    table = torch.cat([old, vectors.to(old)])
+    made = with_weights(encoder, {"embedding.weight": table})
+    made.embedding.num_embeddings = len(table)
+    made.config = dataclasses.replace(encoder.config, vocabulary=len(table))
     return made

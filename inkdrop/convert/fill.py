@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from inkdrop.convert.keys import Naming
 from inkdrop.convert.report import PartReport
 from inkdrop.convert.stored import Stored, Weights, types_of
-from inkdrop.weights import widest
+from inkdrop.weights import on_meta, put_weights
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -35,19 +35,15 @@ def filled(
     or they are of several: then all are of the widest. ValueError unless all find a place.
     """
     weights = source.weights
-    with torch.device("meta"):  # no memory for weights that are thrown away
+    with on_meta():
         network = make()
     wanted = {ours: tuple(value.shape) for ours, value in network.state_dict().items()}
     theirs = source.naming.table(wanted)
     report = compared(name, wanted, theirs, weights)
     report.check(where)
     check_floats(f"{where}, {name}", {foreign: weights[foreign] for foreign in theirs.values()})
-    kind = dtype or widest({weights[foreign].dtype for foreign in theirs.values()})
-    values = {
-        ours: _shaped(weights[foreign], wanted[ours]).to(kind) for ours, foreign in theirs.items()
-    }
-    network.load_state_dict(values, assign=True)
-    return network.eval().requires_grad_(False), report
+    values = {ours: _shaped(weights[foreign], wanted[ours]) for ours, foreign in theirs.items()}
+    return put_weights(network, values, dtype), report
 
 
 def compared(

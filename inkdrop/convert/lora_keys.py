@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 from torch import nn
 
-from inkdrop.conditioning.pretrained import Pretrained
+from inkdrop.conditioning.clip import theirs as clip_name
 from inkdrop.config import nearest
 from inkdrop.convert.families import family_of, title
 from inkdrop.convert.keys import Rules, renamed
 from inkdrop.convert.parts import FIRST, SECOND, UNET, texts_of
-from inkdrop.convert.text_keys import PROJECTION
 from inkdrop.convert.unet_keys import diffusers_naming, ldm_naming
 from inkdrop.model import Model
+from inkdrop.networks.clip import Clip
 from inkdrop.networks.unet import UNet
 
 NUMBERED = "lora_diffusion"
@@ -119,8 +119,7 @@ def networks_of(model: Model, where: str) -> dict[str, nn.Module]:
             f" ({type(model.network).__name__})"
         )
     encoders = {name: text.encoder for name, text in texts_of(model.text).items()}
-    found = {name: each.network for name, each in encoders.items() if isinstance(each, Pretrained)}
-    return {UNET: model.network, **found}
+    return {UNET: model.network, **{n: e for n, e in encoders.items() if isinstance(e, Clip)}}
 
 
 def family(model: Model) -> str:
@@ -153,8 +152,7 @@ def _folder_name(network: nn.Module, name: str) -> str:
     if isinstance(network, UNet):
         theirs = diffusers_naming(network.config).theirs(name)
     else:
-        longer = name.startswith(("text_model.", PROJECTION))
-        theirs = name if longer else f"text_model.{name}"
+        theirs = clip_name(name)
     return theirs.removesuffix(".weight")
 
 

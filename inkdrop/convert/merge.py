@@ -76,7 +76,7 @@ def _replaced(model: Model, changed: Mapping[str, Mapping[str, Tensor]]) -> Mode
             text,
             encoder=with_weights(
                 text.encoder,  # type: ignore[type-var]
-                {f"network.{n}": value for n, value in changed[name].items()},
+                changed[name],
             ),
         )
         for name, text in texts_of(model.text).items()

@@ -11,9 +11,9 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from inkdrop.conditioning.joined import JoinedText
-from inkdrop.conditioning.pretrained import Pretrained
 from inkdrop.conditioning.text import Text, TextConditioner
 from inkdrop.model import Model
+from inkdrop.networks.clip import Clip
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -24,12 +24,12 @@ PARTS = (UNET, FIRST, SECOND)
 
 
 def texts_of(text: TextConditioner | None) -> dict[str, Text]:
-    """The texts with an encoder of `transformers` in a model's text, by the names of folders."""
+    """The texts with a CLIP in a model's text, by the names of folders."""
     if isinstance(text, JoinedText):
         found = dict(zip((FIRST, SECOND)[-len(text.parts) :], text.parts, strict=False))
     else:
         found = {FIRST: text} if isinstance(text, Text) else {}
-    return found if all(isinstance(part.encoder, Pretrained) for part in found.values()) else {}
+    return found if all(isinstance(part.encoder, Clip) for part in found.values()) else {}
 
 
 def with_texts(model: Model, changed: Mapping[str, Text]) -> Model:

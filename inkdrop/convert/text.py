@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from inkdrop.conditioning.architectures import ARCHITECTURES, complete, read_settings
+from inkdrop.conditioning.architectures import CLIPS, read_settings
 from inkdrop.conditioning.chunks import Padding
+from inkdrop.conditioning.clip import (
+    LAYER,
+    PROJECTION,
+    ClipSettings,
+    build_clip,
+    clip_config,
+    clip_settings,
+    longer,
+)
 from inkdrop.conditioning.foreign import find_tokenizer, padding_id
 from inkdrop.conditioning.joined import JoinedText
-from inkdrop.conditioning.library import quiet, transformers
-from inkdrop.conditioning.pretrained import PretrainedConfig, build_pretrained
 from inkdrop.conditioning.text import Pooled, Text, TextConditioner
 from inkdrop.conditioning.tokenizer import Tokenizer
 from inkdrop.convert import settings as index
@@ -25,10 +32,8 @@ from inkdrop.convert.fill import check_floats
 from inkdrop.convert.foreign import Foreign, TextPart
 from inkdrop.convert.report import PartReport
 from inkdrop.convert.stored import Weights, types_of
-from inkdrop.convert.text_keys import LAYER, OPEN_CLIP, PROJECTION, UNUSED, from_open_clip, longer
+from inkdrop.convert.text_keys import OPEN_CLIP, UNUSED, from_open_clip
 
-# Settings of text encoders that a folder may have; all of them are CLIP's.
-CLIPS = ("clip", "clip_text_model")
 # Layers of OpenCLIP's ViT-H. Stable Diffusion 2 reads the last but one, and folders end with it.
 WHOLE = 24
 SIZES = (1024.0, 1024.0, 0.0, 0.0, 1024.0, 1024.0)
@@ -36,7 +41,7 @@ SIZES = (1024.0, 1024.0, 0.0, 0.0, 1024.0, 1024.0)
 
 @dataclass(frozen=True)
 class Reading:
-    """What a denoiser reads of an encoder; see `PretrainedConfig`."""
+    """What a denoiser reads of an encoder; see `ClipConfig`."""
 
     layer: int
     norm: bool
@@ -49,13 +54,13 @@ LAST = Reading(-2, False, "projected")
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A CLIP text encoder as it was found: settings, weights by our names, and its words.
+class Found:
+    """A CLIP text encoder as it was found: settings, weights as `transformers` has them, its words.
 
     padding: what fills prompts up; left: what of them no denoiser of its family reads, and why
     """
 
-    settings: dict[str, Any]
+    settings: ClipSettings
     weights: dict[str, Tensor]
     tokenizer: Tokenizer
     padding: int
@@ -115,20 +120,27 @@ def _made(
     where = f"{foreign.path}, {part.name}"
     check_floats(where, {n: v for n, v in part.weights.items() if not n.endswith("position_ids")})
     found = _of_folder(foreign, part) if part.folder is not None else _of_single(part, where)
-    config = PretrainedConfig("clip", found.settings, reading.layer, reading.norm, reading.pooled)
-    encoder = build_pretrained(config, found.weights, where, dtype)
+    config = clip_config(
+        found.settings,
+        where,
+        tokenizer=found.tokenizer,
+        layer=reading.layer,
+        norm=reading.norm,
+        pooled=reading.pooled,
+    )
+    encoder = build_clip(config, found.weights, where, dtype)
     text = Text(found.tokenizer, encoder, Padding(found.padding, encoder.context))
     return text, _report(part.name, found)
 
 
-def _report(name: str, found: Clip) -> PartReport:
+def _report(name: str, found: Found) -> PartReport:
     numbers = sum(prod(value.shape) for value in found.weights.values())
     return PartReport(
         name, len(found.weights), numbers, types_of(found.weights.values()), left=found.left
     )
 
 
-def _of_folder(foreign: Foreign, part: TextPart) -> Clip:
+def _of_folder(foreign: Foreign, part: TextPart) -> Found:
     """An encoder with settings, and the tokenizer beside it."""
     assert part.folder is not None
     name = part.name.replace("text_encoder", "tokenizer")
@@ -138,34 +150,29 @@ def _of_folder(foreign: Foreign, part: TextPart) -> Clip:
     kind, told = read_settings(part.folder)
     if kind not in CLIPS:
         raise ValueError(f"{part.folder} is a {kind}, but text encoders of this family are CLIP's")
-    clip = ARCHITECTURES[kind]
-    library = transformers("the text of a model", "text")
-    with quiet():
-        settings = complete(clip, getattr(library, clip.model).config_class, told, part.kind)
+    settings = clip_settings(told, str(part.folder / "config.json"))
     weights = _read(part.weights)
-    tokenizer = find_tokenizer(folder, int(settings["vocab_size"]))
-    return Clip(settings, weights, tokenizer, padding_id(folder, tokenizer), {})
+    tokenizer = find_tokenizer(folder, settings.vocab_size)
+    return Found(settings, weights, tokenizer, padding_id(folder, tokenizer), {})
 
 
-def _of_single(part: TextPart, where: str) -> Clip:
+def _of_single(part: TextPart, where: str) -> Found:
     """An encoder of a single file, whose settings and words are CLIP's own."""
     tokenizer = usual_tokenizer()
     if not any(name.startswith(OPEN_CLIP) for name in part.weights):
         weights = _read(part.weights)
         end = SIZE - 1
-        return Clip(settings_of(weights, "quick_gelu", where), weights, tokenizer, end, {})
+        return Found(told_by_shapes(weights, "quick_gelu", where), weights, tokenizer, end, {})
     weights = from_open_clip({name: value.read() for name, value in part.weights.items()})
     left = {name: "of its training" for name in UNUSED if name in part.weights}
     if part.name.startswith("cond_stage_model"):
         weights, more = _without_last(weights)
         left |= more
-    return Clip(settings_of(weights, "gelu", where), weights, tokenizer, 0, left)
+    return Found(told_by_shapes(weights, "gelu", where), weights, tokenizer, 0, left)
 
 
 def _read(weights: Weights) -> dict[str, Tensor]:
-    """The weights by the longer of their two names; without the numbers of places."""
-    plain = {n: v.read() for n, v in weights.items() if not n.endswith("position_ids")}
-    return longer(plain)
+    return longer({name: value.read() for name, value in weights.items()})
 
 
 def _without_last(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -184,7 +191,9 @@ def _layers(weights: Mapping[str, Tensor]) -> int:
     return len(numbers)
 
 
-def settings_of(weights: Mapping[str, Tensor], activation: str, where: str) -> dict[str, Any]:
+def told_by_shapes(
+    weights: Mapping[str, Tensor], activation: Literal["quick_gelu", "gelu"], where: str
+) -> ClipSettings:
     """The settings of a CLIP by the shapes of its weights; heads have 64 channels."""
 
     def sizes(name: str) -> torch.Size:
@@ -196,17 +205,14 @@ def settings_of(weights: Mapping[str, Tensor], activation: str, where: str) -> d
     places, _ = sizes("text_model.embeddings.position_embedding.weight")
     inner, _ = sizes(f"{LAYER}0.mlp.fc1.weight")
     projection = weights.get(f"{PROJECTION}.weight")
-    return {
-        "vocab_size": vocabulary,
-        "hidden_size": width,
-        "intermediate_size": inner,
-        "num_hidden_layers": _layers(weights),
-        "num_attention_heads": max(1, width // HEAD_CHANNELS),
-        "max_position_embeddings": places,
-        "hidden_act": activation,
-        "layer_norm_eps": 1e-5,
-        "projection_dim": width if projection is None else projection.shape[0],
-        "bos_token_id": vocabulary - 2,
-        "eos_token_id": vocabulary - 1,
-        "pad_token_id": 1,
-    }
+    return ClipSettings(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=inner,
+        num_hidden_layers=_layers(weights),
+        num_attention_heads=max(1, width // HEAD_CHANNELS),
+        max_position_embeddings=places,
+        hidden_act=activation,
+        projection_dim=width if projection is None else projection.shape[0],
+        eos_token_id=vocabulary - 1,
+    )

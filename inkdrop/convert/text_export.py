@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from inkdrop.conditioning.architectures import CLIP
+from inkdrop.conditioning.clip import clip_config, settings_of, theirs
 from inkdrop.conditioning.foreign import CLIP_END, CLIP_START, MERGES, VOCABULARY
 from inkdrop.conditioning.joined import JoinedText
-from inkdrop.conditioning.pretrained import Pretrained
 from inkdrop.conditioning.text import Text
 from inkdrop.convert.clip_words import SIZE, usual_tokenizer
 from inkdrop.convert.families import family_of
 from inkdrop.convert.settings import write_settings
-from inkdrop.convert.text import Reading, readings, settings_of
-from inkdrop.convert.text_keys import longer, to_open_clip
+from inkdrop.convert.text import Reading, readings, told_by_shapes
+from inkdrop.convert.text_keys import to_open_clip
 from inkdrop.model import Model
+from inkdrop.networks.clip import Clip
 from inkdrop.networks.unet import UNet
 
 # Where single files of a family have their text encoders, and whether by OpenCLIP's names.
@@ -31,9 +32,8 @@ PLACES = {
     ),
     "sdxl refiner": (("conditioner.embedders.0.model.", True),),
 }
-# What a file of settings says that decides what an encoder computes.
-DECISIVE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "hidden_act",
-            "layer_norm_eps", "intermediate_size", "max_position_embeddings")  # fmt: skip
+# The classes of `transformers`, without and with a projection.
+CLASSES = ("CLIPTextModel", "CLIPTextModelWithProjection")
 
 
 def write_text_folders(model: Model, folder: Path) -> dict[str, Any]:
@@ -50,18 +50,12 @@ def write_text_folders(model: Model, folder: Path) -> dict[str, Any]:
         encoder = _encoder(part)
         (folder / f"text_encoder{end}").mkdir()
         (folder / f"tokenizer{end}").mkdir()
-        write_settings(
-            folder / f"text_encoder{end}" / "config.json",
-            {
-                "architectures": [encoder.config.model],
-                "model_type": "clip_text_model",
-                **encoder.config.settings,
-            },
-        )
+        kind = CLASSES[encoder.config.projection is not None]
+        write_settings(folder / f"text_encoder{end}" / "config.json", _settings(part, kind))
         weights = _weights(encoder)
         save_file(weights, folder / f"text_encoder{end}" / "model.safetensors", {"format": "pt"})
         _write_tokenizer(part, folder / f"tokenizer{end}")
-        index[f"text_encoder{end}"] = ["transformers", encoder.config.model]
+        index[f"text_encoder{end}"] = ["transformers", kind]
         index[f"tokenizer{end}"] = ["transformers", "CLIPTokenizer"]
     if isinstance(model.text, JoinedText):
         index["force_zeros_for_empty_prompt"] = model.text.zeros
@@ -117,32 +111,42 @@ def _parts(model: Model) -> tuple[Text, ...]:
     return texts
 
 
-def _encoder(part: Text) -> Pretrained:
+def _encoder(part: Text) -> Clip:
     encoder = part.encoder
-    if not isinstance(encoder, Pretrained) or encoder.config.kind is not CLIP:
+    if not isinstance(encoder, Clip):
         raise ValueError("a text encoder that is not CLIP's has no place in these layouts")
     if part.padding is None:
         raise ValueError("prompts are not filled up, but these layouts mean that they are")
     return encoder
 
 
-def _weights(encoder: Pretrained) -> dict[str, Tensor]:
-    values = {
-        name: v.detach().cpu().contiguous() for name, v in encoder.network.state_dict().items()
+def _settings(part: Text, kind: str) -> dict[str, Any]:
+    """A config.json."""
+    assert part.padding is not None
+    ids = {"bos_token_id": part.tokenizer.frame[0][0], "pad_token_id": part.padding.id}
+    told = dataclasses.asdict(settings_of(_encoder(part).config))
+    return {"architectures": [kind], "model_type": "clip_text_model", **ids, **told}
+
+
+def _weights(encoder: Clip) -> dict[str, Tensor]:
+    """By the names of `transformers`."""
+    return {
+        theirs(name): value.detach().cpu().contiguous()
+        for name, value in encoder.state_dict().items()
     }
-    return longer({name: v for name, v in values.items() if not name.endswith("position_ids")})
 
 
 def _check_usual(part: Text, prefix: str, open_clip: bool) -> None:
     """ValueError for words or settings that a single file cannot say."""
     encoder, padding = _encoder(part), part.padding
     assert padding is not None
-    means = settings_of(_weights(encoder), "gelu" if open_clip else "quick_gelu", prefix)
-    for name in DECISIVE:
-        if encoder.config.settings.get(name) != means[name]:
+    told = told_by_shapes(_weights(encoder), "gelu" if open_clip else "quick_gelu", prefix)
+    means = clip_config(told, prefix, tokenizer=part.tokenizer)
+    for name in ("heads", "activation", "eps", "end"):  # all else is in the shapes of weights
+        if getattr(encoder.config, name) != getattr(means, name):
             raise ValueError(
-                f"{name} of the text encoder is {encoder.config.settings.get(name)!r}, but a single"
-                f" file means {means[name]!r}; export a folder"
+                f"{name} of the text encoder is {getattr(encoder.config, name)!r}, but a single"
+                f" file means {getattr(means, name)!r}; export a folder"
             )
     usual = usual_tokenizer()
     if part.tokenizer.backend.get_vocab() != usual.backend.get_vocab():
@@ -151,10 +155,10 @@ def _check_usual(part: Text, prefix: str, open_clip: bool) -> None:
             " a single file means; export a folder"
         )
     filled = 0 if open_clip else SIZE - 1
-    if padding.id != filled or padding.length != means["max_position_embeddings"]:
+    if padding.id != filled or padding.length != means.context:
         raise ValueError(
             f"prompts are filled up to {padding.length} with the token {padding.id}, but a single"
-            f" file means {means['max_position_embeddings']} with {filled}; export a folder"
+            f" file means {means.context} with {filled}; export a folder"
         )
 
 

@@ -1,6 +1,6 @@
 """Names of CLIP's text encoder in OpenCLIP, and what is stored otherwise there, as tables.
 
-Ours are those of `transformers`, which diffusers' folders and most single files have too.
+They lead to those of `transformers`, which diffusers' folders and most single files have too.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-# The layers of both; OpenCLIP holds query, key and value of one in a single weight.
-LAYER = "text_model.encoder.layers."
-OPEN_CLIP = "transformer.resblocks."  # what tells its names
-PROJECTION = "text_projection"
-# Parts of names, ours and theirs.
+from inkdrop.conditioning.clip import LAYER, PROJECTION
+
+# Its layers, which tell its names; it holds query, key and value of one in a single weight.
+OPEN_CLIP = "transformer.resblocks."
+# Parts of names, those of `transformers` and OpenCLIP's.
 PAIRS = (
     (LAYER, OPEN_CLIP),
     (".layer_norm1.", ".ln_1."),
@@ -35,18 +35,21 @@ _SPLIT = re.compile(r"(.*\.self_attn\.)([qkv])_proj\.(weight|bias)")
 
 
 def from_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """OpenCLIP's weights by our names: [3 D, ...] in three, the projection the other way round."""
+    """OpenCLIP's weights by the names of `transformers`.
+
+    Query, key and value, [3 D, ...], become three; the projection is turned.
+    """
     found = dict[str, Tensor]()
     for name, value in weights.items():
         if name in UNUSED:
             continue
-        ours = _ours(name)
+        usual = _usual(name)
         _check_form(name, value)
-        if match := _FUSED.fullmatch(ours):
+        if match := _FUSED.fullmatch(usual):
             parts = zip("qkv", value.chunk(3), strict=True)
             found |= {f"{match[1]}{letter}_proj.{match[2]}": part for letter, part in parts}
         else:
-            found[ours] = value.T.contiguous() if name == PROJECTION else value
+            found[usual] = value.T.contiguous() if name == PROJECTION else value
     return found
 
 
@@ -65,13 +68,6 @@ def to_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def longer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights by the longer of their two names, which files have; newer libraries cut it."""
-    if any(name.startswith("text_model.") for name in weights):
-        return dict(weights)
-    return {n if n.startswith(PROJECTION) else f"text_model.{n}": v for n, v in weights.items()}
-
-
 def _check_form(name: str, value: Tensor) -> None:
     """ValueError for a weight that cannot be taken apart or turned."""
     fused = "in_proj_" in name
@@ -83,13 +79,13 @@ def _check_form(name: str, value: Tensor) -> None:
         )
 
 
-def _ours(name: str) -> str:
-    for ours, theirs in PAIRS:
-        name = name.replace(theirs, ours)
+def _usual(name: str) -> str:
+    for usual, theirs in PAIRS:
+        name = name.replace(theirs, usual)
     return name
 
 
 def _theirs(name: str) -> str:
-    for ours, theirs in PAIRS:
-        name = name.replace(ours, theirs)
+    for usual, theirs in PAIRS:
+        name = name.replace(usual, theirs)
     return name

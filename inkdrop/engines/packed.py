@@ -7,7 +7,8 @@ a time, so its own code runs it, in parts too, and no weight is held twice.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeGuard, cast
+import threading
+from typing import Any, Literal, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -36,8 +37,6 @@ ONES = [1, 1]
 # Up to so many places of all samples a convolution in float32 is a product of matrices; from there
 # on it is as fast as one.
 FEW = 128
-# With fewer of one sample, to find the scale of what comes in is all that int8 would add.
-LEAST = 16
 
 
 class Layout(nn.Module):
@@ -49,9 +48,8 @@ class Layout(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.stride, self.padding = stride, padding or [0, 0]
-        plain = weight.detach().to(dtype).to_mkldnn()
-        self.packed = cast(Any, torch._C._nn).mkldnn_reorder_conv2d_weight(
-            plain, self.padding, stride, ONES, 1, list(seen)
+        self.packed = torch.ops.mkldnn._reorder_convolution_weight(
+            weight.detach().to(dtype), self.padding, stride, ONES, 1, list(seen)
         )
         self.bias = None if bias is None else bias.detach().to(dtype)
 
@@ -158,49 +156,77 @@ class PackedUpsample(nn.Module):
 
 
 # Layers in float32 that are products of matrices, which sum in an order that depends on the rows.
-PRODUCTS = (Embed, PackedLinear, PackedFeedForward, Unfolded)
+PRODUCTS = (PackedLinear, PackedFeedForward, Unfolded)
 
 
-def pack(network: nn.Module, example: tuple[Any, ...], dtype: torch.dtype) -> nn.Module:
-    """The network with its layers exchanged, in place, for such as have seen the example's maps.
+class Unlaid(nn.Module):
+    """A layer that is exchanged when it is first called, for then its maps are known."""
 
-    Its last layer, `output`, stays in float32, in which what it says is used, and beside int8 its
+    def __init__(self, layer: nn.Module, batch: int, dtype: torch.dtype, alone: bool) -> None:
+        super().__init__()
+        self.layer, self.batch, self.dtype, self.alone = layer, batch, dtype, alone
+        self.laid = False
+
+    def forward(self, x: Tensor, *more: Any) -> Tensor:
+        """As the layer."""
+        if not self.laid:
+            with _LAYING:
+                self._lay(torch.Size([self.batch, *x.shape[1:]]))
+        y: Tensor = self.layer(x, *more)
+        return y
+
+    def _lay(self, seen: torch.Size) -> None:
+        if self.laid:  # by another thread
+            return
+        with torch.no_grad():
+            packed = _packed(self.layer, seen, self.dtype)
+        assert packed is not None
+        alone = self.alone and isinstance(packed, PRODUCTS)
+        self.layer, self.laid = (Alone(packed) if alone else packed).eval(), True
+
+
+_LAYING = threading.Lock()
+
+
+def pack(network: nn.Module, batch: int, dtype: torch.dtype) -> nn.Module:
+    """The network with its layers exchanged, in place, for calls of about so many samples.
+
+    Each is exchanged when it is first called: laid out for maps of that size, and right for all.
+    The last layer, `output`, stays in float32, in which what it says is used, and beside int8 the
     first one, `input`, does. It is frozen, since oneDNN's layers give no gradient.
     """
     network.requires_grad_(False)
-    seen = _seen(network, example)
-    if dtype == torch.int8:  # which layers are in int8 is the same for every batch
-        seen = {path: torch.Size([1, *size[1:]]) for path, size in seen.items()}
-    _exchange(network, "", seen, dtype)
+    _exchange(network, "", batch, dtype)
     return network
 
 
-def _exchange(
-    module: nn.Module, place: str, seen: dict[str, torch.Size], dtype: torch.dtype
-) -> None:
+def _exchange(module: nn.Module, place: str, batch: int, dtype: torch.dtype) -> None:
     """Exchanges the layers within a module, which stands at a place such as "up.0."."""
-    first = "input" if dtype == torch.int8 else ""
-    # By name alone: a list of the layers would hold their weights until all are exchanged.
-    for child in list(module._modules):
-        path, layer = place + child, module._modules[child]
-        if layer is None:
-            continue
-        kind = torch.float32 if path in ("output", first) else dtype
-        # An Embed has few rows, and it tells of what type a network is.
-        kept = layer if isinstance(layer, Embed) else None
-        packed = _packed(layer, seen[path], kind) if path in seen else kept
-        if packed is None:
-            _exchange(layer, f"{path}.", seen, dtype)
-        elif dtype == torch.int8 and isinstance(packed, PRODUCTS):
-            module._modules[child] = Alone(packed).eval()
+    alone = dtype == torch.int8
+    wide = ("output", "input") if alone else ("output",)
+    for name, layer in module.named_children():
+        if isinstance(layer, Embed):  # few rows, and it tells of what type a network is
+            module._modules[name] = Alone(layer) if alone else layer
+        elif _is_packable(layer):
+            kind = torch.float32 if place + name in wide else dtype
+            module._modules[name] = Unlaid(layer, batch, kind, alone)
         else:
-            module._modules[child] = packed.eval()
+            _exchange(layer, f"{place}{name}.", batch, dtype)
+
+
+def _is_packable(layer: nn.Module) -> bool:
+    """True if something takes the place of a layer."""
+    if isinstance(layer, Upsample):
+        layer = layer.conv if layer.conv is not None else layer
+    flat = isinstance(layer, Pointwise) and layer.weight.ndim == 4
+    return flat or isinstance(layer, nn.Linear | FeedForward) or _is_convolution(layer)
 
 
 def _packed(layer: nn.Module, seen: torch.Size, dtype: torch.dtype) -> nn.Module | None:
     """What takes the place of a layer that has seen maps of this size; None if nothing does."""
     if dtype == torch.int8:
-        found = None if _rows(layer, seen) < LEAST else _int8(layer, seen)
+        # To find the scale of a single vector is all that int8 would add.
+        found = None if len(seen) == 2 else _int8(layer, seen)
         return _packed(layer, seen, torch.float32) if found is None else found
     if isinstance(layer, nn.Linear):
         return PackedLinear(layer.weight, layer.bias, seen, dtype)
@@ -233,7 +259,7 @@ def _is_convolution(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 
 def _convolution(layer: nn.Conv2d, seen: torch.Size, dtype: torch.dtype) -> nn.Module:
-    if dtype == torch.float32 and _rows(layer, seen) <= FEW and _keeps_size(layer):
+    if dtype == torch.float32 and seen[0] * seen[2:].numel() <= FEW and _keeps_size(layer):
         return Unfolded(layer, seen, dtype)
     return Layout(layer.weight, layer.bias, seen, dtype, *_stride_and_padding(layer))
 
@@ -242,40 +268,8 @@ def _stride_and_padding(layer: nn.Conv2d) -> tuple[list[int], list[int]]:
     return list(layer.stride), [int(n) for n in layer.padding]
 
 
-def _rows(layer: nn.Module, seen: torch.Size) -> int:
-    """How many vectors a layer is given: places of all samples."""
-    last = isinstance(layer, nn.Linear | FeedForward)
-    return seen.numel() // seen[-1 if last else 1]
-
-
 def _keeps_size(layer: nn.Conv2d) -> bool:
     return (layer.kernel_size, layer.stride, layer.padding) == ((3, 3), (1, 1), (1, 1))
-
-
-def _seen(network: nn.Module, example: tuple[Any, ...]) -> dict[str, torch.Size]:
-    """The shapes that each layer is called with, found by a call without arithmetic if possible."""
-    from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
-
-    shapes = dict[str, torch.Size]()
-    kinds = (nn.Linear, nn.Conv2d, Pointwise, Upsample, FeedForward)
-    hooks = [
-        layer.register_forward_pre_hook(
-            lambda _, args, name=name: shapes.__setitem__(name, args[0].shape)
-        )
-        for name, layer in network.named_modules()
-        if isinstance(layer, kinds)
-    ]
-    try:
-        with torch.no_grad():
-            try:
-                with FakeTensorMode(allow_non_fake_inputs=True):
-                    network(*example)
-            except DataDependentOutputException:  # a check of the values that it is told
-                network(*example)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return shapes
 
 
 def _lacks(network: nn.Module, device: torch.device, precision: Precision) -> str | None:
@@ -287,11 +281,11 @@ def _lacks(network: nn.Module, device: torch.device, precision: Precision) -> st
 
 
 def _prepare(network: nn.Module, example: tuple[Any, ...], precision: Precision) -> nn.Module:
-    return pack(network, example, DTYPES[precision])
+    return pack(network, len(example[0]), DTYPES[precision])
 
 
 PACKED = Engine(
-    "weights laid out once for oneDNN; seconds to set up",
+    "weights laid out once for oneDNN, in the first step",
     ("float32", "bfloat16", "int8"),
     _lacks,
     _prepare,

@@ -91,7 +91,8 @@ def read_image(
         try:
             picture.load()
         except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error
-            raise ValueError(f"{name} is corrupt or truncated: {_said(error)}") from None
+            said = f"{name} is corrupt or truncated ({_said(error)}), so copy or save it again"
+            raise ValueError(said) from None
         return _pixels(picture, name, size, channels, background)
 
 
@@ -212,6 +213,8 @@ def _open(source: Path | bytes, name: str, max_pixels: int) -> Image.Image:
     Image.init()
     if not isinstance(source, bytes):
         must_exist(source, "picture")
+        if source.is_dir():
+            raise ValueError(f"{name} is a folder, so name a picture in it")
     kinds = sorted({kind for kind in FORMATS.values() if kind in Image.OPEN})
     limit = ValueError(
         f"{name} claims in its header to hold more than {max_pixels / 1e6:g} megapixels,"
@@ -226,7 +229,11 @@ def _open(source: Path | bytes, name: str, max_pixels: int) -> Image.Image:
         raise ValueError(_unknown(source, name)) from None
     except (OSError, ValueError, SyntaxError, struct.error, EOFError) as error:
         reason = getattr(error, "strerror", None)  # set if the system refused, not the decoder
-        why = f"cannot be read: {reason}" if reason else f"has a corrupt header: {_said(error)}"
+        why = (
+            f"cannot be read: {reason}"
+            if reason
+            else f"has a corrupt header ({_said(error)}), so copy or save it again"
+        )
         raise ValueError(f"{name} {why}") from None
     if picture.width * picture.height > max_pixels:
         picture.close()
@@ -237,8 +244,11 @@ def _open(source: Path | bytes, name: str, max_pixels: int) -> Image.Image:
 def _unknown(source: Path | bytes, name: str) -> str:
     length = len(source) if isinstance(source, bytes) else source.stat().st_size
     if length == 0:
-        return f"{name} is empty (0 bytes)"
-    return f"{name} is no picture, whatever its name says (it begins like no known format)"
+        return f"{name} is empty (0 bytes), so copy or save it again"
+    return (
+        f"{name} is no picture, whatever its name says (it begins like no known format), so save it"
+        " as PNG or JPEG"
+    )
 
 
 def _turn(picture: Image.Image) -> int:
@@ -312,7 +322,7 @@ def _shallow(picture: Image.Image, name: str) -> Image.Image:
 
     values = np.asarray(picture).astype(np.float64)
     if not np.isfinite(values).all():
-        raise ValueError(f"{name} holds values that are NaN or infinite")
+        raise ValueError(f"{name} holds values that are NaN or infinite, so save it without them")
     top = 1.0 if picture.mode == "F" else 65535.0
     low, high = values.min(), values.max()
     if low >= 0 and high <= top:

@@ -52,15 +52,18 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        """x [B, N, D], context [B, L, D'], mask [B, L] bool (True = attend) -> [B, N, D]."""
+        """x [B, N, D], context [B, L, D'], mask bool (True = attend) -> [B, N, D].
+
+        mask: [B, L], the same for all queries, or [B, N, L]
+        """
         source = x if context is None else context
         q, k, v = (
             layer(s).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for layer, s in ((self.q, x), (self.k, source), (self.v, source))
         )
-        y = attend(
-            self.norm_q(q), self.norm_k(k), v, None if mask is None else mask[:, None, None, :]
-        )
+        if mask is not None:
+            mask = mask[:, None, None, :] if mask.ndim == 2 else mask[:, None]
+        y = attend(self.norm_q(q), self.norm_k(k), v, mask)
         out: Tensor = self.out(y.transpose(1, 2).flatten(2))
         return out
 

@@ -9,14 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from inkdrop.codecs.latent import Latent
-from inkdrop.config import dump
-from inkdrop.media.image import grid, save_image
+from inkdrop.media.image import grid, picture_info, read_unit, save_image
 from inkdrop.model import Model
 from inkdrop.networks.control import Controlled
 from inkdrop.networks.layers import pad_to_multiple
 from inkdrop.networks.unet import UNet
-from inkdrop.tasks.added import Added
-from inkdrop.tasks.picture import Asked
+from inkdrop.tasks.picture import LARGEST, Asked
 
 
 def codec_of(model: Model) -> Latent:
@@ -43,6 +41,24 @@ def of_size(model: Model, *sizes: int) -> Model:
     return model.sized(*(-(-size // factor) * factor for size in sizes))
 
 
+def size_of(file: str) -> tuple[int, int]:
+    """Height and width of a picture's file, of which some are larger than any picture made here."""
+    seen = picture_info(Path(file))
+    if max(seen.height, seen.width) > LARGEST:
+        raise ValueError(
+            f"{file} is {seen.height}x{seen.width} pixels, of which a side may have {LARGEST};"
+            " scale it down first"
+        )
+    return seen.height, seen.width
+
+
+def read_transparent(file: str) -> Tensor | None:
+    """A picture's file with its transparency [1, 4, H, W] in [-1, 1], to the bit; None if it has
+    none. `read_unit` lays it on white, which is what a model is told.
+    """
+    return 2 * read_unit(file, 4) - 1 if picture_info(Path(file)).alpha else None
+
+
 def padded(model: Model, *pictures: Tensor) -> tuple[Model, list[Tensor]]:
     """The model for pictures [B, C, H, W] of one size, and these, with their edges repeated up to
     a whole number of the code's places, which are several pixels wide.
@@ -58,10 +74,7 @@ def decoded(model: Model, x: Tensor, picture: Tensor) -> Tensor:
     return model.codec.decode(x).clamp(-1, 1).cpu()[crop]
 
 
-def save_told(
-    y: Tensor, asked: Asked, out: Path, settings: Mapping[str, Any], files: Mapping[str, str]
-) -> None:
-    """Writes pictures [B, C, H, W] as one, with settings and the digests of the files told."""
-    sources = {name: dump(Added.of(file, "picture")) for name, file in files.items()}
+def save_told(y: Tensor, asked: Asked, out: Path, settings: Mapping[str, Any]) -> None:
+    """Writes pictures [B, C, H, W] as one, with settings."""
     whole = grid(y, columns=asked.columns, pad=0 if asked.count == 1 else 2)
-    save_image(whole, out, settings={**settings, **sources})
+    save_image(whole, out, settings=settings)

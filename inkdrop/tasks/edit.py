@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from inkdrop.config import dump
 from inkdrop.diffusion.samplers import Step
 from inkdrop.media.image import read_unit
 from inkdrop.model import Condition, Model, Prompt
-from inkdrop.tasks.canvas import codec_of, decoded, padded, save_told, takes
+from inkdrop.tasks.added import Added
+from inkdrop.tasks.canvas import codec_of, decoded, padded, read_transparent, save_told, takes
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.picture import Asked, By, settings_of, watched
 from inkdrop.tasks.sampling import DEFAULT, Sampling
 
 PICTURE_GUIDANCE = 1.5  # of the paper
+
+
+@dataclass(frozen=True)
+class Editing:
+    """What is edited, as a PNG keeps it: a picture's file, and how much it counts."""
+
+    picture: Added
+    picture_guidance: float = PICTURE_GUIDANCE
+
+    def __post_init__(self) -> None:
+        Sampling(picture_guidance=self.picture_guidance)  # checks it
+
+    def read(self, channels: int = 3) -> Tensor:
+        """The picture [1, C, H, W] in [-1, 1]; ValueError unless its file is still the same."""
+        self.picture.check("original", "PICTURE PROMPT")
+        return 2 * read_unit(self.picture.path, channels) - 1
 
 
 def check_editor(model: Model) -> None:
@@ -56,29 +74,44 @@ def edit(
     return generate(model, seed=seed, samples=samples, conditions=conditions, sampling=sampling)
 
 
+def cut_out(y: Tensor, transparent: Tensor) -> Tensor:
+    """Pictures y [B, C, H, W] on white as RGBA [B, 4, H, W], as transparent as [1, 4, H, W] is.
+
+    Laid on white again they look as y does, as far as so much white lets them.
+    """
+    alpha = (transparent[:, 3:] + 1) / 2
+    colour = y[:, :3].expand(-1, 3, -1, -1)
+    shown = (1 - (1 - colour) / alpha.clamp(min=1 / 255)).clamp(-1, 1)
+    colour = torch.where(alpha > 0, shown, colour)
+    return torch.cat([colour, transparent[:, 3:].expand(len(y), -1, -1, -1)], dim=1)
+
+
 def paint_edit(
     model: Model,
     asked: Asked,
-    file: str,
+    editing: Editing,
     out: Path,
     *,
-    picture_guidance: float | None = None,
     by: By | None = None,
     see: Callable[[Step], object] | None = None,
     keep: bool = True,
 ) -> None:
-    """Changes a picture's file as was asked, as `paint` does."""
-    picture = 2 * read_unit(file, model.spec.shape[0]) - 1
-    scale = PICTURE_GUIDANCE if picture_guidance is None else picture_guidance
+    """Changes a picture's file as was asked, as `paint` does.
+
+    One with transparency is edited on white and stays as transparent as it was.
+    """
+    picture, transparent = editing.read(model.spec.shape[0]), read_transparent(editing.picture.path)
     steps = edit(
         model,
         picture,
         seed=asked.seed,
         samples=range(asked.count),
         conditions=[Prompt(asked.prompt)] * asked.count,
-        sampling=replace(asked.sampling(model), picture_guidance=scale),
+        sampling=replace(asked.sampling(model), picture_guidance=editing.picture_guidance),
     )
-    settings = settings_of(model, asked, by) | {"picture_guidance": scale}
+    settings = settings_of(model, asked, by, "edit") | dump(editing)
     with torch.no_grad():
         y = decoded(model, watched(steps, model, see, keep=keep), picture)
-    save_told(y, asked, out, settings, {"picture": file})
+    if transparent is not None:
+        y = cut_out(y, transparent)
+    save_told(y, asked, out, settings)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LARGEST = 4096  # pixels a side
+TASKS = ("generate", "inpaint", "edit")  # that write settings, each a command
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,16 @@ class Asked:
         )
         if not all(1 <= side <= LARGEST for side in sides):
             raise ValueError(f"size is {self.size}: a side has 1 to {LARGEST} pixels")
+        if self.columns is not None and self.columns < 1:
+            raise ValueError(f"columns is {self.columns}: a grid has at least 1")
+        self._plain()  # checks its own numbers, before anybody loads a model
 
     def sampling(self, model: Model) -> Sampling:
         """How to sample it."""
-        plain = Sampling(
+        return faster(model, self._plain()) if self.fast else self._plain()
+
+    def _plain(self) -> Sampling:
+        return Sampling(
             sampler=self.sampler,
             grid=self.grid,
             steps=self.steps,
@@ -83,7 +91,6 @@ class Asked:
             rescale=self.rescale,
             negative=None if self.negative is None else Prompt(self.negative),
         )
-        return faster(model, plain) if self.fast else plain
 
 
 def sized(model: Model, asked: Asked) -> Model:
@@ -134,14 +141,40 @@ def finished(model: Model, x: Tensor, asked: Asked) -> Image:
     return grid(y, columns=asked.columns, pad=0 if asked.count == 1 else 2)
 
 
-def asked_like(settings: Mapping[str, Any], options: Mapping[str, Any]) -> Asked:
-    """What is asked for: settings of a picture, replaced by the options that are not None."""
-    known = {field.name for field in fields(Asked)}
-    kept = {name: value for name, value in settings.items() if name in known}
+def repeated(cls: type[T], settings: Mapping[str, Any], options: Mapping[str, Any]) -> T:
+    """A value by the settings of a picture, replaced by the options that are not None.
+
+    What is not a field of its class counts in neither.
+    """
     given = {name: value for name, value in options.items() if value is not None}
-    if "prompt" not in {**kept, **given}:
+    known = cls.__dataclass_fields__  # type: ignore[attr-defined]
+    taken = {name: value for name, value in {**settings, **given}.items() if name in known}
+    return parse(cls, taken, "the settings")
+
+
+def asked_like(settings: Mapping[str, Any], options: Mapping[str, Any]) -> Asked:
+    """What is asked for; see `repeated`."""
+    if options.get("prompt") is None and "prompt" not in settings:
         raise ValueError('say what to draw, such as: inkdrop generate "a smiling cat"')
-    return parse(Asked, {**kept, **given}, "the settings")
+    return repeated(Asked, settings, options)
+
+
+def check_task(settings: Mapping[str, Any], task: str, path: str) -> None:
+    """ValueError for settings, of the picture at this path, that are of another task.
+
+    Those that name none are of "generate", as pictures of other programs are.
+    """
+    made = settings.get("task", "generate")
+    if made not in TASKS:
+        raise ValueError(
+            f"{path} holds the settings of a task {made!r}, which this inkdrop does not know;"
+            " update inkdrop"
+        )
+    if made != task:
+        raise ValueError(
+            f"{path} holds the settings of `inkdrop {made}`, not of `inkdrop {task}`; make it again"
+            f" with: inkdrop {made} --like {path}"
+        )
 
 
 @dataclass(frozen=True)
@@ -172,7 +205,7 @@ def paint(
     by: what the settings say of the model; see: is shown every step.
     keep: False uses the model up: each part gives its memory back once nothing needs it any more.
     """
-    steps, settings = pictures(model, asked), settings_of(model, asked, by)
+    steps, settings = pictures(model, asked), settings_of(model, asked, by, "generate")
     x = watched(steps, model, see, keep=keep)
     save_image(finished(model, x, asked), out, settings=settings)
 
@@ -191,9 +224,9 @@ def watched(
     return step.x
 
 
-def settings_of(model: Model, asked: Asked, by: By | None) -> dict[str, Any]:
+def settings_of(model: Model, asked: Asked, by: By | None, task: str) -> dict[str, Any]:
     """What a picture's settings say; what was left to the model is written out, so it stays."""
     plan = chosen(model, asked.sampling(model))
     guidance = model.spec.guidance if asked.guidance is None else asked.guidance
     whole = replace(asked, steps=len(plan.times) - 1, guidance=guidance)
-    return dump(whole) | ({} if by is None else dump(by))
+    return {"task": task} | dump(whole) | ({} if by is None else dump(by))

@@ -17,12 +17,12 @@ import tiny
 import torch
 from captions import tokenizer
 from encoders import SETTINGS, clip, encoder
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from inkdrop.conditioning.pretrained import Pretrained, PretrainedConfig, open_pretrained
 from inkdrop.conditioning.text import Text
 from inkdrop.model import Between, Model, Prompt
+from inkdrop.networks.clip import Clip
 from inkdrop.networks.text import TextEncoder
 
 LENGTHS = torch.tensor([9, 4, 1])
@@ -34,8 +34,8 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
-def of(text: Text) -> Pretrained:
-    assert isinstance(text.encoder, Pretrained)
+def of(text: Text) -> Pretrained | Clip:
+    assert isinstance(text.encoder, Pretrained | Clip)
     return text.encoder
 
 
@@ -79,38 +79,6 @@ def test_every_layer_is_what_transformers_says(tmp_path: Path, model: str) -> No
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("layer", [-1, -2, -4])
-@pytest.mark.parametrize("norm", [True, False])
-@pytest.mark.parametrize("pooled", ["none", "mean", "projected"])
-def test_clip_is_what_transformers_says(
-    tmp_path: Path, layer: int, norm: bool, pooled: Any
-) -> None:
-    peer = clip(tmp_path, projected=True)
-    text = open_pretrained(tmp_path, layer=layer, norm=norm, pooled=pooled)
-    tokens = text.tokenize(["a red dog", "on the sea", ""])
-    ids, mask = tokens.ids[:, 0], tokens.mask[:, 0]
-    said = peer(ids, attention_mask=mask.long(), output_hidden_states=True)
-    want = said.hidden_states[layer]
-    want = peer.text_model.final_layer_norm(want) if norm else want
-    if layer == -1 and norm:
-        assert torch.equal(want, said.last_hidden_state)
-    ours, vector = of(text).read(ids, mask)
-    close(ours, want, mask)
-    assert (vector is None) == (pooled != "projected")
-    cond = text.encode(["a red dog", "on the sea", ""])
-    assert cond.tokens is not None and cond.mask is not None
-    close(cond.tokens, want, mask)
-    if pooled == "none":
-        assert cond.vector is None
-    elif pooled == "projected":
-        torch.testing.assert_close(cond.vector, said.text_embeds)
-        torch.testing.assert_close(vector, said.text_embeds)
-    else:
-        means = [row[m].mean(0) for row, m in zip(want, mask, strict=True)]
-        torch.testing.assert_close(cond.vector, torch.stack(means), atol=1e-5, rtol=1e-5)
-
-
-@torch.no_grad()
 def test_weights_of_larger_models_have_one_in_them(tmp_path: Path) -> None:
     import transformers
 
@@ -139,44 +107,6 @@ def test_weights_of_larger_models_have_one_in_them(tmp_path: Path) -> None:
     clip_model = transformers.CLIPModel.from_pretrained(tmp_path / "clip")
     torch.testing.assert_close(vector, clip_model.get_text_features(ids).pooler_output)
     assert vector is not None and vector.shape == (3, 12)
-
-
-def test_older_names_of_weights_and_weights_in_shards(tmp_path: Path) -> None:
-    clip(tmp_path / "a")
-    words = ["a red dog"]
-    want = open_pretrained(tmp_path / "a").encode(words).tokens
-    shutil.copytree(tmp_path / "a", tmp_path / "b")
-    weights = load_file(tmp_path / "a" / "model.safetensors")
-    names = sorted(weights)
-    (tmp_path / "b" / "model.safetensors").unlink()
-    index = dict[str, str]()
-    for file, part in (("one", names[::2]), ("two", names[1::2])):
-        shard = {f"text_model.{name.removeprefix('text_model.')}": weights[name] for name in part}
-        shard |= {"text_model.embeddings.position_ids": torch.arange(16)} if file == "one" else {}
-        save_file(shard, tmp_path / "b" / f"{file}.safetensors")
-        index |= dict.fromkeys(shard, f"{file}.safetensors")
-    with pytest.raises(ValueError, match="has 2 safetensors files but no model"):
-        open_pretrained(tmp_path / "b")
-    file = tmp_path / "b" / "model.safetensors.index.json"
-    file.write_text(json.dumps({"weight_map": index}))
-    assert torch.equal(open_pretrained(tmp_path / "b").encode(words).tokens, want)  # type: ignore[arg-type]
-    file.write_text(json.dumps({"weight_map": {names[0]: "../a/model.safetensors"}}))
-    with pytest.raises(ValueError, match="only a safetensors file in the same folder"):
-        open_pretrained(tmp_path / "b")
-    unlisted = next(iter(index))
-    file.write_text(json.dumps({"weight_map": {n: f for n, f in index.items() if n != unlisted}}))
-    with pytest.raises(ValueError, match=f"does not list '{unlisted}', which"):
-        open_pretrained(tmp_path / "b")
-
-
-def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
-    clip(tmp_path)
-    file = tmp_path / "model.safetensors"
-    weights = load_file(file)
-    save_file({name: value.half() for name, value in weights.items()}, file)
-    read = of(open_pretrained(tmp_path)).network.state_dict()
-    assert {value.dtype for value in read.values()} == {torch.float32}
-    assert all(torch.equal(read[name], weights[name].half().float()) for name in read)
 
 
 def model_with(text: Any, folder: Path) -> Model:
@@ -289,31 +219,24 @@ def change(file: Path, **settings: Any) -> None:
     [
         ({"auto_map": {"AutoModel": "evil.Model"}}, "has 'auto_map': it asks for code"),
         ({"quantization_config": {}}, "has 'quantization_config': it asks for code or for packed"),
-        ({"architectures": ["EvilModel"]}, "names the class 'EvilModel', which is no CLIP"),
-        ({"_class_name": "os.system"}, "names the class 'os.system', which is no CLIP"),
-        ({"model_type": "clop"}, r"has the model_type 'clop'; .* of bert, .*Did you mean 'clip'"),
+        ({"architectures": ["EvilModel"]}, "names the class 'EvilModel', which is no Bert"),
+        ({"_class_name": "os.system"}, "names the class 'os.system', which is no Bert"),
+        ({"model_type": "brt"}, r"has the model_type 'brt'; .* of bert, .*Did you mean 'bert'"),
         ({"model_type": "llama"}, "has the model_type 'llama'"),
-        ({"hidden_act": "os.system"}, "makes no CLIPTextModel"),
-        ({"hidden_size": 17}, "has settings that CLIPTextConfig refuses|makes no CLIPTextModel"),
-        (
-            {"hidden_size": "many"},
-            "has settings that CLIPTextConfig refuses|makes no CLIPTextModel",
-        ),
-        ({"hidden_size": 32}, "has other shapes for 49 weights: "),
-        (
-            {"num_hidden_layers": 4},
-            r"for CLIPTextModel, lacks 16 weights: .* and 6 more",
-        ),
-        ({"num_hidden_layers": 2}, r"does not use 16 weights: .*encoder\.layers\.2"),
-        ({"vocab_size": 10}, r"other shapes for 1 weights: .*embeddings\.token_embedding\.weight"),
+        ({"hidden_act": "os.system"}, "makes no BertModel"),
+        ({"hidden_size": 17}, "has settings that BertConfig refuses|makes no BertModel"),
+        ({"hidden_size": "many"}, "has settings that BertConfig refuses|makes no BertModel"),
+        ({"hidden_size": 32}, "has other shapes for 5. weights: "),
+        ({"num_hidden_layers": 4}, r"for BertModel, lacks 16 weights: .* and 6 more"),
+        ({"num_hidden_layers": 2}, r"does not use 16 weights: .*encoder\.layer\.2"),
+        ({"vocab_size": 10}, r"other shapes for 1 weights: .*embeddings\.word_embeddings\.weight"),
         ({"num_hidden_layers": 10**6}, "say num_hidden_layers 1000000: 0 to 256 is sane"),
         ({"hidden_size": 2**20}, "its settings mean .* numbers, but its weights are"),
         ({"vocab_size": 10**9}, "its settings mean .* numbers, but its weights are"),
-        ({"text_config": 3}, "must hold settings in text_config, not 3"),
     ],
 )
 def test_a_config_that_will_not_do(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
-    clip(tmp_path)
+    encoder(tmp_path, "BertModel")
     change(tmp_path / "config.json", **settings)
     with pytest.raises(ValueError, match=said) as caught:
         open_pretrained(tmp_path)
@@ -321,7 +244,7 @@ def test_a_config_that_will_not_do(tmp_path: Path, settings: dict[str, Any], sai
 
 
 def test_a_config_may_say_how_it_was_trained(tmp_path: Path) -> None:
-    clip(tmp_path)
+    encoder(tmp_path, "BertModel")
     want = open_pretrained(tmp_path).encode(["a dog"]).tokens
     change(
         tmp_path / "config.json", temperature=1.0, bad_words_ids=None, _name_or_path="evil/model",
@@ -331,6 +254,61 @@ def test_a_config_may_say_how_it_was_trained(tmp_path: Path) -> None:
     assert torch.equal(text.encode(["a dog"]).tokens, want)  # type: ignore[arg-type]
     settings = of(text).config.settings
     assert not {"temperature", "_name_or_path", "attn_implementation"} & settings.keys()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("kind", "pretraind", "Did you mean 'pretrained'"),
+        ("layr", -1, "unknown key 'layr'. Did you mean 'layer'"),
+        ("layer", 0, "layer is 0; layers count from the last one"),
+        ("layer", -9, "layer is -9, but BertModel here has 3 layers"),
+        ("pooled", "max", "pooled"),
+        ("architecture", "os.system", "no text encoder 'os.system'"),
+        ("padding", {"id": 1}, "padding"),
+        ("padding", {"id": 10**6, "length": 16}, "filled up with the token 1000000, but"),
+        (
+            "padding",
+            {"id": 0, "length": 99},
+            "filled up to 99 tokens, but the text encoder reads 24",
+        ),
+        ("settings", {}, "must say vocab_size, a whole number"),
+    ],
+)
+def test_a_model_folder_that_was_changed(tmp_path: Path, key: str, value: Any, said: str) -> None:
+    encoder(tmp_path / "source", "BertModel")
+    model_with(open_pretrained(tmp_path / "source"), tmp_path).save(tmp_path / "a")
+    file = tmp_path / "a" / "model.json"
+    about = json.loads(file.read_text())
+    about["text"][key] = value
+    file.write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=said) as caught:
+        Model.load(tmp_path / "a")
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_of_a_model_folder_that_are_not_declared(tmp_path: Path) -> None:
+    encoder(tmp_path / "source", "BertModel")
+    model_with(open_pretrained(tmp_path / "source"), tmp_path).save(tmp_path / "a")
+    file = tmp_path / "a" / "model.json"
+    about = json.loads(file.read_text())
+    for name in ("attn_implementation", "auto_map", "hidden_siz"):
+        changed = {**about["text"]["settings"], name: "evil/kernels"}
+        file.write_text(json.dumps({**about, "text": {**about["text"], "settings": changed}}))
+        with pytest.raises(ValueError, match=f"settings of BertModel have an unknown key '{name}'"):
+            Model.load(tmp_path / "a")
+
+
+def test_without_the_extra_its_name_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder(tmp_path / "source", "BertModel")
+    model_with(open_pretrained(tmp_path / "source"), tmp_path).save(tmp_path / "a")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    for act in (lambda: open_pretrained(tmp_path / "source"), lambda: Model.load(tmp_path / "a")):
+        with pytest.raises(ValueError, match=r"needs transformers; .* 'inkdrop\[text\]'") as caught:
+            act()
+        assert "\n" not in str(caught.value)
 
 
 def test_a_config_of_an_older_version(tmp_path: Path) -> None:
@@ -344,51 +322,6 @@ def test_a_config_of_an_older_version(tmp_path: Path) -> None:
     settings = of(open_pretrained(tmp_path)).config.settings
     assert settings["layer_types"] == ["full_attention"] * 3
     assert settings["rope_parameters"]["full_attention"]["rope_theta"] == 9.0
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "said"),
-    [
-        ("kind", "pretraind", "Did you mean 'pretrained'"),
-        ("layr", -1, "unknown key 'layr'. Did you mean 'layer'"),
-        ("layer", 0, "layer is 0; layers count from the last one"),
-        ("layer", -9, "layer is -9, but CLIPTextModel here has 3 layers"),
-        ("pooled", "max", "pooled"),
-        ("architecture", "os.system", "no text encoder 'os.system'"),
-        ("padding", {"id": 1}, "padding"),
-        ("padding", {"id": 10**6, "length": 16}, "filled up with the token 1000000, but"),
-        (
-            "padding",
-            {"id": 0, "length": 99},
-            "filled up to 99 tokens, but the text encoder reads 16",
-        ),
-        ("settings", {}, "must say vocab_size, a whole number"),
-    ],
-)
-def test_a_model_folder_that_was_changed(tmp_path: Path, key: str, value: Any, said: str) -> None:
-    clip(tmp_path / "source")
-    model_with(open_pretrained(tmp_path / "source"), tmp_path).save(tmp_path / "a")
-    file = tmp_path / "a" / "model.json"
-    about = json.loads(file.read_text())
-    about["text"][key] = value
-    file.write_text(json.dumps(about))
-    with pytest.raises(ValueError, match=said) as caught:
-        Model.load(tmp_path / "a")
-    assert "\n" not in str(caught.value)
-
-
-def test_settings_of_a_model_folder_that_are_not_declared(tmp_path: Path) -> None:
-    clip(tmp_path / "source")
-    model_with(open_pretrained(tmp_path / "source"), tmp_path).save(tmp_path / "a")
-    file = tmp_path / "a" / "model.json"
-    about = json.loads(file.read_text())
-    for name in ("attn_implementation", "auto_map", "hidden_siz"):
-        changed = {**about["text"]["settings"], name: "evil/kernels"}
-        file.write_text(json.dumps({**about, "text": {**about["text"], "settings": changed}}))
-        with pytest.raises(
-            ValueError, match=f"settings of CLIPTextModel have an unknown key '{name}'"
-        ):
-            Model.load(tmp_path / "a")
 
 
 def test_options_that_an_architecture_does_not_have() -> None:
@@ -418,7 +351,7 @@ def test_what_is_missing_in_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_pickle_is_refused_and_never_opened(tmp_path: Path) -> None:
-    clip(tmp_path)
+    encoder(tmp_path, "BertModel")
     (tmp_path / "model.safetensors").unlink()
     opened = tmp_path / "opened"
 
@@ -430,18 +363,6 @@ def test_a_pickle_is_refused_and_never_opened(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"as pytorch_model\.bin, a pickle, .* save them as saf"):
         open_pretrained(tmp_path)
     assert not opened.exists()
-
-
-def test_without_the_extra_its_name_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clip(tmp_path / "source")
-    model_with(open_pretrained(tmp_path / "source"), tmp_path).save(tmp_path / "a")
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    for act in (lambda: open_pretrained(tmp_path / "source"), lambda: Model.load(tmp_path / "a")):
-        with pytest.raises(ValueError, match=r"needs transformers; .* 'inkdrop\[text\]'") as caught:
-            act()
-        assert "\n" not in str(caught.value)
 
 
 def test_other_models_do_without_the_library(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 with warnings.catch_warnings():
@@ -144,6 +145,12 @@ def save(folder: Path, name: str, *, unet: Any = None, vae: Any = None, **how: A
     write(folder / "scheduler" / "scheduler_config.json", scheduler(name))
     write(folder / "model_index.json", index)
     return folder
+
+
+def stored(path: Path, weights: dict[str, Tensor], metadata: dict[str, str] | None = None) -> Path:
+    """A single file of weights, contiguous ones."""
+    save_file(weights, path, metadata)
+    return path
 
 
 def write(file: Path, data: Any) -> None:

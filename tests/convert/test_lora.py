@@ -71,8 +71,8 @@ def sd15(tmp_path_factory: Any) -> Case:
 
 
 def networks(model: Model) -> dict[str, nn.Module]:
-    texts = {name: text.encoder.network for name, text in texts_of(model.text).items()}  # type: ignore[attr-defined]
-    return {"unet": model.network, **texts}
+    texts = {name: text.encoder for name, text in texts_of(model.text).items()}
+    return {"unet": model.network, **texts}  # type: ignore[dict-item]
 
 
 def distance(model: Model, theirs: Any) -> float:
@@ -320,7 +320,7 @@ def test_words_that_come_along(sd15: Case, tmp_path: Path) -> None:
     path = stored(tmp_path, {**weights, "<s1>": vector}, **header, **{"<s1>": "<embed>"})
     text = texts_of(with_lora(sd15.model, path).text)["text_encoder"]
     assert "<s1>" in text.tokenizer.words
-    table = text.encoder.network.get_input_embeddings().weight  # type: ignore[attr-defined]
+    table = text.encoder.embedding.weight  # type: ignore[attr-defined]
     assert torch.equal(table[-1], vector)
 
 

@@ -98,13 +98,15 @@ from inkdrop.unload import unload
 from inkdrop.weights import on_meta
 config = {config!r}
 def packed(kept):
-    x, cond = torch.randn(2, 4, 32, 32), Cond(tokens=torch.randn(2, 77, 64))
+    x, cond = torch.randn(2, 4, 16, 16), Cond(tokens=torch.randn(2, 77, 64))
     with on_meta():
         network = UNet(config).eval()
-    network = pack(network.to_empty(device="cpu"), (x, torch.ones(2), cond), DTYPES[kept])
+    network = pack(network.to_empty(device="cpu"), len(x), DTYPES[kept])
+    network(x, torch.ones(2), cond)  # which lays the layers out
     unload()
     return network
-packed("float32")  # what is imported and compiled for it
+for kept in {kept!r}:  # what is imported and compiled for it
+    packed(kept)
 unload()
 note("before")
 networks = []
@@ -123,7 +125,7 @@ def test_what_weights_take_as_an_engine_computes_with_them() -> None:
     last = said["before"]["VmRSS"]
     for each in kept:
         took = (said[each]["VmRSS"] - last) * 2**20
-        assert 0.75 * COMPUTED[each] < took / numbers < 1.25 * COMPUTED[each]
+        assert 0.85 * COMPUTED[each] < took / numbers < 1.15 * COMPUTED[each]
         last = said[each]["VmRSS"]
 
 

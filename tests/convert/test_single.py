@@ -8,8 +8,7 @@ from typing import Any
 import checkpoints
 import pytest
 import torch
-from checkpoints import save
-from safetensors.torch import save_file
+from checkpoints import save, stored
 from torch import Tensor
 
 from inkdrop.convert.export import single_weights
@@ -39,11 +38,6 @@ def sd2(tmp_path_factory: Any) -> Weights:
     return weights_of("sd21", tmp_path_factory.mktemp("sd2"))
 
 
-def written(path: Path, weights: Weights, metadata: dict[str, str] | None = None) -> Path:
-    save_file(weights, path, metadata)
-    return path
-
-
 def refused(path: Path, said: str, options: Options | None = None) -> None:
     with pytest.raises(ValueError, match=said) as error:
         to_model(read(path, options or Options()))
@@ -69,14 +63,14 @@ def test_marks_of_the_schedule(
     sd1: Weights, tmp_path: Path, more: Weights, metadata: dict[str, str],
     options: dict[str, Any], prediction: object, zero: bool,
 ) -> None:  # fmt: skip
-    path = written(tmp_path / "a.safetensors", {**sd1, **more}, metadata)
+    path = stored(tmp_path / "a.safetensors", {**sd1, **more}, metadata)
     model, _ = to_model(read(path, Options(**options)))
     assert model.process == Discrete("scaled_linear", 1000, zero)
     assert model.parameterization == prediction
 
 
 def test_sd2_says_too_little(sd2: Weights, tmp_path: Path) -> None:
-    plain = written(tmp_path / "a.safetensors", sd2)
+    plain = stored(tmp_path / "a.safetensors", sd2)
     model, report = to_model(read(plain))
     assert model.parameterization == V() and model.spec.shape == (3, 768, 768)
     assert any("the file does not say which" in note for note in report.notes)
@@ -84,7 +78,7 @@ def test_sd2_says_too_little(sd2: Weights, tmp_path: Path) -> None:
     assert model.parameterization == Eps() and model.spec.shape == (3, 512, 512)
     assert not report.notes
     step = {"global_step": torch.tensor(875000)}
-    model, report = to_model(read(written(tmp_path / "b.safetensors", {**sd2, **step})))
+    model, report = to_model(read(stored(tmp_path / "b.safetensors", {**sd2, **step})))
     assert model.parameterization == Eps() and not report.notes
 
 
@@ -100,7 +94,7 @@ def test_what_else_is_in_such_files(sd1: Weights, tmp_path: Path) -> None:
         "global_step": torch.tensor(470000), "first_stage_model.loss.logvar": torch.zeros(1),
         **text,
     }  # fmt: skip
-    path = written(tmp_path / "a.safetensors", {**sd1, **more})
+    path = stored(tmp_path / "a.safetensors", {**sd1, **more})
     foreign = read(path)
     model, report = to_model(foreign)
     assert sum(part.used for part in report.parts) == len(sd1)
@@ -117,7 +111,7 @@ def test_what_else_is_in_such_files(sd1: Weights, tmp_path: Path) -> None:
 def test_xl_has_two_text_encoders(tmp_path: Path, sd1: Weights) -> None:
     prefixes = ("conditioner.embedders.0.transformer.", "conditioner.embedders.1.model.")
     text = {prefix + "text_model.a": torch.ones(2) for prefix in prefixes}
-    foreign = read(written(tmp_path / "a.safetensors", {**sd1, **text}))
+    foreign = read(stored(tmp_path / "a.safetensors", {**sd1, **text}))
     assert list(foreign.text) == [prefix.removesuffix(".") for prefix in prefixes]
 
 
@@ -126,16 +120,16 @@ def test_averaged_weights(sd1: Weights, tmp_path: Path) -> None:
     ema = {
         f"model_ema.{n.removeprefix('model.').replace('.', '')}": v + 1 for n, v in inner.items()
     }
-    path = written(tmp_path / "a.safetensors", {**sd1, **ema})
+    path = stored(tmp_path / "a.safetensors", {**sd1, **ema})
     plain, averaged = (to_model(read(path, Options(averaged=a)))[0] for a in (False, True))
     first = plain.network.input.weight  # type: ignore[union-attr]
     assert torch.equal(averaged.network.input.weight, first + 1)  # type: ignore[union-attr, operator]
-    refused(written(tmp_path / "b.safetensors", sd1), "has no averaged", Options(averaged=True))
+    refused(stored(tmp_path / "b.safetensors", sd1), "has no averaged", Options(averaged=True))
 
 
 def test_strange_weights_are_refused_or_left_out(sd1: Weights, tmp_path: Path) -> None:
     more = {f"embedding_manager.{n}": torch.ones(n + 1, 2) for n in range(12)}
-    path = written(tmp_path / "a.safetensors", {**sd1, **more})
+    path = stored(tmp_path / "a.safetensors", {**sd1, **more})
     refused(path, r"12 weights of no part.*embedding_manager.0 \[1, 2\].* and 2 more; if they are")
     _, report = to_model(read(path, Options(ignore=("embedding_manager.",))))
     assert "embedding_manager.0 and 11 more: unused, left out as was asked" in report.lines()
@@ -159,7 +153,7 @@ def test_weights_that_do_not_fit(
     sd1: Weights, tmp_path: Path, lost: str, more: Weights, said: str
 ) -> None:
     weights = {name: value for name, value in sd1.items() if name != lost}
-    refused(written(tmp_path / "a.safetensors", {**weights, **more}), said)
+    refused(stored(tmp_path / "a.safetensors", {**weights, **more}), said)
 
 
 @pytest.mark.parametrize(
@@ -176,18 +170,18 @@ def test_weights_that_do_not_fit(
     ],
 )
 def test_files_of_other_kinds(tmp_path: Path, name: str, said: str) -> None:
-    refused(written(tmp_path / "a.safetensors", {name: torch.ones(2, 2)}), said)
+    refused(stored(tmp_path / "a.safetensors", {name: torch.ones(2, 2)}), said)
 
 
 def test_a_model_without_its_autoencoder(sd1: Weights, tmp_path: Path) -> None:
     groups: dict[bool, Weights] = {True: {}, False: {}}
     for name, value in sd1.items():
         groups[name.startswith("first_stage_model.")][name] = value
-    unet = written(tmp_path / "a.safetensors", groups[False])
+    unet = stored(tmp_path / "a.safetensors", groups[False])
     refused(unet, "has no autoencoder; give one of its family")
     inner = {n.removeprefix("first_stage_model."): v for n, v in groups[True].items()}
     inner["loss.logvar"] = torch.zeros(())  # as published autoencoders have it
-    alone = read(written(tmp_path / "vae.safetensors", inner))
+    alone = read(stored(tmp_path / "vae.safetensors", inner))
     with pytest.raises(ValueError, match="does not say how its code is scaled"):
         to_codec(alone)
     model, _ = to_model(read(unet), autoencoder=alone)

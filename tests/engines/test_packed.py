@@ -6,6 +6,7 @@ import copy
 import gc
 import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ def error(found: Tensor, wanted: Tensor) -> float:
 def test_it_says_what_the_network_says(kind: str) -> None:
     network = unet(**KINDS[kind])
     packed = PACKED.prepare(copy.deepcopy(network), call(network, 2, 8, 8), "float32")
+    packed(*call(network, 2, 8, 8))
     kinds = {type(module) for module in packed.modules()}
     assert Layout in kinds and PackedLinear in kinds and Unfolded in kinds
     assert (PackedUpsample in kinds) == (kind in ("plain", "stable"))
@@ -85,7 +87,8 @@ def test_it_says_what_the_network_says(kind: str) -> None:
 def test_large_maps_are_convolved_and_few_places_are_right_there_too() -> None:
     network = unet(**KINDS["plain"])
     packed = PACKED.prepare(copy.deepcopy(network), call(network, 2, 16, 16), "float32")
-    ways = {type(stage.block.conv1) for level in packed.down for stage in level.stages}
+    packed(*call(network, 2, 16, 16))
+    ways = {type(stage.block.conv1.layer) for level in packed.down for stage in level.stages}
     assert ways == {Layout, Unfolded}
     for size in ((16, 16), (9, 20), (1, 2)):
         asked = call(network, 2, *size)
@@ -123,6 +126,7 @@ def test_int8_is_near_where_the_processor_has_it_and_refused_elsewhere(kind: str
         assert "no instructions for int8" in str(PACKED.lacks(network, torch.device("cpu"), "int8"))
         return
     packed = PACKED.prepare(copy.deepcopy(network), call(network, 2, 16, 16), "int8")
+    packed(*call(network, 2, 16, 16))
     assert {Int8Linear, Int8Conv} <= {type(module) for module in packed.modules()}
     for batch, *size in ((2, 8, 8), (1, 8, 8), (3, 7, 10)):
         asked = call(network, batch, *size)
@@ -190,21 +194,39 @@ def test_a_sample_in_int8_is_the_same_alone_and_in_a_batch(kind: str) -> None:
         assert error(alone, wanted[one]) < 1e-5
 
 
+@torch.no_grad()
 @pytest.mark.skipif(not fast_int8(), reason="the processor has no int8")
-def test_what_is_in_int8_is_so_for_every_batch() -> None:
-    network = unet(**KINDS["stable"])
-    kinds = [
-        [type(m) for m in PACKED.prepare(copy.deepcopy(network), call(network, n, 8, 8), "int8")
-         .modules()]
-        for n in (1, 8)
-    ]  # fmt: skip
-    assert kinds[0] == kinds[1] and Int8Conv in kinds[0]
+def test_what_is_in_int8_is_so_whatever_comes_first() -> None:
+    network, places = unet(**KINDS["stable"]), []
+    for batch, size in ((1, 4), (8, 16)):
+        asked = call(network, batch, size, size)
+        packed = PACKED.prepare(copy.deepcopy(network), asked, "int8")
+        packed(*asked)
+        whole = (Int8Linear, Int8Conv, Int8FeedForward)
+        places.append({name for name, m in packed.named_modules() if isinstance(m, whole)})
+    assert places[0] == places[1] and places[0]
+
+
+@torch.no_grad()
+def test_threads_that_come_first_together_both_get_what_the_network_says() -> None:
+    network = unet(**KINDS["plain"])
+    packed = PACKED.prepare(copy.deepcopy(network), call(network, 2, 8, 8), "float32")
+    asked = [call(network, 2, 8, 8), call(network, 2, 6, 8)]
+
+    def said(each: Call) -> Tensor:
+        with torch.no_grad():
+            return packed(*each)  # type: ignore[no-any-return]
+
+    with ThreadPoolExecutor(2) as pool:
+        for each, found in zip(asked, pool.map(said, asked), strict=True):
+            assert error(found, network(*each)) < 1e-5
 
 
 def test_no_weight_is_held_twice() -> None:
     network = unet()
     count = sum(weight.numel() for weight in network.parameters())
     packed = PACKED.prepare(network, call(network, 2, 8, 8), "float32")
+    packed(*call(network, 2, 8, 8))
     plain = sum(weight.numel() for weight in packed.parameters())
     norms = [m for m in packed.modules() if isinstance(m, nn.GroupNorm)]
     kept = sum(w.numel() for m in (*norms, packed.time) for w in m.parameters())  # type: ignore
@@ -223,7 +245,8 @@ def test_each_plain_layer_goes_when_its_packed_one_is_there() -> None:
                 weakref.finalize(layer, count)
         return call(network, 2, 8, 8)
 
-    PACKED.prepare(network, told(), "float32")
+    asked = told()
+    PACKED.prepare(network, asked, "float32")(*asked)
     gc.collect()
     # Of one block some layers are there twice for a moment, and gated ones become three of two.
     ahead = [there - gone for gone, there in enumerate(made)]
@@ -280,7 +303,7 @@ def test_what_is_mapped_is_given_back_layer_by_layer(tmp_path: Path) -> None:
         "del layers\n"
         f"map_weights(network, Path({str(tmp_path / 'a.safetensors')!r}), torch.float32)\n"
         "note('before')\n"
-        f"pack(network, (torch.zeros(1, {side}),), torch.float32)\nnote('after')"
+        f"pack(network, 1, torch.float32)(torch.zeros(1, {side}))\nnote('after')"
     )
     most = said["after"]["VmHWM"] - said["before"]["VmRSS"]
     assert most < (count + 2) * 96

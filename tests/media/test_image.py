@@ -194,7 +194,7 @@ def test_unusable_files_are_one_sentence_that_names_them(tmp_path: Path) -> None
         assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match=r"no picture .*emty.png\. Did you mean 'empty.png'\?"):
         read_image(tmp_path / "emty.png")
-    with pytest.raises(ValueError, match=r"cannot be read: Is a directory"):
+    with pytest.raises(ValueError, match=r"is a folder, so name a picture in it"):
         read_image(tmp_path)
 
 

@@ -15,6 +15,7 @@ import torch
 from encoders import clip, encoder
 from safetensors.torch import load_file
 
+from inkdrop.conditioning.clip import longer, theirs
 from inkdrop.conditioning.pretrained import open_pretrained
 from inkdrop.data.dataset import Dataset
 from inkdrop.model import Model, Prompt
@@ -72,7 +73,10 @@ def test_it_resumes_to_the_bit_and_the_encoder_stays_as_it_came(tmp_path: Path, 
     whole, parts = (resolve(tmp_path / name)[0] for name in ("whole", "parts"))
     for name in ("network", "codec", "text"):
         assert same(weights(whole, name), weights(parts, name))
-    assert same(weights(whole, "text"), load_file(source / "model.safetensors"))
+    came, kept = load_file(source / "model.safetensors"), weights(whole, "text")
+    if kind == "clip":
+        came, kept = longer(came), {theirs(name): value for name, value in kept.items()}
+    assert same(kept, came)
     training = whole.parent / "training"
     for name in ("network", "average", "optimizer"):  # the denoiser's alone
         keys = {key.split(":")[0] for key in load_file(training / f"{name}.safetensors")}
@@ -176,7 +180,7 @@ def test_a_caption_is_read_once_and_by_itself(tmp_path: Path) -> None:
         nonlocal reads
         reads += 1
 
-    text.networks[0].get_submodule("network").register_forward_hook(counted)
+    text.networks[0].get_submodule("embedding").register_forward_hook(counted)
     again = read(["", "a dog (red)"])
     assert reads == 0 and again.tokens is not None
     assert torch.equal(again.tokens[1], together.tokens[0, : again.tokens.shape[1]])
