@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from inkdrop.convert.multiples import multiples
-from inkdrop.convert.settings import check_sane, parsed
+from inkdrop.convert.settings import check_sane, parsed, said_by
 from inkdrop.networks.unet_config import UNetConfig, at_level
 
 DOWN = {"CrossAttnDownBlock2D": True, "DownBlock2D": False}
@@ -84,7 +84,8 @@ class Settings:
 def read_unet(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, Settings]:
     """The shape that a config.json describes, and its settings."""
     told = parsed(Settings, data, where)
-    return shape_of(told, where), told
+    with said_by(where):
+        return shape_of(told, where), told
 
 
 def shape_of(told: Settings, where: str) -> UNetConfig:
