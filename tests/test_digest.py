@@ -33,3 +33,13 @@ def test_a_folder_is_known_by_its_weights_and_settings(tmp_path: Path) -> None:
     assert one == two
     (tmp_path / "two" / "model.json").write_text("{ }")
     assert fingerprint(tmp_path / "two") != one
+
+
+def test_what_a_linked_folder_holds_counts(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "w.safetensors").write_bytes(name.encode())
+        (tmp_path / f"of {name}").mkdir()
+        (tmp_path / f"of {name}" / "unet").symlink_to(tmp_path / name)
+        (tmp_path / name / "back").symlink_to(tmp_path / f"of {name}")
+    assert fingerprint(tmp_path / "of one") != fingerprint(tmp_path / "of two")
