@@ -324,8 +324,7 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
     options["controls"] = _guides(*(options.pop(n) for n in ("control", "hint", "control_scale")))
     settings = {} if like is None else read_settings(like)
     asked = asked_like(settings, options)
-    if not out.lower().endswith(".png"):
-        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    _check_picture(out)
     by = _maker(run, settings)
     _check_memory(by.model, device, asked)
     model = _controlled(_changed(by.model, device, asked), asked)
@@ -333,6 +332,15 @@ def generate(run: str | None, like: str | None, out: str, verbose: bool, **optio
     with _watched(verbose) as see:
         paint(model, asked, Path(out), by=by, see=see, keep=False)
     click.echo(f"{out}")
+
+
+def _check_picture(out: str) -> None:
+    """ValueError or OSError, before a model is read, for a picture that could not be written."""
+    from inkdrop.files import check_writable
+
+    if not out.lower().endswith(".png"):
+        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    check_writable(out)
 
 
 def _added(loras: tuple[str, ...], embeddings: tuple[str, ...]) -> dict[str, Any]:
@@ -522,8 +530,7 @@ def _told(
     seen, known = picture_info(Path(options["picture"])), Asked.__dataclass_fields__
     told_of = {name: value for name, value in options.items() if name in known}
     asked = asked_like({}, {**told_of, "prompt": prompt, "size": (seen.height, seen.width)})
-    if not out.lower().endswith(".png"):
-        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    _check_picture(out)
     by = _maker(run, {})
     _check_memory(by.model, options["device"], asked)
     model = _model(by.model, options["device"], stored=asked.half)
