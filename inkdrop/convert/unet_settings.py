@@ -129,8 +129,11 @@ def shape_of(told: Settings, where: str) -> UNetConfig:
     )
 
 
-def write_unet(config: UNetConfig, sample_size: int | None = None) -> dict[str, Any]:
-    """A config.json for a shape; ValueError for one that this format cannot say."""
+def write_unet(config: UNetConfig, sizes: Sequence[int] = ()) -> dict[str, Any]:
+    """A config.json for a shape; ValueError for one that this format cannot say.
+
+    sizes: of the codes it was trained on, if they are known
+    """
     _check_sayable(config)
     levels = range(config.levels)
     attends = [config.attends(level) for level in levels]
@@ -140,7 +143,7 @@ def write_unet(config: UNetConfig, sample_size: int | None = None) -> dict[str, 
         "_class_name": "UNet2DConditionModel",
         "in_channels": config.in_channels + config.concat_channels,
         "out_channels": config.in_channels,
-        "sample_size": sample_size,
+        "sample_size": sizes[0] if len({*sizes}) == 1 else [*sizes] or None,
         "block_out_channels": [config.channels_at(level) for level in levels],
         "down_block_types": [down[has] for has in attends],
         "up_block_types": [up[has] for has in reversed(attends)],
