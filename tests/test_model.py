@@ -96,6 +96,9 @@ def test_every_weight_must_find_its_place(folder: Path) -> None:
     file.write_bytes(whole[:-9])
     with pytest.raises(ValueError, match="truncated"):
         Model.load(folder)
+    save_file({**weights, name: weights[name].to(torch.complex64)}, file)
+    with pytest.raises(ValueError, match=f"holds '{name}' as 'C64'; read here are"):
+        Model.load(folder)
     file.unlink()
     with pytest.raises(ValueError, match=r"network\.safetensors is missing"):
         Model.load(folder)

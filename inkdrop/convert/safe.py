@@ -157,7 +157,7 @@ def _shape(value: Any) -> bool:
     """True for what a tensor can have; the product of thousands of sizes would take minutes."""
     if not _counts(value) or len(value) > AXES:
         return False
-    return math.prod(max(n, 1) for n in value) < LARGEST
+    return bool(math.prod(max(n, 1) for n in value) < LARGEST)
 
 
 def _check_layout(path: Path, entries: list[_Entry], there: int) -> None:

@@ -142,21 +142,26 @@ def test_a_pickle_under_another_name_is_never_executed(tmp_path: Path, zipped: b
     assert not mark.exists()
 
 
+def refusal(path: Path) -> str:
+    """Why a pickle is not opened, or "" if it is."""
+    try:
+        open_trusted_pickle(path)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_damaged_pickle_is_refused_in_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "a.ckpt"
     torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
     sound = path.read_bytes()
-    numbers = torch.Generator().manual_seed(0)
-    for _ in range(60):
-        place, value = (int(torch.randint(n, (), generator=numbers)) for n in (len(sound), 256))
-        path.write_bytes(sound[:place] + bytes([value]) + sound[place + 1 :])
-        try:
-            open_trusted_pickle(path)
-        except ValueError as error:
-            assert str(path) in str(error) and "\n" not in str(error)
+    for place in range(0, len(sound), 7):
+        path.write_bytes(sound[:place] + b"\xc0" + sound[place + 1 :])
+        said = refusal(path)
+        assert said == "" or (str(path) in said and "\n" not in said)
     path.write_bytes(pickle.dumps({"a": 1}, protocol=4))
-    with pytest.raises(ValueError, match="restricted loader.*get the model as"):
+    with pytest.raises(ValueError, match=r"restricted loader.*get the model as"):
         open_trusted_pickle(path)
 
 
