@@ -7,7 +7,7 @@ a time, so its own code runs it, in parts too, and no weight is held twice.
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Literal, NoReturn, cast
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +40,14 @@ FEW = 128
 LEAST = 16
 
 
-class Layout(nn.Module):
+class Packed(nn.Module):
+    """A layer whose weight is in a form of oneDNN's own, which no file holds."""
+
+    def _save_to_state_dict(self, *told: Any) -> NoReturn:
+        raise ValueError("a packed network cannot be saved; save the one that it was made of")
+
+
+class Layout(Packed):
     """A convolution over two axes, its weight laid out for maps of one size and right for all."""
 
     def __init__(
@@ -64,7 +71,7 @@ class Layout(nn.Module):
         return y
 
 
-class PackedLinear(nn.Module):
+class PackedLinear(Packed):
     """A linear layer, its weight laid out for so many rows and right for all."""
 
     def __init__(
@@ -146,7 +153,7 @@ class PackedUpsample(nn.Module):
     def __init__(self, layer: Upsample, seen: torch.Size, dtype: torch.dtype) -> None:
         super().__init__()
         assert layer.conv is not None
-        weight, bias = phases(layer.conv.weight.detach(), layer.conv.bias)
+        weight, bias = phases(layer.conv.weight.detach().float(), layer.conv.bias)
         self.phases = Layout(weight, bias, seen, dtype, padding=ONES)
 
     def forward(
@@ -167,8 +174,10 @@ def pack(network: nn.Module, example: tuple[Any, ...], dtype: torch.dtype) -> nn
     first one, `input`, does. It is frozen, since oneDNN's layers give no gradient.
     """
     network.requires_grad_(False)
-    _exchange(network, "", _seen(network, example), dtype)
-    return network
+    x, *told = example
+    kind = next((weight.dtype for weight in network.parameters()), x.dtype)
+    _exchange(network, "", _seen(network, (x.to(kind), *told)), dtype)
+    return network.float()  # what is left, such as norms
 
 
 def _exchange(
