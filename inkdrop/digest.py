@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 # A file of up to LOOKED bytes is read whole, a longer one up to there and in PLACES blocks more.
@@ -29,7 +30,11 @@ def digest(parts: Iterable[object]) -> str:
 
 def digest_of_weights(weights: Mapping[str, Tensor]) -> str:
     """sha256 of a network's weights."""
-    values = {name: value.detach().cpu().flatten().numpy() for name, value in weights.items()}
+    plain = {name: value.detach().cpu().flatten() for name, value in weights.items()}
+    values = {  # numpy has no bfloat16
+        name: (value.view(torch.int16) if value.dtype == torch.bfloat16 else value).numpy()
+        for name, value in plain.items()
+    }
     return digest(part for name in sorted(values) for part in (name, values[name]))
 
 
