@@ -97,6 +97,8 @@ def test_what_else_is_in_such_files(sd1: Weights, tmp_path: Path) -> None:
     }
     more = {
         "model_ema.decay": torch.tensor(0.9999), "model_ema.num_updates": torch.tensor(3),
+        "cond_stage_model.logit_scale": torch.tensor(4.6),
+        "cond_stage_model.text_projection": torch.ones(8, 8),
         "betas": torch.zeros(3), "sqrt_one_minus_alphas_cumprod": torch.zeros(3),
         "posterior_mean_coef1": torch.zeros(3), "logvar": torch.zeros(3),
         "global_step": torch.tensor(470000), "first_stage_model.loss.logvar": torch.zeros(1),
