@@ -56,6 +56,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         start = 8 + int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(start - 8))
     header.pop("__metadata__", None)
+    for name, about in header.items():
+        if about["dtype"] not in DTYPES:
+            raise ValueError(
+                f"{path} holds {name!r} as {about['dtype']!r}; read here are {', '.join(DTYPES)}"
+            )
     mapped = Mapped(path)
     return {
         name: mapped.tensor(
@@ -169,7 +174,10 @@ def check_fit(where: str, missing: Shapes, extra: Shapes, misshapen: Shapes) -> 
         ("has other shapes for", misshapen),
     ):
         if names:
-            raise ValueError(f"{where} {problem} {len(names)} weights: {listed(names)}")
+            raise ValueError(
+                f"{where} {problem} {len(names)} weights: {listed(names)}; it is not whole, or"
+                " not what its settings say: get the model again"
+            )
 
 
 def listed(names: Shapes) -> str:

@@ -121,6 +121,23 @@ def test_pickles_are_opened_only_where_they_are_trusted(
     assert all(torch.equal(again[name], value) for name, value in first.items())
 
 
+def test_one_of_several_variants_is_converted_as_asked(
+    sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(sd1, tmp_path / "a")
+    for file in (tmp_path / "a").rglob("*.safetensors"):
+        weights = load_file(file)
+        for variant in ("ema", "fp16"):
+            save_file({n: v.half() for n, v in weights.items()},
+                      file.with_suffix(f".{variant}.safetensors"))  # fmt: skip
+        file.unlink()
+    words = ["convert", tmp_path / "a", tmp_path / "out", "--to", "folder"]
+    assert "inkdrop convert --variant" in left(monkeypatch, capsys, *words)
+    inkdrop(monkeypatch, *words, "--variant", "fp16")
+    assert "the variant fp16 of its weights" in capsys.readouterr().out
+    assert (tmp_path / "out" / "unet").is_dir()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -134,6 +151,9 @@ def test_pickles_are_opened_only_where_they_are_trusted(
         (["SD1", "out", "--prediction", "w"], "no prediction 'w'"),
         (["SD1", "out", "--zero-terminal-snr"], "ends in pure noise"),
         (["SD1", "out.safetensors"], "export a folder"),
+        (["SD1", "out.ckpt"], "is no name for a folder"),
+        (["SD1", "out", "--variant", "fp16"], "no variant 'fp16' of its weights"),
+        (["word.safetensors", "out.safetensors", "--half"], "leave out --half"),
         (["emoji", "out", "--to", "folder"], "has no place in these layouts"),
     ],
 )
@@ -152,6 +172,7 @@ def test_what_cannot_be_converted(
     Path("cut.safetensors").write_bytes(whole[:-8])
     Path("padded.safetensors").write_bytes(whole + b"12345678")
     save_file({"lora_unet_a.lora_down.weight": torch.ones(4)}, "lora.safetensors")
+    save_file({"emb_params": torch.ones(1, 4)}, "word.safetensors")
     before = sorted(tmp_path.iterdir())
     known = {"SD1": str(sd1)}
     given = [known.get(word, word.replace("{tmp}", str(tmp_path))) for word in words]
