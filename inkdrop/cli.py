@@ -189,13 +189,20 @@ def _place(run: str) -> str:
 
 
 def _of_others(path: str) -> bool:
-    """True for a checkpoint of others by its looks: a file, a diffusers folder or a Hub name."""
+    """True for a checkpoint of others by its looks: a file, a diffusers folder or a Hub name.
+
+    So is a folder with loose files of weights, of which `convert.read` says what to give.
+    """
     from inkdrop.convert.layout import marked
     from inkdrop.files import is_hub_name
 
     if not Path(path).exists():
         return is_hub_name(path)
-    return Path(path).is_file() or marked(Path(path)) not in (None, "inkdrop")
+    folder = Path(path)
+    layout = marked(folder) if folder.is_dir() else "single"
+    if layout is None:
+        return any(folder.glob("*.safetensors"))
+    return layout != "inkdrop"
 
 
 def _size(text: str | None) -> int | tuple[int, int] | None:

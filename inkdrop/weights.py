@@ -21,7 +21,10 @@ N = TypeVar("N", bound=nn.Module)
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; ValueError in words if it is missing or broken."""
     if not path.is_file():
-        raise ValueError(f"there is no {path.name} in {path.parent}: it is not a model folder")
+        raise ValueError(
+            f"there is no {path.name} in {path.parent}: it is no whole model folder; give another,"
+            " or get it again"
+        )
     try:
         data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
@@ -139,6 +142,12 @@ def _put(module: nn.Module, name: str, value: Tensor) -> None:
 def _fitting(network: nn.Module, path: Path) -> dict[str, Tensor]:
     """The weights of a file; ValueError unless they are those of the network."""
     weights, wanted = read_weights(path), network.state_dict()
+    whole = [name for name, value in weights.items() if not value.dtype.is_floating_point]
+    if whole:
+        raise ValueError(
+            f"{path} holds whole numbers for {whole[0]} ({weights[whole[0]].dtype}): a quantized"
+            " model, which is not read here; get the plain one"
+        )
     check_fit(
         str(path),
         missing={n: value.shape for n, value in wanted.items() if n not in weights},

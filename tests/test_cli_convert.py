@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from inkdrop.cli import main
+from inkdrop.convert.open import open_model
 from inkdrop.media.settings import read_settings
 
 
@@ -219,6 +221,19 @@ def test_what_cannot_be_painted(
     monkeypatch.chdir(tmp_path)
     assert said in left(monkeypatch, capsys, "generate", "a", "--model", sd1, *words)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_lacks_something_says_what_to_give(
+    sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "loose").mkdir()
+    (tmp_path / "loose" / "a.safetensors").write_bytes(b"")
+    said = left(monkeypatch, capsys, "generate", "a", "--model", tmp_path / "loose")
+    assert "give one of its files: a.safetensors" in said
+    model, _ = open_model(sd1)
+    dataclasses.replace(model, text=None).save(tmp_path / "mute")
+    said = left(monkeypatch, capsys, "generate", "a", "--model", tmp_path / "mute")
+    assert "if its folder lacks the text encoder, get it whole" in said
 
 
 def test_a_model_that_is_told_a_picture_says_so(

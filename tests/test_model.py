@@ -99,13 +99,16 @@ def test_every_weight_must_find_its_place(folder: Path) -> None:
     save_file({**weights, name: weights[name].to(torch.complex64)}, file)
     with pytest.raises(ValueError, match=f"holds '{name}' as 'C64'; read here are"):
         Model.load(folder)
+    save_file({**weights, name: weights[name].to(torch.int8)}, file)
+    with pytest.raises(ValueError, match=f"holds whole numbers for {name} .torch.int8.: a quant"):
+        Model.load(folder)
     file.unlink()
     with pytest.raises(ValueError, match=r"network\.safetensors is missing"):
         Model.load(folder)
 
 
 def test_missing_or_broken_description(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="it is not a model folder"):
+    with pytest.raises(ValueError, match="it is no whole model folder; give another"):
         Model.load(tmp_path)
     (folder / "model.json").write_text("{")
     with pytest.raises(ValueError, match="is not valid JSON"):
