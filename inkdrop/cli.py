@@ -191,13 +191,20 @@ def _place(run: str) -> str:
 
 
 def _of_others(path: str) -> bool:
-    """True for a checkpoint of others by its looks: a file, a diffusers folder or a Hub name."""
+    """True for a checkpoint of others by its looks: a file, a diffusers folder or a Hub name.
+
+    So is a folder with loose files of weights, of which `convert.read` says what to give.
+    """
     from inkdrop.convert.layout import marked
     from inkdrop.files import is_hub_name
 
     if not Path(path).exists():
         return is_hub_name(path)
-    return Path(path).is_file() or marked(Path(path)) not in (None, "inkdrop")
+    folder = Path(path)
+    layout = marked(folder) if folder.is_dir() else "single"
+    if layout is None:
+        return any(folder.glob("*.safetensors"))
+    return layout != "inkdrop"
 
 
 def _size(text: str | None) -> int | tuple[int, int] | None:
@@ -379,14 +386,14 @@ def _check_engine(asked: Asked) -> None:
 
 
 def _check_out(out: Path) -> None:
-    """ValueError for a picture that could not be written once it is drawn."""
+    """ValueError or OSError for a picture that could not be written once it is drawn."""
+    from inkdrop.files import check_writable
+
     if out.is_dir():
         raise ValueError(f"{out} is a folder; give --out the name of a picture in it")
     if out.suffix.lower() != ".png":
         raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
-    there = next(folder for folder in out.absolute().parents if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"{out} cannot be written, for {there} takes no files; give another --out")
+    check_writable(out)
 
 
 def _check_memory(
@@ -685,6 +692,11 @@ def _is_picture(path: Path) -> bool:
 @click.option("--to", help="folder (of diffusers), single or inkdrop [by OUT's name].")
 @click.option("--prediction", help="What it predicts, if its files say it wrong: eps, v or x0.")
 @click.option("--zero-terminal-snr", is_flag=True, default=None, help="Its noise is pure at last.")
+@click.option("--variant", help="Of a folder's weights, such as fp16 [the plain ones].")
+@click.option("--averaged", is_flag=True, help="The averaged weights of a single file's training.")
+@click.option(
+    "--ignore", multiple=True, help="Leave out weights whose names begin so (may repeat)."
+)
 @click.option("--half", is_flag=True, help="All weights in half precision [as they are].")
 @click.option("--i-trust-this-pickle", is_flag=True, help="Open pickles by the restricted loader.")
 def convert(model: str, out: str, to: str | None, half: bool, **options: Any) -> None:
@@ -698,6 +710,9 @@ def convert(model: str, out: str, to: str | None, half: bool, **options: Any) ->
     told = Options(
         prediction=options["prediction"],
         zero_terminal_snr=options["zero_terminal_snr"],
+        variant=options["variant"],
+        averaged=options["averaged"],
+        ignore=options["ignore"],
         trust_pickle=options["i_trust_this_pickle"],
     )
     for line in converted(_place(model), out, to, told, half=half).lines():

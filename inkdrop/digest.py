@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 # A file of up to LOOKED bytes is read whole, a longer one up to there and in PLACES blocks more.
@@ -29,7 +30,11 @@ def digest(parts: Iterable[object]) -> str:
 
 def digest_of_weights(weights: Mapping[str, Tensor]) -> str:
     """sha256 of a network's weights."""
-    values = {name: value.detach().cpu().flatten().numpy() for name, value in weights.items()}
+    plain = {name: value.detach().cpu().flatten() for name, value in weights.items()}
+    values = {  # numpy has no bfloat16
+        name: (value.view(torch.int16) if value.dtype == torch.bfloat16 else value).numpy()
+        for name, value in plain.items()
+    }
     return digest(part for name in sorted(values) for part in (name, values[name]))
 
 
@@ -41,9 +46,24 @@ def fingerprint(path: Path) -> str:
     """
     if path.is_file():
         return digest(_looked(path))[:16]
-    files = [f for f in path.rglob("*") if f.suffix in (".safetensors", ".json") and f.is_file()]
+    files = [f for f in files_below(path) if f.suffix in (".safetensors", ".json")]
     named = sorted((str(file.relative_to(path)), file) for file in files)
     return digest(part for name, file in named for part in (name, *_looked(file)))[:16]
+
+
+def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """All files in a folder, those in linked folders too: parts of a model are often links.
+
+    above: folders that it lies in, to which a link may lead back
+    """
+    here = folder.resolve()
+    if here in above:
+        return
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir():
+            yield from files_below(entry, (*above, here))
+        elif entry.is_file():
+            yield entry
 
 
 def _looked(file: Path) -> list[object]:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from inkdrop.config import nearest
 
-# Ends of names that are files of weights and never of a repository.
-_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+# Ends of names that are files of weights, and never folders or repositories; what is written first.
+FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial(\..*)?")
 
 
@@ -35,7 +35,7 @@ def must_exist(path: str | Path, what: str = "file or folder") -> Path:
 def is_hub_name(path: str | Path) -> bool:
     """True for "org/name" as the Hub names models, if no folder here is called org."""
     found = re.fullmatch(r"(\w[\w.-]*)/\w[\w.-]*", str(path))
-    return found is not None and not Path(found[1]).exists() and Path(path).suffix not in _FILES
+    return found is not None and not Path(found[1]).exists() and Path(path).suffix not in FILES
 
 
 @contextmanager
@@ -83,6 +83,16 @@ def commit_folder(path: str | Path) -> Iterator[Path]:
         raise
 
 
+def check_writable(path: str | Path) -> None:
+    """OSError or ValueError in words if nothing can be written at a path, before work for it."""
+    path = Path(os.path.realpath(path))
+    place = next(parent for parent in path.parents if parent.exists())
+    if not place.is_dir():
+        raise ValueError(f"{place} is a file, so there can be no {path}; give another name")
+    if not os.access(place, os.W_OK):
+        raise OSError(errno.EACCES, f"{path} cannot be written there; give a place where you may")
+
+
 def restore_folder(path: str | Path) -> bool:
     """Put back the older folder if a crash came between the two renames; True if it did."""
     path = Path(path)
@@ -101,6 +111,7 @@ def clear_leftovers(folder: str | Path) -> None:
 
 
 def _beside(path: Path) -> Path:
+    check_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
 

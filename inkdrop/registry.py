@@ -79,6 +79,10 @@ ENCODERS: dict[str, Encoder] = {
 
 JOINED = "joined"  # the kind of several texts together, which lie in folders of their own
 
+# More than any part has; such numbers would take all memory or time before a weight is read.
+MOST, LAYERS, LEVELS = 1_000_000, 256, 64
+COUNTS = ("blocks", "depth", "transformer_depth", "layers", "encoder_blocks", "decoder_blocks")
+
 T = TypeVar("T")
 
 
@@ -86,7 +90,34 @@ def build(kind: str, table: Mapping[str, type[T]], data: Mapping[str, Any], wher
     """A value from {"kind": name, ...its fields}; ValueError for an unknown name or key."""
     fields = dict(data)
     name = str(fields.pop("kind", ""))
-    return parse(choose(kind, name, table), fields, f"{where}, {kind} {name!r}")
+    cls, place = choose(kind, name, table), f"{where}, {kind} {name!r}"
+    _check_sane(fields, place)
+    return parse(cls, fields, place)
+
+
+def _check_sane(fields: Mapping[str, Any], where: str) -> None:
+    """ValueError for a number that no model has."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            _check_sane(value, where)
+            continue
+        numbers = value if isinstance(value, list | tuple) else (value,)
+        most = LAYERS if name in COUNTS else MOST
+        if any(type(number) is int and number > most for number in numbers):
+            raise ValueError(f"{where}: {name!r} is {str(value)[:60]}, but up to {most} is sane")
+        if len(numbers) > LEVELS and (name in COUNTS or name == "multipliers"):
+            raise ValueError(f"{where}: {name!r} has {len(numbers)} levels, but {LEVELS} are sane")
+
+
+def _made(make: Callable[[Any], T], config: Any, where: str) -> T:
+    """What a configuration describes; ValueError if that is larger than memory or numbers go."""
+    try:
+        return make(config)
+    except (RuntimeError, OverflowError):
+        raise ValueError(
+            f"{where}: nothing of such sizes can be made here: {config}; get a model whose settings"
+            " belong to its weights"
+        ) from None
 
 
 def describe(table: Mapping[str, type[Any]], value: Any) -> dict[str, Any]:
@@ -103,8 +134,7 @@ def build_network(data: Mapping[str, Any], where: str) -> nn.Module:
     """A network with fresh weights from {"kind": name, ...its configuration}."""
     configs = {name: config for name, (config, _) in NETWORKS.items()}
     config = build("network", configs, data, where)
-    network = NETWORKS[str(data["kind"])][1](config)
-    return network
+    return _made(NETWORKS[str(data["kind"])][1], config, where)
 
 
 def describe_network(network: nn.Module) -> dict[str, Any]:
@@ -123,7 +153,7 @@ def build_codec(data: Mapping[str, Any], where: str) -> Codec:
     """A codec, with fresh weights if it has any, from {"kind": name, ...its configuration}."""
     configs = {name: config for name, (config, _) in CODECS.items()}
     config = build("codec", configs, data, where)
-    return CODECS[str(data["kind"])][1](config)
+    return _made(CODECS[str(data["kind"])][1], config, where)
 
 
 def describe_codec(codec: Codec) -> dict[str, Any]:

@@ -21,7 +21,10 @@ N = TypeVar("N", bound=nn.Module)
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; ValueError in words if it is missing or broken."""
     if not path.is_file():
-        raise ValueError(f"there is no {path.name} in {path.parent}: it is not a model folder")
+        raise ValueError(
+            f"there is no {path.name} in {path.parent}: it is no whole model folder; give another,"
+            " or get it again"
+        )
     try:
         data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
@@ -56,6 +59,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         start = 8 + int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(start - 8))
     header.pop("__metadata__", None)
+    for name, about in header.items():
+        if about["dtype"] not in DTYPES:
+            raise ValueError(
+                f"{path} holds {name!r} as {about['dtype']!r}; read here are {', '.join(DTYPES)}"
+            )
     mapped = Mapped(path)
     return {
         name: mapped.tensor(
@@ -134,6 +142,12 @@ def _put(module: nn.Module, name: str, value: Tensor) -> None:
 def _fitting(network: nn.Module, path: Path) -> dict[str, Tensor]:
     """The weights of a file; ValueError unless they are those of the network."""
     weights, wanted = read_weights(path), network.state_dict()
+    whole = [name for name, value in weights.items() if not value.dtype.is_floating_point]
+    if whole:
+        raise ValueError(
+            f"{path} holds whole numbers for {whole[0]} ({weights[whole[0]].dtype}): a quantized"
+            " model, which is not read here; get the plain one"
+        )
     check_fit(
         str(path),
         missing={n: value.shape for n, value in wanted.items() if n not in weights},
@@ -169,7 +183,10 @@ def check_fit(where: str, missing: Shapes, extra: Shapes, misshapen: Shapes) -> 
         ("has other shapes for", misshapen),
     ):
         if names:
-            raise ValueError(f"{where} {problem} {len(names)} weights: {listed(names)}")
+            raise ValueError(
+                f"{where} {problem} {len(names)} weights: {listed(names)}; it is not whole, or"
+                " not what its settings say: get the model again"
+            )
 
 
 def listed(names: Shapes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from inkdrop.cli import main
+from inkdrop.convert.open import open_model
 from inkdrop.media.settings import read_settings
 
 
@@ -127,6 +129,23 @@ def test_pickles_are_opened_only_where_they_are_trusted(
     assert all(torch.equal(again[name], value) for name, value in first.items())
 
 
+def test_one_of_several_variants_is_converted_as_asked(
+    sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(sd1, tmp_path / "a")
+    for file in (tmp_path / "a").rglob("*.safetensors"):
+        weights = load_file(file)
+        for variant in ("ema", "fp16"):
+            save_file({n: v.half() for n, v in weights.items()},
+                      file.with_suffix(f".{variant}.safetensors"))  # fmt: skip
+        file.unlink()
+    words = ["convert", tmp_path / "a", tmp_path / "out", "--to", "folder"]
+    assert "inkdrop convert --variant" in left(monkeypatch, capsys, *words)
+    inkdrop(monkeypatch, *words, "--variant", "fp16")
+    assert "the variant fp16 of its weights" in capsys.readouterr().out
+    assert (tmp_path / "out" / "unet").is_dir()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -140,6 +159,9 @@ def test_pickles_are_opened_only_where_they_are_trusted(
         (["SD1", "out", "--prediction", "w"], "no prediction 'w'"),
         (["SD1", "out", "--zero-terminal-snr"], "ends in pure noise"),
         (["SD1", "out.safetensors"], "export a folder"),
+        (["SD1", "out.ckpt"], "is no name for a folder"),
+        (["SD1", "out", "--variant", "fp16"], "no variant 'fp16' of its weights"),
+        (["word.safetensors", "out.safetensors", "--half"], "leave out --half"),
         (["emoji", "out", "--to", "folder"], "has no place in these layouts"),
     ],
 )
@@ -158,6 +180,7 @@ def test_what_cannot_be_converted(
     Path("cut.safetensors").write_bytes(whole[:-8])
     Path("padded.safetensors").write_bytes(whole + b"12345678")
     save_file({"lora_unet_a.lora_down.weight": torch.ones(4)}, "lora.safetensors")
+    save_file({"emb_params": torch.ones(1, 4)}, "word.safetensors")
     before = sorted(tmp_path.iterdir())
     known = {"SD1": str(sd1)}
     given = [known.get(word, word.replace("{tmp}", str(tmp_path))) for word in words]
@@ -204,6 +227,19 @@ def test_what_cannot_be_painted(
     monkeypatch.chdir(tmp_path)
     assert said in left(monkeypatch, capsys, "generate", "a", "--model", sd1, *words)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_lacks_something_says_what_to_give(
+    sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "loose").mkdir()
+    (tmp_path / "loose" / "a.safetensors").write_bytes(b"")
+    said = left(monkeypatch, capsys, "generate", "a", "--model", tmp_path / "loose")
+    assert "give one of its files: a.safetensors" in said
+    model, _ = open_model(sd1)
+    dataclasses.replace(model, text=None).save(tmp_path / "mute")
+    said = left(monkeypatch, capsys, "generate", "a", "--model", tmp_path / "mute")
+    assert "if its folder lacks the text encoder, get it whole" in said
 
 
 def test_a_model_that_is_told_a_picture_says_so(

@@ -492,7 +492,7 @@ def test_what_is_refused_before_a_model_is_looked_for(
         (["--lora", "none"], "there is no LoRA none."),
         (["-o", "a.jpg"], "a.jpg cannot carry its settings; give a name with .png"),
         (["-o", "folder.png"], "folder.png is a folder; give --out"),
-        (["-o", "in.png/a.png"], "in.png takes no files; give another --out"),
+        (["-o", "in.png/a.png"], "in.png is a file, so there can be no"),
     ):
         for words in (into, change):
             assert said in left(monkeypatch, capsys, *words, *more, "--model", "nothing"), more

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inkdrop.digest import BLOCK, LOOKED, PLACES, fingerprint
+import torch
+
+from inkdrop.digest import BLOCK, LOOKED, PLACES, digest_of_weights, fingerprint
 
 
 def test_a_fingerprint_is_of_the_content(tmp_path: Path) -> None:
@@ -33,3 +35,18 @@ def test_a_folder_is_known_by_its_weights_and_settings(tmp_path: Path) -> None:
     assert one == two
     (tmp_path / "two" / "model.json").write_text("{ }")
     assert fingerprint(tmp_path / "two") != one
+
+
+def test_weights_of_bfloat16_have_a_digest() -> None:
+    one, two = ({"a": torch.tensor([1.0, x], dtype=torch.bfloat16)} for x in (2.0, 3.0))
+    assert digest_of_weights(one) != digest_of_weights(two)
+
+
+def test_what_a_linked_folder_holds_counts(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "w.safetensors").write_bytes(name.encode())
+        (tmp_path / f"of {name}").mkdir()
+        (tmp_path / f"of {name}" / "unet").symlink_to(tmp_path / name)
+        (tmp_path / name / "back").symlink_to(tmp_path / f"of {name}")
+    assert fingerprint(tmp_path / "of one") != fingerprint(tmp_path / "of two")

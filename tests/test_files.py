@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inkdrop.files import (
+    check_writable,
     clear_leftovers,
     commit_folder,
     is_hub_name,
@@ -66,6 +68,28 @@ def test_a_folder_is_not_a_file_nor_the_other_way_round(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("")
     with pytest.raises(ValueError, match=r"is a file"), commit_folder(tmp_path / "f"):
         pass
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+@pytest.mark.parametrize("make", [replacing, commit_folder])
+def test_a_place_to_read_from_alone_is_said(tmp_path: Path, make: Any) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with (
+            pytest.raises(OSError, match=r"a cannot be written there; give a place where you may"),
+            make(tmp_path / "inner" / "a"),
+        ):
+            raise AssertionError("nothing is begun")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_nothing_can_lie_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    with pytest.raises(ValueError, match=r"a is a file, so there can be no .*a/b; give another"):
+        check_writable(tmp_path / "a" / "b")
+    check_writable(tmp_path / "b" / "c")
+    assert names(tmp_path) == ["a"]
 
 
 needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")

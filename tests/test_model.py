@@ -60,6 +60,11 @@ def test_denoise_keeps_the_precision_of_x(folder: Path) -> None:
         (("network", "widht"), 8, r"unknown key 'widht'\. Did you mean 'width'"),
         (("network", "width"), "many", "'width' is 'many'"),
         (("network", "_class_name"), "os.system", "unknown key '_class_name'"),
+        (("network", "width"), 10**15, "'width' is 1000000000000000, but up to 1000000 is sane"),
+        (("network", "blocks"), 10**9, "'blocks' is 1000000000, but up to 256 is sane"),
+        (("network", "multipliers"), [1] * 65, "'multipliers' has 65 levels, but 64 are sane"),
+        (("network",), {"kind": "unet", "dims": 3, "patch": 10**6}, "nothing of such sizes can be"),
+        (("process", "steps"), 10**9, "'steps' is 1000000000, but up to 1000000 is sane"),
         (("spec", "condition_drop"), 2.0, "condition_drop is 2.0"),
         (("parameterization", "kind"), "epsilon", "no parameterization 'epsilon'"),
     ],
@@ -91,13 +96,19 @@ def test_every_weight_must_find_its_place(folder: Path) -> None:
     file.write_bytes(whole[:-9])
     with pytest.raises(ValueError, match="truncated"):
         Model.load(folder)
+    save_file({**weights, name: weights[name].to(torch.complex64)}, file)
+    with pytest.raises(ValueError, match=f"holds '{name}' as 'C64'; read here are"):
+        Model.load(folder)
+    save_file({**weights, name: weights[name].to(torch.int8)}, file)
+    with pytest.raises(ValueError, match=f"holds whole numbers for {name} .torch.int8.: a quant"):
+        Model.load(folder)
     file.unlink()
     with pytest.raises(ValueError, match=r"network\.safetensors is missing"):
         Model.load(folder)
 
 
 def test_missing_or_broken_description(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="it is not a model folder"):
+    with pytest.raises(ValueError, match="it is no whole model folder; give another"):
         Model.load(tmp_path)
     (folder / "model.json").write_text("{")
     with pytest.raises(ValueError, match="is not valid JSON"):

@@ -144,8 +144,11 @@ class Latent(nn.Module):
 
 def _finite(y: Tensor) -> Tensor:
     if not bool(y.isfinite().all()):
+        way = (
+            "try float32" if y.dtype != torch.float32 else "its weights are damaged: get them again"
+        )
         raise FloatingPointError(
-            f"what the autoencoder made of a code in {str(y.dtype)[6:]} is not finite; try float32"
+            f"what the autoencoder made of a code in {str(y.dtype)[6:]} is not finite; {way}"
         )
     return y
 

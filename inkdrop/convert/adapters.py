@@ -39,13 +39,18 @@ def adapter_lines(path: Path) -> list[str] | None:
     return read_embedding(path).lines() if layout == "embedding" else None
 
 
-def without_pickle(path: Path, out: Path, options: Options) -> bool:
-    """Writes an adapter's weights as safetensors; False for what is none, or none that is asked."""
+def without_pickle(path: Path, out: Path, options: Options, *, half: bool = False) -> bool:
+    """Writes an adapter's weights as safetensors; False for what is none, or none that is asked.
+
+    half: ValueError, for they stay as they are stored.
+    """
     if not path.is_file() or out.suffix != ".safetensors":
         return False
     file = open_file(path, options)
     if _layout(file, path) not in ADAPTERS:
         return False
+    if half:
+        raise ValueError(f"{path} is an adapter, which stays as it is stored; leave out --half")
     from safetensors.torch import save_file
 
     weights = {name: value.read().contiguous() for name, value in file.weights.items()}

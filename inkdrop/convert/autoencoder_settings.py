@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from inkdrop.codecs.latent import LatentConfig
 from inkdrop.convert.multiples import multiples
-from inkdrop.convert.settings import check_sane, class_of, parsed
+from inkdrop.convert.settings import check_sane, class_of, parsed, said_by
 from inkdrop.networks.autoencoder import AutoencoderConfig
 from inkdrop.networks.taesd import TAESDConfig
 
@@ -90,24 +90,12 @@ def read_autoencoder(
 ) -> tuple[AutoencoderConfig | TAESDConfig, Scaling]:
     """The shape that a config.json describes, and what diffusion sees of its code."""
     if class_of(data, AUTOENCODERS, where) == "AutoencoderTiny":
-        return _tiny(parsed(TinySettings, data, where), where)
+        tiny = parsed(TinySettings, data, where)
+        with said_by(where):
+            return _tiny(tiny, where)
     told = parsed(Settings, data, where)
-    check_sane(told, ("layers_per_block",), 64, where)
-    check_sane(told, ("in_channels", "latent_channels", "block_out_channels"), 65536, where)
-    _same(told, ("in_channels", "out_channels"), where)
-    _same(told, ("use_quant_conv", "use_post_quant_conv"), where)
-    width, multipliers = multiples(told.block_out_channels, where)
-    config = AutoencoderConfig(
-        channels=told.in_channels,
-        latent_channels=told.latent_channels,
-        width=width,
-        multipliers=multipliers,
-        blocks=told.layers_per_block,
-        middle_attention=told.mid_block_add_attention,
-        code_conv=told.use_quant_conv,
-        norm_groups=told.norm_num_groups,
-    )
-    return config, _scaling(told, where)
+    with said_by(where):
+        return _usual(told, where)
 
 
 def write_autoencoder(codec: LatentConfig, sample_size: int | None = None) -> dict[str, Any]:
@@ -141,6 +129,25 @@ def write_autoencoder(codec: LatentConfig, sample_size: int | None = None) -> di
         "mid_block_add_attention": config.middle_attention,
         **_write_scaling(codec),
     }
+
+
+def _usual(told: Settings, where: str) -> tuple[AutoencoderConfig, Scaling]:
+    check_sane(told, ("layers_per_block",), 64, where)
+    check_sane(told, ("in_channels", "latent_channels", "block_out_channels"), 65536, where)
+    _same(told, ("in_channels", "out_channels"), where)
+    _same(told, ("use_quant_conv", "use_post_quant_conv"), where)
+    width, multipliers = multiples(told.block_out_channels, where)
+    config = AutoencoderConfig(
+        channels=told.in_channels,
+        latent_channels=told.latent_channels,
+        width=width,
+        multipliers=multipliers,
+        blocks=told.layers_per_block,
+        middle_attention=told.mid_block_add_attention,
+        code_conv=told.use_quant_conv,
+        norm_groups=told.norm_num_groups,
+    )
+    return config, _scaling(told, where)
 
 
 def _tiny(told: TinySettings, where: str) -> tuple[TAESDConfig, Scaling]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from inkdrop.convert.layout import CONTROL_CLASS
-from inkdrop.convert.settings import check_sane, parsed
+from inkdrop.convert.settings import check_sane, parsed, said_by
 from inkdrop.convert.unet_settings import DOWN, UP, Settings, shape_of, write_unet
 from inkdrop.networks.control import ControlNetConfig
 from inkdrop.networks.unet_config import UNetConfig
@@ -41,12 +41,13 @@ def read_control_settings(data: Mapping[str, Any], where: str) -> ControlNetConf
     up = {has: name for name, has in UP.items()}
     mirrored = tuple(up[DOWN[name]] for name in reversed(told.down_block_types) if name in DOWN)
     whole = replace(told, up_block_types=mirrored, out_channels=told.in_channels)
-    return ControlNetConfig(
-        shape_of(whole, where),
-        told.conditioning_channels,
-        told.controlnet_conditioning_channel_order,
-        told.conditioning_embedding_out_channels,
-    )
+    with said_by(where):
+        return ControlNetConfig(
+            shape_of(whole, where),
+            told.conditioning_channels,
+            told.controlnet_conditioning_channel_order,
+            told.conditioning_embedding_out_channels,
+        )
 
 
 def write_control_settings(config: ControlNetConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from inkdrop.convert.foreign import PLAIN, Options
 from inkdrop.convert.open import open_model
 from inkdrop.convert.report import Report
 from inkdrop.convert.text_export import single_text, write_text_folders
-from inkdrop.files import commit_folder
+from inkdrop.files import FILES, commit_folder
 from inkdrop.model import Model
 
 LAYOUTS = ("folder", "single", "inkdrop")
@@ -39,11 +39,11 @@ def convert(
     choose("layout", layout, dict.fromkeys(LAYOUTS))
     if out.exists() or out.is_symlink():
         raise ValueError(f"{out} is there already; give another name, or remove it")
-    if (layout == "single") != (out.suffix == ".safetensors"):
+    if (layout == "single") != (out.suffix == ".safetensors") or out.suffix in FILES[1:]:
         what = "a single file" if layout == "single" else "a folder"
         raise ValueError(f"{out} is no name for {what}: single files, and they alone, end in"
                          " .safetensors")  # fmt: skip
-    if layout == "single" and without_pickle(Path(path), out, options):
+    if layout == "single" and without_pickle(Path(path), out, options, half=half):
         return Report((), notes=("an adapter, which stays what it is",))
     model, report = open_model(path, options, dtype=torch.float16 if half else None, text=False)
     write(model, out, layout)

@@ -66,7 +66,7 @@ def write_folder(model: Model, folder: Path, text: Mapping[str, Any] | None = No
     naming = unet_keys.diffusers_naming(unet.config)
     for name in ("unet", "vae"):
         (folder / name).mkdir()
-    write_part(folder / "unet", write_unet(unet.config, model.shape[1]), unet, naming)
+    write_part(folder / "unet", write_unet(unet.config, model.shape[1:]), unet, naming)
     write_part(folder / "vae", autoencoder, codec.autoencoder, _diffusers(codec))
 
 

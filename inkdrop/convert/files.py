@@ -63,5 +63,8 @@ def _chosen(folder: Path, variants: Iterable[str], wanted: str | None) -> str:
     if "" in known:
         return ""
     if len(known) > 1:
-        raise ValueError(f"{folder} has several variants of its weights ({named}); choose one")
+        raise ValueError(
+            f"{folder} has several variants of its weights ({named}); choose one with"
+            " `inkdrop convert --variant NAME`"
+        )
     return known[0]

@@ -14,6 +14,7 @@ from inkdrop.convert.model import usual_sizes
 from inkdrop.convert.read import read
 from inkdrop.convert.safe import open_safe
 from inkdrop.convert.stored import Weights, types_of
+from inkdrop.digest import files_below
 from inkdrop.model import Model
 from inkdrop.weights import read_json
 
@@ -67,7 +68,8 @@ def parts_of_own(folder: Path) -> tuple[Part, ...]:
     """The parts of a model of ours, such as network, codec, text or text_2."""
     return tuple(
         part(file.stem if file.parent == folder else file.parent.name, open_safe(file).weights)
-        for file in sorted(folder.rglob("*.safetensors"))
+        for file in sorted(files_below(folder))
+        if file.suffix == ".safetensors"
     )
 
 

@@ -13,6 +13,14 @@ UNUSED: tuple[tuple[str, str], ...] = (
     (r"(\w+_)?alphas_cumprod(_prev)?$|betas$|posterior_\w+$|lvlb_weights$", "the schedule"),
     (r"denoiser\.sigmas$|logvar$", "the schedule"),
     (r"v_pred$|ztsnr$", "a mark, which was read"),
+    (
+        r"(cond_stage_model|conditioner\.embedders\.\d)\.logit_scale$",
+        "of a text encoder's training",
+    ),
+    (
+        r"(cond_stage_model|conditioner\.embedders\.0)\.text_projection(\.weight)?$",
+        "a projection of text that this family does not read",
+    ),
     (r"global_step$|epoch$|scale_factor$", "of the training"),
 )
 # Marks of schedules that are not read here.

@@ -111,12 +111,17 @@ def part_of(base: str) -> str:
 def networks_of(model: Model, where: str) -> dict[str, nn.Module]:
     """The networks that a LoRA can change, by the names of their parts.
 
-    ValueError for a model that is not of Stable Diffusion's kind.
+    ValueError for a model that is not of Stable Diffusion's kind, or whose weights are no longer.
     """
     if not isinstance(model.network, UNet) or model.network.config.cross_attention_dim is None:
         raise ValueError(
             f"{where} is a LoRA for Stable Diffusion's U-Nets, but this model's network is another"
             f" ({type(model.network).__name__})"
+        )
+    if "input.weight" not in dict(model.network.named_parameters()):
+        raise ValueError(
+            f"{where} cannot be merged into weights that an engine laid out or that are in half"
+            " precision; merge it first, then use `prepare` or `halved`"
         )
     encoders = {name: text.encoder for name, text in texts_of(model.text).items()}
     return {UNET: model.network, **{n: e for n, e in encoders.items() if isinstance(e, Clip)}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from inkdrop.convert.families import Family, usual_schedule
 from inkdrop.convert.foreign import Options
 from inkdrop.convert.safe import SafeFile
@@ -41,12 +43,13 @@ def _said_prediction(file: SafeFile) -> str | None:
     if said in ("epsilon", "v"):
         return "eps" if said == "epsilon" else "v"
     step = file.metadata.get("global_step")
-    if "global_step" in file.weights:
-        step = str(int(file.weights["global_step"].read()))
+    counted = file.weights.get("global_step")
+    if counted is not None and prod(counted.shape) == 1:
+        step = f"{float(counted.read()):.0f}"
     return "eps" if step == "875000" else None  # SD 2.0 at 512 pixels
 
 
 def _ends_in_noise(weights: Weights) -> bool:
     """True if the schedule in the file ends at alpha 0; Stable Diffusion's is 0.0047 there."""
     table = weights.get("alphas_cumprod")
-    return table is not None and table.shape != (0,) and float(table.read().flatten()[-1]) < 1e-6
+    return table is not None and prod(table.shape) > 0 and float(table.read().flatten()[-1]) < 1e-6

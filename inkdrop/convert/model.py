@@ -14,6 +14,7 @@ from inkdrop.convert.fill import filled
 from inkdrop.convert.foreign import Denoiser, Foreign
 from inkdrop.convert.report import PartReport, Report
 from inkdrop.convert.schedule import Schedule
+from inkdrop.convert.settings import said_by
 from inkdrop.diffusion.parameterization import V
 from inkdrop.model import Model, Spec, Tuned
 from inkdrop.networks.unet import UNet
@@ -40,7 +41,8 @@ def to_model(
     )
     codec, of_codec = _codec(foreign, autoencoder, dtype)
     _check_code(denoiser, codec)
-    spec = _spec(foreign, denoiser, codec, schedule)
+    with said_by(str(foreign.path)):
+        spec = _spec(foreign, denoiser, codec, schedule)
     model = Model(network, schedule.process, schedule.parameterization, spec, codec)
     report = Report(
         (of_unet, of_codec), foreign.unused, tuple(foreign.text), (*foreign.notes, *_mixed(of_unet))
@@ -67,7 +69,9 @@ def to_codec(
     autoencoder, report = filled(
         partial(fresh, coder.config), coder, "autoencoder", str(foreign.path), dtype
     )
-    codec = Latent(LatentConfig(coder.config, *found), autoencoder)
+    with said_by(str(foreign.path)):
+        config = LatentConfig(coder.config, *found)
+    codec = Latent(config, autoencoder)
     return codec.eval().requires_grad_(False), report
 
 

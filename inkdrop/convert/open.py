@@ -73,11 +73,12 @@ def _fetched(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=list(FETCHED)))
     except Exception as error:  # whatever the library, its client and the network raise
-        why = " ".join(str(error).split())[:160] or type(error).__name__
+        why = str(error).strip().split("\n")[0][:160] or type(error).__name__
         offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
         reason = "HF_HUB_OFFLINE forbids the network" if offline else why
         raise ValueError(
-            f"there is no model {name} here, and it could not be fetched from the Hub: {reason}"
+            f"there is no model {name} here, and it could not be fetched from the Hub ({reason});"
+            " give a path, or the name again with a network"
         ) from None
 
 

@@ -18,6 +18,8 @@ from inkdrop.weights import once
 
 # An honest header holds some hundred bytes a weight.
 MOST_HEADER = 100_000_000
+# What a tensor of torch can have: axes, and numbers in all, those along axes of none counted as 1.
+AXES, LARGEST = 64, 1 << 63
 
 # What other files begin with, and what they are.
 PICKLES = (b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
@@ -110,12 +112,17 @@ def _no_safetensors(path: Path, begin: bytes, length: int, size: int) -> ValueEr
     for magic, what in OTHERS.items():
         if begin.startswith(magic):
             return ValueError(f"{path} is {what}")
-    if size < 8 or begin[8:9] == b"{":
+    if size <= 8:
+        return ValueError(f"{path} is no model: it has {size} bytes; download it again")
+    if begin[8:9] == b"{":
         return ValueError(
             f"{path} is cut short or damaged: its header should have {length} bytes, and the file"
             f" has {size}; download it again"
         )
-    return ValueError(f"{path} is not a safetensors file; it begins with {begin[:8]!r}")
+    return ValueError(
+        f"{path} is not a safetensors file; it begins with {begin[:8]!r}; get the model as"
+        " safetensors"
+    )
 
 
 def _entry(path: Path, name: str, about: Any) -> _Entry:
@@ -125,8 +132,9 @@ def _entry(path: Path, name: str, about: Any) -> _Entry:
     if not isinstance(about, dict) or set(about) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"{path} does not say dtype, shape and data_offsets of {name!r}")
     shape, offsets = about["shape"], about["data_offsets"]
-    if not _counts(shape) or not _counts(offsets) or len(offsets) != 2:
-        raise ValueError(f"{path} has {name!r} with shape {shape} at {offsets}, which are no sizes")
+    if not _shape(shape) or not _counts(offsets) or len(offsets) != 2:
+        told = f"shape {shape} at {offsets}"
+        raise ValueError(f"{path} has {name!r} with {told[:100]}, which are no sizes")
     dtype = DTYPES.get(str(about["dtype"]))
     if dtype is None:
         raise ValueError(
@@ -143,6 +151,13 @@ def _entry(path: Path, name: str, about: Any) -> _Entry:
 
 def _counts(value: Any) -> bool:
     return isinstance(value, list) and all(type(n) is int and n >= 0 for n in value)
+
+
+def _shape(value: Any) -> bool:
+    """True for what a tensor can have; the product of thousands of sizes would take minutes."""
+    if not _counts(value) or len(value) > AXES:
+        return False
+    return bool(math.prod(max(n, 1) for n in value) < LARGEST)
 
 
 def _check_layout(path: Path, entries: list[_Entry], there: int) -> None:

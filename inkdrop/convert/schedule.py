@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inkdrop.config import choose
-from inkdrop.convert.settings import check_sane, class_of, parsed
+from inkdrop.convert.settings import check_sane, class_of, parsed, said_by
 from inkdrop.diffusion.parameterization import X0, Eps, Parameterization, V
 from inkdrop.diffusion.process import ENDS, Discrete, Process
 from inkdrop.diffusion.times import grid
@@ -235,8 +235,9 @@ def read_schedule(
     parameterization = PREDICTIONS[told.prediction_type]
     if prediction is not None:
         parameterization = predicting(prediction)
-    process = replace(_process(kind, told), zero_terminal_snr=zero)
-    return Schedule(process, parameterization, _spacing(kind, told), kind.sampler)
+    with said_by(where):
+        process = replace(_process(kind, told), zero_terminal_snr=zero)
+        return Schedule(process, parameterization, _spacing(kind, told), kind.sampler)
 
 
 def predicting(name: str) -> Parameterization:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,6 +45,15 @@ def class_of(data: Mapping[str, Any], known: Collection[str], where: str) -> str
 def parsed(cls: type[T], data: Mapping[str, Any], where: str) -> T:
     """The settings as a dataclass that lists every key; those that begin with _ are notes."""
     return parse(cls, {k: v for k, v in data.items() if not k.startswith("_")}, where)
+
+
+@contextmanager
+def said_by(where: str) -> Iterator[None]:
+    """What is wrong with numbers inside is told with the file or folder that says them."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error) if where in str(error) else f"{where}: {error}") from None
 
 
 LEVELS = 64  # more than any network has

@@ -47,6 +47,9 @@ def read_single(path: Path, options: Options) -> Foreign:
     coder = _coder(path, weights, whole=denoiser is not None)
     text = _text(weights)
     _check_strays(path, weights, text)
+    if options.averaged:
+        left = {name: why for name, why in left.items() if not name.startswith(f"{AVERAGED}diff")}
+        left |= {name: "the averaged ones were read" for name in weights if name.startswith(UNET)}
     notes = list[str]()
     family = schedule = None
     if denoiser is not None:
@@ -103,5 +106,5 @@ def _check_strays(path: Path, weights: Weights, text: Mapping[str, TextPart]) ->
     if strays:
         raise ValueError(
             f"{path} holds {len(strays)} weights of no part of a model: {listed(strays)}; if they"
-            " are of no interest, ignore them by the beginnings of their names"
+            " are of no interest, `inkdrop convert --ignore BEGINNING` leaves them out"
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from inkdrop.convert.multiples import multiples
-from inkdrop.convert.settings import check_sane, parsed
+from inkdrop.convert.settings import check_sane, parsed, said_by
 from inkdrop.networks.unet_config import UNetConfig, at_level
 
 DOWN = {"CrossAttnDownBlock2D": True, "DownBlock2D": False}
@@ -84,7 +84,8 @@ class Settings:
 def read_unet(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, Settings]:
     """The shape that a config.json describes, and its settings."""
     told = parsed(Settings, data, where)
-    return shape_of(told, where), told
+    with said_by(where):
+        return shape_of(told, where), told
 
 
 def shape_of(told: Settings, where: str) -> UNetConfig:
@@ -128,8 +129,11 @@ def shape_of(told: Settings, where: str) -> UNetConfig:
     )
 
 
-def write_unet(config: UNetConfig, sample_size: int | None = None) -> dict[str, Any]:
-    """A config.json for a shape; ValueError for one that this format cannot say."""
+def write_unet(config: UNetConfig, sizes: Sequence[int] = ()) -> dict[str, Any]:
+    """A config.json for a shape; ValueError for one that this format cannot say.
+
+    sizes: of the codes it was trained on, if they are known
+    """
     _check_sayable(config)
     levels = range(config.levels)
     attends = [config.attends(level) for level in levels]
@@ -139,7 +143,7 @@ def write_unet(config: UNetConfig, sample_size: int | None = None) -> dict[str, 
         "_class_name": "UNet2DConditionModel",
         "in_channels": config.in_channels + config.concat_channels,
         "out_channels": config.in_channels,
-        "sample_size": sample_size,
+        "sample_size": sizes[0] if len({*sizes}) == 1 else [*sizes] or None,
         "block_out_channels": [config.channels_at(level) for level in levels],
         "down_block_types": [down[has] for has in attends],
         "up_block_types": [up[has] for has in reversed(attends)],

@@ -8,7 +8,7 @@ a time, so its own code runs it, in parts too, and no weight is held twice.
 from __future__ import annotations
 
 import threading
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal, NoReturn, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +39,14 @@ ONES = [1, 1]
 FEW = 128
 
 
-class Layout(nn.Module):
+class Packed(nn.Module):
+    """A layer whose weight is in a form of oneDNN's own, which no file holds."""
+
+    def _save_to_state_dict(self, *told: Any) -> NoReturn:
+        raise ValueError("a packed network cannot be saved; save the one that it was made of")
+
+
+class Layout(Packed):
     """A convolution over two axes, its weight laid out for maps of one size and right for all."""
 
     def __init__(
@@ -63,7 +70,7 @@ class Layout(nn.Module):
         return y
 
 
-class PackedLinear(nn.Module):
+class PackedLinear(Packed):
     """A linear layer, its weight laid out for so many rows and right for all."""
 
     def __init__(
@@ -141,7 +148,7 @@ class PackedUpsample(nn.Module):
     def __init__(self, layer: Upsample, seen: torch.Size, dtype: torch.dtype) -> None:
         super().__init__()
         assert layer.conv is not None
-        weight, bias = phases(layer.conv.weight.detach(), layer.conv.bias)
+        weight, bias = phases(layer.conv.weight.detach().float(), layer.conv.bias)
         self.phases = Layout(weight, bias, seen, dtype, padding=ONES)
 
     def forward(
@@ -159,30 +166,34 @@ class PackedUpsample(nn.Module):
 PRODUCTS = (PackedLinear, PackedFeedForward, Unfolded)
 
 
-class Unlaid(nn.Module):
-    """A layer that is exchanged when it is first called, for then its maps are known."""
+class Unlaid(Packed):
+    """A layer that is laid out when it is first called, for then its maps are known."""
 
     def __init__(self, layer: nn.Module, batch: int, dtype: torch.dtype, alone: bool) -> None:
         super().__init__()
-        self.layer, self.batch, self.dtype, self.alone = layer, batch, dtype, alone
-        self.laid = False
+        self.batch, self.dtype, self.alone = batch, dtype, alone
+        # In a list it is no part of the network, whose parameters tell of what type it computes.
+        self.plain = [layer]
+        self.layer: nn.Module | None = None
 
     def forward(self, x: Tensor, *more: Any) -> Tensor:
         """As the layer."""
-        if not self.laid:
+        if self.layer is None:
             with _LAYING:
                 self._lay(torch.Size([self.batch, *x.shape[1:]]))
+        assert self.layer is not None
         y: Tensor = self.layer(x, *more)
         return y
 
     def _lay(self, seen: torch.Size) -> None:
-        if self.laid:  # by another thread
+        if self.layer is not None:  # by another thread
             return
         with torch.no_grad():
-            packed = _packed(self.layer, seen, self.dtype)
+            packed = _packed(self.plain[0], seen, self.dtype)
         assert packed is not None
         alone = self.alone and isinstance(packed, PRODUCTS)
-        self.layer, self.laid = (Alone(packed) if alone else packed).eval(), True
+        self.layer = (Alone(packed) if alone else packed).eval()
+        self.plain.clear()
 
 
 _LAYING = threading.Lock()
@@ -197,7 +208,7 @@ def pack(network: nn.Module, batch: int, dtype: torch.dtype) -> nn.Module:
     """
     network.requires_grad_(False)
     _exchange(network, "", batch, dtype)
-    return network
+    return network.float()  # what is left, such as norms
 
 
 def _exchange(module: nn.Module, place: str, batch: int, dtype: torch.dtype) -> None:

@@ -66,7 +66,8 @@ def joined(x: Tensor, cond: Cond, config: Shape) -> Tensor:
         )
     if not config.concat_channels:
         return x
-    return torch.cat([x, needed(cond.concat, "concat", config.concat_channels, 1)], dim=1)
+    beside = needed(cond.concat, "concat", config.concat_channels, 1)
+    return torch.cat([x, beside.to(x.dtype)], dim=1)
 
 
 def labels(cond: Cond, classes: int) -> Tensor:

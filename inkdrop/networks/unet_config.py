@@ -124,6 +124,9 @@ _AT_LEAST_ONE = (
 )  # fmt: skip
 
 
+MOST_LAYERS = 4096  # on the way down; SDXL has 26
+
+
 def _check_levels(config: UNetConfig) -> None:
     levels = config.levels
     if levels == 0:
@@ -141,8 +144,18 @@ def _check_levels(config: UNetConfig) -> None:
         raise ValueError(f"odd_sizes 'resize' needs patch 1, not {config.patch}")
     if config.odd_sizes == "resize" and config.resample != "conv":
         raise ValueError(f"odd_sizes 'resize' needs resample 'conv', not {config.resample!r}")
+    layers = sum(at_level(config.blocks, level) * _depth(config, level) for level in range(levels))
+    if layers > MOST_LAYERS:
+        raise ValueError(
+            f"the levels have {layers} layers in all, more than any network: {MOST_LAYERS} are sane"
+        )
     for level in range(levels):
         _check_divides(config, level)
+
+
+def _depth(config: UNetConfig, level: int) -> int:
+    """Layers of the transformers of a level; 1 where it has none."""
+    return at_level(config.transformer_depth, level) if config.attends(level) else 1
 
 
 def _check_divides(config: UNetConfig, level: int) -> None:

@@ -116,7 +116,8 @@ def pictures(model: Model, asked: Asked) -> Iterator[Step]:
     """
     if model.text is None:
         raise ValueError(
-            "this model was trained without captions; `inkdrop sample` draws from its classes"
+            "this model reads no words: if it was trained without captions, `inkdrop sample` draws"
+            " from its classes; if its folder lacks the text encoder, get it whole"
         )
     if asked.style is not None and not model.spec.labels:
         raise ValueError(f"style is {asked.style!r}, but this model knows only one")

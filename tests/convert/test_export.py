@@ -88,6 +88,15 @@ def test_through_a_folder_of_our_own(tmp_path: Path, dtype: torch.dtype) -> None
     assert identical(tmp_path / "back", first)
 
 
+def test_sizes_that_differ_stay(tmp_path: Path) -> None:
+    first = original(tmp_path / "first", "sd15", torch.float16, torch.float16)
+    checkpoints.edit(first / "unet" / "config.json", sample_size=[8, 12])
+    model, _ = to_model(read(first))
+    assert model.spec.shape == (3, 64, 96)
+    export_folder(model, tmp_path / "folder")
+    assert to_model(read(tmp_path / "folder"))[0].spec.shape == (3, 64, 96)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_diffusers_opens_what_is_exported(tmp_path: Path, name: str) -> None:
     first = original(tmp_path / "first", name, torch.float32, torch.float32)

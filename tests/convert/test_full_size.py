@@ -59,8 +59,9 @@ def test_unets(name: str) -> None:
 def test_what_is_written_is_what_was_read(name: str) -> None:
     told = {k: list(v) if isinstance(v, tuple) else v for k, v in settings(name).items()}
     config, _ = read_unet(told, "here")
-    again = write_unet(config, told["sample_size"])
+    again = write_unet(config, (told["sample_size"],) * 2)
     assert read_unet(again, "here")[0] == config
+    assert again["sample_size"] == told["sample_size"]
     with torch.device("meta"):
         del again["_class_name"]
         assert shapes_of(diffusers.UNet2DConditionModel(**again)) == shapes_of(

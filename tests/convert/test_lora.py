@@ -28,6 +28,8 @@ from inkdrop.convert.merge import with_lora
 from inkdrop.convert.open import open_model
 from inkdrop.convert.parts import texts_of
 from inkdrop.convert.unet_keys import ldm_naming
+from inkdrop.engines import prepare
+from inkdrop.engines.halved import halved
 from inkdrop.model import Model
 
 pytest.importorskip("peft")
@@ -477,3 +479,10 @@ def test_spellings(name: str, base: str) -> None:
     ending = taken_apart(name)
     assert ending is not None and ending.base == base and ending.role == "up"
     assert layout_of_names([name], "here") == "lora"
+
+
+@pytest.mark.parametrize("change", [halved, lambda model: prepare(model, "packed")])
+def test_weights_in_another_form_take_none(sd15: Case, tmp_path: Path, change: Any) -> None:
+    path = stored(tmp_path, loras.peft(sd15.pairs()))
+    with pytest.raises(ValueError, match="merge it first, then use `prepare` or `halved`"):
+        with_lora(change(copy.deepcopy(sd15.model)), path)

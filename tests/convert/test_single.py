@@ -57,6 +57,8 @@ def refused(path: Path, said: str, options: Options | None = None) -> None:
         ({"v_pred": torch.zeros(0)}, {}, {"prediction": "eps"}, Eps(), False),
         ({"alphas_cumprod": torch.tensor([0.99, 0.0])}, {}, {}, V(), True),
         ({"alphas_cumprod": torch.tensor([0.99, 0.0047])}, {}, {}, Eps(), False),
+        ({"alphas_cumprod": torch.zeros(0, 3), "global_step": torch.ones(2)}, {}, {}, Eps(), False),
+        ({"global_step": torch.tensor(float("nan"))}, {}, {}, Eps(), False),
     ],
 )
 def test_marks_of_the_schedule(
@@ -89,6 +91,8 @@ def test_what_else_is_in_such_files(sd1: Weights, tmp_path: Path) -> None:
     }
     more = {
         "model_ema.decay": torch.tensor(0.9999), "model_ema.num_updates": torch.tensor(3),
+        "cond_stage_model.logit_scale": torch.tensor(4.6),
+        "cond_stage_model.text_projection": torch.ones(8, 8),
         "betas": torch.zeros(3), "sqrt_one_minus_alphas_cumprod": torch.zeros(3),
         "posterior_mean_coef1": torch.zeros(3), "logvar": torch.zeros(3),
         "global_step": torch.tensor(470000), "first_stage_model.loss.logvar": torch.zeros(1),
@@ -121,7 +125,12 @@ def test_averaged_weights(sd1: Weights, tmp_path: Path) -> None:
         f"model_ema.{n.removeprefix('model.').replace('.', '')}": v + 1 for n, v in inner.items()
     }
     path = stored(tmp_path / "a.safetensors", {**sd1, **ema})
-    plain, averaged = (to_model(read(path, Options(averaged=a)))[0] for a in (False, True))
+    (plain, told), (averaged, other) = (
+        to_model(read(path, Options(averaged=a))) for a in (False, True)
+    )
+    assert [(next(iter(r.unused)).split(".")[0], *r.unused.values()) for r in (told, other)] == [
+        ("model_ema", "averaged weights"), ("model", "the averaged ones were read"),
+    ]  # fmt: skip
     first = plain.network.input.weight  # type: ignore[union-attr]
     assert torch.equal(averaged.network.input.weight, first + 1)  # type: ignore[union-attr, operator]
     refused(stored(tmp_path / "b.safetensors", sd1), "has no averaged", Options(averaged=True))
@@ -130,7 +139,10 @@ def test_averaged_weights(sd1: Weights, tmp_path: Path) -> None:
 def test_strange_weights_are_refused_or_left_out(sd1: Weights, tmp_path: Path) -> None:
     more = {f"embedding_manager.{n}": torch.ones(n + 1, 2) for n in range(12)}
     path = stored(tmp_path / "a.safetensors", {**sd1, **more})
-    refused(path, r"12 weights of no part.*embedding_manager.0 \[1, 2\].* and 2 more; if they are")
+    refused(
+        path,
+        r"12 weights of no part.*embedding_manager.0 \[1, 2\].* and 2 more; if they are.*--ignore",
+    )
     _, report = to_model(read(path, Options(ignore=("embedding_manager.",))))
     assert "embedding_manager.0 and 11 more: unused, left out as was asked" in report.lines()
 

@@ -26,6 +26,7 @@ from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
 from inkdrop.networks.layers import interleaved, phases, unfolded
 from inkdrop.networks.reuse import Reused
 from inkdrop.networks.unet import UNet, UNetConfig
+from inkdrop.weights import save_weights
 
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -307,3 +308,20 @@ def test_what_is_mapped_is_given_back_layer_by_layer(tmp_path: Path) -> None:
     )
     most = said["after"]["VmHWM"] - said["before"]["VmRSS"]
     assert most < (count + 2) * 96
+
+
+def test_a_packed_network_is_not_saved_without_its_weights(tmp_path: Path) -> None:
+    network = unet()
+    packed = PACKED.prepare(network, call(network, 2, 8, 8), "float32")
+    with pytest.raises(ValueError, match="packed network cannot be saved; save the one that"):
+        save_weights(packed, tmp_path / "network.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_are_packed_too(dtype: torch.dtype) -> None:
+    network = unet(**KINDS["stable"]).to(dtype)
+    plain, told = copy.deepcopy(network).float(), call(network, 2, 8, 8)
+    packed = PACKED.prepare(network, told, "float32")
+    assert {weight.dtype for weight in packed.parameters()} == {torch.float32}
+    assert torch.allclose(packed(*told), plain(*told), atol=1e-4)

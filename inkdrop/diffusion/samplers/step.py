@@ -181,6 +181,6 @@ def finite(step: Step, t: float) -> Step:
         number = f"{step.index + 1} of {step.total}" if step.total else f"{step.index + 1}"
         raise FloatingPointError(
             f"step {number} (t = {t:g} to {step.t:g}): the {part} is not finite; try float32, a"
-            " lower guidance or more steps"
+            " lower guidance or more steps, or get the model again: its weights may be damaged"
         )
     return step
