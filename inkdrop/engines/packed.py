@@ -207,7 +207,8 @@ def pack(network: nn.Module, batch: int, dtype: torch.dtype) -> nn.Module:
     first one, `input`, does. It is frozen, since oneDNN's layers give no gradient.
     """
     network.requires_grad_(False)
-    _exchange(network, "", batch, dtype)
+    # Beside int8, whose rounding follows every last digit, the layers are those of one sample.
+    _exchange(network, "", 1 if dtype == torch.int8 else batch, dtype)
     return network.float()  # what is left, such as norms
 
 

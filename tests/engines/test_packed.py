@@ -209,6 +209,18 @@ def test_what_is_in_int8_is_so_whatever_comes_first() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.skipif(not fast_int8(), reason="the processor has no int8")
+def test_layers_beside_int8_are_the_same_for_every_batch() -> None:
+    network, kinds = unet(**KINDS["stable"]), []
+    for batch in (1, 8):  # of so few places that in float32 one sample has other layers than many
+        asked = call(network, batch, 8, 8)
+        packed = PACKED.prepare(copy.deepcopy(network), asked, "int8")
+        packed(*asked)
+        kinds.append([type(module) for module in packed.modules()])
+    assert kinds[0] == kinds[1]
+
+
+@torch.no_grad()
 def test_threads_that_come_first_together_both_get_what_the_network_says() -> None:
     network = unet(**KINDS["plain"])
     packed = PACKED.prepare(copy.deepcopy(network), call(network, 2, 8, 8), "float32")
