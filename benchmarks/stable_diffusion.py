@@ -37,7 +37,11 @@ MEMORY: dict[str, list[str]] = {
     "inkdrop --half": ["--half"],
 }
 STARTS = ("", "--engine eager", "--fast")
-PICTURES: dict[str, list[str]] = {"inkdrop": [], "inkdrop --fast": ["--fast"]}
+PICTURES: dict[str, list[str]] = {
+    "inkdrop": [],
+    "inkdrop --fast": ["--fast"],
+    "inkdrop --fast --precision float32": ["--fast", "--precision", "float32"],
+}
 # A picture by diffusers, in a process of its own, which says every step as `inkdrop generate -v`.
 PIPELINE = """
 import sys, warnings

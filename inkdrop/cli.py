@@ -410,11 +410,15 @@ def _check_memory(
 
     if pick_device(device).type == "cpu":
         about, kept, beside = headers(located(_place(run))), _kept(asked), _beside(asked)
-        size, samples = asked.size, asked.count
-        try:
-            check_memory(about, available(), size=size, samples=samples, kept=kept, controls=beside)
-        except ValueError as error:
-            raise ValueError(str(error).replace("a smaller --size", smaller)) from None
+        check_memory(
+            about,
+            available(),
+            smaller=smaller,
+            size=asked.size,
+            samples=asked.count,
+            kept=kept,
+            controls=beside,
+        )
 
 
 def _beside(asked: Asked) -> list[Part]:

@@ -20,6 +20,7 @@ from inkdrop.weights import read_json
 
 # The parts that are called at every step: of foreign checkpoints, and of ours.
 DENOISERS = ("unet", "network")
+CODERS = ("autoencoder", "codec")  # that the code is made a picture by
 
 
 class Part(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from inkdrop.codecs.latent import TILE, WHOLE
-from inkdrop.convert.headers import DENOISERS, Headers, Part
+from inkdrop.convert.headers import CODERS, DENOISERS, Headers, Part
 from inkdrop.networks.autoencoder import AutoencoderConfig
 from inkdrop.networks.unet_config import UNetConfig
 
@@ -16,6 +16,7 @@ from inkdrop.networks.unet_config import UNetConfig
 # measured from widths of 32 to 128 and 512 to 1024 pixels a side, rounded up. Attention keeps no
 # table of all pairs, so both grow as the picture does. A control network adds its own.
 DECODER, UNET, CONTROL = 8.5, 42.0, 13.0
+PROGRAM = 400_000_000  # bytes of the program and its libraries, before it has a model
 FLOAT, HALF = 4, 2  # bytes of a number; CPUs compute in the first, weights may be kept in the other
 # Bytes of a number of a network that an engine computes in these; some layers stay in float32.
 COMPUTED = {"float32": 4.0, "bfloat16": 2.1, "int8": 1.4}
@@ -32,9 +33,10 @@ def memory(
     kept: Kept = "float32",
     controls: Sequence[Part] = (),
 ) -> int | None:
-    """Bytes for all weights, and the larger of a guided call and the decoder.
+    """Bytes at the highest point of a picture, as `inkdrop generate` makes it.
 
-    Words take less than either: some megabytes a prompt.
+    There text encoders go once words are read, and the denoiser before the picture is decoded.
+    Weights that are views into their file take nothing before they are used.
     sizes: of the picture; samples: made at once; controls: the control networks beside the denoiser
     None for networks it was not measured on.
     """
@@ -42,17 +44,21 @@ def memory(
     if not isinstance(network, UNetConfig) or not isinstance(coder, AutoencoderConfig):
         return None
     call = calling(network, coder.factor, sizes, samples, len(controls))
-    running = weighing(about.parts, controls, kept) + max(decoding(coder, sizes, samples), call)
-    return max(running, opening(about.parts, controls, kept))
+    denoisers = [*controls, *_called(about.parts, DENOISERS)]
+    number = HALF if kept == "half" else FLOAT
+    coders = number * _numbers(_called(about.parts, CODERS))
+    computed = round((HALF if kept == "half" else COMPUTED[kept]) * _numbers(denoisers))
+    texts = [part for part in about.parts if part.name not in (*DENOISERS, *CODERS)]
+    return PROGRAM + max(
+        number * _numbers(texts),
+        coders + computed + call,
+        coders + decoding(coder, sizes, samples),
+        opening(about.parts, controls, kept),
+    )
 
 
-def weighing(parts: Sequence[Part], controls: Sequence[Part], kept: Kept) -> int:
-    """Bytes of the weights while a picture is made."""
-    computed = [*controls, *(part for part in parts if part.name in DENOISERS)]
-    others = [part for part in parts if part.name not in DENOISERS]
-    if kept == "half":
-        return HALF * _numbers([*computed, *others])
-    return round(COMPUTED[kept] * _numbers(computed)) + FLOAT * _numbers(others)
+def _called(parts: Sequence[Part], names: Sequence[str]) -> list[Part]:
+    return [part for part in parts if part.name in names]
 
 
 def opening(parts: Sequence[Part], controls: Sequence[Part], kept: Kept) -> int:
@@ -88,6 +94,7 @@ def check_memory(
     about: Headers,
     there: int | None,
     *,
+    smaller: str = "a smaller --size",
     size: int | Sequence[int] | None = None,
     samples: int = 1,
     kept: Kept = "float32",
@@ -95,7 +102,8 @@ def check_memory(
 ) -> None:
     """ValueError if a model with so many pictures at once takes more than the bytes that are there.
 
-    there: None if nobody knows; size: that is asked for; kept, controls: see `memory`
+    there: None if nobody knows; smaller: how a smaller picture is asked for; size: that is asked
+    for; kept, controls: see `memory`
     """
     sizes = about.sizes_for(size)
     needed = memory(about, sizes, samples, kept=kept, controls=controls)
@@ -105,11 +113,12 @@ def check_memory(
     beside = " with its control networks" if controls else ""
     ways = [
         *(["--half"] if kept == "float32" else []),
-        "a smaller --size",
+        smaller,
         *(["a smaller --count"] if samples > 1 else []),
     ]
+    takes = "takes" if samples == 1 else "take"
     raise ValueError(
-        f"{what} of {'x'.join(map(str, sizes))} by this model{beside} takes about"
+        f"{what} of {'x'.join(map(str, sizes))} by this model{beside} {takes} about"
         f" {needed / 1e9:.1f} GB, weights included, and {there / 1e9:.1f} GB are free; give"
         f" {' or '.join(ways)}"
     )
