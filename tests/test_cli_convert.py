@@ -72,11 +72,11 @@ def test_what_a_model_is(
         assert told["pictures"] == "64x64, or any other size"
         assert all("million numbers, float32, " in told[part] for part in parts)
         assert told["memory"].startswith("for a picture of its size about ")
-        ways = re.findall(r"([\d.]+) MB ([^,]+)", told["memory"])
+        ways = re.findall(r"([\d.]+) GB ([^,]+)", told["memory"])
         found = {way: float(size) for size, way in ways}
-        least = found["in float32"] - found["with --half"]  # half of all weights
-        assert found["with --precision int8"] < found["with --precision bfloat16"]
-        assert 0 < found["in float32"] - found["with --precision bfloat16"] < least
+        assert list(found) == ["in float32", *(f"with --{n}" for n in ("half", *PRECISIONS))]
+        # The program itself takes most of it, for so small a model.
+        assert 0.4 <= found["with --half"] <= found["in float32"] < 0.5
     inkdrop(monkeypatch, "info", "emoji")
     assert "predicts: edm" in capsys.readouterr().out
 
@@ -186,6 +186,9 @@ def test_what_cannot_be_converted(
     given = [known.get(word, word.replace("{tmp}", str(tmp_path))) for word in words]
     assert said in left(monkeypatch, capsys, "convert", *given)
     assert sorted(tmp_path.iterdir()) == before
+
+
+PRECISIONS = ("precision bfloat16", "precision int8")
 
 
 def left(
