@@ -239,6 +239,12 @@ def test_what_lacks_something_says_what_to_give(
     (tmp_path / "loose" / "a.safetensors").write_bytes(b"")
     said = left(monkeypatch, capsys, "generate", "a", "--model", tmp_path / "loose")
     assert "give one of its files: a.safetensors" in said
+    shutil.copytree(sd1, tmp_path / "wordless")
+    shutil.rmtree(tmp_path / "wordless" / "tokenizer")
+    (tmp_path / "wordless" / "tokenizer").mkdir()
+    for words in (("info",), ("generate", "a", "--model")):
+        said = left(monkeypatch, capsys, *words, tmp_path / "wordless")
+        assert "there is no tokenizer in" in said and "get the folder again" in said
     model, _ = open_model(sd1)
     dataclasses.replace(model, text=None).save(tmp_path / "mute")
     said = left(monkeypatch, capsys, "generate", "a", "--model", tmp_path / "mute")

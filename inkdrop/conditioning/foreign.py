@@ -37,7 +37,7 @@ def find_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
     else:
         raise ValueError(
             f"there is no tokenizer in {folder}: no {FILE}, no {VOCABULARY} with {MERGES}, no"
-            f" {SENTENCEPIECE}"
+            f" {SENTENCEPIECE}; get the folder again, whole"
         )
     tokenizer.check(vocabulary, str(folder))
     return tokenizer

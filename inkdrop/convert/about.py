@@ -16,6 +16,7 @@ from inkdrop.convert.memory import Kept, memory
 from inkdrop.convert.model import to_model
 from inkdrop.convert.open import located
 from inkdrop.convert.read import read
+from inkdrop.convert.text import to_text
 from inkdrop.diffusion.process import Discrete
 from inkdrop.model import Model
 from inkdrop.registry import PARAMETERIZATIONS, describe
@@ -38,6 +39,8 @@ def about(path: str | Path) -> list[str]:
         return _lines("a model of inkdrop's own", model, parts_of_own(path), [])
     foreign = read(path)
     model, report = to_model(foreign)
+    if foreign.text:
+        to_text(foreign)  # nothing is told of a text that cannot be read
     what = "a diffusers folder" if foreign.layout == "folder" else "a single file"
     return _lines(what, model, parts_of(foreign), [*report.notes])
 
