@@ -107,7 +107,9 @@ def tokens(cond: Cond, size: int) -> Tensor:
 def needed(value: Tensor | None, name: str, size: int | None, axis: int = -1) -> Tensor:
     """The field `name` of a condition, of this size along an axis."""
     if value is None:
-        raise ValueError(f"the network needs cond.{name} with {size} numbers along axis {axis}")
+        told = f"the network needs cond.{name} with {size} numbers along axis {axis}"
+        words = "; it reads words, so its model needs a text encoder: get it whole"
+        raise ValueError(told + words * (name == "tokens"))
     if value.shape[axis] != size:
         raise ValueError(
             f"cond.{name} has {value.shape[axis]} numbers along axis {axis} but the network"
