@@ -7,22 +7,26 @@
 Frechet distance to the training pictures in the judge's features, of the same noises every time:
 benchmarks/models/fashion at guidance 3, and the model in the box at its own. `fast` is what
 `inkdrop generate --fast` asks for: guidance at some noise levels only and, of a U-Net, deep
-features computed every other call. A row that is in benchmarks/results/equal_quality.json is not
-measured again.
+features computed every other call. `packed` is that engine in each of its precisions. A row that
+is in benchmarks/results/equal_quality.json is not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import fashion
 import torch
 from torch import Tensor
 
+from inkdrop.engines import Precision, prepare
 from inkdrop.evaluate.frechet import Gaussian, fit, frechet_distance
 from inkdrop.files import replacing
 from inkdrop.model import Model
@@ -35,6 +39,9 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "equal_quality.json"
 PNDM = Sampling(sampler="plms", grid="leading", steps=50)
 STEPS = (10, 12, 15, 20)
+# Of the engine packed, and what is drawn in each of them.
+FAST = "fast, 12 steps"
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
 
 
 def rows(model: Model) -> dict[str, Sampling]:
@@ -47,11 +54,11 @@ def rows(model: Model) -> dict[str, Sampling]:
 
 
 def measured(
-    what: str, model: Model, guidance: float, draw: Callable[[Sampling], Tensor],
+    what: str, asked: Mapping[str, Sampling], guidance: float, draw: Callable[[Sampling], Tensor],
     features: Callable[[Tensor], Tensor], real: Gaussian,
 ) -> None:  # fmt: skip
     """Fills the results of one model, row by row."""
-    for name, sampling in rows(model).items():
+    for name, sampling in asked.items():
         results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
         known = results.setdefault(what, {})
         if name in known:
@@ -70,9 +77,26 @@ def of_fashion(data: Path, count: int) -> None:
 
     judge, model = load_judge(), Model.load(FOLDER)
     real = reference("train", judge=judge, data=data)
-    measured(
-        "fashion", model, 3.0, lambda asked: pictures(model, count, asked)[0], judge.features, real
-    )
+    features = judge.features
+    draw = partial(drawn, pictures, model, count)
+    measured("fashion", rows(model), 3.0, draw, features, real)
+    labels = [number % 10 for number in range(count)]
+    for precision in PRECISIONS:
+        packed = prepare(copy.deepcopy(model), "packed", precision=precision, batch=200)
+        draw = partial(by_engine, packed, labels)
+        asked = {f"{FAST}, packed {precision}": rows(model)[FAST]}
+        measured("fashion", asked, 3.0, draw, features, real)
+
+
+def drawn(pictures: Callable[..., Any], model: Model, count: int, asked: Sampling) -> Tensor:
+    """The pictures alone."""
+    found: Tensor = pictures(model, count, asked)[0]
+    return found
+
+
+def by_engine(model: Model, labels: list[int], asked: Sampling) -> Tensor:
+    """The same by an engine, in its own precision."""
+    return generate_many(model, count=len(labels), conditions=labels, batch=100, sampling=asked)
 
 
 def of_emoji(data: Path, judge: Path, count: int) -> None:
@@ -91,19 +115,19 @@ def of_emoji(data: Path, judge: Path, count: int) -> None:
 
     def draw(asked: Sampling) -> Tensor:
         with autocast(TrainConfig(), torch.device("cpu")):
-            drawn = generate_many(model, count=count, conditions=prompts, batch=50, sampling=asked)
-        return drawn.float().clamp(-1, 1)
+            x = generate_many(model, count=count, conditions=prompts, batch=50, sampling=asked)
+        return x.float().clamp(-1, 1)
 
     features: Callable[[Tensor], Tensor] = lambda x: said(critic, x)[0]  # noqa: E731
     target = fit(features(pairs.pictures()))
-    measured("emoji", model, model.spec.guidance, draw, features, target)
+    measured("emoji", rows(model), model.spec.guidance, draw, features, target)
 
 
 def show() -> None:
     """Each row beside PNDM's distance."""
     for what, known in json.loads(RESULTS.read_text()).items():
         for name, distance in known.items():
-            print(f"{what:8} {name:16} {distance:8.3f} {distance / known['PNDM, 50 steps']:6.2f}")
+            print(f"{what:8} {name:32} {distance:8.3f} {distance / known['PNDM, 50 steps']:6.2f}")
 
 
 def main() -> None:
