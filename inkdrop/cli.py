@@ -669,9 +669,9 @@ def edit(out: str, verbose: bool, **options: Any) -> None:
 def info(path: str) -> None:
     """Print the settings that the picture PATH carries, or what the model PATH is."""
     if _is_picture(Path(path)):
-        from inkdrop.media.settings import read_settings
+        from inkdrop.media.settings import read_settings, settings_lines
 
-        lines = [f"{name}: {value}" for name, value in read_settings(path).items()]
+        lines = settings_lines(read_settings(path))
     else:
         from inkdrop.convert.about import about
 

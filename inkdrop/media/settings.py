@@ -77,6 +77,32 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     )
 
 
+def settings_lines(settings: Mapping[str, Any]) -> list[str]:
+    """What is set, a line each, for a person; what cannot be printed is escaped."""
+    kept = {name: value for name, value in settings.items() if value not in (None, "", [], {})}
+    return [
+        _printable(f"{name}: {_said(value, 'x' if name == 'size' else ', ')}")
+        for name, value in kept.items()
+        if value is not False
+    ]
+
+
+def _said(value: Any, between: str = ", ") -> str:
+    if isinstance(value, list):
+        return between.join(map(_said, value))
+    if not isinstance(value, dict):
+        return str(value)
+    if not {"path", "sha256"} <= value.keys():
+        return ", ".join(f"{name} {_said(each)}" for name, each in value.items())
+    weight = value.get("weight", 1.0)
+    times = "" if weight == 1.0 else f", weight {weight}"
+    return f"{value['path']} (sha256 {value['sha256']}{times})"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def _check(name: object, value: object) -> None:
     if not isinstance(name, str):
         raise ValueError(f"settings have names that are text, not {name!r}")

@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from inkdrop.media.image import read_image, save_image
-from inkdrop.media.settings import MAX_TEXT, VERSION, read_settings
+from inkdrop.media.settings import MAX_TEXT, VERSION, read_settings, settings_lines
 
 PICTURE = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
 
@@ -182,3 +182,21 @@ def test_settings_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a.webp cannot carry settings; use .png"):
         save_image(PICTURE, tmp_path / "a.webp", {"seed": 1})
     assert not list(tmp_path.iterdir())
+
+
+def test_lines_for_a_person_say_what_is_set() -> None:
+    hint = {"path": "edges.png", "sha256": "ab12", "weight": 1.0}
+    settings = {
+        "prompt": "a\x1b[31m cat\n🐱", "negative": None, "seed": 0, "fast": False, "half": True,
+        "size": [512, 768], "loras": [{"path": "a.safetensors", "sha256": "cd", "weight": 0.5}],
+        "controls": [{"hint": hint, "weight": 1.0}], "embeddings": [],
+    }  # fmt: skip
+    assert settings_lines(settings) == [
+        "prompt: a\\x1b[31m cat\\n🐱",
+        "seed: 0",
+        "half: True",
+        "size: 512x768",
+        "loras: a.safetensors (sha256 cd, weight 0.5)",
+        "controls: hint edges.png (sha256 ab12), weight 1.0",
+    ]
+    assert settings_lines({"size": 64, "width": 0}) == ["size: 64", "width: 0"]
