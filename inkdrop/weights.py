@@ -148,16 +148,7 @@ def _fitting(network: nn.Module, path: Path) -> dict[str, Tensor]:
             f"{path} holds whole numbers for {whole[0]} ({weights[whole[0]].dtype}): a quantized"
             " model, which is not read here; get the plain one"
         )
-    check_fit(
-        str(path),
-        missing={n: value.shape for n, value in wanted.items() if n not in weights},
-        extra={n: value.shape for n, value in weights.items() if n not in wanted},
-        misshapen={
-            n: weights[n].shape
-            for n, value in wanted.items()
-            if n in weights and weights[n].shape != value.shape
-        },
-    )
+    check_same(str(path), {name: value.shape for name, value in wanted.items()}, weights)
     return weights
 
 
@@ -170,6 +161,20 @@ def widest(types: set[torch.dtype]) -> torch.dtype:
 
 Shapes = Mapping[str, Sequence[int]]
 MOST = 10
+
+
+def check_same(where: str, wanted: Shapes, weights: Mapping[str, Tensor]) -> None:
+    """ValueError in one line unless the weights have these names and shapes, and no others."""
+    check_fit(
+        where,
+        missing={n: shape for n, shape in wanted.items() if n not in weights},
+        extra={n: value.shape for n, value in weights.items() if n not in wanted},
+        misshapen={
+            n: weights[n].shape
+            for n, shape in wanted.items()
+            if n in weights and weights[n].shape != shape
+        },
+    )
 
 
 def check_fit(where: str, missing: Shapes, extra: Shapes, misshapen: Shapes) -> None:

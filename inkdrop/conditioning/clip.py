@@ -14,7 +14,7 @@ from inkdrop.conditioning.text import Pooled
 from inkdrop.conditioning.tokenizer import Tokenizer
 from inkdrop.config import parse
 from inkdrop.networks.clip import Clip, ClipConfig
-from inkdrop.weights import check_fit, on_meta, put_weights
+from inkdrop.weights import check_same, on_meta, put_weights
 
 # Parts of names, ours and theirs. Newer files leave out the beginning `WITHIN`.
 WITHIN, PROJECTION = "text_model.", "text_projection"
@@ -152,19 +152,10 @@ def build_clip(
     with on_meta():
         network = Clip(config)
     wanted = {theirs(name): (name, value.shape) for name, value in network.state_dict().items()}
-    given = longer(weights)
-    check_fit(
-        where,
-        missing={name: shape for name, (_, shape) in wanted.items() if name not in given},
-        extra={
-            name: value.shape
-            for name, value in given.items()
-            if name not in wanted and not name.startswith(_OTHERS)
-        },
-        misshapen={
-            name: given[name].shape
-            for name, (_, shape) in wanted.items()
-            if name in given and given[name].shape != shape
-        },
-    )
+    given = {
+        name: value
+        for name, value in longer(weights).items()
+        if name in wanted or not name.startswith(_OTHERS)
+    }
+    check_same(where, {name: shape for name, (_, shape) in wanted.items()}, given)
     return put_weights(network, {ours: given[name] for name, (ours, _) in wanted.items()}, dtype)
