@@ -706,7 +706,8 @@ def _is_picture(path: Path) -> bool:
 def convert(model: str, out: str, to: str | None, half: bool, **options: Any) -> None:
     """Write MODEL to OUT in another layout, its text included, and say what became of it.
 
-    MODEL and OUT are diffusers folders, single files or folders of inkdrop's own.
+    MODEL and OUT are diffusers folders, single files or folders of inkdrop's own. Control networks
+    are converted too, and adapters that are pickles become safetensors.
     """
     from inkdrop.convert.convert import convert as converted
     from inkdrop.convert.foreign import Options

@@ -49,6 +49,7 @@ def without_pickle(path: Path, out: Path, options: Options, *, half: bool = Fals
     file = open_file(path, options)
     if _layout(file, path) not in ADAPTERS:
         return False
+    options.check(path, "an adapter", ())
     if half:
         raise ValueError(f"{path} is an adapter, which stays as it is stored; leave out --half")
     from safetensors.torch import save_file

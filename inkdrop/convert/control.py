@@ -26,7 +26,7 @@ from inkdrop.convert.layout import (
 )
 from inkdrop.convert.leftovers import summed
 from inkdrop.convert.report import Report
-from inkdrop.convert.safe import is_pickle, open_safe
+from inkdrop.convert.safe import is_pickle
 from inkdrop.convert.settings import class_of, read_settings
 from inkdrop.convert.shapes import control_shape
 from inkdrop.convert.stored import Stored, Weights, under
@@ -59,17 +59,22 @@ class Branch:
         return family_of(self.config.unet)
 
 
-def is_control(path: Path) -> bool:
-    """True for a folder or a file of a control network; a pickle is not opened to see."""
+def is_control(path: Path, options: Options = PLAIN) -> bool:
+    """True for a folder or a file of a control network.
+
+    A pickle is not opened to see, unless the options trust it.
+    """
     if path.is_dir():
         return is_control_folder(path)
-    names = () if is_pickle(path) else tuple(open_safe(path).weights)
+    closed = is_pickle(path) and not options.trust_pickle
+    names = () if closed else tuple(open_file(path, options).weights)
     return holds_control(names) and layout_of_names(names, str(path)) == "control"
 
 
 def read_control(path: str | Path, options: Options = PLAIN) -> Branch:
     """What a folder or a file holds; ValueError in one line if it is no control network."""
     path = must_exist(path, "control network")
+    options.check(path, "a control network", ("variant",) if path.is_dir() else ())
     return _read_folder(path, options) if path.is_dir() else _read_single(path, options)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,16 @@ class Options:
     averaged: bool = False
     ignore: tuple[str, ...] = ()
     trust_pickle: bool = False
+
+    def check(self, path: Path, what: str, takes: Collection[str]) -> None:
+        """ValueError for one that was set and that this kind of file does not take."""
+        for each in fields(self):
+            known = each.name in {*takes, "trust_pickle"}
+            if not known and getattr(self, each.name) != each.default:
+                raise ValueError(
+                    f"{path} is {what}, of which --{each.name.replace('_', '-')} changes nothing;"
+                    " leave it out"
+                )
 
 
 PLAIN = Options()

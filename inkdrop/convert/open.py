@@ -39,6 +39,7 @@ def open_model(
     """
     path = located(path)
     if path.is_dir() and layout_of_folder(path) == "inkdrop":
+        options.check(path, "a model of inkdrop's own", ())
         model = Model.load(path, dtype=dtype)
         return model, Report(tuple(_of_own(model)))
     return _whole(read(path, options), dtype, text)

@@ -10,6 +10,8 @@ from inkdrop.convert.layout import ADAPTERS, is_control_folder, layout_of_folder
 from inkdrop.convert.single import read_single
 from inkdrop.files import must_exist
 
+SAID = ("prediction", "zero_terminal_snr")  # what any file may say wrong
+
 
 def read(path: str | Path, options: Options = PLAIN) -> Foreign:
     """What a folder of diffusers or a single file holds; ValueError in one line for anything else.
@@ -18,6 +20,7 @@ def read(path: str | Path, options: Options = PLAIN) -> Foreign:
     """
     path = must_exist(path, "model")
     if not path.is_dir():
+        options.check(path, "a single file", {*SAID, "averaged", "ignore"})
         return read_single(path, options)
     layout = layout_of_folder(path)
     if is_control_folder(path):
@@ -26,4 +29,5 @@ def read(path: str | Path, options: Options = PLAIN) -> Foreign:
         raise ValueError(f"{path} is a model of inkdrop's own and needs no conversion")
     if layout in ADAPTERS:
         raise ValueError(f"{path} is {ADAPTERS[layout]}")
+    options.check(path, "a folder", {*SAID, "variant"})
     return read_folder(path, options) if layout == "folder" else read_part(path, options)

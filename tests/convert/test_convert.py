@@ -13,10 +13,12 @@ import pipelines
 import pytest
 import torch
 from clips import clip, words
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from inkdrop.convert.clip_words import SIZE
+from inkdrop.convert.control import read_control
 from inkdrop.convert.convert import convert
+from inkdrop.convert.foreign import Options
 from inkdrop.convert.open import open_model
 
 WEIGHTS = "**/*.safetensors"
@@ -134,3 +136,57 @@ def test_what_is_not_written(
         convert("first", out, to)
     assert "\n" not in str(error.value)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["first", "there"]
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_a_control_network_every_way_round(tmp_path: Path, name: str) -> None:
+    first, last = tmp_path / "first" / "control", tmp_path / "last" / "control"
+    last.parent.mkdir()
+    checkpoints.controlnet(name).half().save_pretrained(first)
+    report = convert(first, tmp_path / "a.safetensors")
+    assert report.parts[0].name == "control"
+    assert all(n.startswith("control_model.") for n in load_file(tmp_path / "a.safetensors"))
+    torch.save({"state_dict": load_file(tmp_path / "a.safetensors")}, tmp_path / "a.pth")
+    convert(tmp_path / "a.pth", last, options=Options(trust_pickle=True))
+    assert identical(first.parent, last.parent)
+    assert read_control(last).config == read_control(first).config
+    # Single files are also found with the names of diffusers, which the folder has again.
+    weights = load_file(last / "diffusion_pytorch_model.safetensors")
+    save_file({n: v.float() for n, v in weights.items()}, tmp_path / "named.safetensors")
+    convert(tmp_path / "named.safetensors", tmp_path / "half", half=True)
+    halved = load_file(tmp_path / "half" / "diffusion_pytorch_model.safetensors")
+    assert halved.keys() == weights.keys()
+    assert all(torch.equal(value, weights[name]) for name, value in halved.items())
+
+
+def test_a_control_network_has_no_layout_of_ours(tmp_path: Path) -> None:
+    checkpoints.controlnet("sd15").save_pretrained(tmp_path / "first")
+    with pytest.raises(ValueError, match="of which there is no layout of inkdrop's own"):
+        convert(tmp_path / "first", tmp_path / "out", "inkdrop")
+    assert [file.name for file in tmp_path.iterdir()] == ["first"]
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "said"),
+    [
+        ("own", Options(prediction="v"), "of inkdrop's own, of which --prediction changes nothing"),
+        ("folder", Options(averaged=True), "is a folder, of which --averaged changes nothing"),
+        ("folder", Options(ignore=("a",)), "is a folder, of which --ignore changes nothing"),
+        ("one.safetensors", Options(variant="fp16"), "a single file, of which --variant changes"),
+        ("control", Options(zero_terminal_snr=True), "--zero-terminal-snr changes nothing"),
+        ("lora.safetensors", Options(prediction="v"), "an adapter, of which --prediction changes"),
+    ],
+)
+def test_options_that_would_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, options: Options, said: str
+) -> None:
+    real(tmp_path / "folder", "sd15")
+    monkeypatch.chdir(tmp_path)
+    convert("folder", "own")
+    convert("folder", "one.safetensors")
+    checkpoints.controlnet("sd15").save_pretrained(tmp_path / "control")
+    save_file({"lora_unet_a.lora_down.weight": torch.ones(2, 2)}, tmp_path / "lora.safetensors")
+    there = sorted(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=said):
+        convert(path, "out.safetensors", options=options)
+    assert sorted(tmp_path.iterdir()) == there
