@@ -13,7 +13,7 @@ import pytest
 import torch
 from checkpoints import controlnet
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from safetensors.torch import save_file
 from test_cli_convert import inkdrop, left, same
 
@@ -466,6 +466,32 @@ def test_pictures_of_every_kind(models: Path, monkeypatch: pytest.MonkeyPatch) -
         words = ["inpaint", name, "deep.png", "a", "--model", models / "inpainting", "--steps", 2]
         inkdrop(monkeypatch, *words, "-o", "out.png")
         assert np.array_equal(seen("out.png")[~mask], expected[~mask]), name
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "tif"])
+def test_colours_mean_what_they_did(
+    models: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    # A profile of another space than sRGB, as telephones write: its primaries are exchanged.
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, blue = profile.index(b"rXYZ"), profile.index(b"bXYZ")
+    profile[red], profile[blue] = profile[blue], profile[red]
+    pixels = Image.fromarray(drawn("in.png", 40, 40))
+    pixels.save(f"in.{kind}", icc_profile=bytes(profile))
+    masked(40, 40)
+    inkdrop(monkeypatch, "inpaint", f"in.{kind}", "mask.png", "a fox", "--model",
+            models / "inpainting", "--steps", 1, "-o", "a.png")  # fmt: skip
+    inkdrop(monkeypatch, "edit", f"in.{kind}", "a fox", "--model", models / "pix2pix", "--steps",
+            1, "--count", 2, "-o", "b.png")  # fmt: skip
+    for made in ("a.png", "b.png"):
+        with Image.open(made) as picture:
+            assert picture.info["icc_profile"] == bytes(profile)
+    # One for ink says nothing of what is written, which is red, green and blue.
+    pixels.convert("CMYK").save("ink.jpg", icc_profile=bytes(profile).replace(b"RGB ", b"CMYK", 1))
+    inkdrop(monkeypatch, "edit", "ink.jpg", "a fox", "--model", models / "pix2pix", "--steps", 1,
+            "-o", "c.png")  # fmt: skip
+    with Image.open("c.png") as picture:
+        assert "icc_profile" not in picture.info
 
 
 def test_the_smallest_picture_and_all_of_it(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

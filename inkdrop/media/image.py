@@ -96,6 +96,17 @@ def read_image(
         return _pixels(picture, name, size, channels, background)
 
 
+def colour_profile(source: Path | bytes) -> bytes | None:
+    """The ICC profile that says what red, green and blue of a picture mean; None for any other.
+
+    Nothing that reads pixels here applies it: they are what is stored. The errors of `read_image`.
+    """
+    with _open(source, _name(source), MAX_PIXELS) as picture:
+        profile = picture.info.get("icc_profile")
+    # The space that it is for stands there in its header: ICC.1:2022, section 7.2.8.
+    return profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
+
+
 def read_unit(path: str | Path, channels: int) -> Tensor:
     """A picture file as float32 [1, C, H, W] from 0 to 1, by the rules of `read_image`."""
     pixels = torch.from_numpy(read_image(Path(path), channels=channels))
@@ -155,13 +166,18 @@ def strip(x: Tensor, *, pad: int = 2, scale: int = 1) -> Image.Image:
 
 
 def save_image(
-    picture: Image.Image, path: str | Path, settings: Mapping[str, Any] | None = None
+    picture: Image.Image,
+    path: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    profile: bytes | None = None,
 ) -> None:
     """Write a picture, beside and renamed; the suffix is the format (WebP without loss).
 
     `settings`, any names with values that are JSON, are carried inside a .png, from where
     `read_settings` has them back; prompt, negative, steps, sampler, guidance, seed and model are
-    also written as other programs read them. ValueError for another format.
+    also written as other programs read them. ValueError for another format. `profile`: an ICC
+    profile, as `colour_profile` finds it.
     """
     path = Path(path)
     kind = choose("picture format", path.suffix.lower(), FORMATS)
@@ -170,7 +186,8 @@ def save_image(
     if settings is not None and kind != "PNG":
         raise ValueError(f"{path.name} cannot carry settings; use .png, or leave them out")
     carried = {} if settings is None else {"pnginfo": text_chunks(settings, *picture.size)}
-    _write(path, [picture], kind, _OPTIONS.get(kind, {}) | carried)
+    meant = {} if profile is None else {"icc_profile": profile}
+    _write(path, [picture], kind, _OPTIONS.get(kind, {}) | carried | meant)
 
 
 def save_animation(frames: Sequence[Image.Image], path: str | Path, fps: float = 12) -> None:

@@ -114,4 +114,4 @@ def paint_edit(
         y = decoded(model, watched(steps, model, see, keep=keep), picture)
     if transparent is not None:
         y = cut_out(y, transparent)
-    save_told(y, asked, out, settings)
+    save_told(y, asked, out, settings, editing.picture.path)

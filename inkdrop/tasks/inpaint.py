@@ -191,4 +191,4 @@ def paint_into(
     )
     settings = settings_of(model, asked, by, "inpaint") | dump(painting)
     y = painted(model, watched(steps, model, see, keep=keep), masked, painting.seam)
-    save_told(y, asked, out, settings)
+    save_told(y, asked, out, settings, painting.picture.path)
