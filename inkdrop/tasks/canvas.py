@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from inkdrop.codecs.latent import Latent
-from inkdrop.media.image import colour_profile, grid, picture_info, read_unit, save_image
+from inkdrop.media.image import grid, picture_info, read_unit, save_image
 from inkdrop.model import Model
 from inkdrop.networks.control import Controlled
 from inkdrop.networks.layers import pad_to_multiple
@@ -74,8 +74,11 @@ def decoded(model: Model, x: Tensor, picture: Tensor) -> Tensor:
     return model.codec.decode(x).clamp(-1, 1).cpu()[crop]
 
 
-def save_told(y: Tensor, asked: Asked, out: Path, settings: Mapping[str, Any], told: str) -> None:
-    """Writes pictures [B, C, H, W] as one, with settings; colours mean what they do in `told`."""
+def save_told(
+    y: Tensor, asked: Asked, out: Path, settings: Mapping[str, Any], profile: bytes | None
+) -> None:
+    """Writes pictures [B, C, H, W] as one, with settings and, if they are coloured, the profile of
+    the one that was told, which was read before anything was computed.
+    """
     whole = grid(y, columns=asked.columns, pad=0 if asked.count == 1 else 2)
-    profile = colour_profile(Path(told)) if y.shape[1] > 1 else None
-    save_image(whole, out, settings=settings, profile=profile)
+    save_image(whole, out, settings=settings, profile=profile if y.shape[1] > 1 else None)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from inkdrop.config import dump
 from inkdrop.diffusion.samplers import Step
-from inkdrop.media.image import read_unit
+from inkdrop.media.image import colour_profile, read_unit
 from inkdrop.model import Condition, Model, Prompt
 from inkdrop.tasks.added import Added
 from inkdrop.tasks.canvas import codec_of, decoded, padded, read_transparent, save_told, takes
@@ -101,6 +101,7 @@ def paint_edit(
     One with transparency is edited on white and stays as transparent as it was.
     """
     picture, transparent = editing.read(model.spec.shape[0]), read_transparent(editing.picture.path)
+    profile = colour_profile(Path(editing.picture.path))
     steps = edit(
         model,
         picture,
@@ -114,4 +115,4 @@ def paint_edit(
         y = decoded(model, watched(steps, model, see, keep=keep), picture)
     if transparent is not None:
         y = cut_out(y, transparent)
-    save_told(y, asked, out, settings, editing.picture.path)
+    save_told(y, asked, out, settings, profile)

@@ -13,7 +13,7 @@ from torch import Tensor
 from inkdrop.config import dump
 from inkdrop.diffusion.noise import generator
 from inkdrop.diffusion.samplers import Step
-from inkdrop.media.image import read_unit
+from inkdrop.media.image import colour_profile, read_unit
 from inkdrop.model import Condition, Model, Prompt
 from inkdrop.tasks.added import Added
 from inkdrop.tasks.canvas import (
@@ -181,6 +181,7 @@ def paint_into(
 ) -> None:
     """Paints into a picture's file where a mask's says, as `paint` does."""
     masked = painting.read(model.spec.shape[0])
+    profile = colour_profile(Path(painting.picture.path))
     steps = inpaint(
         model,
         masked,
@@ -191,4 +192,4 @@ def paint_into(
     )
     settings = settings_of(model, asked, by, "inpaint") | dump(painting)
     y = painted(model, watched(steps, model, see, keep=keep), masked, painting.seam)
-    save_told(y, asked, out, settings, painting.picture.path)
+    save_told(y, asked, out, settings, profile)
