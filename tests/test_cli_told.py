@@ -542,5 +542,6 @@ def test_a_model_of_ours_is_told_a_picture_too(
     words = ["inpaint", "in.png", "mask.png", "a fox", "--steps", 2]
     for name, where in (("ours", "own"), ("theirs", models / "inpainting")):
         inkdrop(monkeypatch, *words, "--model", where, "-o", f"{name}.png")
-    assert same(Path("ours.png"), Path("theirs.png"))
+    # Kernels of AVX2 may sum in another order where a file's weights lie at other addresses.
+    assert abs(seen("ours.png").astype(int) - seen("theirs.png")).max() <= 1
     assert np.array_equal(seen("ours.png")[~mask], picture[~mask])

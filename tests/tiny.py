@@ -10,6 +10,7 @@ import numpy as np
 
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.open import open_data
+from inkdrop.files import replacing
 from inkdrop.model import Model
 from inkdrop.networks.text import TextEncoderConfig
 from inkdrop.train import defaults
@@ -43,7 +44,8 @@ def data(folder: Path, count: int = 48) -> Dataset:
     images[labels == 0, :4] += 180
     images[labels == 1, 4:] += 180
     path = folder / "tiny.npz"
-    np.savez(path, images=images.astype(np.uint8), labels=labels)
+    with replacing(path) as beside:  # another process may read it meanwhile
+        np.savez(beside, images=images.astype(np.uint8), labels=labels)
     return open_data(path)
 
 

@@ -16,7 +16,8 @@ def test_two_gloo_processes_equal_one(tmp_path: Path) -> None:
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     subprocess.run([sys.executable, SCRIPT, tmp_path, one], check=True, timeout=120)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run([*launch, SCRIPT, tmp_path, two], check=True, timeout=240, capture_output=True)
+    done = subprocess.run([*launch, SCRIPT, tmp_path, two], timeout=240, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
     alone, both = load_file(one), load_file(two)
     assert alone.keys() == both.keys()
     for name in alone:
