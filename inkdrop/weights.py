@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -123,13 +124,24 @@ def put_weights(network: N, weights: dict[str, Tensor], dtype: torch.dtype | Non
 
     They must be all of the network's, with their shapes.
     dtype: of all of them (None: what they are stored in, of several types the widest)
+    ValueError for a number that float16, if it is asked for, does not hold.
     """
     kind = dtype or widest({value.dtype for value in weights.values()})
     while weights:  # one at a time, so that no two copies of all are there
         name, value = weights.popitem()
         place, _, last = name.rpartition(".")
-        _put(network.get_submodule(place), last, value.to(kind))
+        _put(network.get_submodule(place), last, _of_type(name, value, kind))
     return network.eval().requires_grad_(False)
+
+
+def _of_type(name: str, value: Tensor, kind: torch.dtype) -> Tensor:
+    if kind == torch.float16 and value.dtype != kind and value.numel():
+        most, last = float(value.abs().max()), torch.finfo(kind).max
+        if last < most < math.inf:
+            raise ValueError(
+                f"{name} holds {most:.3g}, and half precision ends at {last:.0f}; leave it as it is"
+            )
+    return value.to(kind)
 
 
 def _put(module: nn.Module, name: str, value: Tensor) -> None:

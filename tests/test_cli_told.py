@@ -486,12 +486,32 @@ def test_colours_mean_what_they_did(
     for made in ("a.png", "b.png"):
         with Image.open(made) as picture:
             assert picture.info["icc_profile"] == bytes(profile)
-    # One for ink says nothing of what is written, which is red, green and blue.
-    pixels.convert("CMYK").save("ink.jpg", icc_profile=bytes(profile).replace(b"RGB ", b"CMYK", 1))
-    inkdrop(monkeypatch, "edit", "ink.jpg", "a fox", "--model", models / "pix2pix", "--steps", 1,
-            "-o", "c.png")  # fmt: skip
-    with Image.open("c.png") as picture:
-        assert "icc_profile" not in picture.info
+    inkdrop(monkeypatch, "inpaint", "a.png", "mask.png", "a", "--model", models / "inpainting",
+            "--steps", 1, "-o", "again.png")  # fmt: skip
+
+
+def test_profiles_that_say_nothing_of_what_is_written(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = Image.fromarray(drawn("in.png", 40, 40))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    of_ink = profile.replace(b"RGB ", b"CMYK", 1)
+    large = (2**20 + 2**10).to_bytes(4, "big") + profile[4:]
+    large += bytes(2**20 + 2**10 - len(large))
+    pixels.convert("CMYK").save("ink.jpg", icc_profile=profile)
+    pixels.convert("CMYK").save("ink.tif", icc_profile=of_ink)
+    pixels.save("damaged.png", icc_profile=profile[:60])
+    pixels.save("strange.png", icc_profile=b"?" * 16 + b"RGB " + b"?" * 40)
+    pixels.save("large.jpg", icc_profile=large)
+    into = ["--model", models / "pix2pix", "--steps", 1, "-o", "out.png"]
+    for name in ("ink.jpg", "ink.tif", "damaged.png", "strange.png"):
+        inkdrop(monkeypatch, "edit", name, "a fox", *into)
+        with Image.open("out.png") as picture:
+            assert "icc_profile" not in picture.info, name
+    before = seen("out.png")
+    said = left(monkeypatch, capsys, "edit", "large.jpg", "a fox", *into)
+    assert "the colour profile of large.jpg is 1.0 MiB" in said
+    assert np.array_equal(seen("out.png"), before)
 
 
 def test_the_smallest_picture_and_all_of_it(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

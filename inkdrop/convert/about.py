@@ -54,6 +54,7 @@ def _about_control(branch: Branch) -> list[str]:
         _line(part("control", branch.weights)),
         f"hint: {config.hint_channels} channels, {config.hint_order}, {config.factor} times the"
         " size of the code",
+        *(f"{name}: unused, {why}" for name, why in branch.unused.items()),
         *branch.notes,
     ]
 

@@ -36,6 +36,7 @@ from inkdrop.networks.control import ControlNet, ControlNetConfig, unet_of
 from inkdrop.networks.unet import UNet
 
 PREFIX = "control_model."
+WHOLE = "model.diffusion_model."  # a U-Net that it was trained beside
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,21 @@ class Branch:
 def is_control(path: Path, options: Options = PLAIN) -> bool:
     """True for a folder or a file of a control network.
 
+    So is a file that holds a model beside it, unless what is to be ignored is the control network.
     A pickle is not opened to see, unless the options trust it.
     """
     if path.is_dir():
         return is_control_folder(path)
     closed = is_pickle(path) and not options.trust_pickle
     names = () if closed else tuple(open_file(path, options).weights)
-    return holds_control(names) and layout_of_names(names, str(path)) == "control"
+    names = tuple(name for name in names if not name.startswith(options.ignore))
+    return holds_control(names) and layout_of_names(names, str(path)) in ("control", "single")
 
 
 def read_control(path: str | Path, options: Options = PLAIN) -> Branch:
     """What a folder or a file holds; ValueError in one line if it is no control network."""
     path = must_exist(path, "control network")
-    options.check(path, "a control network", ("variant",) if path.is_dir() else ())
+    options.check(path, "a control network", ("variant",) if path.is_dir() else ("ignore",))
     return _read_folder(path, options) if path.is_dir() else _read_single(path, options)
 
 
@@ -96,7 +99,7 @@ def open_control(
     network, part = filled(
         partial(ControlNet, branch.config), branch, "control", str(branch.path), dtype
     )
-    return network, Report((part,), branch.unused, notes=branch.notes)
+    return network, Report((part,), branch.unused, notes=(*branch.notes, *part.notes()))
 
 
 def export_control_folder(network: ControlNet, out: str | Path) -> None:
@@ -138,7 +141,9 @@ def _read_single(path: Path, options: Options) -> Branch:
     weights = open_file(path, options).weights
     own: dict[str, Stored] = under(weights, PREFIX)
     others = [name for name in weights if own and not name.startswith(PREFIX)]
-    left = dict.fromkeys(others, "of the model that it lies beside")
+    whole = any(name.startswith(WHOLE) for name in others)
+    why = "of the model that it lies beside" if whole else "no part of the control network"
+    left = dict.fromkeys(others, why)
     own = own or weights
     if not holds_control(own):
         kind = layout_of_names(own, str(path))

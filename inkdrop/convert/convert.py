@@ -16,7 +16,7 @@ from inkdrop.convert.control import (
 )
 from inkdrop.convert.export import export_single, write_folder
 from inkdrop.convert.foreign import PLAIN, Options
-from inkdrop.convert.open import open_model
+from inkdrop.convert.open import located, open_model
 from inkdrop.convert.report import Report
 from inkdrop.convert.text_export import single_text, write_text_folders
 from inkdrop.files import FILES, commit_folder
@@ -37,21 +37,17 @@ def convert(
 
     to: folder (of diffusers), single or inkdrop; by default what the name of `out` says: a name
     that ends in .safetensors is a single file, any other a folder of ours. half: all weights in
-    float16; otherwise they stay as they are stored, to the bit. ValueError if something is there.
-    A control network goes from a folder of diffusers to a single file and back. A LoRA or an
-    embedding, which is no model either, becomes safetensors with the names that it has.
+    float16; otherwise they stay as they are stored, to the bit, or where a network is stored in
+    several types become the widest of them. ValueError if something is there.
+    A control network goes from a folder of diffusers, which is what a folder's name means there, to
+    a single file and back. A LoRA or an embedding, which is no model either, becomes safetensors
+    with the names that it has.
     """
     out = Path(out)
-    control = Path(path).exists() and is_control(Path(path), options)
-    layout = to or _meant(out, control)
-    choose("layout", layout, dict.fromkeys(LAYOUTS))
-    if out.exists() or out.is_symlink():
-        raise ValueError(f"{out} is there already; give another name, or remove it")
-    if (layout == "single") != (out.suffix == ".safetensors") or out.suffix in FILES[1:]:
-        what = "a single file" if layout == "single" else "a folder"
-        raise ValueError(f"{out} is no name for {what}: single files, and they alone, end in"
-                         " .safetensors")  # fmt: skip
-    dtype = torch.float16 if half else None
+    to = _checked(out, to)
+    path, dtype = located(path), torch.float16 if half else None
+    control = is_control(path, options)
+    layout = to or ("folder" if control else "inkdrop")
     if control:
         if layout == "inkdrop":
             raise ValueError(
@@ -61,18 +57,26 @@ def convert(
         network, report = open_control(path, options=options, dtype=dtype)
         (export_control_single if layout == "single" else export_control_folder)(network, out)
         return report
-    if layout == "single" and without_pickle(Path(path), out, options, half=half):
+    if layout == "single" and without_pickle(path, out, options, half=half):
         return Report((), notes=("an adapter, which stays what it is",))
     model, report = open_model(path, options, dtype=dtype, text=False)
     write(model, out, layout)
     return report
 
 
-def _meant(out: Path, control: bool) -> str:
-    """The layout that a name means."""
-    if out.suffix == ".safetensors":
-        return "single"
-    return "folder" if control else "inkdrop"
+def _checked(out: Path, to: str | None) -> str | None:
+    """The layout that is asked for or that a name means; None for a folder of what it is for."""
+    single = out.suffix == ".safetensors"
+    layout = to or ("single" if single else None)
+    if layout is not None:
+        choose("layout", layout, dict.fromkeys(LAYOUTS))
+    if out.exists() or out.is_symlink():
+        raise ValueError(f"{out} is there already; give another name, or remove it")
+    if (layout == "single") != single or out.suffix in FILES[1:]:
+        what = "a single file" if layout == "single" else "a folder"
+        raise ValueError(f"{out} is no name for {what}: single files, and they alone, end in"
+                         " .safetensors")  # fmt: skip
+    return layout
 
 
 def write(model: Model, out: Path, layout: str) -> None:

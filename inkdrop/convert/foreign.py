@@ -48,6 +48,7 @@ class Options:
 
 
 PLAIN = Options()
+SAID = ("prediction", "zero_terminal_snr")  # what any file may say wrong
 
 
 @dataclass(frozen=True)

@@ -51,10 +51,11 @@ def marked(folder: Path) -> Layout | None:
 
 
 def is_control_folder(folder: Path) -> bool:
-    """True for a control network's folder of diffusers."""
+    """True for a folder of diffusers of a control network, of whatever class."""
     if marked(folder) != "part":
         return False
-    return read_json(folder / "config.json").get("_class_name") == CONTROL_CLASS
+    name = read_json(folder / "config.json").get("_class_name")
+    return isinstance(name, str) and name.startswith(CONTROL_CLASS.removesuffix("Model"))
 
 
 def layout_of_folder(folder: Path) -> Layout:

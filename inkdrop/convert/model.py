@@ -45,7 +45,7 @@ def to_model(
         spec = _spec(foreign, denoiser, codec, schedule)
     model = Model(network, schedule.process, schedule.parameterization, spec, codec)
     report = Report(
-        (of_unet, of_codec), foreign.unused, tuple(foreign.text), (*foreign.notes, *_mixed(of_unet))
+        (of_unet, of_codec), foreign.unused, tuple(foreign.text), (*foreign.notes, *of_unet.notes())
     )
     return model, report
 
@@ -150,9 +150,3 @@ def _student(spec: Spec, schedule: Schedule) -> Spec:
         ),
         notes={**spec.notes, ORIGINAL: str(original)},
     )
-
-
-def _mixed(report: PartReport) -> tuple[str, ...]:
-    if len(report.dtypes) < 2:
-        return ()
-    return (f"{report.name}: weights of {' and '.join(report.dtypes)} were all made the widest",)

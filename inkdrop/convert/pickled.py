@@ -64,4 +64,16 @@ def _weights(data: Mapping[Any, Any]) -> dict[str, Tensor]:
         return {f"string_to_param.{n}": v for n, v in word.items() if isinstance(v, Tensor)}
     inner = data.get("state_dict", data)
     found = inner if isinstance(inner, Mapping) else data
-    return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    return _apart(tensors)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same, none of which shares its memory with another: safetensors holds no such."""
+    seen = set[int]()
+    apart = {}
+    for name, value in tensors.items():
+        place = value.untyped_storage().data_ptr()
+        apart[name] = value.clone() if place in seen else value
+        seen.add(place)
+    return apart

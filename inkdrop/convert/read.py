@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from inkdrop.convert.folder import read_folder, read_part
-from inkdrop.convert.foreign import PLAIN, Foreign, Options
+from inkdrop.convert.foreign import PLAIN, SAID, Foreign, Options
 from inkdrop.convert.layout import ADAPTERS, is_control_folder, layout_of_folder
 from inkdrop.convert.single import read_single
 from inkdrop.files import must_exist
-
-SAID = ("prediction", "zero_terminal_snr")  # what any file may say wrong
 
 
 def read(path: str | Path, options: Options = PLAIN) -> Foreign:
@@ -20,7 +18,6 @@ def read(path: str | Path, options: Options = PLAIN) -> Foreign:
     """
     path = must_exist(path, "model")
     if not path.is_dir():
-        options.check(path, "a single file", {*SAID, "averaged", "ignore"})
         return read_single(path, options)
     layout = layout_of_folder(path)
     if is_control_folder(path):

@@ -26,6 +26,12 @@ class PartReport:
     misshapen: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     left: Mapping[str, str] = field(default_factory=dict)
 
+    def notes(self) -> tuple[str, ...]:
+        """What was done to its weights."""
+        if len(self.dtypes) < 2:
+            return ()
+        return (f"{self.name}: weights of {' and '.join(self.dtypes)} were all made the widest",)
+
     def check(self, where: str) -> None:
         """ValueError in one line unless every weight found its place."""
         check_fit(f"{where}, {self.name}:", self.missing, self.unused, self.misshapen)

@@ -8,7 +8,7 @@ from pathlib import Path
 from inkdrop.convert.autoencoder_keys import ldm_naming
 from inkdrop.convert.families import family_of
 from inkdrop.convert.files import open_file
-from inkdrop.convert.foreign import Coder, Denoiser, Foreign, Options, TextPart
+from inkdrop.convert.foreign import SAID, Coder, Denoiser, Foreign, Options, TextPart
 from inkdrop.convert.layout import ADAPTERS, layout_of_names
 from inkdrop.convert.leftovers import summed, unused
 from inkdrop.convert.marks import read_marks
@@ -38,6 +38,7 @@ def read_single(path: Path, options: Options) -> Foreign:
     layout = layout_of_names(file.weights, str(path))
     if layout in ADAPTERS:
         raise ValueError(f"{path} is {ADAPTERS[layout]}")
+    options.check(path, "a single file", {*SAID, "averaged", "ignore"})
     if is_taesd(file.weights):
         return read_taesd(path, file.weights, options)
     left = unused(file.weights, options.ignore, str(path))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 80_000_000
+MAX_PROFILE = 2**20  # bytes; Pillow opens no PNG with a larger one
 
 # suffix -> Pillow's name; the formats that are read (by content, whatever the suffix) and written
 FORMATS = {
@@ -99,12 +100,27 @@ def read_image(
 def colour_profile(source: Path | bytes) -> bytes | None:
     """The ICC profile that says what red, green and blue of a picture mean; None for any other.
 
-    Nothing that reads pixels here applies it: they are what is stored. The errors of `read_image`.
+    Nothing that reads pixels here applies it: they are what is stored. ValueError for one that is
+    larger than a PNG may hold for others to open it, and the errors of `read_image`.
     """
-    with _open(source, _name(source), MAX_PIXELS) as picture:
-        profile = picture.info.get("icc_profile")
-    # The space that it is for stands there in its header: ICC.1:2022, section 7.2.8.
-    return profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
+    name = _name(source)
+    with _open(source, name, MAX_PIXELS) as picture:
+        profile, mode = picture.info.get("icc_profile"), picture.mode
+    if not isinstance(profile, bytes) or mode in ("CMYK", "LAB") or not _is_rgb_profile(profile):
+        return None
+    if len(profile) >= MAX_PROFILE:
+        raise ValueError(
+            f"the colour profile of {name} is {len(profile) / 2**20:.1f} MiB, and programs open"
+            f" PNGs with one of up to {MAX_PROFILE / 2**20:.0f} MiB; convert the picture to sRGB"
+        )
+    return profile
+
+
+def _is_rgb_profile(profile: bytes) -> bool:
+    """True for a whole one, whose header says that it is for red, green and blue."""
+    # ICC.1:2022, section 7.2: its length, the space of its data and the signature.
+    length = int.from_bytes(profile[:4], "big")
+    return length == len(profile) and profile[16:20] == b"RGB " and profile[36:40] == b"acsp"
 
 
 def read_unit(path: str | Path, channels: int) -> Tensor:

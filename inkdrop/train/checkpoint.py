@@ -17,7 +17,7 @@ from torch import Tensor
 
 from inkdrop import box
 from inkdrop.config import dump
-from inkdrop.files import commit_folder, replacing
+from inkdrop.files import commit_folder, must_exist, replacing
 from inkdrop.model import Spec
 from inkdrop.train.updates import State, Trained
 from inkdrop.weights import load_weights, read_json, read_weights
@@ -155,8 +155,8 @@ def resolve(path: str | Path) -> tuple[Path, list[str]]:
     path = box.find(path) or Path(path)
     if (path / "model.json").is_file():
         return path, []
-    if not path.is_dir():
-        raise ValueError(f"there is no model folder or run {path}")
+    if not must_exist(path, "model folder or run").is_dir():
+        raise ValueError(f"{path} is no model folder or run")
     newest, said = latest(path / "checkpoints")
     if newest is None:
         raise ValueError(f"{path} is neither a model folder nor a run with a checkpoint yet")

@@ -15,6 +15,7 @@ import torch
 from clips import clip, words
 from safetensors.torch import load_file, save_file
 
+from inkdrop.convert.about import about
 from inkdrop.convert.clip_words import SIZE
 from inkdrop.convert.control import read_control
 from inkdrop.convert.convert import convert
@@ -157,6 +158,68 @@ def test_a_control_network_every_way_round(tmp_path: Path, name: str) -> None:
     halved = load_file(tmp_path / "half" / "diffusion_pytorch_model.safetensors")
     assert halved.keys() == weights.keys()
     assert all(torch.equal(value, weights[name]) for name, value in halved.items())
+
+
+def test_a_control_network_beside_a_model(tmp_path: Path) -> None:
+    real(tmp_path / "model", "sd15")
+    checkpoints.controlnet("sd15").save_pretrained(tmp_path / "first" / "control")
+    convert(tmp_path / "model", tmp_path / "model.safetensors")
+    convert(tmp_path / "first" / "control", tmp_path / "control.safetensors")
+    both = load_file(tmp_path / "model.safetensors") | load_file(tmp_path / "control.safetensors")
+    save_file(both, tmp_path / "both.safetensors")
+    report = convert(tmp_path / "both.safetensors", tmp_path / "last" / "control")
+    assert list(report.unused.values()) == ["of the model that it lies beside"]
+    assert identical(tmp_path / "first", tmp_path / "last")
+    lines = about(tmp_path / "both.safetensors")
+    assert lines[0] == "layout: a single file of a control network"
+    assert any("unused, of the model that it lies beside" in line for line in lines)
+    only = Options(ignore=("control_model.",))
+    convert(tmp_path / "both.safetensors", tmp_path / "out", "folder", only)
+    assert identical(tmp_path / "model", tmp_path / "out")
+    strange = load_file(tmp_path / "control.safetensors") | {"more.a": torch.ones(2)}
+    save_file(strange, tmp_path / "more.safetensors")
+    report = convert(tmp_path / "more.safetensors", tmp_path / "more")
+    assert report.unused == {"more.a": "no part of the control network"}
+
+
+def test_a_control_network_of_several_types(tmp_path: Path) -> None:
+    checkpoints.controlnet("sd15").save_pretrained(tmp_path / "first")
+    file = tmp_path / "first" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    save_file({n: v.half() if "bias" in n else v for n, v in weights.items()}, file)
+    report = convert(tmp_path / "first", tmp_path / "out")
+    assert "control: weights of float16 and float32 were all made the widest" in report.lines()
+
+
+def test_weights_beyond_half_precision(tmp_path: Path) -> None:
+    checkpoints.controlnet("sd15").save_pretrained(tmp_path / "first")
+    file = tmp_path / "first" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    weights["conv_in.bias"][1] = -70000
+    save_file(weights, file)
+    with pytest.raises(
+        ValueError, match=r"input.bias holds 7e\+04, and half precision ends at 65504"
+    ):
+        convert(tmp_path / "first", tmp_path / "out", half=True)
+    assert [each.name for each in tmp_path.iterdir()] == ["first"]
+
+
+def test_a_pickle_whose_weights_share_their_memory(tmp_path: Path) -> None:
+    checkpoints.controlnet("sd15").save_pretrained(tmp_path / "first")
+    weights = load_file(tmp_path / "first" / "diffusion_pytorch_model.safetensors")
+    names = [f"controlnet_down_blocks.{n}.bias" for n in (0, 1)]
+    weights[names[1]] = weights[names[0]]
+    whole = torch.arange(4.0)
+    torch.save(weights, tmp_path / "a.pth")
+    torch.save({"lora_unet_a.alpha": whole[:1], "lora_unet_a.lora_down.weight": whole[1:, None]},
+               tmp_path / "lora.pt")  # fmt: skip
+    trust = Options(trust_pickle=True)
+    convert(tmp_path / "a.pth", tmp_path / "out", options=trust)
+    found = load_file(tmp_path / "out" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
+    convert(tmp_path / "lora.pt", tmp_path / "lora.safetensors", options=trust)
+    lora = load_file(tmp_path / "lora.safetensors")
+    assert lora["lora_unet_a.lora_down.weight"].tolist() == [[1], [2], [3]]
 
 
 def test_a_control_network_has_no_layout_of_ours(tmp_path: Path) -> None:
