@@ -136,12 +136,18 @@ def put_weights(network: N, weights: dict[str, Tensor], dtype: torch.dtype | Non
 
 def _of_type(name: str, value: Tensor, kind: torch.dtype) -> Tensor:
     if kind == torch.float16 and value.dtype != kind and value.numel():
-        most, last = float(value.abs().max()), torch.finfo(kind).max
+        most, last = largest(value), torch.finfo(kind).max
         if last < most < math.inf:
             raise ValueError(
                 f"{name} holds {most:.3g}, and half precision ends at {last:.0f}; leave it as it is"
             )
     return value.to(kind)
+
+
+def largest(value: Tensor) -> float:
+    """The largest of its numbers, signs aside, found without a copy."""
+    low, high = torch.aminmax(value)
+    return max(-float(low), float(high))
 
 
 def _put(module: nn.Module, name: str, value: Tensor) -> None:

@@ -24,19 +24,19 @@ from inkdrop.convert.layout import (
     is_control_folder,
     layout_of_names,
 )
-from inkdrop.convert.leftovers import summed
+from inkdrop.convert.leftovers import IGNORED, summed
 from inkdrop.convert.report import Report
 from inkdrop.convert.safe import is_pickle
 from inkdrop.convert.settings import class_of, read_settings
 from inkdrop.convert.shapes import control_shape
-from inkdrop.convert.stored import Stored, Weights, under
+from inkdrop.convert.single import UNET
+from inkdrop.convert.stored import Weights, under
 from inkdrop.files import commit_folder, must_exist, replacing
 from inkdrop.model import Model
 from inkdrop.networks.control import ControlNet, ControlNetConfig, unet_of
 from inkdrop.networks.unet import UNet
 
 PREFIX = "control_model."
-WHOLE = "model.diffusion_model."  # a U-Net that it was trained beside
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ def is_control(path: Path, options: Options = PLAIN) -> bool:
     if path.is_dir():
         return is_control_folder(path)
     closed = is_pickle(path) and not options.trust_pickle
-    names = () if closed else tuple(open_file(path, options).weights)
-    names = tuple(name for name in names if not name.startswith(options.ignore))
+    names = () if closed else tuple(_weights(path, options)[0])
     return holds_control(names) and layout_of_names(names, str(path)) in ("control", "single")
 
 
@@ -138,12 +137,12 @@ def _read_folder(folder: Path, options: Options) -> Branch:
 
 
 def _read_single(path: Path, options: Options) -> Branch:
-    weights = open_file(path, options).weights
-    own: dict[str, Stored] = under(weights, PREFIX)
+    weights, left = _weights(path, options)
+    own: Weights = under(weights, PREFIX)
     others = [name for name in weights if own and not name.startswith(PREFIX)]
-    whole = any(name.startswith(WHOLE) for name in others)
+    whole = any(name.startswith(UNET) for name in others)
     why = "of the model that it lies beside" if whole else "no part of the control network"
-    left = dict.fromkeys(others, why)
+    left |= dict.fromkeys(others, why)
     own = own or weights
     if not holds_control(own):
         kind = layout_of_names(own, str(path))
@@ -153,6 +152,13 @@ def _read_single(path: Path, options: Options) -> Branch:
     ldm = "input_hint_block.0.weight" in own
     naming = (control_keys.ldm_naming if ldm else control_keys.diffusers_naming)(config)
     return Branch(path, "single", config, naming, own, summed(left))
+
+
+def _weights(path: Path, options: Options) -> tuple[Weights, dict[str, str]]:
+    """What a file holds, and the names of what was to be ignored, with that reason."""
+    weights = open_file(path, options).weights
+    ignored = {name: IGNORED for name in weights if name.startswith(options.ignore)}
+    return {name: value for name, value in weights.items() if name not in ignored}, ignored
 
 
 def _check_family(branch: Branch, unet: UNet) -> None:

@@ -23,6 +23,7 @@ UNUSED: tuple[tuple[str, str], ...] = (
     ),
     (r"global_step$|epoch$|scale_factor$", "of the training"),
 )
+IGNORED = "left out as was asked"
 # Marks of schedules that are not read here.
 OTHER_SCHEDULES = ("edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min")
 
@@ -34,7 +35,7 @@ def unused(weights: Weights, ignore: tuple[str, ...], where: str) -> dict[str, s
         if name in OTHER_SCHEDULES:
             raise ValueError(f"{where} has {name}, which marks a schedule that is not read here")
         if name.startswith(ignore):
-            found[name] = "left out as was asked"
+            found[name] = IGNORED
             continue
         for pattern, why in UNUSED:
             if re.match(pattern, name):

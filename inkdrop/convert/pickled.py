@@ -32,7 +32,7 @@ def open_trusted_pickle(path: Path) -> SafeFile:
     if not isinstance(data, Mapping):
         raise ValueError(f"{path} holds a {type(data).__name__} and no weights by name")
     metadata = {str(k): str(v) for k, v in data.items() if isinstance(v, str | int | float)}
-    weights = _weights(data)
+    weights = _apart(_weights(data))
     if not weights:
         raise ValueError(f"{path} holds no weights; found: {', '.join(map(str, data))[:200]}")
     return SafeFile({name: held(value) for name, value in weights.items()}, metadata)
@@ -64,8 +64,7 @@ def _weights(data: Mapping[Any, Any]) -> dict[str, Tensor]:
         return {f"string_to_param.{n}": v for n, v in word.items() if isinstance(v, Tensor)}
     inner = data.get("state_dict", data)
     found = inner if isinstance(inner, Mapping) else data
-    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
-    return _apart(tensors)
+    return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from inkdrop.model import Model
 from inkdrop.networks.layers import Pointwise
+from inkdrop.weights import largest
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -124,8 +125,7 @@ def _exchanged(layer: nn.Module, kind: type[Kept]) -> Kept:
 def _half(weight: Tensor) -> Tensor:
     if weight.dtype in HALVES:
         return weight
-    low, high = torch.aminmax(weight)  # which makes no copy
-    fits = max(-float(low), float(high)) <= torch.finfo(torch.float16).max
+    fits = largest(weight) <= torch.finfo(torch.float16).max
     return weight.to(torch.float16 if fits else torch.bfloat16)
 
 

@@ -180,6 +180,14 @@ def test_a_control_network_beside_a_model(tmp_path: Path) -> None:
     save_file(strange, tmp_path / "more.safetensors")
     report = convert(tmp_path / "more.safetensors", tmp_path / "more")
     assert report.unused == {"more.a": "no part of the control network"}
+    bare = {name.removeprefix("control_model."): value for name, value in strange.items()}
+    save_file(bare, tmp_path / "bare.safetensors")
+    with pytest.raises(ValueError, match=r"does not use 1 weights: more.a \[2\]"):
+        convert(tmp_path / "bare.safetensors", tmp_path / "bare")
+    only = Options(ignore=("more.",))
+    report = convert(tmp_path / "bare.safetensors", tmp_path / "again" / "control", options=only)
+    assert report.unused == {"more.a": "left out as was asked"}
+    assert identical(tmp_path / "first", tmp_path / "again")
 
 
 def test_a_control_network_of_several_types(tmp_path: Path) -> None:
