@@ -27,13 +27,13 @@ from inkdrop.evaluate.frechet import fit, frechet_distance
 from inkdrop.evaluate.judge import Judge
 from inkdrop.evaluate.reconstruction import psnr, ssim
 from inkdrop.files import replacing
-from inkdrop.media.image import grid, save_image
+from inkdrop.media.sheet import save_image, sheet
 from inkdrop.networks.autoencoder import Autoencoder
-from inkdrop.train.autoencoder import AutoencoderLoss, FeatureMaps, train_autoencoder
-from inkdrop.train.checkpoint import resolve
+from inkdrop.runs import own_folder
+from inkdrop.train.aims.autoencoder import AutoencoderLoss, FeatureMaps, train_autoencoder
+from inkdrop.train.aims.judge import load_judge
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.judge import load_judge
-from inkdrop.train.run import Ask, Validated
+from inkdrop.train.run import TrainRequest, Validated
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "autoencoder_adversarial.json"
@@ -44,17 +44,19 @@ def trained(
     name: str, data: Dataset, loss: AutoencoderLoss, maps: FeatureMaps, asked: argparse.Namespace
 ) -> Autoencoder:
     """The autoencoder of one of both trainings."""
-    first = load_autoencoder(resolve(asked.start)[0]) if asked.start else None
+    first = load_autoencoder(own_folder(asked.start)[0]) if asked.start else None
     # one that is trained already needs no large steps
     lr, warmup = (3e-4, 50) if first else (1e-3, 200)
     config = TrainConfig(
         updates=asked.updates, batch=asked.batch, lr=lr, warmup=warmup, condition_drop=0.0
     )
     run = asked.out / name
-    for event in train_autoencoder(data, run, None, loss, Ask(config), maps=maps, weights=first):
+    for event in train_autoencoder(
+        data, run, None, loss, TrainRequest(config), maps=maps, weights=first
+    ):
         if isinstance(event, Validated):
             print(f"{name}: update {event.update}, held-out loss {event.loss:.4f}", flush=True)
-    return load_autoencoder(resolve(run)[0])
+    return load_autoencoder(own_folder(run)[0])
 
 
 @torch.no_grad()
@@ -90,7 +92,7 @@ def main() -> None:
     asked = parser.parse_args()
     judge, teacher = load_judge(asked.judge), load_judge(asked.maps or asked.judge)
     seen, x = emoji(asked.data, seen=True), emoji(asked.data)
-    x = x.pixels(range(len(x)))
+    x = x.take(range(len(x)))
     losses = {
         "without": AutoencoderLoss(),
         "with": AutoencoderLoss(
@@ -115,7 +117,7 @@ def main() -> None:
         print(name, figures, flush=True)
     with replacing(asked.results) as beside:
         beside.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
-    save_image(grid(torch.cat(shown), columns=12, scale=2), asked.picture)
+    save_image(sheet(torch.cat(shown), columns=12, scale=2), asked.picture)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from inkdrop.data.open import open_data
-from inkdrop.media.image import grid, save_image
+from inkdrop.media.sheet import save_image, sheet
 from inkdrop.model import Model
+from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
-from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import Ask, train
+from inkdrop.train.run import TrainRequest, train
 
 HERE = Path(__file__).parent
 PICTURE = HERE.parent / "docs" / "pictures" / "condition_drop.png"
@@ -30,10 +30,10 @@ def trained(drop: float, updates: int) -> Model:
     """A digits model with this condition drop; its run resumes."""
     out = HERE / "work" / f"condition-drop-{drop}"
     for _ in train(
-        open_data("digits"), out, Ask(TrainConfig(updates=updates, condition_drop=drop))
+        open_data("digits"), out, TrainRequest(TrainConfig(updates=updates, condition_drop=drop))
     ):
         pass
-    return Model.load(resolve(out)[0])
+    return Model.load(own_folder(out)[0])
 
 
 def cell(model: Model, scale: float) -> Image.Image | str:
@@ -45,7 +45,7 @@ def cell(model: Model, scale: float) -> Image.Image | str:
         )
     except ValueError:
         return "no null condition:\nguidance is refused"
-    return grid(x, columns=4, scale=5)
+    return sheet(x, columns=4, scale=5)
 
 
 def draw(rows: list[list[Image.Image | str]]) -> Image.Image:

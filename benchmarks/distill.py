@@ -27,12 +27,12 @@ from PIL import Image, ImageDraw
 from inkdrop.data.open import open_data
 from inkdrop.evaluate.frechet import fit, frechet_distance
 from inkdrop.files import replacing
-from inkdrop.media.image import grid, save_image
+from inkdrop.media.sheet import save_image, sheet
 from inkdrop.model import Model
+from inkdrop.runs import own_folder
 from inkdrop.tasks.sampling import Sampling
-from inkdrop.train.checkpoint import resolve
-from inkdrop.train.distill import TRAINING, DistillConfig, distill
-from inkdrop.train.run import Ask, Validated
+from inkdrop.train.aims.distill import DISTILL_TRAINING, DistillConfig, distill
+from inkdrop.train.run import TrainRequest, Validated
 from inkdrop.train.updates import Update
 
 HERE = Path(__file__).parent
@@ -44,7 +44,7 @@ PICTURE = HERE.parent / "docs" / "pictures" / "distill.png"
 RUNS = {4: WORK / "distill-4", 1: WORK / "distill-1"}
 # By one step the few samples far off decide a squared error: pilots preferred pseudo-Huber there.
 PLANS = {4: DistillConfig(steps=4), 1: DistillConfig(steps=1, metric="huber")}
-TRAININGS = {4: replace(TRAINING, updates=600), 1: replace(TRAINING, updates=400)}
+TRAININGS = {4: replace(DISTILL_TRAINING, updates=600), 1: replace(DISTILL_TRAINING, updates=400)}
 TEACHER = {
     "teacher DDIM-50": Sampling(sampler="ddim", grid="uniform", steps=50, guidance=1.0),
     "teacher DDIM-4": Sampling(sampler="ddim", grid="uniform", steps=4, guidance=1.0),
@@ -58,12 +58,12 @@ TEACHER = {
 def train(calls: int, data: Path) -> None:
     """Trains one student, on one thread; a stopped run resumes."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    taught = resolve(RUNS[4])[0] if RUNS[4].is_dir() else KEPT
+    taught = own_folder(RUNS[4])[0] if RUNS[4].is_dir() else KEPT
     folder = FOLDER if calls == 4 else taught
     began = time.monotonic()
     events = distill(
-        Model.load(folder), open_data(data), RUNS[calls], PLANS[calls], Ask(TRAININGS[calls]),
-        name="fashion", device=torch.device("cpu"),
+        Model.load(folder), open_data(data), RUNS[calls], PLANS[calls],
+        TrainRequest(TRAININGS[calls]), name="fashion", device=torch.device("cpu"),
     )  # fmt: skip
     for event in events:
         if isinstance(event, Validated):
@@ -74,7 +74,7 @@ def train(calls: int, data: Path) -> None:
 
 def students() -> dict[int, Model]:
     """The students that are there: 4 calls from its run or as kept, and 1."""
-    found = {calls: Model.load(resolve(run)[0]) for calls, run in RUNS.items() if run.is_dir()}
+    found = {calls: Model.load(own_folder(run)[0]) for calls, run in RUNS.items() if run.is_dir()}
     if 4 not in found and KEPT.is_dir():
         found[4] = Model.load(KEPT)
     return found
@@ -111,7 +111,7 @@ def draw() -> None:
     }
     if 1 in there:
         rows["student, 1 call"] = (there[1], Sampling())
-    strips = [grid(pictures(m, 20, how)[0], columns=20, scale=2) for m, how in rows.values()]
+    strips = [sheet(pictures(m, 20, how)[0], columns=20, scale=2) for m, how in rows.values()]
     width, height = strips[0].size
     sheet = Image.new("RGB", (width, len(rows) * (height + 20)), "white")
     pen = ImageDraw.Draw(sheet)

@@ -14,15 +14,16 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from inkdrop.data.augment import Jitter, jitter
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.open import open_data
+from inkdrop.data.pictures.augment import Jitter, jitter
 from inkdrop.evaluate.judge import UNKNOWN, Judge, accuracy
+from inkdrop.events import Note
 from inkdrop.files import replacing
+from inkdrop.train.aims.judge import Head, load_judge, shape_for, train_judge
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import split
-from inkdrop.train.judge import Head, load_judge, shape_for, train_judge
-from inkdrop.train.run import Ask, Note, Validated
+from inkdrop.train.run import TrainRequest, Validated
 from inkdrop.train.updates import Update
 
 sys.path.append(str(Path(__file__).parents[1] / "recipes"))
@@ -87,7 +88,7 @@ def train(real: Real, run: Path, updates: int) -> None:
         updates=updates, batch=64, lr=2e-3, warmup=200, weight_decay=0.02, ema=0.998,
         condition_drop=0.0, compile="on",
     )  # fmt: skip
-    for event in train_judge(real.data, run, real.heads, shape, ask=Ask(config)):
+    for event in train_judge(real.data, run, real.heads, shape, ask=TrainRequest(config)):
         if isinstance(event, Update) and (event.index + 1) % 100 == 0:
             print(f"update {event.index + 1} of {event.total}: loss {event.loss:.3f}", flush=True)
         elif isinstance(event, Validated):
@@ -130,7 +131,7 @@ def _batches(
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     for number, first in enumerate(range(0, len(rows), 128)):
         some = rows[first : first + 128]
-        x = real.data.pixels(some)
+        x = real.data.take(some)
         if changed:
             x = jitter(x, Jitter(), 0, UNSEEN + number)
         yield x, {name: torch.from_numpy(head.labels[some]) for name, head in real.heads.items()}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inkdrop.evaluate.matrix import Neighbours, matrices, neighbours
 from inkdrop.evaluate.memorisation import memorisation
-from inkdrop.explain.style import INK, sheet, stacked, tiles, tiles_height
+from inkdrop.explain.style import INK, plate, stacked, tiles, tiles_height
 from inkdrop.files import replacing
 
 SHOWN = 10
@@ -81,7 +81,7 @@ def draw(
     """For each block (title, pictures made, real ones, their nearest) the first few in columns."""
     columns = min(SHOWN, *(len(block[1]) for block in blocks))
     height = tiles_height(4, columns, training.shape[1:], width=6.6) + 0.45
-    figure = sheet("What the model draws, and the training pictures nearest to it",
+    figure = plate("What the model draws, and the training pictures nearest to it",
                    height * len(blocks) + 0.6)  # fmt: skip
     for place, (title, made, real, near) in zip(stacked(figure, (1, 1)), blocks, strict=True):
         axes = figure.add_subplot(place)

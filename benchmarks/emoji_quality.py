@@ -25,11 +25,11 @@ from torch import Tensor
 from inkdrop.evaluate.alignment import r_precision
 from inkdrop.evaluate.frechet import Gaussian, fit, frechet_distance
 from inkdrop.evaluate.judge import Judge
-from inkdrop.explain.style import ACCENT, GREY, INK, legend, plot, sheet
+from inkdrop.explain.style import ACCENT, GREY, INK, legend, plate, plot
 from inkdrop.files import replacing
 from inkdrop.model import Model
-from inkdrop.train.checkpoint import resolve
-from inkdrop.train.judge import load_judge
+from inkdrop.runs import own_folder
+from inkdrop.train.aims.judge import load_judge
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "emoji_quality.json"
@@ -140,7 +140,7 @@ def sweep_figure(
     curve: Mapping[float, Mapping[str, float]], floor: float, count: int, path: Path
 ) -> None:
     """Agreement and Frechet distance against the scale of guidance."""
-    figure = sheet("Guidance: what was asked against what is real", 3.4)
+    figure = plate("Guidance: what was asked against what is real", 3.4)
     left, right_ = figure.subplots(1, 2)
     x = list(curve)
     for name, colour in (("covered names, top 1", INK), ("covered names, top 5", ACCENT),
@@ -167,7 +167,7 @@ def sweep_figure(
 def measure(asked: argparse.Namespace) -> None:
     """The second stage."""
     real = open_real(asked.data, asked.judge)
-    model = Model.load(resolve(asked.model)[0])
+    model = Model.load(own_folder(asked.model)[0])
     if model.text is None or model.spec.shape != real.data.shape:
         raise SystemExit(f"{asked.model} is no model of recipes/emoji.py")
     artist = Artist(model, asked.work)

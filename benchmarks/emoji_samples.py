@@ -50,7 +50,7 @@ class Pairs:
 
     def pictures(self) -> Tensor:
         """The real ones."""
-        return self.real.data.pixels(self.rows)
+        return self.real.data.take(self.rows)
 
 
 def covered(real: Real, *, seen: bool) -> Pairs:

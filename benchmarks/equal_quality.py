@@ -105,7 +105,7 @@ def of_emoji(data: Path, judge: Path, count: int) -> None:
     from emoji_samples import covered
 
     from inkdrop import box
-    from inkdrop.train.judge import load_judge
+    from inkdrop.train.aims.judge import load_judge
 
     folder = box.find("emoji")
     assert folder is not None

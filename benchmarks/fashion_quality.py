@@ -23,11 +23,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from inkdrop.evaluate.frechet import fit, frechet_distance
-from inkdrop.media.image import grid, save_image
+from inkdrop.media.sheet import save_image, sheet
 from inkdrop.model import Model
+from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
-from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.updates import autocast
 
@@ -45,7 +45,7 @@ ROWS = {
 
 def keep(run: Path, folder: Path = FOLDER) -> None:
     """Copies the model of a run or folder: half precision, class names in words."""
-    model, _ = resolve(run)
+    model, _ = own_folder(run)
     folder.mkdir(parents=True, exist_ok=True)
     description = json.loads((model / "model.json").read_text())
     description["spec"]["labels"] = list(fashion.NAMES)
@@ -100,7 +100,7 @@ def draw() -> None:
     ask = Sampling(steps=50, guidance=2.0)
     x, _ = pictures(Model.load(FOLDER), 80, ask)
     target = HERE.parent / "docs" / "pictures" / "fashion.png"
-    save_image(grid(x, columns=10, scale=2), target)
+    save_image(sheet(x, columns=10, scale=2), target)
     print(target)
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
-from inkdrop.media.image import grid, save_image
+from inkdrop.media.sheet import save_image, sheet
 from inkdrop.model import Condition, Model, Prompt
+from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
-from inkdrop.train.checkpoint import resolve
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 WORDS = (
@@ -34,12 +34,12 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("-o", "--out", type=Path, default=PICTURES / "flowers.png")
     asked = parser.parse_args()
-    model = Model.load(resolve(asked.run)[0])
+    model = Model.load(own_folder(asked.run)[0])
     rows: list[Condition] = [*model.classes, *(Prompt(words) for words in WORDS)]
     drawn = [
         generate_many(model, seed=1, count=COLUMNS, conditions=[row] * COLUMNS) for row in rows
     ]
-    save_image(grid(torch.cat(drawn).clamp(-1, 1), columns=COLUMNS), asked.out)
+    save_image(sheet(torch.cat(drawn).clamp(-1, 1), columns=COLUMNS), asked.out)
 
 
 if __name__ == "__main__":

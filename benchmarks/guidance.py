@@ -20,7 +20,7 @@ from fashion_quality import FOLDER, pictures
 from judge import load_judge, reference
 
 from inkdrop.evaluate.frechet import fit, frechet_distance
-from inkdrop.explain.style import ACCENT, INK, TEAL, beside, legend, plot, sheet
+from inkdrop.explain.style import ACCENT, INK, TEAL, beside, legend, plate, plot
 from inkdrop.files import replacing
 from inkdrop.model import Model
 from inkdrop.tasks.sampling import Sampling
@@ -85,7 +85,7 @@ def _write(found: dict[str, Any]) -> None:
 def draw() -> None:
     """Frechet distance and agreement against the scale."""
     found = json.loads(RESULTS.read_text())
-    figure = sheet("Guidance on the Fashion-MNIST model", 3.4)
+    figure = plate("Guidance on the Fashion-MNIST model", 3.4)
     left, right = beside(figure.add_gridspec(1, 1)[0], (1, 1))
     charts = {"frechet": figure.add_subplot(left), "agreement": figure.add_subplot(right)}
     plot(charts["frechet"], "", "guidance scale", "Frechet distance", log=True)

@@ -29,17 +29,17 @@ from inkdrop.data.dataset import Dataset
 from inkdrop.data.latents import codec, encode, open_latents
 from inkdrop.data.open import open_data
 from inkdrop.files import replacing
-from inkdrop.media.image import grid, save_image
+from inkdrop.media.sheet import save_image, sheet
 from inkdrop.model import Model
+from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train import defaults
-from inkdrop.train.checkpoint import resolve
+from inkdrop.train.aims.latent import LATENT_TRAINING, latent_aim
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.evaluate import Evaluated, Evaluation, evaluate
 from inkdrop.train.feed import split
-from inkdrop.train.latent import USUAL, latent_aim
-from inkdrop.train.run import Aim, Ask, Validated, train
+from inkdrop.train.run import Aim, TrainRequest, Validated, train
 from inkdrop.train.updates import start, updates
 
 HERE = Path(__file__).parent
@@ -54,13 +54,13 @@ class Contestant:
     """What is trained on what."""
 
     data: Dataset
-    ask: Ask
+    ask: TrainRequest
     aim: Aim
 
 
 def contestants(data: Dataset, coded: Path, out: Path) -> dict[str, Contestant]:
     """Both, by name."""
-    coder = load_autoencoder(resolve(coded)[0])
+    coder = load_autoencoder(own_folder(coded)[0])
     folder = out / "latent" / "latents"
     for _ in encode(data, coder, folder):
         pass
@@ -68,8 +68,8 @@ def contestants(data: Dataset, coded: Path, out: Path) -> dict[str, Contestant]:
     same = defaults.latent_network(latents.shape, len(data.label_names), None)
     same = {**same, "in_channels": data.shape[0], "patch": 2 * coder.config.factor}
     return {
-        "latent": Contestant(latents, Ask(USUAL), latent_aim(data.shape, shown)),
-        "pixels, same network": Contestant(data, Ask(model={"network": same}), Aim()),
+        "latent": Contestant(latents, TrainRequest(LATENT_TRAINING), latent_aim(data.shape, shown)),
+        "pixels, same network": Contestant(data, TrainRequest(model={"network": same}), Aim()),
     }
 
 
@@ -115,7 +115,7 @@ def measured(run: Path, data: Dataset, judge: Path | None, count: int) -> dict[s
 
 def drawn(run: Path) -> torch.Tensor:
     """Two samples of each class at the model's own guidance, the same noise for every run."""
-    model = Model.load(resolve(run)[0])
+    model = Model.load(own_folder(run)[0])
     conditions = [label for label in model.spec.labels for _ in range(2)]
     return generate_many(model, count=len(conditions), conditions=conditions)
 
@@ -147,7 +147,7 @@ def main() -> None:
         print(name, whole[name], flush=True)
     with replacing(asked.results) as beside:
         beside.write_text(json.dumps(whole, indent=2) + "\n")
-    save_image(grid(torch.cat(pictures), columns=len(pictures[0]), scale=2), asked.picture)
+    save_image(sheet(torch.cat(pictures), columns=len(pictures[0]), scale=2), asked.picture)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 from clock import Clock
 
+from inkdrop import runs
 from inkdrop.data.open import open_data
 from inkdrop.model import Model
+from inkdrop.model.folder import build_model
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train import checkpoint, defaults
@@ -54,7 +56,7 @@ class Ours:
 
 
 def _averaged(model: Model, state: State) -> torch.nn.Module:
-    twin = Model.build(model.describe(), "the model").network
+    twin = build_model(model.describe(), "the model").network
     twin.load_state_dict(state.ema)
     return twin
 
@@ -69,7 +71,7 @@ def prepare(folder: Path, data: Path, minutes: float) -> Ours:
         trial = TrainConfig(updates=24)
         clock = Clock()
         torch.manual_seed(0)
-        model = Model.build(description, "the model")
+        model = build_model(description, "the model")
         steps = updates(model, Feed(pictures, trial, CPU), trial, start(model, trial))
         for _ in range(4):
             next(steps)
@@ -79,9 +81,9 @@ def prepare(folder: Path, data: Path, minutes: float) -> Ours:
         plan.write_text(json.dumps({"updates": round(minutes * 60 / (clock.cpu / 20))}))
     config = TrainConfig(updates=json.loads(plan.read_text())["updates"])
     torch.manual_seed(config.seed)
-    model = Model.build(description, "the model")
+    model = build_model(description, "the model")
     run = Ours(folder, config, model, start(model, config), Feed(pictures, config, CPU), Clock())
-    newest, _ = checkpoint.latest(folder / "checkpoints")
+    newest, _ = runs.newest_checkpoint(folder)
     if newest is not None:
         checkpoint.load(newest, run.state)
         note = json.loads((folder / f"clock-{newest.name}.json").read_text())

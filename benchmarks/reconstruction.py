@@ -22,8 +22,8 @@ from inkdrop.codecs.latent import load_autoencoder
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.open import open_data
 from inkdrop.evaluate.reconstruction import psnr, ssim
-from inkdrop.media.image import grid, save_image
-from inkdrop.train.checkpoint import resolve
+from inkdrop.media.sheet import save_image, sheet
+from inkdrop.runs import own_folder
 
 LEFT_OUT = Path(__file__).parents[1] / "recipes" / "emoji_left_out.json"
 
@@ -54,15 +54,15 @@ def main() -> None:
         data = emoji(asked.emoji)
     else:
         data = open_data(asked.data, split=asked.split, size=64, channels=3)
-    autoencoder = load_autoencoder(resolve(asked.run)[0])
-    x = data.pixels(range(len(data)))
+    autoencoder = load_autoencoder(own_folder(asked.run)[0])
+    x = data.take(range(len(data)))
     y = torch.cat([autoencoder(part) for part in x.split(64)]).clamp(-1, 1)
     for name, values in (("PSNR", psnr(y, x)), ("SSIM", ssim(y, x))):
         low = np.quantile(values.numpy(), 0.05)
         print(f"{name}: mean {float(values.mean()):.3f}, 5 % of pictures below {low:.3f}")
     print(f"{len(data)} pictures, {autoencoder.config.latent_channels} channels")
     shown = torch.cat([x[:12], y[:12]])
-    save_image(grid(shown, columns=12, scale=2), asked.out)
+    save_image(sheet(shown, columns=12, scale=2), asked.out)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from inkdrop.cond import Cond
-from inkdrop.convert.fill import filled
-from inkdrop.convert.read import read
+from inkdrop.convert.files.fill import filled
+from inkdrop.convert.sd.read import read
 from inkdrop.engines import ENGINES, Call
 from inkdrop.networks.unet import UNet
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from inkdrop.convert.clip_words import usual_tokenizer
+from inkdrop.convert.sd.clip_words import usual_tokenizer
 
 # The published settings stand where the tests scale them down.
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "convert"))

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from inkdrop.cond import Cond
 from inkdrop.conditioning.joined import WAVES
-from inkdrop.convert.fill import filled
+from inkdrop.convert.files.fill import filled
 from inkdrop.convert.open import open_model
-from inkdrop.convert.read import read
-from inkdrop.convert.schedule import read_schedule
+from inkdrop.convert.sd.read import read
+from inkdrop.convert.sd.schedule import read_schedule
 from inkdrop.diffusion.guidance import cfg
 from inkdrop.diffusion.samplers import sampler
 from inkdrop.model import Model, Prompt, Spec

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from inkdrop.cond import Cond
-from inkdrop.model import Model
+from inkdrop.model.folder import build_model
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.updates import Batch, start, updates
 
@@ -83,7 +83,7 @@ def pictures(setting: Setting) -> tuple[Tensor, Tensor]:
 def ours(setting: Setting, precision: str) -> Trainee:
     """inkdrop's own training generator."""
     x0, label = pictures(setting)
-    model = Model.build(
+    model = build_model(
         {
             "format_version": 1,
             "process": {"kind": "discrete", "schedule": "cosine", "steps": 1000},

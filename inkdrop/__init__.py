@@ -15,7 +15,7 @@ _HOME = {
     "DiT": "inkdrop.networks.dit",
     "DiTConfig": "inkdrop.networks.dit",
     "Discrete": "inkdrop.diffusion.process",
-    "DistillConfig": "inkdrop.train.distill",
+    "DistillConfig": "inkdrop.train.aims.distill",
     "EDM": "inkdrop.diffusion.parameterization",
     "Eps": "inkdrop.diffusion.parameterization",
     "Flow": "inkdrop.diffusion.process",
@@ -49,7 +49,7 @@ _HOME = {
     "ddim": "inkdrop.diffusion.samplers.ddim",
     "ddpm": "inkdrop.diffusion.samplers.ddpm",
     "ddpm_beta": "inkdrop.diffusion.samplers.ddpm",
-    "distill": "inkdrop.train.distill",
+    "distill": "inkdrop.train.aims.distill",
     "dpmpp_2m": "inkdrop.diffusion.samplers.dpmpp_2m",
     "edit": "inkdrop.tasks.edit",
     "euler": "inkdrop.diffusion.samplers.ddim",
@@ -70,8 +70,8 @@ _HOME = {
     "train": "inkdrop.train.run",
     "unipc": "inkdrop.diffusion.samplers.corrected",
     "updates": "inkdrop.train.updates",
-    "with_embedding": "inkdrop.convert.embedding",
-    "with_lora": "inkdrop.convert.merge",
+    "with_embedding": "inkdrop.convert.adapters.embedding",
+    "with_lora": "inkdrop.convert.adapters.merge",
 }
 
 __all__ = [*_HOME, "__version__"]

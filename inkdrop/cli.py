@@ -17,8 +17,8 @@ import click
 from inkdrop.config import nearest
 
 if TYPE_CHECKING:
-    from inkdrop.convert.headers import Part
-    from inkdrop.convert.memory import Kept
+    from inkdrop.convert.inspect.estimate import Kept
+    from inkdrop.convert.inspect.headers import Part
     from inkdrop.diffusion.samplers import Step
     from inkdrop.model import Condition, Model
     from inkdrop.tasks.control import Guide
@@ -165,9 +165,9 @@ def _model(run: str, device: str | None, *, stored: bool = False) -> Model:
     """The model of a run or of others; stored: with its weights as the files hold them."""
     import torch
 
+    from inkdrop.device import pick_device
     from inkdrop.model import Model
-    from inkdrop.train.checkpoint import resolve
-    from inkdrop.train.defaults import pick_device
+    from inkdrop.runs import own_folder
 
     where, dtype = pick_device(device), None if stored else torch.float32
     if _of_others(run):
@@ -177,7 +177,7 @@ def _model(run: str, device: str | None, *, stored: bool = False) -> Model:
         for note in report.notes:
             click.echo(note, err=True)
         return model.to(where)
-    folder, said = resolve(run)
+    folder, said = own_folder(run)
     for sentence in said:
         click.echo(sentence, err=True)
     return Model.load(folder, dtype=dtype).to(where)
@@ -185,9 +185,9 @@ def _model(run: str, device: str | None, *, stored: bool = False) -> Model:
 
 def _place(run: str) -> str:
     """Where a model of any kind lies: of a run, the folder of its newest sound checkpoint."""
-    from inkdrop.train.checkpoint import resolve
+    from inkdrop.runs import own_folder
 
-    return run if _of_others(run) else str(resolve(run)[0])
+    return run if _of_others(run) else str(own_folder(run)[0])
 
 
 def _of_others(path: str) -> bool:
@@ -195,7 +195,7 @@ def _of_others(path: str) -> bool:
 
     So is a folder with loose files of weights, of which `convert.read` says what to give.
     """
-    from inkdrop.convert.layout import marked
+    from inkdrop.convert.files.layout import marked
     from inkdrop.files import is_hub_name
 
     if not Path(path).exists():
@@ -304,7 +304,7 @@ def sample(
     run: str, count: int, label: tuple[str, ...], seed: int, batch: int, **options: Any
 ) -> None:
     """Sample pictures from RUN (a run or a model folder) into one grid."""
-    from inkdrop.media.image import grid, save_image
+    from inkdrop.media.sheet import save_image, sheet
     from inkdrop.tasks.generate import generate_many
 
     if count < 1:
@@ -315,7 +315,7 @@ def sample(
         model, seed=seed, count=count, conditions=names, batch=batch, sampling=_sampling(options)
     )
     scale = options["scale"] or max(1, 96 // x.shape[-1])
-    save_image(grid(x.cpu(), columns=options["columns"], scale=scale), Path(options["out"]))
+    save_image(sheet(x.cpu(), columns=options["columns"], scale=scale), Path(options["out"]))
     click.echo(f"{count} samples of seed {seed} are in {options['out']}")
 
 
@@ -403,10 +403,10 @@ def _check_memory(
 
     smaller: how a command is asked for less
     """
-    from inkdrop.convert.headers import headers
-    from inkdrop.convert.memory import available, check_memory
+    from inkdrop.convert.inspect.estimate import available, check_memory
+    from inkdrop.convert.inspect.headers import headers
     from inkdrop.convert.open import located
-    from inkdrop.train.defaults import pick_device
+    from inkdrop.device import pick_device
 
     if pick_device(device).type == "cpu":
         about, kept, beside = headers(located(_place(run))), _kept(asked), _beside(asked)
@@ -425,8 +425,8 @@ def _beside(asked: Asked) -> list[Part]:
     """The control networks that are asked for, by the headers of their files."""
     if not asked.controls:
         return []
-    from inkdrop.convert.control import read_control
-    from inkdrop.convert.headers import part
+    from inkdrop.convert.inspect.headers import part
+    from inkdrop.convert.sd.control import read_control
 
     return [part("control", read_control(guide.control.path).weights) for guide in asked.controls]
 
@@ -436,7 +436,7 @@ def _kept(asked: Asked) -> Kept:
     from typing import cast
 
     from inkdrop.config import choose
-    from inkdrop.convert.memory import COMPUTED
+    from inkdrop.convert.inspect.estimate import COMPUTED
 
     if asked.half:
         return "half"
@@ -455,7 +455,7 @@ def _changed(run: str, device: str | None, asked: Asked) -> Model:
     model = _model(run, device, stored=asked.half)
     if not asked.loras and not asked.embeddings:
         return model
-    from inkdrop.convert.adapters import with_adapters
+    from inkdrop.convert.adapters.open import with_adapters
 
     loras = ((lora.path, lora.weight) for lora in asked.loras)
     return with_adapters(model, loras, (each.path for each in asked.embeddings))
@@ -517,7 +517,7 @@ def _controlled(model: Model, asked: Asked) -> Model:
     """The model with the control networks that are asked for, if all is still the same."""
     if not asked.controls:
         return model
-    from inkdrop.convert.control import open_control
+    from inkdrop.convert.sd.control import open_control
     from inkdrop.tasks.control import controlled, read_hint
     from inkdrop.tasks.picture import sized
 
@@ -673,7 +673,7 @@ def info(path: str) -> None:
 
         lines = settings_lines(read_settings(path))
     else:
-        from inkdrop.convert.about import about
+        from inkdrop.convert.inspect.summary import about
 
         lines = about(_place(path))
     for line in lines:
@@ -710,9 +710,9 @@ def convert(model: str, out: str, to: str | None, half: bool, **options: Any) ->
     are converted too, and adapters that are pickles become safetensors.
     """
     from inkdrop.convert.convert import convert as converted
-    from inkdrop.convert.foreign import Options
+    from inkdrop.convert.sd.foreign import ReadOptions
 
-    told = Options(
+    told = ReadOptions(
         prediction=options["prediction"],
         zero_terminal_snr=options["zero_terminal_snr"],
         variant=options["variant"],
@@ -761,8 +761,8 @@ def samplers() -> None:
 @device_option
 def engines(device: str | None) -> None:
     """List what can compute a network: what for, in what numbers, or why not here."""
+    from inkdrop.device import pick_device
     from inkdrop.engines import about
-    from inkdrop.train.defaults import pick_device
 
     for name, line in about(pick_device(device)).items():
         click.echo(f"{name:10} {line}")
@@ -857,7 +857,7 @@ def tune(run: str, steps: int, minutes: float, count: int, **options: Any) -> No
     """
     from dataclasses import replace
 
-    from inkdrop.train.checkpoint import amend
+    from inkdrop.model.folder import amend
     from inkdrop.tune.fit import Fitted, fit
 
     model = _model(run, options["device"])
@@ -902,7 +902,7 @@ def interpolate(run: str, frames: int, depth: float, label: str | None, **option
 
     RUN is a run or a model folder [the model in the box].
     """
-    from inkdrop.media.image import save_animation, save_image, strip, to_picture
+    from inkdrop.media.sheet import save_animation, save_image, strip, to_picture
     from inkdrop.model import Prompt
     from inkdrop.tasks.interpolate import (
         interpolate_pictures,
@@ -968,7 +968,7 @@ def invert(
     """Find the noise that makes PICTURES: rows of original, noise and what comes back from it."""
     import torch
 
-    from inkdrop.media.image import grid, save_image
+    from inkdrop.media.sheet import save_image, sheet
     from inkdrop.tasks.interpolate import read_for
     from inkdrop.tasks.invert import invert as up
     from inkdrop.tasks.invert import reconstruct
@@ -984,7 +984,7 @@ def invert(
     seen = noise.x.cpu() / (2 * size)  # two standard deviations from black to white
     scale = options["scale"] or max(1, 96 // x.shape[-1])
     rows = torch.cat([x, seen, back.float()])
-    save_image(grid(rows, columns=len(x), scale=scale), Path(options["out"]))
+    save_image(sheet(rows, columns=len(x), scale=scale), Path(options["out"]))
     error = (back - x).square().mean().sqrt().item()
     click.echo(f"root mean square error of the way back: {error:.2g} (pictures are from -1 to 1)")
     click.echo(f"original, noise and what came back are in {options['out']}")
@@ -1012,7 +1012,7 @@ def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any
     rows = [i * len(pictures) // count for i in range(count)]
     said = measured(
         model,
-        pictures.pixels(rows),
+        pictures.take(rows),
         conditions=conditions_of(model, pictures, rows),
         steps=options["steps"],
         probes=options["probes"],

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import nn
 
+from inkdrop.codecs.codec import Codec
 from inkdrop.codecs.identity import Identity
 from inkdrop.codecs.latent import Latent, LatentConfig
 from inkdrop.conditioning.chunks import Padding
@@ -42,8 +43,6 @@ NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "unet": (UNetConfig, UNet),
     "dit": (DiTConfig, DiT),
 }
-
-Codec = Identity | Latent
 
 CODECS: dict[str, tuple[type[Any], Callable[[Any], Codec]]] = {
     "identity": (Identity, lambda config: config),
@@ -159,7 +158,7 @@ def build_codec(data: Mapping[str, Any], where: str) -> Codec:
 def describe_codec(codec: Codec) -> dict[str, Any]:
     """{"kind": name, ...its configuration}."""
     configs = {name: config for name, (config, _) in CODECS.items()}
-    return describe(configs, codec.config if isinstance(codec, Latent) else codec)
+    return describe(configs, codec.config)
 
 
 def describe_text(text: TextConditioner) -> dict[str, Any]:

@@ -23,8 +23,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; ValueError in words if it is missing or broken."""
     if not path.is_file():
         raise ValueError(
-            f"there is no {path.name} in {path.parent}: it is no whole model folder; give another,"
-            " or get it again"
+            f"there is no {path.name} in {path.parent}: the folder is incomplete; get it again, or"
+            " give another"
         )
     try:
         data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)

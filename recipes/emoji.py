@@ -41,17 +41,17 @@ from inkdrop.data.latents import codec, encode, open_latents
 from inkdrop.data.open import open_data
 from inkdrop.digest import digest_of_weights
 from inkdrop.files import commit_folder, replacing
-from inkdrop.media.image import grid, save_image
+from inkdrop.media.sheet import save_image, sheet
 from inkdrop.model import Model, Prompt
 from inkdrop.networks.text import TextEncoder, TextEncoderConfig
+from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
-from inkdrop.train.autoencoder import train_autoencoder
-from inkdrop.train.checkpoint import resolve
+from inkdrop.train.aims.autoencoder import train_autoencoder
+from inkdrop.train.aims.latent import LATENT_TRAINING, latent_aim, sketched, text_aim
+from inkdrop.train.aims.prompted import Joined, Prompted
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import HeldOut, split
-from inkdrop.train.latent import USUAL, latent_aim, sketched, text_aim
-from inkdrop.train.prompted import Joined, Prompted
-from inkdrop.train.run import Aim, Ask, Event, Validated, train
+from inkdrop.train.run import Aim, Event, TrainRequest, Validated, train
 
 # OpenMoji is share-alike, so it is left out of what ships.
 STYLES = ("noto", "twemoji", "fluent-3d", "fluent-flat")
@@ -122,7 +122,7 @@ def autoencoder(table: Path, out: Path, updates: int) -> Path:
     """Trains the autoencoder on all pictures; its run."""
     data = open_data(table, size=64, channels=3, label="style")
     run = out / "autoencoder"
-    ask = Ask(TrainConfig(updates=updates, batch=32, condition_drop=0.0))
+    ask = TrainRequest(TrainConfig(updates=updates, batch=32, condition_drop=0.0))
     for event in train_autoencoder(data, run, ask=ask):
         show("autoencoder", event)
     return run
@@ -147,7 +147,7 @@ def latents(table: Path, run: Path, out: Path) -> tuple[Dataset, Latent]:
         with replacing(path) as beside:
             pq.write_table(pa.Table.from_pylist(kept), beside)
     data = open_data(path, size=64, channels=3, label="style")
-    coder = load_autoencoder(resolve(run)[0])
+    coder = load_autoencoder(own_folder(run)[0])
     for _ in encode(data, coder, out / "latents"):
         pass
     return open_latents(out / "latents", data, coder), codec(out / "latents", coder)
@@ -203,7 +203,9 @@ def denoiser(
     columns = ["caption", "keywords", "caption_ko", "keywords_ko", "emoji", "style"]
     found = pq.read_table(out / "covered.parquet", columns=columns).to_pylist()
     captions = Captions({(row["caption"], row["style"]): row for row in found})
-    config = replace(USUAL, updates=updates, batch=64, warmup=300, ema=0.9995, compile="on")
+    config = replace(
+        LATENT_TRAINING, updates=updates, batch=64, warmup=300, ema=0.9995, compile="on"
+    )
     if earlier is None:
         training, _ = split(data, config.seed)
         encoder = sketched(training, words, TEXT, captions, config.seed)
@@ -212,7 +214,7 @@ def denoiser(
     aim = text_aim(latent_aim((3, 64, 64), shown), words, encoder, captions)
     if earlier is not None:
         aim = going_on(aim, earlier)
-    ask = Ask(config, model={"network": {**NETWORK, "num_classes": len(STYLES)}})
+    ask = TrainRequest(config, model={"network": {**NETWORK, "num_classes": len(STYLES)}})
     run = out / "denoiser"
     for event in train(data, run, ask, aim=replace(aim, picture=preview)):
         show("denoiser", event)
@@ -242,7 +244,7 @@ def drawn(model: Model) -> Image:
     """Some prompts in every style, a row each."""
     asked = [Prompt(text, style) for style in STYLES for text in PREVIEW]
     x = generate_many(model, count=len(asked), conditions=asked)
-    return grid(x, columns=len(PREVIEW), scale=2)
+    return sheet(x, columns=len(PREVIEW), scale=2)
 
 
 def ship(run: Path, out: Path) -> Path:
@@ -250,7 +252,7 @@ def ship(run: Path, out: Path) -> Path:
 
     Beside it, OUT/emoji.png: what it draws.
     """
-    model = Model.load(resolve(run)[0]).to("cpu", torch.float16)
+    model = Model.load(own_folder(run)[0]).to("cpu", torch.float16)
     whole = replace(model, spec=replace(model.spec, steps=STEPS, guidance=GUIDANCE))
     with commit_folder(out / "model") as beside:
         whole.write(beside)

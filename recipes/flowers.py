@@ -23,11 +23,11 @@ from typing import Any
 
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.open import open_data
-from inkdrop.data.turned import turned
-from inkdrop.train.autoencoder import shape_for, train_autoencoder
+from inkdrop.data.pictures.turned import turned
+from inkdrop.train.aims.autoencoder import shape_for, train_autoencoder
+from inkdrop.train.aims.latent import LATENT_TRAINING, TEXT, Latents, train_latent
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.latent import TEXT, USUAL, Latents, train_latent
-from inkdrop.train.run import Ask, Validated
+from inkdrop.train.run import TrainRequest, Validated
 
 CHANNELS = 8
 
@@ -41,7 +41,7 @@ def autoencoder(data: Dataset, source: Mapping[str, Any], out: Path, updates: in
     config = TrainConfig(updates=updates, batch=32, flip=True, cooldown=0.4, condition_drop=0.0)
     run, data = out / "autoencoder", turned(data)
     shape = replace(shape_for(data, factor=4, channels=CHANNELS), width=64)
-    for event in train_autoencoder(data, run, shape, ask=Ask(config, source=source)):
+    for event in train_autoencoder(data, run, shape, ask=TrainRequest(config, source=source)):
         show("autoencoder", event)
     return run
 
@@ -50,7 +50,7 @@ def denoiser(
     data: Dataset, source: Mapping[str, Any], coder: Path, out: Path, updates: int
 ) -> None:
     """Trains the denoiser with its text encoder."""
-    ask = Ask(replace(USUAL, updates=updates, ema=0.9995), source=source)
+    ask = TrainRequest(replace(LATENT_TRAINING, updates=updates, ema=0.9995), source=source)
     for event in train_latent(data, out, ask, Latents(autoencoder=coder, text=TEXT)):
         show("denoiser", event)
 

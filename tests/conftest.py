@@ -7,9 +7,7 @@ from pathlib import Path
 
 import torch
 
-# Tests share exact.py, tiny.py and captions.py, which are imported by name.
-sys.path[:0] = [
-    str(Path(__file__).parent / part) for part in (".", "tasks", "conditioning", "convert")
-]
+# What several tests share lies in tests/support and is imported by name.
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 torch.set_num_threads(1)

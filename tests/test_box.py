@@ -8,27 +8,28 @@ import pytest
 
 from inkdrop import box
 from inkdrop.model import Model, Prompt
+from inkdrop.model.folder import amend
+from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
-from inkdrop.train.checkpoint import amend, resolve
 
 
 def test_a_name_is_the_box_unless_a_file_here_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder, said = resolve("emoji")
+    folder, said = own_folder("emoji")
     assert folder == Path(box.FOLDER) / "emoji" and said == []
     for name in ("nothing", "../emoji", "."):
         assert box.find(name) is None
     (tmp_path / "emoji").mkdir()
     with pytest.raises(ValueError, match="neither a model folder nor a run"):
-        resolve("emoji")
+        own_folder("emoji")
 
 
 def test_what_is_in_the_box_is_not_amended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    spec = Model.load(resolve("emoji")[0]).spec
+    spec = Model.load(own_folder("emoji")[0]).spec
     with pytest.raises(ValueError, match="stays as it came"):
         amend("emoji", spec)
 

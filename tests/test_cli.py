@@ -10,20 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from console import inkdrop
 from encoders import clip
+from models import latent_text_model as shown_model
+from models import random_model
 from PIL import Image
-from test_generate import random_model
-from test_picture import model as shown_model
 
-from inkdrop.cli import main
-from inkdrop.media.image import to_picture
+from inkdrop.media.sheet import to_picture
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.sampling import Sampling
-
-
-def inkdrop(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["inkdrop", *map(str, words)])
-    main()
 
 
 @pytest.fixture
@@ -214,7 +209,7 @@ def test_invert_draws_three_rows_and_likelihood_states_its_errors(
 ) -> None:
     data = tiny.data(tmp_path)
     for i in range(2):
-        to_picture(data.pixels([i])[0]).save(tmp_path / f"{i}.png")
+        to_picture(data.take([i])[0]).save(tmp_path / f"{i}.png")
     out, files = tmp_path / "inverted.png", [tmp_path / "0.png", tmp_path / "1.png"]
     words = ["--exact", "--label", "1", "--steps", 5, "--grid", "logsnr", "--guidance", 1]
     inkdrop(monkeypatch, "invert", saved, *files, *words, "--scale", 1, "-o", out)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from console import inkdrop, left, same, sd1
 from safetensors.torch import load_file, save_file
-from test_cli_convert import inkdrop, left, same, sd1
 
 from inkdrop.media.settings import read_settings
 

@@ -10,33 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pipelines
 import pytest
 import torch
+from console import inkdrop, left, same
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from inkdrop.cli import main
 from inkdrop.convert.open import open_model
 from inkdrop.media.settings import read_settings
-
-
-def inkdrop(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["inkdrop", *map(str, words)])
-    main()
-
-
-@pytest.fixture(scope="module")
-def sd1(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "sd1"
-    pipelines.saved(folder, "sd15")
-    return folder
-
-
-def same(one: Path, other: Path) -> bool:
-    with Image.open(one) as a, Image.open(other) as b:
-        return np.array_equal(np.asarray(a), np.asarray(b))
 
 
 def test_pictures_of_any_size_and_the_same_again(
@@ -189,19 +171,6 @@ def test_what_cannot_be_converted(
 
 
 PRECISIONS = ("precision bfloat16", "precision int8")
-
-
-def left(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object
-) -> str:
-    """The sentence with which a command leaves."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as error:
-        inkdrop(monkeypatch, *words)
-    message = capsys.readouterr().err
-    assert error.value.code == 2
-    assert message.count("\n") == 1, message
-    return message
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ import pipelines
 import pytest
 import torch
 from checkpoints import controlnet
+from console import inkdrop, left, same
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 from safetensors.torch import save_file
-from test_cli_convert import inkdrop, left, same
 
-from inkdrop.media.image import save_image
 from inkdrop.media.settings import read_settings
+from inkdrop.media.sheet import save_image
 from inkdrop.tasks.added import Added
 from inkdrop.tasks.edit import cut_out
 

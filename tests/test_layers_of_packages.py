@@ -10,7 +10,22 @@ import inkdrop
 ROOT = Path(inkdrop.__file__).parent
 # Lowest first; the names within a layer may not import each other.
 LAYERS = (
-    ("box", "cond", "config", "digest", "files", "mapped", "shards", "unload", "weights"),
+    (
+        "box",
+        "cond",
+        "conditions",
+        "config",
+        "device",
+        "digest",
+        "events",
+        "files",
+        "folder",
+        "mapped",
+        "runs",
+        "shards",
+        "unload",
+        "weights",
+    ),
     ("diffusion", "networks", "media"),
     ("conditioning", "codecs"),
     ("registry",),

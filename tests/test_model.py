@@ -54,7 +54,7 @@ def test_denoise_keeps_the_precision_of_x(folder: Path) -> None:
     ("keys", "value", "said"),
     [
         (("proces",), {}, r"unknown key 'proces'\. Did you mean 'process'"),
-        (("format_version",), 99, "is of format 99"),
+        (("format_version",), 99, "has format 99"),
         (("process", "kind"), "discret", "no process 'discret'.*Did you mean 'discrete'"),
         (("process", "schedule"), "cosin", "Did you mean 'cosine'"),
         (("network", "widht"), 8, r"unknown key 'widht'\. Did you mean 'width'"),
@@ -108,7 +108,7 @@ def test_every_weight_must_find_its_place(folder: Path) -> None:
 
 
 def test_missing_or_broken_description(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="it is no whole model folder; give another"):
+    with pytest.raises(ValueError, match="is neither a model folder nor a run with a checkpoint"):
         Model.load(tmp_path)
     (folder / "model.json").write_text("{")
     with pytest.raises(ValueError, match="is not valid JSON"):

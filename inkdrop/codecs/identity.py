@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
 class Identity:
-    """encode and decode return what they are given; data [B, C, *spatial] in [-1, 1]."""
+    """Everything is returned as it is given; data [B, C, *sizes] in [-1, 1]."""
+
+    @property
+    def config(self) -> Identity:
+        return self
+
+    @property
+    def module(self) -> nn.Module | None:
+        return None
+
+    @property
+    def factor(self) -> int:
+        return 1
 
     def encode(self, data: Tensor) -> Tensor:
         return data
@@ -17,6 +29,11 @@ class Identity:
     def decode(self, z: Tensor) -> Tensor:
         return z
 
+    def sample(self, data: Tensor, noise: Tensor) -> Tensor:
+        return data.expand_as(noise)
+
+    def unscaled(self, z: Tensor) -> Tensor:
+        return z
+
     def shape(self, data: tuple[int, ...]) -> tuple[int, ...]:
-        """[C, *spatial] of what diffusion sees, for data of a shape."""
         return data

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, prod
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from inkdrop.codecs.tiles import tiled
 from inkdrop.config import dump, parse
+from inkdrop.folder import NAME, described, read_description, write_description
 from inkdrop.networks.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
@@ -23,7 +24,7 @@ from inkdrop.networks.autoencoder import (
     check_sizes,
 )
 from inkdrop.networks.taesd import TAESD, TAESDConfig
-from inkdrop.weights import map_weights, on_meta, read_json, save_weights
+from inkdrop.weights import map_weights, on_meta, save_weights
 
 # Larger codes are decoded, and their data encoded, in overlapping tiles of so many places an axis.
 TILE, OVERLAP = 64, 8
@@ -77,6 +78,20 @@ class Latent(nn.Module):
 
     shift: Tensor
     scale: Tensor
+
+    @property
+    def module(self) -> nn.Module:
+        """Itself: shift and scale move to a device with the weights."""
+        return self
+
+    @property
+    def factor(self) -> int:
+        """How many places of the data one place of the code stands for, along every axis."""
+        return self.config.autoencoder.factor
+
+    def unscaled(self, z: Tensor) -> Tensor:
+        """The code as the autoencoder says it, before it is brought to mean 0 and spread 1."""
+        return z / self.scale + self.shift
 
     def shape(self, data: tuple[int, ...]) -> tuple[int, ...]:
         """[C, *spatial] of the code for data of a shape; ValueError for one it cannot make."""
@@ -164,28 +179,22 @@ def fresh(config: AutoencoderConfig | TAESDConfig) -> Autoencoder | TAESD:
     return TAESD(config) if isinstance(config, TAESDConfig) else Autoencoder(config)
 
 
-FORMAT_VERSION = 1
+def autoencoder_description(config: AutoencoderConfig) -> dict[str, Any]:
+    """The content of the model.json of an autoencoder alone."""
+    return described("autoencoder", {"autoencoder": dump(config)})
 
 
 def write_autoencoder(autoencoder: Autoencoder, folder: Path) -> None:
     """model.json and network.safetensors, into a folder that exists."""
-    about = {"format_version": FORMAT_VERSION, "autoencoder": dump(autoencoder.config)}
-    (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    write_description(folder, autoencoder_description(autoencoder.config))
     save_weights(autoencoder, folder / "network.safetensors")
 
 
 def load_autoencoder(folder: str | Path) -> Autoencoder:
     """The autoencoder in a folder, in evaluation mode; ValueError in words for anything amiss."""
-    file = Path(folder) / "model.json"
-    about = read_json(file)
-    if "autoencoder" not in about:
-        raise ValueError(f"{file} is not of an autoencoder; `inkdrop train --latent` makes one")
-    if about.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"{file} is of format {about.get('format_version')!r}; this inkdrop reads"
-            f" {FORMAT_VERSION}"
-        )
-    config = parse(AutoencoderConfig, about["autoencoder"], str(file))
+    folder = Path(folder)
+    about = read_description(folder, "autoencoder")
+    config = parse(AutoencoderConfig, about["autoencoder"], str(folder / NAME))
     with on_meta():
         autoencoder = Autoencoder(config)
-    return map_weights(autoencoder, Path(folder) / "network.safetensors", torch.float32)
+    return map_weights(autoencoder, folder / "network.safetensors", torch.float32)

@@ -7,18 +7,18 @@ from pathlib import Path
 import torch
 
 from inkdrop.config import choose
-from inkdrop.convert.adapters import without_pickle
-from inkdrop.convert.control import (
+from inkdrop.convert.adapters.open import without_pickle
+from inkdrop.convert.files.report import Report
+from inkdrop.convert.open import located, open_model
+from inkdrop.convert.sd.control import (
     export_control_folder,
     export_control_single,
     is_control,
     open_control,
 )
-from inkdrop.convert.export import export_single, write_folder
-from inkdrop.convert.foreign import PLAIN, Options
-from inkdrop.convert.open import located, open_model
-from inkdrop.convert.report import Report
-from inkdrop.convert.text_export import single_text, write_text_folders
+from inkdrop.convert.sd.export import export_single, write_folder
+from inkdrop.convert.sd.foreign import PLAIN, ReadOptions
+from inkdrop.convert.sd.text_export import single_text, write_text_folders
 from inkdrop.files import FILES, commit_folder
 from inkdrop.model import Model
 
@@ -29,7 +29,7 @@ def convert(
     path: str | Path,
     out: str | Path,
     to: str | None = None,
-    options: Options = PLAIN,
+    options: ReadOptions = PLAIN,
     *,
     half: bool = False,
 ) -> Report:

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from inkdrop.convert.foreign import PLAIN, Foreign, Options
-from inkdrop.convert.layout import layout_of_folder
-from inkdrop.convert.model import to_model
-from inkdrop.convert.read import read
-from inkdrop.convert.report import PartReport, Report
-from inkdrop.convert.stored import types_of
-from inkdrop.convert.text import to_text
+from inkdrop.convert.files.layout import layout_of_folder
+from inkdrop.convert.files.report import PartReport, Report
+from inkdrop.convert.files.stored import types_of
+from inkdrop.convert.sd.foreign import PLAIN, Foreign, ReadOptions
+from inkdrop.convert.sd.model import to_model
+from inkdrop.convert.sd.read import read
+from inkdrop.convert.sd.text import to_text
 from inkdrop.files import is_hub_name, must_exist
 from inkdrop.model import Model
 
@@ -25,7 +25,7 @@ FETCHED = ("*.safetensors", "*.json", "*.txt")
 
 def open_model(
     path: str | Path,
-    options: Options = PLAIN,
+    options: ReadOptions = PLAIN,
     *,
     dtype: torch.dtype | None = torch.float32,
     text: bool = True,

@@ -7,13 +7,13 @@ import zlib
 from pathlib import Path
 
 from inkdrop.data.dataset import Dataset
-from inkdrop.data.options import Options
+from inkdrop.data.options import DataOptions
 from inkdrop.data.tree import Tree, open_tree
 
 _MAX_BYTES = 1 << 30  # of one file unpacked: no picture or text is larger
 
 
-def open_archive(path: Path, options: Options) -> Dataset:
+def open_archive(path: Path, options: DataOptions) -> Dataset:
     """All pictures of a zip by the rules of `open_tree`."""
     try:
         archive = zipfile.ZipFile(path)  # stays open: pictures may be asked for at any time

@@ -15,7 +15,7 @@ from inkdrop.config import nearest
 from inkdrop.data import dataset
 from inkdrop.data.dataset import ArrayStore, Dataset
 from inkdrop.data.labels import classes
-from inkdrop.data.options import Options
+from inkdrop.data.options import DataOptions
 from inkdrop.digest import digest
 
 _IMAGES = ("images", "image", "x", "x_train", "data", "arr_0")
@@ -23,7 +23,7 @@ _LABELS = ("labels", "label", "y", "y_train", "targets", "arr_1")
 _BESIDE = (("images", "labels"), ("imgs", "labels"), ("image", "label"), ("img", "label"))
 
 
-def open_array(path: Path, options: Options) -> Dataset:
+def open_array(path: Path, options: DataOptions) -> Dataset:
     """Pictures of an .npy or .npz; never a pickle.
 
     In an .npz the pictures are under images, x, data or arr_0 (or the one array of 3 or more axes),
@@ -41,7 +41,7 @@ def open_array(path: Path, options: Options) -> Dataset:
 def from_array(
     array: NDArray[Any],
     labels: NDArray[Any] | Sequence[object] | None,
-    options: Options,
+    options: DataOptions,
     where: str,
     *,
     top: float | None = None,

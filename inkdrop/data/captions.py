@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from inkdrop.config import nearest
-from inkdrop.data.pictures import listed, share
+from inkdrop.data.pictures.prepare import listed, share
 
 COLUMNS = ("caption", "text", "prompt")
 SUFFIXES = (".txt", ".caption")

@@ -55,7 +55,7 @@ class Dataset:
     def __len__(self) -> int:
         return self.count
 
-    def pixels(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
+    def take(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
         """float32 [B, C, H, W] in [-1, 1] of the pictures with these numbers, in this order."""
         wanted = np.asarray(indices, np.int64).reshape(-1)
         if len(wanted) and (wanted.min() < 0 or wanted.max() >= self.count):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from inkdrop.data.array import from_array
 from inkdrop.data.dataset import Dataset
-from inkdrop.data.options import Options
+from inkdrop.data.options import DataOptions
 
 EMBEDDED = ("digits",)
 
 
-def open_digits(options: Options) -> Dataset:
+def open_digits(options: DataOptions) -> Dataset:
     """1,797 handwritten digits, 8x8 grey with 17 levels, labels 0 to 9 (UCI; Alpaydin, Kaynak)."""
     options.refuse("digits", "image", "label", "caption", "split")
     try:

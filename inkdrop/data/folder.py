@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 from inkdrop.data.dataset import Dataset
-from inkdrop.data.options import Options
+from inkdrop.data.options import DataOptions
 from inkdrop.data.tree import Tree, open_tree
 
 
-def open_folder(path: Path, options: Options) -> Dataset:
+def open_folder(path: Path, options: DataOptions) -> Dataset:
     """All pictures of a folder by the rules of `open_tree`; links to folders are followed once."""
     return open_tree(
         Tree(path.resolve().name or str(path), list_files(path), lambda name: path / name), options

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inkdrop.config import choose
 from inkdrop.data.array import from_array
 from inkdrop.data.dataset import Dataset
-from inkdrop.data.options import Options
+from inkdrop.data.options import DataOptions
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _SPLITS = {"train": "train-images", "test": "t10k-images"}
@@ -33,7 +33,7 @@ def find_idx(folder: Path) -> dict[str, Path]:
     return {split: paths[0] for split, paths in found.items() if paths}
 
 
-def open_idx(path: Path, options: Options) -> Dataset:
+def open_idx(path: Path, options: DataOptions) -> Dataset:
     """An images file with the labels file beside it, or a folder of them: train unless split=test.
 
     The labels of x-images-idx3-ubyte are x-labels-idx1-ubyte, either with or without .gz.

@@ -32,7 +32,7 @@ COLLAPSED = 1e-3
 
 
 @dataclass(frozen=True)
-class Encoded:
+class Encoding:
     """So many of the data's samples are encoded."""
 
     done: int
@@ -41,7 +41,7 @@ class Encoded:
 
 def encode(
     data: Dataset, autoencoder: Autoencoder, folder: Path, *, batch: int = 64
-) -> Iterator[Encoded]:
+) -> Iterator[Encoding]:
     """Encodes `data` into `folder`, unless that is done already; how far it is.
 
     ValueError for latents of another autoencoder or other data in the folder, for pictures of a
@@ -69,7 +69,7 @@ def encode(
             code = _encoded(autoencoder, data, rows)
             spread.add(code)
             array[rows.start : rows.stop] = code.cpu().numpy()
-            yield Encoded(rows.stop, len(data))
+            yield Encoding(rows.stop, len(data))
         array.flush()
     about = {**made, **spread.measured()}
     with replacing(folder / "latents.json") as beside:
@@ -112,7 +112,7 @@ def open_latents(
 @torch.no_grad()
 def _encoded(autoencoder: Autoencoder, data: Dataset, rows: range) -> Tensor:
     device = next(autoencoder.parameters()).device
-    code = autoencoder.encode(data.pixels(rows).to(device)).float()
+    code = autoencoder.encode(data.take(rows).to(device)).float()
     finite = code.isfinite().movedim(1, 0).flatten(1).all(1)
     if not bool(finite.all()):
         channel = int(finite.logical_not().nonzero()[0])

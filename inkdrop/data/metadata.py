@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from inkdrop.config import nearest
-from inkdrop.data.pictures import listed
+from inkdrop.data.pictures.prepare import listed
 
 Row = dict[str, Any]
 

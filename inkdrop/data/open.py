@@ -8,18 +8,18 @@ from pathlib import Path
 
 from inkdrop.data.archive import open_archive
 from inkdrop.data.array import open_array
-from inkdrop.data.buckets import Buckets
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.embedded import EMBEDDED, open_digits
 from inkdrop.data.folder import list_files, open_folder
 from inkdrop.data.idx import find_idx, is_idx, open_idx
-from inkdrop.data.options import Options
-from inkdrop.data.pictures import Parts
+from inkdrop.data.options import DataOptions
+from inkdrop.data.pictures.buckets import Buckets
+from inkdrop.data.pictures.prepare import Parts
 from inkdrop.data.table import open_table
 from inkdrop.data.tree import is_picture, visible
 from inkdrop.files import must_exist
 
-Opener = Callable[[Path, Options], Dataset]
+Opener = Callable[[Path, DataOptions], Dataset]
 
 _BY_SUFFIX: dict[str, Opener] = {
     ".zip": open_archive,
@@ -52,7 +52,7 @@ def open_data(
 
     ValueError, in one sentence, if there is nothing that can be used.
     """
-    return _open(path, Options(size, channels, background, image, label, caption, split))
+    return _open(path, DataOptions(size, channels, background, image, label, caption, split))
 
 
 def open_buckets(
@@ -80,7 +80,7 @@ def open_buckets(
     `train.buckets.over_buckets` trains on them. ValueError as in `open_data`, and for arrays, whose
     pictures have one size.
     """
-    options = Options(None, channels, background, image, label, caption, split)
+    options = DataOptions(None, channels, background, image, label, caption, split)
     whole = _open(path, replace(options, buckets=Buckets(size, multiple, least)))
     assert isinstance(whole.store, Parts)
     return tuple(
@@ -89,7 +89,7 @@ def open_buckets(
     )
 
 
-def _open(path: str | Path, options: Options) -> Dataset:
+def _open(path: str | Path, options: DataOptions) -> Dataset:
     if isinstance(path, str) and path in EMBEDDED:  # ./digits is a folder of that name
         return open_digits(options)
     if not str(path):

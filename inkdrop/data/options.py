@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inkdrop.data.buckets import Buckets
+from inkdrop.data.pictures.buckets import Buckets
 from inkdrop.media.image import parse_colour
 
 
 @dataclass(frozen=True)
-class Options:
+class DataOptions:
     """How data is read; see `open_data`, and for buckets `open_buckets`, for what fields mean."""
 
     size: int | None = None

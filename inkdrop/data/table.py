@@ -13,8 +13,8 @@ from inkdrop.config import nearest
 from inkdrop.data.captions import COLUMNS, complete
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.labels import classes
-from inkdrop.data.options import Options
-from inkdrop.data.pictures import Encoded, prepare
+from inkdrop.data.options import DataOptions
+from inkdrop.data.pictures.prepare import EncodedPicture, prepare
 from inkdrop.digest import digest
 
 _IMAGES = ("image", "img", "picture", "png", "jpg", "jpeg", "webp", "bytes")
@@ -22,7 +22,7 @@ _LABELS = ("label", "labels", "class", "class_id", "category", "target", "y")
 _NAMES = ("label_name", "class_name", "name")
 
 
-def open_table(path: Path, options: Options) -> Dataset:
+def open_table(path: Path, options: DataOptions) -> Dataset:
     """Pictures of a Parquet file; all encoded ones are held in memory.
 
     The picture column holds bytes, or {bytes, path} as `datasets` writes it. Labels are a column
@@ -115,13 +115,13 @@ def _of_split(table: Any, split: str | None, where: str) -> tuple[Any, list[str]
     return table.take([i for i, value in enumerate(values) if value == split]), []
 
 
-def _encoded(row: Any, number: int, path: Path) -> Encoded:
+def _encoded(row: Any, number: int, path: Path) -> EncodedPicture:
     name = f"row {number}"
     file = row.get("path") if isinstance(row, dict) else None
     data = row.get("bytes") if isinstance(row, dict) else row
     if file:
         name += f" ({file})"
-    return Encoded(name, _loader(name, data))
+    return EncodedPicture(name, _loader(name, data))
 
 
 def _loader(name: str, data: Any) -> Callable[[], Path | bytes]:

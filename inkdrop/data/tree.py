@@ -12,8 +12,8 @@ from inkdrop.data.captions import side_files, tree_captions
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.labels import classes
 from inkdrop.data.metadata import is_metadata, read_metadata
-from inkdrop.data.options import Options
-from inkdrop.data.pictures import Encoded, listed, prepare, share
+from inkdrop.data.options import DataOptions
+from inkdrop.data.pictures.prepare import EncodedPicture, listed, prepare, share
 from inkdrop.digest import digest
 from inkdrop.media.image import FORMATS
 
@@ -48,7 +48,7 @@ def visible(name: str) -> bool:
     return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
-def open_tree(tree: Tree, options: Options) -> Dataset:
+def open_tree(tree: Tree, options: DataOptions) -> Dataset:
     """All pictures, in the order of their names.
 
     Labels: `label` of metadata.jsonl or metadata.csv, or the sub-folder a picture is in, if all are
@@ -67,7 +67,7 @@ def open_tree(tree: Tree, options: Options) -> Dataset:
     sides = side_files(pictures, set(files), options.caption)
     root = _root(pictures)
     pictures, parts, notes = _split(pictures, root, options.split, tree.where)
-    loads = [Encoded(name, _loader(tree, name)) for name in pictures]
+    loads = [EncodedPicture(name, _loader(tree, name)) for name in pictures]
     ready = prepare(loads, options, tree.where)
     kept = [pictures[i] for i in ready.kept]
     values, why = _labels(kept, about, root + parts, tree.where)

@@ -88,7 +88,7 @@ def halved(model: Model) -> Model:
     codec of float32 stays as it is: it is small, and lies in its file until all calls are done.
     """
     for part in model.networks:
-        if part is not model.codec or any(v.dtype in HALVES for v in part.parameters()):
+        if part is not model.codec.module or any(v.dtype in HALVES for v in part.parameters()):
             halve(part)
     return dataclasses.replace(model)
 

@@ -42,7 +42,7 @@ def batches(
 ) -> Iterator[Tensor]:
     """All pictures of a data set in its order, `size` at a time."""
     for start in range(0, len(data), size):
-        yield data.pixels(range(start, min(start + size, len(data)))).to(device)
+        yield data.take(range(start, min(start + size, len(data)))).to(device)
 
 
 def reference(

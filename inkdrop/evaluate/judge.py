@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 from inkdrop.config import dump, parse
 from inkdrop.digest import digest, digest_of_weights
 from inkdrop.files import commit_folder
+from inkdrop.folder import NAME, described, read_description, write_description
 from inkdrop.networks.layers import BlockStyle, ResBlock, blocks, conv, pool
-from inkdrop.weights import load_weights, read_json, save_weights
+from inkdrop.weights import load_weights, save_weights
 
 # The label of a picture for which a head has none: it is neither learned from nor counted.
 UNKNOWN = -100
@@ -126,24 +128,28 @@ class Judge(nn.Module):
         return cross_entropies(self(pictures), labels).mean()
 
     def save(self, folder: str | Path) -> None:
-        """Writes judge.json and judge.safetensors as one folder, committed by a rename."""
+        """Writes model.json and network.safetensors as one folder, committed by a rename."""
         with commit_folder(folder) as beside:
             self.write(beside)
 
     def write(self, folder: Path) -> None:
         """Its files, into a folder that exists."""
-        text = json.dumps(dump(self.config), indent=2, ensure_ascii=False) + "\n"
-        (folder / "judge.json").write_text(text, encoding="utf-8")
-        save_weights(self, folder / "judge.safetensors")
+        write_description(folder, judge_description(self.config))
+        save_weights(self, folder / "network.safetensors")
 
     @staticmethod
     def load(folder: str | Path) -> Judge:
         """The judge in a folder, frozen and in evaluation mode; ValueError for anything amiss."""
         folder = Path(folder)
-        where = folder / "judge.json"
-        judge = Judge(parse(JudgeConfig, read_json(where), str(where)))
-        load_weights(judge, folder / "judge.safetensors")
+        about = read_description(folder, "judge")
+        judge = Judge(parse(JudgeConfig, about["judge"], str(folder / NAME)))
+        load_weights(judge, folder / "network.safetensors")
         return judge.eval().requires_grad_(False)
+
+
+def judge_description(config: JudgeConfig) -> dict[str, Any]:
+    """The content of the model.json of a judge."""
+    return described("judge", {"judge": dump(config)})
 
 
 def cross_entropies(said: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Tensor:

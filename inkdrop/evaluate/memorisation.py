@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inkdrop.data.dataset import Dataset
 from inkdrop.evaluate.matrix import Neighbours, matrices, neighbours
-from inkdrop.media.image import grid
+from inkdrop.media.sheet import sheet
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -64,5 +64,5 @@ def pairs(
     if count < 1:
         raise ValueError(f"count is {count}; show at least one pair.")
     order = found.distance.argsort(stable=True)[:count].cpu()
-    real = training.pixels(found.index.cpu()[order].numpy())
-    return grid(torch.cat([pictures.detach().cpu()[order], real], dim=3), scale=scale)
+    real = training.take(found.index.cpu()[order].numpy())
+    return sheet(torch.cat([pictures.detach().cpu()[order], real], dim=3), scale=scale)

@@ -13,8 +13,8 @@ from inkdrop.explain.style import (
     INK,
     TEAL,
     legend,
+    plate,
     plot,
-    sheet,
     stacked,
     tiles,
     tiles_height,
@@ -35,7 +35,7 @@ def compared_figure(model: Model, problem: Problem, rows: Sequence[Row]) -> Figu
     steps = list(dict.fromkeys(row.steps for row in rows))
     shown = len(model.spec.shape) == 3
     high = tiles_height(len(names), len(steps) + 2, model.spec.shape) if shown else 0.0
-    figure = sheet("Distance to the model's own converged answer, from the same noise", 3.4 + high)
+    figure = plate("Distance to the model's own converged answer, from the same noise", 3.4 + high)
     above, below = stacked(figure, (3.0, max(high, 0.01)))
     axes = figure.add_subplot(above)
     plot(axes, "", "network calls", "root mean square error", log=True)

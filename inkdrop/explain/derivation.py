@@ -28,7 +28,7 @@ from inkdrop.explain.section import (
     power,
     sub,
 )
-from inkdrop.explain.style import ACCENT, INK, legend, plot, sheet
+from inkdrop.explain.style import ACCENT, INK, legend, plate, plot
 from inkdrop.explain.subject import Subject
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def check(subject: Subject, process: Discrete, count: int = PICTURES) -> list[Ch
 
 def derivation_figure(checks: list[Check], process: Discrete) -> Figure:
     """Left: both forms over t. Right: the weight that the simple loss leaves out."""
-    figure = sheet("A step's KL divergence is a weighted error of the noise", 3.9)
+    figure = plate("A step's KL divergence is a weighted error of the noise", 3.9)
     left, right = figure.subplots(1, 2)
     at = [c.entry for c in checks]
     weighted, kl = [c.weighted for c in checks], [c.kl for c in checks]

@@ -13,8 +13,8 @@ from inkdrop.explain.style import (
     ACCENT,
     INK,
     legend,
+    plate,
     plot,
-    sheet,
     stacked,
     tiles,
     tiles_height,
@@ -64,7 +64,7 @@ def errors_figure(subject: Subject, errors: Errors) -> Figure:
     """Both errors over log-SNR, and what one picture looks like at these levels."""
     x0 = subject.pictures(1)
     high = tiles_height(3, SHOWN, x0.shape, 6.9)
-    figure = sheet("Loss by noise level: where this model errs", high + 4.0)
+    figure = plate("Loss by noise level: where this model errs", high + 4.0)
     above, below = stacked(figure, (3.3, high))
     axes = figure.add_subplot(above)
     for values, colour, name in (

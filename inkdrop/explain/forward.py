@@ -17,8 +17,8 @@ from inkdrop.explain.style import (
     INK,
     beside,
     colours,
+    plate,
     plot,
-    sheet,
     stacked,
     tiles,
     tiles_height,
@@ -57,7 +57,7 @@ def forward_figure(subject: Subject) -> Figure:
     process, x0 = subject.model.process, subject.pictures(ROWS)
     on = moments(process, COLUMNS)
     high = tiles_height(len(x0), COLUMNS, x0.shape)
-    figure = sheet("The forward process: a drop of ink in water", high + 3.0)
+    figure = plate("The forward process: a drop of ink in water", high + 3.0)
     above, below = stacked(figure, (high, 1.7))
     names = [f"t = {float(t):.3g}" for t in on]
     axes = figure.add_subplot(above)

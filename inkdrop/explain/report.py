@@ -19,7 +19,7 @@ from inkdrop.explain.style import needs_matplotlib
 from inkdrop.explain.subject import Subject
 from inkdrop.explain.targets import Plan, targets_section
 from inkdrop.files import replacing
-from inkdrop.media.image import save_animation
+from inkdrop.media.sheet import save_animation
 from inkdrop.model import Model
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import torch
 
 from inkdrop.diffusion.process import Discrete, Process
 from inkdrop.explain.section import ALPHA, EPS_HAT, SIGMA, X0_HAT, XT, Section, equation, p, sub
-from inkdrop.explain.style import GAP, GREY, INK, sheet, tiles, tiles_height
+from inkdrop.explain.style import GAP, GREY, INK, plate, tiles, tiles_height
 from inkdrop.explain.subject import Run, Subject
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def reverse_figure(subject: Subject) -> Figure:
     for i in range(2):
         rows += [subject.shown(states[:, i], times), subject.shown(guesses[:, i])]
     high = tiles_height(4, len(times), subject.model.spec.shape, 7.4)
-    figure = sheet("The way back: what is there, and what the network takes it for", high + 0.75)
+    figure = plate("The way back: what is there, and what the network takes it for", high + 0.75)
     axes = figure.add_subplot()
     names = [f"{float(t):.2g}" for t in times]
     tiles(axes, rows, left=[r"$x_t$", r"$\hat{x}_0$"] * 2, above=["t = " + names[0], *names[1:]])
@@ -110,7 +110,7 @@ def solvers_figure(subject: Subject, compared: Compared) -> Figure:
         rows.append(torch.cat(pictures))
         left.append(f"{count} steps\n{pair['ddim'].calls} calls")
     high = tiles_height(len(rows), 2 * SAMPLES + 1, rows[0].shape, 7.2)
-    figure = sheet("The same noise, by DDPM and by DDIM", high + 1.05)
+    figure = plate("The same noise, by DDPM and by DDIM", high + 1.05)
     axes = figure.add_subplot()
     tiles(axes, rows, left=left, breaks=[SAMPLES], size=8.5)
     half = SAMPLES * (1 + GAP) / 2

@@ -17,8 +17,8 @@ from inkdrop.explain.style import (
     TEAL,
     beside,
     legend,
+    plate,
     plot,
-    sheet,
     stacked,
     tiles,
     tiles_height,
@@ -64,7 +64,7 @@ def schedules_figure(subject: Subject) -> Figure:
     all_of_them = known() | {own: subject.model.process}
     shown = {name: process for name, process in all_of_them.items() if not isinstance(process, VE)}
     high = tiles_height(len(shown), COLUMNS, subject.model.spec.shape, 6.4)
-    figure = sheet("Noise schedules: how fast a picture is lost", high + 4.1)
+    figure = plate("Noise schedules: how fast a picture is lost", high + 4.1)
     above, below = stacked(figure, (3.3, high))
     left, right = beside(above, (1, 1))
     _curves(figure, left, right, all_of_them, own)

@@ -32,7 +32,7 @@ def needs_matplotlib() -> None:
         ) from None
 
 
-def sheet(title: str, height: float) -> Figure:
+def plate(title: str, height: float) -> Figure:
     """An empty figure with its title, on the Agg canvas; `height` in inches."""
     needs_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg

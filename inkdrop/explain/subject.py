@@ -57,7 +57,7 @@ class Subject:
 
     def pictures(self, count: int) -> Tensor:
         """At most `count` pictures in diffusion space [B, C, H, W]."""
-        return self.model.codec.encode(self.data.pixels(self.indices(count)).to(self.model.device))
+        return self.model.codec.encode(self.data.take(self.indices(count)).to(self.model.device))
 
     def cond(self, count: int) -> Cond:
         """What the network is told of `pictures(count)`."""

@@ -25,8 +25,8 @@ from inkdrop.explain.style import (
     TEAL,
     beside,
     legend,
+    plate,
     plot,
-    sheet,
     stacked,
     tiles,
     tiles_height,
@@ -167,7 +167,7 @@ def _mean(errors: Tensor) -> float:
 
 def teach_all(subject: Subject, plan: Plan) -> tuple[dict[str, Taught], Tensor]:
     """Each target's result, and the small pictures that none of them trained on."""
-    pictures = small(subject.data.pixels(subject.indices(plan.pictures)))
+    pictures = small(subject.data.take(subject.indices(plan.pictures)))
     pictures = pictures.to(subject.model.device)
     if pictures.shape[1] not in (1, 3):
         pictures = pictures[:, :1]
@@ -181,7 +181,7 @@ def targets_figure(results: dict[str, Taught], held: Tensor) -> Figure:
     """Error by noise level, error by update, and samples of all three."""
     rows = [taught.samples for taught in results.values()] + [held[:SAMPLES]]
     high = tiles_height(len(rows), SAMPLES, held.shape, 6.9)
-    figure = sheet("One small network, three things to predict", high + 4.0)
+    figure = plate("One small network, three things to predict", high + 4.0)
     above, below = stacked(figure, (3.3, high))
     left, right = beside(above, (1.35, 1))
     _by_level(figure, left, results, held)

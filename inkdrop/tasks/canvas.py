@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from inkdrop.codecs.latent import Latent
-from inkdrop.media.image import grid, picture_info, read_unit, save_image
+from inkdrop.media.image import picture_info, read_unit
+from inkdrop.media.sheet import save_image, sheet
 from inkdrop.model import Model
 from inkdrop.networks.control import Controlled
 from inkdrop.networks.layers import pad_to_multiple
@@ -80,5 +81,5 @@ def save_told(
     """Writes pictures [B, C, H, W] as one, with settings and, if they are coloured, the profile of
     the one that was told, which was read before anything was computed.
     """
-    whole = grid(y, columns=asked.columns, pad=0 if asked.count == 1 else 2)
+    whole = sheet(y, columns=asked.columns, pad=0 if asked.count == 1 else 2)
     save_image(whole, out, settings=settings, profile=profile if y.shape[1] > 1 else None)

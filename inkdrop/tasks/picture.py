@@ -13,7 +13,7 @@ from torch import Tensor
 
 from inkdrop.config import dump, parse
 from inkdrop.diffusion.samplers import Step
-from inkdrop.media.image import grid, save_image
+from inkdrop.media.sheet import save_image, sheet
 from inkdrop.model import Model, Prompt
 from inkdrop.tasks.added import Added
 from inkdrop.tasks.control import Guide
@@ -139,7 +139,7 @@ def finished(model: Model, x: Tensor, asked: Asked) -> Image:
         scale = asked.size / max(y.shape[2:])
         sides = [max(1, round(side * scale)) for side in y.shape[2:]]
         y = F.interpolate(y, size=sides, mode="bicubic", antialias=scale < 1).clamp(-1, 1)
-    return grid(y, columns=asked.columns, pad=0 if asked.count == 1 else 2)
+    return sheet(y, columns=asked.columns, pad=0 if asked.count == 1 else 2)
 
 
 def repeated(cls: type[T], settings: Mapping[str, Any], options: Mapping[str, Any]) -> T:

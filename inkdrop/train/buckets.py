@@ -15,7 +15,7 @@ import torch
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.order import bucket_turn
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import USUAL, Aim
+from inkdrop.train.run import DIFFUSION, Aim
 from inkdrop.train.updates import Batch, Batches
 
 
@@ -36,7 +36,7 @@ class BucketFeed:
         return self.feeds[bucket](turn, rows)
 
 
-def over_buckets(parts: Sequence[Dataset], aim: Aim = USUAL) -> tuple[Dataset, Aim]:
+def over_buckets(parts: Sequence[Dataset], aim: Aim = DIFFUSION) -> tuple[Dataset, Aim]:
     """What `run.train` takes to train by `aim` on data sets of several sizes.
 
     The first is the one with the most pictures: its size is the model's own, and held-out pictures

@@ -8,17 +8,14 @@ checkpoints/00000400/
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
 
 from torch import Tensor
 
-from inkdrop import box
-from inkdrop.config import dump
-from inkdrop.files import commit_folder, must_exist, replacing
-from inkdrop.model import Spec
+from inkdrop.files import commit_folder
+from inkdrop.runs import MANIFEST, checkpoints, manifest
 from inkdrop.train.updates import State, Trained
 from inkdrop.weights import load_weights, read_json, read_weights
 
@@ -36,52 +33,10 @@ def save(folder: Path, model: Trained, state: State) -> Path:
         (beside / "training").mkdir()
         model.write(beside / "model")
         _write_training(beside / "training", state)
-        (beside / "manifest.json").write_text(json.dumps(_manifest(beside), indent=2) + "\n")
-    for old in listed(folder)[:-KEEP]:
+        (beside / MANIFEST).write_text(json.dumps(manifest(beside), indent=2) + "\n")
+    for old in checkpoints(folder.parent)[:-KEEP]:
         shutil.rmtree(old)
     return path
-
-
-def listed(folder: Path) -> list[Path]:
-    """The checkpoints below a folder, oldest first, sound or not."""
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
-
-
-def latest(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest sound checkpoint, and a sentence about each newer one that is not.
-
-    None without sentences means that there is no checkpoint. ValueError if there are some but none
-    is sound: training never starts afresh over them.
-    """
-    said: list[str] = []
-    for path in reversed(listed(folder)):
-        fault = damage(path)
-        if fault is None:
-            return path, said
-        said.append(f"the checkpoint {path} is damaged ({fault}) and is passed over")
-    if said:
-        raise ValueError(
-            f"no checkpoint in {folder} is sound: {'; '.join(said)};"
-            " restore one of them, or train into another folder"
-        )
-    return None, said
-
-
-def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, or None if every file has its sha256."""
-    try:
-        manifest = read_json(path / "manifest.json")
-    except ValueError as error:
-        return str(error)
-    for name, digest in manifest.items():
-        file = path / name
-        if not file.is_file():
-            return f"{name} is missing"
-        if _sha256(file) != digest:
-            return f"{name} is not what was written"
-    return None
 
 
 def load(path: Path, state: State) -> None:
@@ -134,54 +89,3 @@ def _load_optimizer(state: State, moments: dict[str, Tensor]) -> None:
         parameter = by_name[name]
         device = parameter.device if entry != "step" or parameter.is_cuda else "cpu"
         state.optimizer.state[parameter][entry] = value.to(device, copy=True)
-
-
-def _manifest(folder: Path) -> dict[str, str]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return {p.relative_to(folder).as_posix(): _sha256(p) for p in files}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def resolve(path: str | Path) -> tuple[Path, list[str]]:
-    """The Model folder that `path` means: one itself, or a run's newest sound checkpoint.
-
-    Or, where nothing has that name here, a model in the box. And a sentence about each newer
-    checkpoint that is damaged.
-    """
-    path = box.find(path) or Path(path)
-    if (path / "model.json").is_file():
-        return path, []
-    if not must_exist(path, "model folder or run").is_dir():
-        raise ValueError(f"{path} is no model folder or run")
-    newest, said = latest(path / "checkpoints")
-    if newest is None:
-        raise ValueError(f"{path} is neither a model folder nor a run with a checkpoint yet")
-    return newest / "model", said
-
-
-def amend(path: str | Path, spec: Spec) -> Path:
-    """Replaces the spec of a Model folder or of a run's newest sound checkpoint; the Model folder.
-
-    Weights are not touched; what was there stays whole if writing fails. ValueError for a model in
-    the box, which stays as it came.
-    """
-    if box.find(path) is not None:
-        raise ValueError(f"the model {path} is in the box and stays as it came; copy its folder")
-    folder, _ = resolve(path)
-    file = folder / "model.json"
-    whole = read_json(file) | {"spec": dump(spec)}
-    text = json.dumps(whole, indent=2) + "\n"
-    if folder == Path(path):
-        with replacing(file) as beside:
-            beside.write_text(text, encoding="utf-8")
-        return folder
-    with commit_folder(folder.parent) as beside:
-        shutil.copytree(folder.parent, beside, dirs_exist_ok=True)
-        (beside / "model" / "model.json").write_text(text, encoding="utf-8")
-        (beside / "manifest.json").unlink()
-        (beside / "manifest.json").write_text(json.dumps(_manifest(beside), indent=2) + "\n")
-    return folder

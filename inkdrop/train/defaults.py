@@ -6,16 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import torch
-
 from inkdrop.config import choose
 from inkdrop.data.dataset import Dataset
-from inkdrop.model import FORMAT_VERSION
+from inkdrop.folder import described
 from inkdrop.train.config import TrainConfig
 
 
 class Asked(Protocol):
-    """The part of `run.Ask` that a description depends on."""
+    """The part of `run.TrainRequest` that a description depends on."""
 
     @property
     def config(self) -> TrainConfig: ...
@@ -27,7 +25,7 @@ class Asked(Protocol):
 def spread(data: Dataset) -> float:
     """The standard deviation of the data's values, over at most 1,000 samples."""
     count = min(len(data), 1000)
-    pixels = data.pixels([i * len(data) // count for i in range(count)])
+    pixels = data.take([i * len(data) // count for i in range(count)])
     return round(max(float(pixels.std()), 0.05), 3)
 
 
@@ -102,7 +100,6 @@ def model_description(
     labels = tuple(data.label_names) if data.labels is not None else ()
     variance, drop = config.loss == "hybrid", config.condition_drop if labels else 0.0
     whole: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
         "process": {"kind": "discrete", "schedule": "cosine", "steps": 1000},
         "parameterization": {"kind": "edm", "sigma_data": spread(data)},
         "network": network(data.shape, len(labels), variance=variance),
@@ -118,21 +115,9 @@ def model_description(
     whole |= changes or {}
     if whole["parameterization"] == {"kind": "edm"}:
         whole["parameterization"] = {"kind": "edm", "sigma_data": spread(data)}
-    return whole
+    return described("model", whole)
 
 
 def description(data: Dataset, ask: Asked) -> dict[str, Any]:
     """The content of a model.json for what was asked of a run."""
     return model_description(data, ask.config, ask.model)
-
-
-def pick_device(name: str | None = None) -> torch.device:
-    """The device called `name`, or a GPU if there is one, else the CPU."""
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
-        raise ValueError(f"the device {name!r} cannot be used here; leave --device out") from None
-    return device

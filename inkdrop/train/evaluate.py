@@ -31,13 +31,14 @@ from inkdrop.evaluate.pretrained import open_pretrained
 from inkdrop.evaluate.reconstruction import WINDOW, psnr, ssim
 from inkdrop.evaluate.report import Measure, Report, frechet_notes, measure
 from inkdrop.evaluate.samples import conditions_like, drawn
-from inkdrop.media.image import grid, save_image
+from inkdrop.events import Note
+from inkdrop.media.sheet import save_image, sheet
 from inkdrop.model import Model
+from inkdrop.runs import own_folder
 from inkdrop.tasks.sampling import Sampling, chosen
-from inkdrop.train.checkpoint import resolve
+from inkdrop.train.aims.judge import JUDGE_TRAINING, load_judge, train_judge
 from inkdrop.train.feed import split_rows
-from inkdrop.train.judge import USUAL, load_judge, train_judge
-from inkdrop.train.run import Ask, Event, Note, scale_of
+from inkdrop.train.run import Event, TrainRequest, scale_of
 from inkdrop.weights import read_json
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Evaluation:
     sampling: Sampling = field(default_factory=Sampling)
     judge: Path | None = None
     pretrained: Path | None = None
-    training: Ask = field(default_factory=lambda: Ask(USUAL))
+    training: TrainRequest = field(default_factory=lambda: TrainRequest(JUDGE_TRAINING))
 
     def __post_init__(self) -> None:
         if self.count < LEAST or self.batch < 1:
@@ -108,7 +109,7 @@ def evaluate(
     """
     run = Path(run)
     home = run / "evaluate" if out is None else Path(out)
-    folder, said = resolve(run)
+    folder, said = own_folder(run)
     yield from map(Note, (*data.notes, *said))
     whole = read_json(folder / "model.json")
     coder = "autoencoder" in whole
@@ -206,7 +207,7 @@ def _sampled(
     )
     x, y = matrices(features, real[torch.from_numpy(own.training)])
     near = pairs(pictures, data.subset(own.training), neighbours(x, y), scale=scale_of(pictures))
-    shown = grid(pictures[:SHOWN], scale=scale_of(pictures))
+    shown = sheet(pictures[:SHOWN], scale=scale_of(pictures))
     yield from _kept(report, home, {"samples": shown, "nearest": near})
 
 
@@ -248,10 +249,10 @@ def _reconstructed(
     by = yield from _by(data, own, asked, home, device)
     parts = list[Tensor]()
     for first in range(0, len(rows), asked.batch):
-        x = data.pixels(rows[first : first + asked.batch]).to(device)
+        x = data.take(rows[first : first + asked.batch]).to(device)
         parts.append(autoencoder(x).float().clamp(-1, 1).cpu())
         yield Made(min(first + asked.batch, len(rows)), len(rows))
-    rebuilt, real = torch.cat(parts), data.pixels(rows)
+    rebuilt, real = torch.cat(parts), data.take(rows)
     a, b = (fit(_features(by, pictures, device)) for pictures in (real, rebuilt))
     measures = _distances(rebuilt[:unseen], real[:unseen])
     distance = Measure("reconstruction Frechet distance", frechet_distance(a, b), better="lower")
@@ -262,7 +263,7 @@ def _reconstructed(
         *frechet_notes(len(rows), len(a.mean)),
     )
     report = Report(by.name, len(rows), len(rows), (*measures, distance), notes)
-    shown = grid(torch.cat([real[:12], rebuilt[:12]]), columns=min(12, len(rows)),
+    shown = sheet(torch.cat([real[:12], rebuilt[:12]]), columns=min(12, len(rows)),
                  scale=scale_of(real))  # fmt: skip
     yield from _kept(report, home, {"samples": shown})
 

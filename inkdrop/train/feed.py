@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from inkdrop.cond import Cond
-from inkdrop.data.augment import flip
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.order import batch_indices, epoch_order
+from inkdrop.data.pictures.augment import flip
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.updates import Batch
 
@@ -32,7 +32,7 @@ def split_rows(count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int
 
 def gather(data: Dataset, indices: np.ndarray, device: torch.device) -> Batch:
     """The pictures and labels with these numbers."""
-    x0 = data.pixels(indices).to(device)
+    x0 = data.take(indices).to(device)
     if data.labels is None:
         return Batch(x0)
     return Batch(x0, Cond(label=torch.from_numpy(data.labels[indices]).to(device)))

@@ -23,12 +23,16 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
+from inkdrop import runs
 from inkdrop.config import dump, parse
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.open import open_data
+from inkdrop.device import pick_device
+from inkdrop.events import Note
 from inkdrop.files import clear_leftovers, replacing
-from inkdrop.media.image import grid, save_image
+from inkdrop.media.sheet import save_image, sheet
 from inkdrop.model import Model
+from inkdrop.model.folder import build_model
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train import checkpoint, defaults
@@ -57,13 +61,6 @@ PREVIEWS = 10
 
 
 @dataclass(frozen=True)
-class Note:
-    """A sentence for the user."""
-
-    text: str
-
-
-@dataclass(frozen=True)
 class Validated:
     """The averaged weights' loss on held-out data and fixed noise, after `update` updates."""
 
@@ -89,7 +86,7 @@ Event = Update | Note | Validated | Pictured | Saved
 
 
 @dataclass(frozen=True)
-class Ask:
+class TrainRequest:
     """What was asked of a run besides its data.
 
     config: everything that decides the result; minutes: if given, config.updates is replaced at the
@@ -125,7 +122,7 @@ def sampled(model: Model, held: HeldOut | None) -> Image | None:
     for step in generate(model, samples=range(count), conditions=wanted, sampling=sampling):
         x = step.x
     x = model.codec.decode(x).cpu()
-    return grid(x, columns=len(labels) or None, scale=scale_of(x))
+    return sheet(x, columns=len(labels) or None, scale=scale_of(x))
 
 
 @dataclass(frozen=True)
@@ -140,8 +137,8 @@ class Aim:
     """
 
     objective: Objective = losses
-    describe: Callable[[Dataset, Ask], dict[str, Any]] = defaults.description
-    build: Callable[[Mapping[str, Any], str], Trained] = Model.build
+    describe: Callable[[Dataset, TrainRequest], dict[str, Any]] = defaults.description
+    build: Callable[[Mapping[str, Any], str], Trained] = build_model
     weights: Mapping[str, Tensor] | None = None
     picture: Callable[[Any, HeldOut | None], Image | None] = sampled
     feed: Callable[[Dataset, TrainConfig, torch.device], Batches] = Feed
@@ -149,13 +146,13 @@ class Aim:
     record: Mapping[str, Any] | None = None
 
 
-USUAL = Aim()
+DIFFUSION = Aim()
 
 
 def train(
     data: Dataset,
     out: str | Path,
-    ask: Ask | None = None,
+    ask: TrainRequest | None = None,
     *,
     aim: Aim | None = None,
     stop: threading.Event | None = None,
@@ -168,16 +165,16 @@ def train(
     `stop` ends it after the running update, with a checkpoint. ValueError if `out` holds a
     run of other data or another configuration.
     """
-    ask, aim = ask or Ask(), aim or USUAL
+    ask, aim = ask or TrainRequest(), aim or DIFFUSION
     out, world, stop = Path(out), world or World(), stop or threading.Event()
-    device = device or defaults.pick_device()
+    device = device or pick_device()
     training, held = split(data, ask.config.seed)
     plan = _plan(out, data, training, ask, aim, device, world)
     config = plan.config
     torch.manual_seed(config.seed)  # the weights' first values
     model = _first(plan.description, aim, device)
     state = start(model, config)
-    newest, said = checkpoint.latest(out / "checkpoints")
+    newest, said = runs.newest_checkpoint(out)
     yield from map(Note, (*data.notes, *said))
     if newest is not None:
         checkpoint.load(newest, state)
@@ -224,7 +221,7 @@ def _plan(
     out: Path,
     data: Dataset,
     training: Dataset,
-    ask: Ask,
+    ask: TrainRequest,
     aim: Aim,
     device: torch.device,
     world: World,

@@ -17,21 +17,24 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from inkdrop.config import choose, dump, parse
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.embedded import EMBEDDED
-from inkdrop.data.latents import Encoded
+from inkdrop.data.latents import Encoding
 from inkdrop.data.open import open_data
+from inkdrop.device import pick_device
 from inkdrop.diffusion.process import SCHEDULES
+from inkdrop.events import Note
 from inkdrop.model import Model, Spec
 from inkdrop.registry import PARAMETERIZATIONS
+from inkdrop.runs import own_folder
 from inkdrop.tasks.sampling import Sampling
-from inkdrop.train import defaults, latent
-from inkdrop.train.checkpoint import resolve
+from inkdrop.train import defaults
+from inkdrop.train.aims import latent
+from inkdrop.train.aims.distill import DISTILL_TRAINING, DistillConfig, check, distill, own_guidance
+from inkdrop.train.aims.judge import JUDGE_TRAINING
+from inkdrop.train.aims.latent import Latents, train_latent
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.distill import TRAINING, DistillConfig, check, distill, own_guidance
 from inkdrop.train.evaluate import Evaluated, Evaluation, Made, evaluate
-from inkdrop.train.judge import USUAL
-from inkdrop.train.latent import Latents, train_latent
 from inkdrop.train.parallel import World, world
-from inkdrop.train.run import Ask, Event, Note, Pictured, Saved, Validated, source_of, train
+from inkdrop.train.run import Event, Pictured, Saved, TrainRequest, Validated, source_of, train
 from inkdrop.train.updates import Update
 from inkdrop.weights import read_json
 
@@ -55,17 +58,17 @@ def train_and_show(options: Mapping[str, Any]) -> None:
     data = open_data(path, **opened)
     out = Path(options["out"] or Path("runs") / Path(absolute).stem)
     _check_latent(options)
-    config = _config(latent.USUAL if options["latent"] else TrainConfig(), options)
-    ask = Ask(
+    config = _config(latent.LATENT_TRAINING if options["latent"] else TrainConfig(), options)
+    ask = TrainRequest(
         config=config,
         minutes=_share(options, 0.75),
         model=_model_parts(data, config, options),
         save_every=options["save_every"],
         source={"path": absolute, "options": opened},
     )
-    device = defaults.pick_device(options["device"])
+    device = pick_device(options["device"])
     with world() as here, _signals() as stop:
-        events: Iterator[Event | Encoded]
+        events: Iterator[Event | Encoding]
         reads = False
         if options["latent"]:
             plan = _latents(data, options)
@@ -122,7 +125,7 @@ def _latents(data: Dataset, options: Mapping[str, Any]) -> Latents:
         autoencoder=None if reuse is None else Path(reuse),
         factor=options["factor"],
         channels=options["code_channels"] or usual.channels,
-        coding=Ask(coding, minutes, save_every=options["save_every"]),
+        coding=TrainRequest(coding, minutes, save_every=options["save_every"]),
         text=latent.TEXT if reads and encoder is None else None,
         encoder=None if encoder is None else Path(encoder),
         network=options["network"] or usual.network,
@@ -136,13 +139,15 @@ def distill_and_show(teacher: Model, run: str, options: Mapping[str, Any]) -> No
     plan.setdefault("guidance", own_guidance(teacher.spec, method))
     config = parse(DistillConfig, plan, "the command line")
     check(teacher, config)
-    training = _config(TRAINING, options)
+    training = _config(DISTILL_TRAINING, options)
     source = source_of(Path(run), options["data"], _size_of(teacher.spec))
     source["path"] = _absolute(source["path"])
     data = open_data(source["path"], **source["options"])
     name = Path(run).resolve().name
     out = Path(options["out"] or Path("runs") / f"{name}-{config.steps}")
-    ask = Ask(training, options["minutes"], save_every=options["save_every"], source=source)
+    ask = TrainRequest(
+        training, options["minutes"], save_every=options["save_every"], source=source
+    )
     with world() as here, _signals() as stop:
         events = distill(
             teacher, data, out, config, ask, name=name, stop=stop, world=here, device=teacher.device
@@ -152,11 +157,11 @@ def distill_and_show(teacher: Model, run: str, options: Mapping[str, Any]) -> No
 
 def evaluate_and_show(run: str, options: Mapping[str, Any]) -> None:
     """The `evaluate` command: measures a run; `options` are its command line's."""
-    device = defaults.pick_device(options["device"])
+    device = pick_device(options["device"])
     source = source_of(Path(run), options["data"], _size_of_model(run))
     opened = source["options"] | ({"label": options["label"]} if options["label"] else {})
     data = open_data(source["path"], **opened)
-    training = dataclasses.replace(USUAL, updates=options["judge_updates"])
+    training = dataclasses.replace(JUDGE_TRAINING, updates=options["judge_updates"])
     asked = Evaluation(
         count=options["count"],
         seed=options["seed"],
@@ -164,7 +169,7 @@ def evaluate_and_show(run: str, options: Mapping[str, Any]) -> None:
         sampling=Sampling(steps=options["steps"], guidance=options["guidance"]),
         judge=None if options["judge"] is None else Path(options["judge"]),
         pretrained=None if options["features"] is None else Path(options["features"]),
-        training=Ask(training),
+        training=TrainRequest(training),
     )
     console = Console(highlight=False)
     columns = (
@@ -193,7 +198,7 @@ def evaluate_and_show(run: str, options: Mapping[str, Any]) -> None:
 
 def _size_of_model(run: str) -> dict[str, Any]:
     """How to open pictures for a model or an autoencoder, where its run does not say."""
-    about = read_json(resolve(run)[0] / "model.json")
+    about = read_json(own_folder(run)[0] / "model.json")
     if "autoencoder" in about:
         return {"channels": int(about["autoencoder"]["channels"])}
     return _size_of(parse(Spec, about["spec"], run))
@@ -254,7 +259,7 @@ def _signals() -> Iterator[threading.Event]:
 
 
 def _show(
-    events: Iterator[Event | Encoded],
+    events: Iterator[Event | Encoding],
     data: Dataset,
     out: Path,
     here: World,
@@ -300,7 +305,7 @@ class Line:
         self.loss: float | None = None
         self.picture: Path | None = None
 
-    def take(self, event: Event | Encoded) -> None:
+    def take(self, event: Event | Encoding) -> None:
         """Shows one event."""
         say = self.bar.console.print
         if isinstance(event, Update):
@@ -312,7 +317,7 @@ class Line:
         elif isinstance(event, Pictured):
             self.picture = event.path
             say(f"samples: {event.path}")
-        elif isinstance(event, Encoded):
+        elif isinstance(event, Encoding):
             if event.done == event.total:
                 say(f"latents: {event.total:,} pictures encoded")
         elif isinstance(event, Saved):
@@ -342,7 +347,7 @@ def _tensorboard(out: Path) -> SummaryWriter:
     return SummaryWriter(str(out / "tensorboard"))
 
 
-def _write(writer: SummaryWriter, event: Event | Encoded) -> None:
+def _write(writer: SummaryWriter, event: Event | Encoding) -> None:
     if isinstance(event, Update):
         writer.add_scalar("loss", event.loss, event.index)
         writer.add_scalar("grad_norm", event.grad_norm, event.index)

@@ -15,12 +15,12 @@ import torch
 from clips import clip, words
 from safetensors.torch import load_file, save_file
 
-from inkdrop.convert.about import about
-from inkdrop.convert.clip_words import SIZE
-from inkdrop.convert.control import read_control
 from inkdrop.convert.convert import convert
-from inkdrop.convert.foreign import Options
+from inkdrop.convert.inspect.summary import about
 from inkdrop.convert.open import open_model
+from inkdrop.convert.sd.clip_words import SIZE
+from inkdrop.convert.sd.control import read_control
+from inkdrop.convert.sd.foreign import ReadOptions
 
 WEIGHTS = "**/*.safetensors"
 
@@ -148,7 +148,7 @@ def test_a_control_network_every_way_round(tmp_path: Path, name: str) -> None:
     assert report.parts[0].name == "control"
     assert all(n.startswith("control_model.") for n in load_file(tmp_path / "a.safetensors"))
     torch.save({"state_dict": load_file(tmp_path / "a.safetensors")}, tmp_path / "a.pth")
-    convert(tmp_path / "a.pth", last, options=Options(trust_pickle=True))
+    convert(tmp_path / "a.pth", last, options=ReadOptions(trust_pickle=True))
     assert identical(first.parent, last.parent)
     assert read_control(last).config == read_control(first).config
     # Single files are also found with the names of diffusers, which the folder has again.
@@ -173,7 +173,7 @@ def test_a_control_network_beside_a_model(tmp_path: Path) -> None:
     lines = about(tmp_path / "both.safetensors")
     assert lines[0] == "layout: a single file of a control network"
     assert any("unused, of the model that it lies beside" in line for line in lines)
-    only = Options(ignore=("control_model.",))
+    only = ReadOptions(ignore=("control_model.",))
     convert(tmp_path / "both.safetensors", tmp_path / "out", "folder", only)
     assert identical(tmp_path / "model", tmp_path / "out")
     strange = load_file(tmp_path / "control.safetensors") | {"more.a": torch.ones(2)}
@@ -184,7 +184,7 @@ def test_a_control_network_beside_a_model(tmp_path: Path) -> None:
     save_file(bare, tmp_path / "bare.safetensors")
     with pytest.raises(ValueError, match=r"does not use 1 weights: more.a \[2\]"):
         convert(tmp_path / "bare.safetensors", tmp_path / "bare")
-    only = Options(ignore=("more.",))
+    only = ReadOptions(ignore=("more.",))
     report = convert(tmp_path / "bare.safetensors", tmp_path / "again" / "control", options=only)
     assert report.unused == {"more.a": "left out as was asked"}
     assert identical(tmp_path / "first", tmp_path / "again")
@@ -221,7 +221,7 @@ def test_a_pickle_whose_weights_share_their_memory(tmp_path: Path) -> None:
     torch.save(weights, tmp_path / "a.pth")
     torch.save({"lora_unet_a.alpha": whole[:1], "lora_unet_a.lora_down.weight": whole[1:, None]},
                tmp_path / "lora.pt")  # fmt: skip
-    trust = Options(trust_pickle=True)
+    trust = ReadOptions(trust_pickle=True)
     convert(tmp_path / "a.pth", tmp_path / "out", options=trust)
     found = load_file(tmp_path / "out" / "diffusion_pytorch_model.safetensors")
     assert all(torch.equal(found[name], weights[name]) for name in weights)
@@ -240,16 +240,28 @@ def test_a_control_network_has_no_layout_of_ours(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "options", "said"),
     [
-        ("own", Options(prediction="v"), "of inkdrop's own, of which --prediction changes nothing"),
-        ("folder", Options(averaged=True), "is a folder, of which --averaged changes nothing"),
-        ("folder", Options(ignore=("a",)), "is a folder, of which --ignore changes nothing"),
-        ("one.safetensors", Options(variant="fp16"), "a single file, of which --variant changes"),
-        ("control", Options(zero_terminal_snr=True), "--zero-terminal-snr changes nothing"),
-        ("lora.safetensors", Options(prediction="v"), "an adapter, of which --prediction changes"),
+        (
+            "own",
+            ReadOptions(prediction="v"),
+            "of inkdrop's own, of which --prediction changes nothing",
+        ),
+        ("folder", ReadOptions(averaged=True), "is a folder, of which --averaged changes nothing"),
+        ("folder", ReadOptions(ignore=("a",)), "is a folder, of which --ignore changes nothing"),
+        (
+            "one.safetensors",
+            ReadOptions(variant="fp16"),
+            "a single file, of which --variant changes",
+        ),
+        ("control", ReadOptions(zero_terminal_snr=True), "--zero-terminal-snr changes nothing"),
+        (
+            "lora.safetensors",
+            ReadOptions(prediction="v"),
+            "an adapter, of which --prediction changes",
+        ),
     ],
 )
 def test_options_that_would_change_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, options: Options, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, options: ReadOptions, said: str
 ) -> None:
     real(tmp_path / "folder", "sd15")
     monkeypatch.chdir(tmp_path)

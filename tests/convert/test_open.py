@@ -13,7 +13,7 @@ from checkpoints import difference, scheduler
 from torch import Tensor
 
 from inkdrop.convert.open import open_model
-from inkdrop.convert.schedule import read_schedule
+from inkdrop.convert.sd.schedule import read_schedule
 from inkdrop.diffusion.samplers import sampler
 from inkdrop.model import Model, Prompt
 from inkdrop.tasks.sampling import Sampling, denoiser

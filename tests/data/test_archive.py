@@ -28,7 +28,7 @@ def write(path: Path, *colours: str) -> bytes:
 def test_nothing_is_unpacked(tmp_path: Path) -> None:
     write(tmp_path / "a.zip", "red", "blue")
     data = open_data(tmp_path / "a.zip")
-    assert data.pixels([1])[0, :, 0, 0].tolist() == [-1, -1, 1]
+    assert data.take([1])[0, :, 0, 0].tolist() == [-1, -1, 1]
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.zip"]
 
 

@@ -43,7 +43,7 @@ def test_layouts(tmp_path: Path, shape: tuple[int, ...], axes: tuple[int, ...] |
     data = opened(tmp_path, array)
     expected = array[:, None] if axes is None else array.transpose(axes)
     assert data.shape == expected.shape[1:] and len(data) == 5
-    assert np.allclose(data.pixels(range(5)).numpy(), expected / 127.5 - 1, atol=1e-6)
+    assert np.allclose(data.take(range(5)).numpy(), expected / 127.5 - 1, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_layouts(tmp_path: Path, shape: tuple[int, ...], axes: tuple[int, ...] |
 )
 def test_ranges(tmp_path: Path, values: NDArray[Any], expected: list[float]) -> None:
     array = np.broadcast_to(values[:, None, None], (3, 8, 8))
-    pixels = opened(tmp_path, array).pixels(range(3))
+    pixels = opened(tmp_path, array).take(range(3))
     assert pixels.dtype == torch.float32
     assert torch.allclose(
         pixels[:, 0, 0, 0], torch.tensor(expected, dtype=torch.float32), atol=1e-6
@@ -150,9 +150,9 @@ def test_labels_in_the_file_beside(tmp_path: Path) -> None:
 def test_channels_as_asked(tmp_path: Path) -> None:
     grey = opened(tmp_path, integers(2, 8, 8), channels=3)
     assert grey.shape == (3, 8, 8)
-    assert torch.equal(grey.pixels([0])[:, 0], grey.pixels([0])[:, 2])
+    assert torch.equal(grey.take([0])[:, 0], grey.take([0])[:, 2])
     white = opened(tmp_path, np.full((2, 8, 8, 3), 255, np.uint8), channels=1)
-    assert white.shape == (1, 8, 8) and (white.pixels([0]) == 1).all()
+    assert white.shape == (1, 8, 8) and (white.take([0]) == 1).all()
     with pytest.raises(ValueError, match=r"12 channels and cannot be given 3"):
         opened(tmp_path, integers(2, 12, 16, 16), channels=3)
 
@@ -165,8 +165,8 @@ def test_a_size_keeps_any_channel_count(tmp_path: Path, kind: type) -> None:
     array = np.broadcast_to(levels[:, None, None], (2, 5, 12, 20))
     data = opened(tmp_path, array, size=6)
     assert data.shape == (5, 6, 6)
-    native = opened(tmp_path, array).pixels([0])[:, :, :6, :6]
-    assert torch.allclose(data.pixels([0]), native, atol=1e-6)
+    native = opened(tmp_path, array).take([0])[:, :, :6, :6]
+    assert torch.allclose(data.take([0]), native, atol=1e-6)
 
 
 def test_large_arrays_stay_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_large_arrays_stay_on_the_disk(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(dataset, "CACHE_BYTES", 100)
     large = open_data(tmp_path / "a.npy")
     assert isinstance(getattr(large.store, "array"), np.memmap)  # noqa: B009
-    assert torch.equal(large.pixels([3, 1]), small.pixels([3, 1]))
+    assert torch.equal(large.take([3, 1]), small.take([3, 1]))
     assert large.fingerprint == small.fingerprint
 
 

@@ -25,10 +25,10 @@ def make(count: int = 6) -> Dataset:
 
 
 def test_pixels_in_the_order_asked() -> None:
-    x = make().pixels([5, 0, 5])
+    x = make().take([5, 0, 5])
     assert x.dtype == torch.float32 and x.shape == (3, 1, 2, 2)
     assert x[:, 0, 0, 0].add(1).mul(127.5).round().tolist() == [20, 0, 20]
-    assert make().pixels([]).shape == (0, 1, 2, 2)
+    assert make().take([]).shape == (0, 1, 2, 2)
 
 
 def test_eight_bits_become_minus_one_to_one() -> None:
@@ -46,17 +46,17 @@ def test_what_is_asked_for_is_never_the_cache_itself() -> None:
 @pytest.mark.parametrize("index", [-1, 6])
 def test_numbers_outside_are_refused(index: int) -> None:
     with pytest.raises(IndexError, match=r"pictures 0 to 5"):
-        make().pixels([index])
+        make().take([index])
 
 
 def test_a_subset_takes_everything_along() -> None:
     data = make()
     part = data.subset([4, 1])
-    assert len(part) == 2 and torch.equal(part.pixels([1, 0]), data.pixels([1, 4]))
+    assert len(part) == 2 and torch.equal(part.take([1, 0]), data.take([1, 4]))
     assert part.labels is not None and part.labels.tolist() == [0, 1]
     assert part.captions == ("number 4", "number 1")
     assert part.fingerprint != data.fingerprint != data.subset([1, 4]).fingerprint
-    assert part.subset([0]).pixels([0])[0, 0, 0, 0] == data.pixels([4])[0, 0, 0, 0]
+    assert part.subset([0]).take([0])[0, 0, 0, 0] == data.take([4])[0, 0, 0, 0]
 
 
 def test_one_line_says_what_it_is() -> None:

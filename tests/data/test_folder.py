@@ -58,7 +58,7 @@ def test_classes_are_sub_folders(opens: Opens, root: Path) -> None:
     data = opens(root)
     assert data.labels is not None and data.labels.tolist() == [0, 1, 1]
     assert data.label_names == ("daisy", "rose") and data.shape == (3, 8, 8)
-    assert data.pixels([1]).mean((2, 3)).tolist() == [[1, -1, -1]]
+    assert data.take([1]).mean((2, 3)).tolist() == [[1, -1, -1]]
 
 
 def test_a_folder_around_everything_is_no_class(opens: Opens, root: Path) -> None:
@@ -230,7 +230,7 @@ def test_one_colour_picture_makes_all_rgb(opens: Opens, root: Path) -> None:
     data = opens(root)
     assert data.shape == (3, 8, 8)
     assert sum("3 of 4 pictures are grey and expanded to RGB" in note for note in data.notes) == 1
-    assert torch.allclose(data.pixels([0]), torch.tensor(100 / 127.5 - 1))
+    assert torch.allclose(data.take([0]), torch.tensor(100 / 127.5 - 1))
     assert opens(root, channels=1).shape == (1, 8, 8)
     assert opens(root, channels=4).shape == (4, 8, 8)
 
@@ -239,7 +239,7 @@ def test_transparent_grey_over_a_colour_is_rgb(opens: Opens, root: Path) -> None
     picture(root / "a.png", (0, 0), mode="LA")
     assert opens(root).shape == (1, 8, 8)
     data = opens(root, background="red")
-    assert data.pixels([0])[0, :, 0, 0].tolist() == [1, -1, -1]
+    assert data.take([0])[0, :, 0, 0].tolist() == [1, -1, -1]
     assert any("transparent and laid over red" in note for note in data.notes)
 
 
@@ -269,7 +269,7 @@ def test_a_bad_picture_in_a_hundred_is_skipped_and_named(opens: Opens, root: Pat
     (root / "in" / "50x.png").write_bytes((root / "in" / "50.png").read_bytes()[:-30])
     data = opens(root)
     assert len(data) == 99 and data.captions == tuple(map(str, range(99)))
-    assert data.pixels([51])[0, 0, 0, 0] == pytest.approx(51 / 127.5 - 1)
+    assert data.take([51])[0, 0, 0, 0] == pytest.approx(51 / 127.5 - 1)
     assert any("1 of 100 pictures is skipped: in/50x.png is corrupt" in n for n in data.notes)
 
 
@@ -308,7 +308,7 @@ def test_pictures_on_demand_are_the_same(
     cached = opens(root)
     monkeypatch.setattr(dataset, "CACHE_BYTES", 100)
     lazy = opens(root)
-    assert torch.equal(lazy.pixels([4, 0, 4]), cached.pixels([4, 0, 4]))
+    assert torch.equal(lazy.take([4, 0, 4]), cached.take([4, 0, 4]))
     assert lazy.fingerprint == cached.fingerprint
     (root / "5.png").write_bytes((root / "4.png").read_bytes()[:-30])
     with pytest.raises(ValueError, match=r"1 of 6 pictures"):  # found at opening, not at use
@@ -345,6 +345,6 @@ def test_draws_are_in_range_and_of_the_right_kind(root: Path) -> None:
     rng = np.random.default_rng(0)
     for i in range(4):
         Image.fromarray(rng.integers(0, 256, (80, 90, 3), np.uint8)).save(root / f"{i}.jpg")
-    x = open_data(root).pixels(range(4))
+    x = open_data(root).take(range(4))
     assert x.shape == (4, 3, 64, 64) and x.dtype == torch.float32
     assert x.min() >= -1 and x.max() <= 1 and x.is_contiguous()

@@ -38,7 +38,7 @@ def test_a_folder_is_its_train_part_unless_asked(tmp_path: Path) -> None:
     train, test = open_data(tmp_path), open_data(tmp_path, split="test")
     assert (len(train), len(test), train.shape) == (5, 2, (1, 4, 6))
     assert train.labels is not None and train.labels.tolist() == LABELS.tolist()
-    assert np.allclose(train.pixels(range(5))[:, 0], IMAGES / 127.5 - 1, atol=1e-6)
+    assert np.allclose(train.take(range(5))[:, 0], IMAGES / 127.5 - 1, atol=1e-6)
     assert any("split='test'" in note for note in train.notes)
     with pytest.raises(ValueError, match=r"no split 'tets'.*Did you mean 'test'"):
         open_data(tmp_path, split="tets")

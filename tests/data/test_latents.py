@@ -9,7 +9,7 @@ import tiny
 import torch
 
 from inkdrop.data.dataset import Dataset
-from inkdrop.data.latents import Encoded, codec, encode, open_latents
+from inkdrop.data.latents import Encoding, codec, encode, open_latents
 from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
 
 SHAPE = AutoencoderConfig(
@@ -25,7 +25,7 @@ def autoencoder(seed: int = 0) -> Autoencoder:
 def prepared(folder: Path) -> tuple[Dataset, Autoencoder, Path]:
     data, coder = tiny.data(folder), autoencoder()
     events = list(encode(data, coder, folder / "latents", batch=20))
-    assert events[-1] == Encoded(48, 48)
+    assert events[-1] == Encoding(48, 48)
     return data, coder, folder / "latents"
 
 
@@ -35,10 +35,10 @@ def test_codes_are_the_autoencoders_with_mean_0_and_spread_1(tmp_path: Path) -> 
     assert latents.shape == (2, 4, 4)
     assert latents.labels is not None and data.labels is not None
     assert (latents.labels == data.labels).all()
-    z = latents.pixels(range(48))
+    z = latents.take(range(48))
     assert z.mean((0, 2, 3)).abs().max() < 1e-2
     assert abs(float(z.var((0, 2, 3), correction=0).mean()) - 1) < 1e-2
-    wanted = codec(folder, coder).encode(data.pixels(range(48)))
+    wanted = codec(folder, coder).encode(data.take(range(48)))
     assert torch.allclose(z, wanted, atol=5e-3)  # kept in half precision
 
 

@@ -45,7 +45,7 @@ def test_pictures_labels_names_and_captions(tmp_path: Path) -> None:
     assert data.captions == ("a", "", "c", "d")
     said = "1 of 4 pictures is without a caption and given an empty one: row 1"
     assert data.notes[-1] == said
-    assert data.pixels([1])[0, :, 0, 0].tolist() == [-1, -1, 1]
+    assert data.take([1])[0, :, 0, 0].tolist() == [-1, -1, 1]
 
 
 def test_names_that_do_not_match_the_labels_are_left(tmp_path: Path) -> None:

@@ -42,14 +42,14 @@ def data(tmp_path: Path) -> Dataset:
 def test_batches_are_the_data_in_its_order(data: Dataset) -> None:
     parts = list(batches(data, size=10))
     assert [len(part) for part in parts] == [10, 10, 3]
-    assert torch.equal(torch.cat(parts), data.pixels(range(23)))
+    assert torch.equal(torch.cat(parts), data.take(range(23)))
 
 
 def test_extract_is_float32_without_gradient(data: Dataset) -> None:
     judge = Judge(JudgeConfig({"which": ("a", "b")}, channels=1, widths=(8,)))
     found = extract(judge, batches(data, size=7))
     assert found.dtype == torch.float32 and not found.requires_grad
-    torch.testing.assert_close(found, judge.features(data.pixels(range(23))).detach())
+    torch.testing.assert_close(found, judge.features(data.take(range(23))).detach())
     with pytest.raises(ValueError, match="no pictures"):
         extract(judge, [])
 
@@ -59,7 +59,7 @@ def test_a_reference_is_computed_once(data: Dataset, tmp_path: Path) -> None:
     first = reference(network, data, tmp_path / "kept")
     again = reference(network, data, tmp_path / "kept")
     assert network.seen == 23 and torch.equal(first, again)
-    whole = data.pixels(range(23)).flatten(1)
+    whole = data.take(range(23)).flatten(1)
     torch.testing.assert_close(first, torch.stack([whole.mean(1), whole.std(1)], 1))
 
 

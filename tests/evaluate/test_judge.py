@@ -119,8 +119,8 @@ def test_a_round_trip_is_exact_and_frozen(tmp_path: Path) -> None:
     assert torch.equal(again.features(x), judge.features(x))
     assert not again.training and not any(p.requires_grad for p in again.parameters())
     assert sorted(p.name for p in (tmp_path / "judge").iterdir()) == [
-        "judge.json",
-        "judge.safetensors",
+        "model.json",
+        "network.safetensors",
     ]
 
 
@@ -137,15 +137,15 @@ def test_the_fingerprint_knows_weights_and_configuration() -> None:
 
 
 def test_faults_of_a_folder_are_told(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there is no judge\.json"):
+    with pytest.raises(ValueError, match=r"there is no model\.json"):
         Judge.load(tmp_path)
     Judge(TINY).save(tmp_path / "judge")
-    file = tmp_path / "judge" / "judge.json"
+    file = tmp_path / "judge" / "model.json"
     whole = json.loads(file.read_text())
-    file.write_text(json.dumps({**whole, "width": [8]}))
+    file.write_text(json.dumps({**whole, "judge": {**whole["judge"], "width": [8]}}))
     with pytest.raises(ValueError, match="Did you mean 'widths'"):
         Judge.load(tmp_path / "judge")
-    file.write_text(json.dumps({**whole, "features": 13}))
+    file.write_text(json.dumps({**whole, "judge": {**whole["judge"], "features": 13}}))
     with pytest.raises(ValueError, match="has other shapes for 4 weights"):
         Judge.load(tmp_path / "judge")
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from subjects import subject
 
 from inkdrop.diffusion.process import Discrete, betas
 from inkdrop.explain.derivation import check, derivation_section, entries, weights
-from tests.explain.subjects import subject
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "scaled_linear", "sigmoid"])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from subjects import subject
 
 from inkdrop.explain.errors import errors_section, measure
-from tests.explain.subjects import subject
 
 
 @pytest.mark.parametrize("kind", ["discrete", "ve", "flow"])

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from subjects import subject
 
 from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
 from inkdrop.explain.forward import dissolved, forward_film, forward_section, moments
-from tests.explain.subjects import subject
 
 
 @pytest.mark.parametrize("process", [Discrete(), VP(), VE(), Flow()])

@@ -6,11 +6,12 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+from subjects import data, model
+
 from inkdrop.explain.forward import forward_figure
 from inkdrop.explain.report import encoded, explain
 from inkdrop.explain.subject import Subject
 from inkdrop.explain.targets import Plan
-from tests.explain.subjects import data, model
 
 TINY = Plan(updates=2, batch=2, width=8, pictures=8, steps=2)
 SHORT = {"kind": "discrete", "steps": 12}

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from subjects import subject
 
 from inkdrop.explain.reverse import (
     compare,
@@ -11,7 +12,6 @@ from inkdrop.explain.reverse import (
     solvers_section,
     steps_at_most,
 )
-from tests.explain.subjects import subject
 
 
 def test_both_samplers_begin_with_the_same_noise(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from subjects import subject
 
 from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process, betas
 from inkdrop.explain.schedules import clock, known, name_of, schedules_figure
-from tests.explain.subjects import subject
 
 
 @pytest.mark.parametrize(

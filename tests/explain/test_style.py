@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from inkdrop.explain.style import DEEP, PAPER, colours, needs_matplotlib, sheet, tiles
+from inkdrop.explain.style import DEEP, PAPER, colours, needs_matplotlib, plate, tiles
 
 
 def test_rgb_stays_and_grey_becomes_ink_on_paper() -> None:
@@ -19,7 +19,7 @@ def test_rgb_stays_and_grey_becomes_ink_on_paper() -> None:
 
 
 def test_tiles_stand_in_rows_and_columns_with_their_labels() -> None:
-    figure = sheet("title", 2)
+    figure = plate("title", 2)
     axes = figure.add_subplot()
     rows = [torch.zeros(3, 1, 4, 8), torch.ones(2, 1, 4, 8)]
     tiles(axes, rows, left=["a", "b"], above=["x", "y", "z"], breaks=[2])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from subjects import data, model, subject
 
 from inkdrop.explain.subject import Subject
-from tests.explain.subjects import data, model, subject
 
 
 def test_other_shapes_and_classes_are_refused_in_words(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_the_network_is_told_the_labels_of_its_pictures(tmp_path: Path) -> None:
     assert told is not None
     assert pictures.labels is not None
     assert told.tolist() == pictures.labels[it.indices(7)].tolist()
-    assert torch.equal(it.pictures(7), pictures.pixels(it.indices(7)))
+    assert torch.equal(it.pictures(7), pictures.take(it.indices(7)))
     assert it.labels(3) == [pictures.label_names[i] for i in (0, 1, 0)]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from subjects import subject
 
 from inkdrop.diffusion.parameterization import Eps
 from inkdrop.explain.targets import (
@@ -19,7 +20,6 @@ from inkdrop.explain.targets import (
     teach,
     teach_all,
 )
-from tests.explain.subjects import subject
 
 TINY = Plan(updates=3, batch=4, width=8, pictures=16, steps=3)
 

@@ -13,16 +13,8 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
-from inkdrop.media.image import (
-    from_picture,
-    grid,
-    picture_info,
-    read_image,
-    save_animation,
-    save_image,
-    strip,
-    to_picture,
-)
+from inkdrop.media.image import from_picture, picture_info, read_image
+from inkdrop.media.sheet import save_animation, save_image, sheet, strip, to_picture
 
 RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 
@@ -253,20 +245,20 @@ def test_what_is_no_picture_is_refused() -> None:
 
 def test_a_grid_is_near_square_with_white_between() -> None:
     x = torch.linspace(-1, 0.5, 5).view(5, 1, 1, 1).expand(5, 1, 4, 4)
-    pixels = np.asarray(grid(x, pad=1))
+    pixels = np.asarray(sheet(x, pad=1))
     assert pixels.shape == (9, 14)  # 3 columns, 2 rows
     assert pixels[0, 0] == 0 and pixels[5, 5] == 191
     assert (
         (pixels[4] == 255).all() and (pixels[:, 4] == 255).all() and (pixels[5:, 10:] == 255).all()
     )
-    assert grid(x, columns=2, pad=0).size == (8, 12)
+    assert sheet(x, columns=2, pad=0).size == (8, 12)
     assert strip(x, pad=0, scale=3).size == (60, 12)
 
 
 @pytest.mark.parametrize("options", [{"columns": 0}, {"pad": -1}, {"scale": 0}])
 def test_a_grid_of_nonsense_is_refused(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"a grid needs"):
-        grid(torch.zeros(2, 1, 4, 4), **options)
+        sheet(torch.zeros(2, 1, 4, 4), **options)
 
 
 def test_an_empty_grid_is_refused() -> None:

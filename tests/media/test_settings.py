@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from inkdrop.media.image import read_image, save_image
+from inkdrop.media.image import read_image
 from inkdrop.media.settings import MAX_TEXT, VERSION, read_settings, settings_lines
+from inkdrop.media.sheet import save_image
 
 PICTURE = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
 

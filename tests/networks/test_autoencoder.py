@@ -7,11 +7,11 @@ import re
 
 import pytest
 import torch
+from diffusers_keys import translated
 from torch import Tensor
 
-from inkdrop.convert.autoencoder_keys import diffusers_naming
+from inkdrop.convert.sd.autoencoder_keys import diffusers_naming
 from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig, Gaussian
-from tests.networks.diffusers_keys import translated
 
 TINY = AutoencoderConfig(width=8, multipliers=(1, 2), norm_groups=4)
 

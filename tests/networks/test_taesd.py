@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers_keys import translated
 
 from inkdrop.codecs.latent import Latent, LatentConfig
 from inkdrop.config import dump, parse
-from inkdrop.convert.taesd_keys import diffusers_naming
+from inkdrop.convert.sd.taesd_keys import diffusers_naming
 from inkdrop.networks.taesd import TAESD, TAESDConfig
-from tests.networks.diffusers_keys import translated
 
 SMALL = TAESDConfig(width=8, encoder_blocks=(1, 2, 1), decoder_blocks=(2, 1, 1))
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers_keys import translated
 from torch import Tensor
 
 from inkdrop.cond import Cond
-from inkdrop.convert.unet_keys import diffusers_naming
+from inkdrop.convert.sd.unet_keys import diffusers_naming
 from inkdrop.networks.unet import UNet, UNetConfig
-from tests.networks.diffusers_keys import translated
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
+from models import random_model
 from torch import Tensor
 
 from inkdrop.cond import Cond
@@ -18,14 +18,6 @@ from inkdrop.tasks.sampling import Sampling
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
     return random_model(tmp_path)
-
-
-def random_model(folder: Path, condition_drop: float = 0.1) -> Model:
-    torch.manual_seed(0)
-    model = tiny.model(tiny.data(folder), condition_drop=condition_drop)
-    torch.nn.init.normal_(model.network.output.weight, std=0.1)  # type: ignore[union-attr, arg-type]
-    model.network.eval()
-    return model
 
 
 def last(model: Model, **asked: object) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from test_generate import random_model
+from models import random_model
 
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.interpolate import even, interpolate_pictures, interpolate_seeds, slerp
@@ -54,7 +54,7 @@ def test_shallow_walk_between_pictures_is_near_their_mix(tmp_path: Path) -> None
 def test_bad_walks(tmp_path: Path) -> None:
     pictures = tiny.data(tmp_path)
     model = random_model(tmp_path)
-    picture = pictures.pixels([0])[0]
+    picture = pictures.take([0])[0]
     for walk, said in (
         (interpolate_seeds(model, (0, 1), frames=1), "frames is 1"),
         (interpolate_seeds(model, (3, 3)), "no arc joins them"),

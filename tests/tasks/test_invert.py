@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from exact import LINE, PROCESSES, gaussian
-from test_generate import random_model
+from models import random_model
 from torch import Tensor
 
 from inkdrop.diffusion.process import Process

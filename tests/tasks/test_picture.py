@@ -6,54 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from models import latent_text_model
 from PIL import Image
 
-from inkdrop.conditioning.text import Text
-from inkdrop.conditioning.tokenizer import train_tokenizer
 from inkdrop.media.settings import read_settings
 from inkdrop.model import Model, Prompt
-from inkdrop.networks.text import TextEncoder, TextEncoderConfig
 from inkdrop.tasks.generate import generate, generate_many
 from inkdrop.tasks.interpolate import interpolate_prompts
 from inkdrop.tasks.picture import Asked, asked_like, paint
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.unload import Unloaded
 from inkdrop.weights import read_json
-
-TEXT = TextEncoderConfig(vocabulary=300, width=16, layers=1, heads=2, context=12)
-
-
-def model() -> Model:
-    """Random weights, but every part in its place: words, a style, an autoencoder's code."""
-    torch.manual_seed(0)
-    description = {
-        "format_version": 1,
-        "process": {"kind": "discrete"},
-        "parameterization": {"kind": "edm", "sigma_data": 1.0},
-        "network": {
-            "kind": "dit", "in_channels": 2, "width": 16, "depth": 1, "heads": 2,
-            "num_classes": 2, "text": "cross", "tokens_dim": 16,
-        },
-        "codec": {
-            "kind": "latent", "shift": [0.0, 0.0], "scale": [1.0, 1.0],
-            "autoencoder": {
-                "latent_channels": 2, "width": 8, "multipliers": [1, 1], "norm_groups": 4,
-            },
-        },
-        "spec": {
-            "shape": [3, 16, 16], "labels": ["flat", "round"], "condition_drop": 0.1,
-            "clip": False, "steps": 4, "guidance": 2.0,
-        },
-    }  # fmt: skip
-    made = Model.build(description, "the test's model")
-    for part in (made.network, made.codec):
-        assert isinstance(part, torch.nn.Module)
-        for parameter in part.parameters():
-            torch.nn.init.normal_(parameter, std=0.1)
-        part.eval().requires_grad_(False)
-    encoder = TextEncoder(TEXT).eval().requires_grad_(False)
-    text = Text(train_tokenizer(["a red cat", "웃는 고양이"], 300), encoder)
-    return Model(made.network, made.process, made.parameterization, made.spec, made.codec, text)
 
 
 def drawn(model: Model, conditions: list[str | Prompt], guidance: float = 2.0) -> torch.Tensor:
@@ -66,7 +29,7 @@ def drawn(model: Model, conditions: list[str | Prompt], guidance: float = 2.0) -
 
 
 def test_a_folder_holds_all_of_it(tmp_path: Path) -> None:
-    first = model()
+    first = latent_text_model()
     first.save(tmp_path / "model")
     names = sorted(path.name for path in (tmp_path / "model").iterdir())
     assert names == [
@@ -80,7 +43,7 @@ def test_a_folder_holds_all_of_it(tmp_path: Path) -> None:
 
 
 def test_words_and_style_both_matter_and_nothing_is_the_null_condition() -> None:
-    with_text = model()
+    with_text = latent_text_model()
     x = drawn(with_text, ["a cat", "a dog", Prompt("a cat", "flat"), Prompt("a cat", 1)])
     assert len({tuple(picture.flatten().tolist()) for picture in x}) == 4
     null, empty = with_text.null(2), with_text.condition([Prompt(), ""])
@@ -91,7 +54,7 @@ def test_words_and_style_both_matter_and_nothing_is_the_null_condition() -> None
 
 
 def test_a_png_makes_the_same_picture_again(tmp_path: Path) -> None:
-    with_text, first, second = model(), tmp_path / "a.png", tmp_path / "b.png"
+    with_text, first, second = latent_text_model(), tmp_path / "a.png", tmp_path / "b.png"
     asked = Asked("웃는 고양이 (red:1.3) 🐱", "dog", "round", seed=3, count=2, size=40)
     paint(with_text, asked, first)
     like = asked_like(read_settings(first), {"prompt": None, "seed": None})
@@ -104,13 +67,13 @@ def test_a_png_makes_the_same_picture_again(tmp_path: Path) -> None:
 
 
 def test_any_prompt_gives_a_picture(tmp_path: Path) -> None:
-    with_text = model()
+    with_text = latent_text_model()
     for prompt in ("", " ", "\n", "((((", "xyzzy" * 100, "🏳️‍🌈", "\ud800", "<|end|>", "cat " * 400):
         paint(with_text, Asked(prompt, steps=2), tmp_path / "x.png")
 
 
 def test_bad_input(tmp_path: Path) -> None:
-    with_text = model()
+    with_text = latent_text_model()
     with pytest.raises(ValueError, match="20000 characters"):
         paint(with_text, Asked("x" * 20_000), tmp_path / "x.png")
     with pytest.raises(ValueError, match=r"no class 'flut'.*flat"):
@@ -125,14 +88,14 @@ def test_bad_input(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_that_is_missing(tmp_path: Path) -> None:
-    model().save(tmp_path / "model")
+    latent_text_model().save(tmp_path / "model")
     (tmp_path / "model" / "tokenizer.json").unlink()
     with pytest.raises(ValueError, match=r"tokenizer\.json"):
         Model.load(tmp_path / "model")
 
 
 def test_a_walk_between_prompts_begins_and_ends_as_generate_does() -> None:
-    made, sampling = model(), Sampling(steps=3, guidance=2.0)
+    made, sampling = latent_text_model(), Sampling(steps=3, guidance=2.0)
     ends = (Prompt("a cat", "flat"), Prompt("웃는 고양이 and a long tail", "flat"))
     for step in interpolate_prompts(made, ends, frames=5, seed=4, sampling=sampling):
         walk = step.x
@@ -146,11 +109,11 @@ def test_a_walk_between_prompts_begins_and_ends_as_generate_does() -> None:
 def test_a_walk_between_prompts_keeps_to_one_class() -> None:
     ends = (Prompt("a cat", "flat"), Prompt("a cat", "round"))
     with pytest.raises(ValueError, match="'flat' and the other for 'round'"):
-        list(interpolate_prompts(model(), ends, frames=3))
+        list(interpolate_prompts(latent_text_model(), ends, frames=3))
 
 
 def test_a_class_by_itself_is_a_prompt_without_words() -> None:
-    made = model()
+    made = latent_text_model()
     assert torch.equal(drawn(made, list(made.classes)), drawn(made, [Prompt("", 0), Prompt("", 1)]))
 
 
@@ -158,8 +121,8 @@ def test_a_model_that_is_used_up_draws_the_same_and_gives_each_part_back_in_turn
     tmp_path: Path,
 ) -> None:
     asked = Asked("a red cat", negative="웃는 고양이", count=2, steps=3)
-    paint(model(), asked, tmp_path / "kept.png")
-    used = model()
+    paint(latent_text_model(), asked, tmp_path / "kept.png")
+    used = latent_text_model()
     assert used.text is not None
     (encoder,) = used.text.networks
 

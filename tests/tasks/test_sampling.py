@@ -17,6 +17,7 @@ from inkdrop.diffusion.constraints import clip
 from inkdrop.diffusion.samplers import ABOUT, SAMPLERS, best, sampler
 from inkdrop.diffusion.times import grid
 from inkdrop.model import Model, Tuned
+from inkdrop.model.folder import build_model
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.sampling import GUIDED, Sampling, chosen, denoiser, faster
 
@@ -198,7 +199,7 @@ def test_learned_variance_is_sampled_with_and_needs_its_network(tmp_path: Path) 
     description = plain.describe()
     description["network"]["out_channels"] = 2
     description["spec"]["learned_variance"] = True
-    learned = Model.build(description, "the model")
+    learned = build_model(description, "the model")
     torch.nn.init.normal_(learned.network.output.weight, std=0.1)  # type: ignore[union-attr, arg-type]
     learned.network.eval()
     ask = {"samples": range(3), "conditions": [0, 1, 0]}

@@ -17,13 +17,13 @@ from safetensors.torch import load_file
 
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.open import open_buckets
-from inkdrop.model import Model
+from inkdrop.model.folder import build_model
+from inkdrop.runs import own_folder
 from inkdrop.train import defaults
 from inkdrop.train.buckets import BucketFeed, over_buckets
-from inkdrop.train.checkpoint import resolve
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import Feed
-from inkdrop.train.run import Ask, train
+from inkdrop.train.run import TrainRequest, train
 from inkdrop.train.updates import Update, start, updates
 
 CPU = torch.device("cpu")
@@ -48,9 +48,9 @@ def parts(tmp_path: Path) -> tuple[Dataset, ...]:
     return open_buckets(tmp_path / "data", size=8, multiple=2)
 
 
-def ask(parts: Sequence[Dataset], kind: str, count: int = 6) -> Ask:
+def ask(parts: Sequence[Dataset], kind: str, count: int = 6) -> TrainRequest:
     config = TrainConfig(updates=count, batch=4, warmup=2, precision="float32", flip=True)
-    return Ask(config, model={"network": NETWORKS[kind]}, save_every=99)
+    return TrainRequest(config, model={"network": NETWORKS[kind]}, save_every=99)
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -64,7 +64,7 @@ def test_it_resumes_to_the_bit(tmp_path: Path, parts: tuple[Dataset, ...], kind:
         if isinstance(event, Update) and event.index == 2:
             stop.set()
     list(train(data, tmp_path / "b", ask(parts, kind), aim=aim, device=CPU))
-    left, right = (load_file(resolve(tmp_path / r)[0] / "network.safetensors") for r in "ab")
+    left, right = (load_file(own_folder(tmp_path / r)[0] / "network.safetensors") for r in "ab")
     assert all(torch.equal(left[key], right[key]) for key in left)
     with pytest.raises(ValueError, match="was started with buckets"):
         data, aim = over_buckets(parts[1:])
@@ -93,7 +93,7 @@ def test_the_loss_falls_in_every_size(parts: tuple[Dataset, ...], kind: str) -> 
     torch.manual_seed(0)
     config = dataclasses.replace(ask(parts, kind, 150).config, batch=8, lr=3e-3)
     main, _ = over_buckets(parts)
-    model = Model.build(
+    model = build_model(
         defaults.model_description(main, config, {"network": NETWORKS[kind]}), "test"
     )
     counts = tuple(map(len, parts))

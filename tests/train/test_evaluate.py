@@ -19,19 +19,19 @@ from inkdrop.evaluate.reconstruction import psnr
 from inkdrop.evaluate.samples import conditions_like
 from inkdrop.model import Model
 from inkdrop.networks.autoencoder import AutoencoderConfig
+from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
-from inkdrop.train.autoencoder import train_autoencoder
-from inkdrop.train.checkpoint import resolve
+from inkdrop.train.aims.autoencoder import train_autoencoder
+from inkdrop.train.aims.judge import load_judge
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.evaluate import Evaluated, Evaluation, Made, evaluate
 from inkdrop.train.feed import split
-from inkdrop.train.judge import load_judge
-from inkdrop.train.run import Ask, train
+from inkdrop.train.run import TrainRequest, train
 from inkdrop.train.updates import Update
 
 CPU = torch.device("cpu")
-QUICK = Ask(TrainConfig(updates=3, batch=8, precision="float32", condition_drop=0.0))
+QUICK = TrainRequest(TrainConfig(updates=3, batch=8, precision="float32", condition_drop=0.0))
 ASKED = Evaluation(count=10, batch=4, sampling=Sampling(steps=2), training=QUICK)
 
 
@@ -54,7 +54,7 @@ def test_a_run_is_measured_and_the_next_call_uses_what_is_kept(tmp_path: Path) -
     ]  # fmt: skip
     assert [e.count for e in events if isinstance(e, Made)] == [4, 8, 10]
     measured = {m.name: m.value for m in found.report.measures}
-    network, model = load_judge(home / "judge"), Model.load(resolve(run)[0])
+    network, model = load_judge(home / "judge"), Model.load(own_folder(run)[0])
     with torch.no_grad():
         x = generate_many(
             model, count=10, batch=4, conditions=conditions_like(model, data, 10),
@@ -64,7 +64,7 @@ def test_a_run_is_measured_and_the_next_call_uses_what_is_kept(tmp_path: Path) -
         training, held = split(data, 0)
         assert held is not None
         learned, unseen, real = (
-            network.features(part.pixels(range(len(part)))) for part in (training, held, data)
+            network.features(part.take(range(len(part)))) for part in (training, held, data)
         )
     want = frechet_distance(fit(real), fit(features))
     assert measured["Frechet distance"] == pytest.approx(want, rel=1e-4)
@@ -96,7 +96,7 @@ def test_an_autoencoder_is_measured_by_its_reconstructions(tmp_path: Path) -> No
         channels=1, latent_channels=4, patch=2, width=8, multipliers=(1, 1), blocks=1,
         middle_attention=False, code_conv=False, linear=True, norm_groups=4,
     )  # fmt: skip
-    ask = Ask(TrainConfig(updates=3, batch=8, precision="float32", condition_drop=0.0))
+    ask = TrainRequest(TrainConfig(updates=3, batch=8, precision="float32", condition_drop=0.0))
     list(train_autoencoder(data, run, shape, ask=ask, device=CPU))
     network = judge(tmp_path / "judge")
     asked = dataclasses.replace(ASKED, count=20, judge=tmp_path / "judge")
@@ -105,9 +105,9 @@ def test_an_autoencoder_is_measured_by_its_reconstructions(tmp_path: Path) -> No
     measured = {m.name: m.value for m in found.report.measures}
     training, held = split(data, 0)
     assert held is not None and len(held) == 2
-    autoencoder = load_autoencoder(resolve(run)[0])
+    autoencoder = load_autoencoder(own_folder(run)[0])
     with torch.no_grad():
-        x = torch.cat([held.pixels(range(2)), training.pixels(range(18))])
+        x = torch.cat([held.take(range(2)), training.take(range(18))])
         y = autoencoder(x).clamp(-1, 1)
         pair = (fit(network.features(z)) for z in (x, y))
     want = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-SCRIPT = Path(__file__).parent / "two_processes.py"
+SCRIPT = Path(__file__).parents[1] / "support" / "two_processes.py"
 
 
 def test_two_gloo_processes_equal_one(tmp_path: Path) -> None:

@@ -16,17 +16,20 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
+from inkdrop import runs
 from inkdrop.data.dataset import Dataset
+from inkdrop.events import Note
 from inkdrop.model import Model
-from inkdrop.train import checkpoint
-from inkdrop.train.run import Ask, Event, Note, Saved, data_of, train
+from inkdrop.train.run import Event, Saved, TrainRequest, data_of, train
 from inkdrop.train.updates import Update
 
 CPU = torch.device("cpu")
-SCRIPT = Path(__file__).parent / "killed_run.py"
+SCRIPT = Path(__file__).parents[1] / "support" / "killed_run.py"
 
 
-def run(data: Dataset, out: Path, asked: Ask, stop: threading.Event | None = None) -> list[Event]:
+def run(
+    data: Dataset, out: Path, asked: TrainRequest, stop: threading.Event | None = None
+) -> list[Event]:
     return list(train(data, out, asked, stop=stop, device=CPU))
 
 
@@ -49,7 +52,7 @@ def test_killed_run_resumes_to_the_bit(tmp_path: Path) -> None:
     run(data, tmp_path / "whole", asked)
     killed = subprocess.run([sys.executable, SCRIPT, tmp_path, tmp_path / "killed"], timeout=120)
     assert killed.returncode == -signal.SIGKILL
-    newest, _ = checkpoint.latest(tmp_path / "killed" / "checkpoints")
+    newest, _ = runs.newest_checkpoint(tmp_path / "killed")
     assert newest is not None
     assert newest.name == "00000024"
     events = run(data, tmp_path / "killed", asked)
@@ -91,7 +94,7 @@ def test_interrupt_on_the_command_line_saves(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert b"the same command goes on from here" in out
-    newest, _ = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    newest, _ = runs.newest_checkpoint(tmp_path / "run")
     assert newest is not None
 
 
@@ -129,11 +132,11 @@ def test_damaged_checkpoint_falls_back_and_says_so(tmp_path: Path, harm: str) ->
 def test_no_sound_checkpoint_is_an_error_and_nothing_is_lost(tmp_path: Path) -> None:
     data, out = tiny.data(tmp_path), tmp_path / "run"
     run(data, out, tiny.ask())
-    for folder in checkpoint.listed(out / "checkpoints"):
+    for folder in runs.checkpoints(out):
         (folder / "manifest.json").unlink()
-    with pytest.raises(ValueError, match=r"no checkpoint in .* is sound"):
+    with pytest.raises(ValueError, match=r"every checkpoint in .* is damaged"):
         run(data, out, tiny.ask())
-    assert len(checkpoint.listed(out / "checkpoints")) == 2
+    assert len(runs.checkpoints(out)) == 2
     (out / "run.json").unlink()
     with pytest.raises(ValueError, match=r"checkpoints but no run\.json"):
         run(data, out, tiny.ask())
@@ -163,7 +166,7 @@ def test_full_disk_leaves_the_older_checkpoints(
 def test_checkpoint_holds_a_model_folder_with_the_averaged_weights(tmp_path: Path) -> None:
     data, out = tiny.data(tmp_path), tmp_path / "run"
     run(data, out, tiny.ask())
-    model = Model.load(checkpoint.resolve(out)[0])
+    model = Model.load(runs.own_folder(out)[0])
     averaged = load_file(out / "checkpoints" / "00000008" / "training" / "average.safetensors")
     assert all(torch.equal(v, averaged[k]) for k, v in model.network.state_dict().items())
     assert model.spec.labels == ("0", "1")

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from models import random_model
 from PIL import Image
-from test_generate import random_model
 
+from inkdrop import runs
 from inkdrop.cli import main
 from inkdrop.model import Model, Tuned
+from inkdrop.model import folder as folders
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.sampling import Sampling, chosen
-from inkdrop.train import checkpoint
 from inkdrop.train.run import train
 from inkdrop.tune.compare import Row, compare
 from inkdrop.tune.fit import FIRST, Fitted, fit, posed
@@ -66,11 +67,11 @@ def test_it_is_judged_on_other_noises_than_a_user_draws_or_it_was_fitted_to(save
 def test_a_run_keeps_it_in_its_newest_checkpoint(tmp_path: Path) -> None:
     out = tmp_path / "run"
     list(train(tiny.data(tmp_path), out, tiny.ask()))
-    folder, _ = checkpoint.resolve(out)
+    folder, _ = runs.own_folder(out)
     spec = dataclasses.replace(Model.load(folder).spec, tuned=(Tuned(2, "ddim", (1.0, 0.4, 0.0)),))
-    assert checkpoint.amend(out, spec) == folder
-    assert checkpoint.damage(folder.parent) is None
-    assert Model.load(checkpoint.resolve(out)[0]).spec == spec
+    assert folders.amend(out, spec) == folder
+    assert runs.damage(folder.parent) is None
+    assert Model.load(runs.own_folder(out)[0]).spec == spec
     # and the run goes on from there
     list(train(tiny.data(tmp_path), out, tiny.ask()))
 

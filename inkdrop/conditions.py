@@ -1,0 +1,29 @@
+"""What one sample is asked to be: a class, a prompt, or a point between two prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What one sample is asked to be: words, and a class such as a style (None: any)."""
+
+    text: str = ""
+    label: str | int | None = None
+
+
+@dataclass(frozen=True)
+class Between:
+    """What one sample is asked to be: a fraction (0 to 1) of the way from one prompt to another.
+
+    Both are of one class; see `conditioning.text.interpolate`.
+    """
+
+    first: Prompt
+    second: Prompt
+    fraction: float
+
+
+# A class by its name or number or, for a model with text, a prompt or a point between two.
+Condition = str | int | Prompt | Between

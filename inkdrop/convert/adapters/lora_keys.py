@@ -1,0 +1,181 @@
+"""Names of LoRAs' weights as tables: in PEFT and diffusers, in kohya's trainers, in lora_diffusion.
+
+A weight of ours has several names there, and a pair's name, made uniform, is one of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from torch import nn
+
+from inkdrop.conditioning.clip import theirs as clip_name
+from inkdrop.config import nearest
+from inkdrop.convert.adapters.parts import FIRST, SECOND, UNET, texts_of
+from inkdrop.convert.files.keys import Rules, renamed
+from inkdrop.convert.sd.families import family_of, title
+from inkdrop.convert.sd.unet_keys import diffusers_naming, ldm_naming
+from inkdrop.model import Model
+from inkdrop.networks.clip import Clip
+from inkdrop.networks.unet import UNet
+
+NUMBERED = "lora_diffusion"
+# How the name of a weight ends, which of its pair it is, and whose names are so.
+ENDS = (
+    (r"\.lora_A(\.\w+)?\.weight", "down", "PEFT"),
+    (r"\.lora_B(\.\w+)?\.weight", "up", "PEFT"),
+    (r"\.lora_down\.weight", "down", "kohya"),
+    (r"\.lora_up\.weight", "up", "kohya"),
+    (r"\.lora_mid\.weight", "mid", "kohya"),
+    (r"(\.lora|_lora|\.lora_linear_layer)\.down\.weight", "down", "diffusers"),
+    (r"(\.lora|_lora|\.lora_linear_layer)\.up\.weight", "up", "diffusers"),
+    (r"(?<=:\d):down|(?<=:\d\d):down|(?<=:\d\d\d):down", "down", NUMBERED),
+    (r"(?<=:\d):up|(?<=:\d\d):up|(?<=:\d\d\d):up", "up", NUMBERED),
+    (r"\.alpha", "alpha", ""),
+)
+# What a name holds in adapters of other kinds, and what these are called.
+OTHERS = (
+    (r"\.hada_", "a LoHa (hada_)"),
+    (r"\.lokr_", "a LoKr (lokr_)"),
+    (r"dora_scale|lora_magnitude_vector", "a DoRA (with a scale of every weight's length)"),
+    (r"\.oft_|\.oft\.", "an OFT"),
+    (r"\.boft", "a BOFT"),
+    (r"\.[ab][12]\.weight$", "a GLoRA"),
+    (r"\.on_input$", "an (IA)^3"),
+    (r"\.diff(_b)?$", "a file of whole differences (diff)"),
+    (r"\.[wb]_norm$", "a file of changed norms (w_norm)"),
+    (r"\.lora_[AB](\.\w+)?\.bias$|\.lora_(up|down)\.bias$", "a LoRA with biases"),
+    (r"^bundle_emb\.", "a LoRA with embeddings bundled (bundle_emb)"),
+)
+# Beginnings of names in LoRAs for denoisers that are no U-Nets.
+TRANSFORMERS = r"(base_model\.model\.)?(lora_)?(unet_|diffusion_model\.)?" \
+    r"(transformer[._]|(double|single|joint)_(transformer_)?blocks|blocks[._]\d)"  # fmt: skip
+# Widths that a U-Net's cross-attention reads, and of which family that is.
+CONTEXTS = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl refiner"}
+
+# From a name in PEFT's or diffusers' files to the part's name and that of a weight in its folder.
+SPELLINGS: Rules = (
+    (r"^base_model\.model\.", ""),
+    (r"\.processor\b", ""),
+    (r"^(?=(down_blocks|up_blocks|mid_block|conv_in|conv_out|time_embedding|add_embedding)\b)",
+     f"{UNET}."),
+    (r"^(?=(text_model|text_projection|encoder)\b)", f"{FIRST}."),
+    (r"^(text_encoder(?:_2)?)\.encoder\.", r"\1.text_model.encoder."),
+    (r"\.self_attn\.to_out(\.0)?$", ".self_attn.out_proj"),
+    (r"\.self_attn\.to_([qkv])$", r".self_attn.\1_proj"),
+    (r"\.to_out$", ".to_out.0"),
+)  # fmt: skip
+# What kohya's names begin with. The first encoder is te where there is one, te1 beside another.
+KOHYA = {UNET: ("lora_unet_",), FIRST: ("lora_te_", "lora_te1_"), SECOND: ("lora_te2_",)}
+
+
+class Target(NamedTuple):
+    """A weight of a model: its part, and its name in that part's network."""
+
+    part: str
+    name: str
+
+
+class Ending(NamedTuple):
+    """A weight's name taken apart: whose it is, which of its pair (up, down, mid, alpha)."""
+
+    base: str
+    role: str
+    layout: str
+
+
+def taken_apart(name: str) -> Ending | None:
+    """The name of a pair and what of it a weight is; None for a name that is no LoRA's."""
+    for pattern, role, layout in ENDS:
+        match = re.search(f"(?:{pattern})$", name)
+        if match:
+            return Ending(renamed(name[: match.start()], SPELLINGS), role, layout)
+    return None
+
+
+def other_kind(name: str) -> str | None:
+    """What an adapter of another kind is called that has such a weight."""
+    return next((what for pattern, what in OTHERS if re.search(pattern, name)), None)
+
+
+def part_of(base: str) -> str:
+    """The part that a pair's name is of, by its beginning."""
+    for part, kohya in KOHYA.items():
+        if base.startswith((f"{part}.", f"{part}:", *kohya)):
+            return part
+    return "unknown"
+
+
+def networks_of(model: Model, where: str) -> dict[str, nn.Module]:
+    """The networks that a LoRA can change, by the names of their parts.
+
+    ValueError for a model that is not of Stable Diffusion's kind, or whose weights are no longer.
+    """
+    if not isinstance(model.network, UNet) or model.network.config.cross_attention_dim is None:
+        raise ValueError(
+            f"{where} is a LoRA for Stable Diffusion's U-Nets, but this model's network is another"
+            f" ({type(model.network).__name__})"
+        )
+    if "input.weight" not in dict(model.network.named_parameters()):
+        raise ValueError(
+            f"{where} cannot be merged into weights that an engine laid out or that are in half"
+            " precision; merge it first, then use `prepare` or `halved`"
+        )
+    encoders = {name: text.encoder for name, text in texts_of(model.text).items()}
+    return {UNET: model.network, **{n: e for n, e in encoders.items() if isinstance(e, Clip)}}
+
+
+def family(model: Model) -> str:
+    """What a model's family is called."""
+    assert isinstance(model.network, UNet)
+    found = family_of(model.network.config)
+    return "no family by name" if found is None else title(found, model.network.config)
+
+
+def targets(networks: Mapping[str, nn.Module]) -> dict[str, Target]:
+    """Every name that a pair can have in files -> the weight it changes."""
+    found = dict[str, Target]()
+    for part, network in networks.items():
+        for name, value in network.named_parameters():
+            if value.ndim < 2 or not name.endswith(".weight") or "embedding." in name:
+                continue
+            for theirs in _names(part, network, name):
+                assert theirs not in found, f"two weights are called {theirs}"
+                found[theirs] = Target(part, name)
+    return found
+
+
+def folder_names(part: str, network: nn.Module) -> dict[str, Target]:
+    """Of the weights of one part: their names in diffusers' folders -> the weight."""
+    names = [n for n, _ in network.named_parameters() if n.endswith(".weight")]
+    return {_folder_name(network, name): Target(part, name) for name in names}
+
+
+def _folder_name(network: nn.Module, name: str) -> str:
+    if isinstance(network, UNet):
+        theirs = diffusers_naming(network.config).theirs(name)
+    else:
+        theirs = clip_name(name)
+    return theirs.removesuffix(".weight")
+
+
+def _names(part: str, network: nn.Module, name: str) -> Iterator[str]:
+    """The names of a weight's pair in all layouts but the numbered one."""
+    folder = _folder_name(network, name)
+    yield f"{part}.{folder}"
+    flat = {folder.replace(".", "_")}
+    if isinstance(network, UNet):
+        flat.add(ldm_naming(network.config).theirs(name).removesuffix(".weight").replace(".", "_"))
+    for begin in KOHYA[part]:
+        yield from (begin + each for each in flat)
+
+
+def hint(base: str, known: Mapping[str, Target], looks: str | None, model: Model) -> str:
+    """What may be wrong with a pair that finds no place: another family, or a name misspelt."""
+    assert isinstance(model.network, UNet)
+    own = family_of(model.network.config)
+    if looks is not None and (own is None or own.name != looks):
+        return f"; it looks like a LoRA for {looks}"
+    return f".{near}" if (near := nearest(base, known)) else ""

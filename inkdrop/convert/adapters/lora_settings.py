@@ -1,0 +1,106 @@
+"""How strongly PEFT means a pair: settings beside the weights or in the header, not in the file."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from inkdrop.convert.files.settings import read_settings
+
+HEADER = "lora_adapter_metadata"  # of files that diffusers wrote
+CONFIG = "adapter_config.json"
+# Settings that change what a pair means, and the value of each that does not.
+PLAIN_VALUES: dict[str, tuple[Any, ...]] = {
+    "peft_type": ("LORA", None),
+    "use_dora": (False, None),
+    "fan_in_fan_out": (False, None),
+    "layer_replication": (None,),
+    "modules_to_save": (None, []),
+    "bias": ("none", None),
+}
+
+
+@dataclass(frozen=True)
+class Strength:
+    """What a pair of rank r is multiplied with: alpha / r, or alpha / sqrt(r) with rank-stabilised.
+
+    alpha: None: as much as the rank; patterns: ends of layers' names with an alpha of their own
+    """
+
+    alpha: float | None = None
+    patterns: Mapping[str, float] = field(default_factory=dict)
+    stabilised: bool = False
+
+    def of(self, layer: str, rank: int) -> float:
+        """The factor for a layer by its name in PEFT."""
+        alpha = self.alpha
+        for end, own in self.patterns.items():
+            if re.fullmatch(rf"(.*\.)?({end})", layer):
+                alpha = own
+                break
+        if alpha is None:
+            return 1.0
+        return alpha / (math.sqrt(rank) if self.stabilised else rank)
+
+
+AS_RANK = Strength()
+
+
+def strength(settings: Mapping[str, Any], where: str) -> Strength:
+    """The strength that PEFT's settings say; ValueError for one that is not read here."""
+    for name, plain in PLAIN_VALUES.items():
+        if settings.get(name) not in plain:
+            raise ValueError(
+                f"{where} has {name} = {settings[name]!r}, which is not read here; plain LoRAs"
+                f" have {plain[0]!r}"
+            )
+    patterns = settings.get("alpha_pattern") or {}
+    if not isinstance(patterns, dict):
+        raise ValueError(f"{where} must say in alpha_pattern an alpha for each layer")
+    for end in patterns:
+        if not re.fullmatch(r"[\w.]*", end):
+            raise ValueError(f"{where} has the layer {end!r} in alpha_pattern; give plain names")
+    return Strength(
+        number(settings.get("lora_alpha"), f"{where}, lora_alpha"),
+        {end: number(own, f"{where}, {end}") or 0.0 for end, own in patterns.items()},
+        bool(settings.get("use_rslora", False)),
+    )
+
+
+def number(value: Any, what: str) -> float | None:
+    """A finite number, or None if nothing is said."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{what} is {value!r}: a finite number is needed")
+    return float(value)
+
+
+def in_header(
+    metadata: Mapping[str, str], parts: tuple[str, ...], where: str
+) -> dict[str, Strength]:
+    """The strengths of the parts that diffusers wrote into a file's header."""
+    if HEADER not in metadata:
+        return {}
+    try:
+        said = json.loads(metadata[HEADER])
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise ValueError(f"{where} must say settings as JSON in its header's {HEADER}")
+    found = {}
+    for part in parts:
+        begin = f"{part}."
+        own = {k.removeprefix(begin): v for k, v in said.items() if k.startswith(begin)}
+        found[part] = strength(own, f"{where}, {HEADER}, {part}")
+    return found
+
+
+def in_folder(folder: Path) -> Strength:
+    """The strength that a folder of PEFT says."""
+    return strength(read_settings(folder / CONFIG), str(folder / CONFIG))

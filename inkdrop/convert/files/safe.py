@@ -1,0 +1,180 @@
+"""Safetensors files of strangers: checked before anything is read, then mapped, not copied."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from inkdrop.convert.files.stored import Stored
+from inkdrop.mapped import DTYPES, Mapped
+from inkdrop.weights import once
+
+# An honest header holds some hundred bytes a weight.
+MOST_HEADER = 100_000_000
+# What a tensor of torch can have: axes, and numbers in all, those along axes of none counted as 1.
+AXES, LARGEST = 64, 1 << 63
+
+# What other files begin with, and what they are.
+PICKLES = (b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
+OTHERS = {
+    b"version https://git-lfs": "a pointer of Git LFS and not the file itself; `git lfs pull` gets"
+    " it",
+    b"GGUF": "a GGUF file, which is not read here; get the model's safetensors",
+    b"<!DOCTYPE": "a web page, not a model; download the file itself",
+    b"<html": "a web page, not a model; download the file itself",
+}
+
+
+class SafeFile(NamedTuple):
+    """The weights of a safetensors file and the words in its header."""
+
+    weights: dict[str, Stored]
+    metadata: Mapping[str, str]
+
+
+class _Entry(NamedTuple):
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def open_safe(path: Path) -> SafeFile:
+    """The weights of a safetensors file, mapped when they are read; ValueError if it is not sound.
+
+    A pickle under this name is recognised by its first bytes and never loaded.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    size = path.stat().st_size
+    header, start = _header(path, size)
+    metadata = header.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise ValueError(f"{path} has words in its header that are no texts; it is damaged")
+    entries = [_entry(path, name, about) for name, about in header.items()]
+    _check_layout(path, entries, size - start)
+
+    @cache
+    def mapped() -> Mapped:
+        return Mapped(path)
+
+    def stored(entry: _Entry) -> Stored:
+        def read() -> Tensor:
+            return mapped().tensor(entry.dtype, entry.shape, start + entry.begin)
+
+        return Stored(entry.shape, entry.dtype, read)
+
+    return SafeFile({entry.name: stored(entry) for entry in entries}, metadata)
+
+
+def is_pickle(path: Path) -> bool:
+    """True for a file that begins as torch's pickles and zip archives do."""
+    with path.open("rb") as file:
+        begin = file.read(9)
+    return begin.startswith(PICKLES) and begin[8:] != b"{"
+
+
+def refuse_pickle(path: Path) -> ValueError:
+    """The error for a pickle, whatever its name."""
+    return ValueError(
+        f"{path} is a pickle, which can run code when it is opened, so it was not; get the model as"
+        " safetensors, or if you trust who made it: `inkdrop convert --i-trust-this-pickle`"
+    )
+
+
+def _header(path: Path, size: int) -> tuple[dict[str, Any], int]:
+    """The header as JSON, and where the weights begin."""
+    with path.open("rb") as file:
+        begin = file.read(64)
+        length = int.from_bytes(begin[:8], "little")
+        if begin[8:9] != b"{" or length > min(size - 8, MOST_HEADER):
+            raise _no_safetensors(path, begin, length, size)
+        file.seek(8)
+        text = file.read(length)
+    try:
+        header = json.loads(text, object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} has a header that is not valid JSON ({error})") from None
+    return header, 8 + length
+
+
+def _no_safetensors(path: Path, begin: bytes, length: int, size: int) -> ValueError:
+    if begin.startswith(PICKLES):
+        return refuse_pickle(path)
+    for magic, what in OTHERS.items():
+        if begin.startswith(magic):
+            return ValueError(f"{path} is {what}")
+    if size <= 8:
+        return ValueError(f"{path} is no model: it has {size} bytes; download it again")
+    if begin[8:9] == b"{":
+        return ValueError(
+            f"{path} is cut short or damaged: its header should have {length} bytes, and the file"
+            f" has {size}; download it again"
+        )
+    return ValueError(
+        f"{path} is not a safetensors file; it begins with {begin[:8]!r}; get the model as"
+        " safetensors"
+    )
+
+
+def _entry(path: Path, name: str, about: Any) -> _Entry:
+    """One weight of the header, with numbers that agree."""
+    if not name.isprintable():
+        raise ValueError(f"{path} names a weight {name[:40]!r}, which no model does")
+    if not isinstance(about, dict) or set(about) != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"{path} does not say dtype, shape and data_offsets of {name!r}")
+    shape, offsets = about["shape"], about["data_offsets"]
+    if not _shape(shape) or not _counts(offsets) or len(offsets) != 2:
+        told = f"shape {shape} at {offsets}"
+        raise ValueError(f"{path} has {name!r} with {told[:100]}, which are no sizes")
+    dtype = DTYPES.get(str(about["dtype"]))
+    if dtype is None:
+        raise ValueError(
+            f"{path} holds {name!r} as {about['dtype']!r}; read here are {', '.join(DTYPES)}"
+        )
+    needed = math.prod(shape) * dtype.itemsize
+    if offsets[1] - offsets[0] != needed:
+        raise ValueError(
+            f"{path} has {offsets[1] - offsets[0]} bytes for {name!r}, which needs {needed}; it is"
+            " damaged"
+        )
+    return _Entry(name, dtype, tuple(shape), offsets[0], offsets[1])
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, list) and all(type(n) is int and n >= 0 for n in value)
+
+
+def _shape(value: Any) -> bool:
+    """True for what a tensor can have; the product of thousands of sizes would take minutes."""
+    if not _counts(value) or len(value) > AXES:
+        return False
+    return bool(math.prod(max(n, 1) for n in value) < LARGEST)
+
+
+def _check_layout(path: Path, entries: list[_Entry], there: int) -> None:
+    """ValueError unless the weights lie one behind the other, from first byte to last."""
+    end = 0
+    for entry in sorted(entries, key=lambda e: (e.begin, e.end)):
+        if entry.begin != end:
+            what = "overlaps another weight" if entry.begin < end else "has a gap before it"
+            raise ValueError(f"{path} is damaged: {entry.name!r} {what}")
+        end = entry.end
+    if there < end:
+        raise ValueError(
+            f"{path} is cut short: {end - there} of its {end} bytes of weights are missing;"
+            " download it again"
+        )
+    if there > end:
+        raise ValueError(
+            f"{path} has {there - end} bytes behind its last weight, which no safetensors file has;"
+            " download it again"
+        )

@@ -1,0 +1,1 @@
+"""Stable Diffusion's family: its folders and single files, read, built and written."""

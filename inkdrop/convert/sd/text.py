@@ -1,0 +1,218 @@
+"""The text of a foreign checkpoint: encoders with their tokenizers, as its family reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from inkdrop.conditioning.architectures import CLIPS, read_settings
+from inkdrop.conditioning.chunks import Padding
+from inkdrop.conditioning.clip import (
+    LAYER,
+    PROJECTION,
+    ClipSettings,
+    build_clip,
+    clip_config,
+    clip_settings,
+    longer,
+)
+from inkdrop.conditioning.foreign import find_tokenizer, padding_id
+from inkdrop.conditioning.joined import JoinedText
+from inkdrop.conditioning.text import Pooled, Text, TextConditioner
+from inkdrop.conditioning.tokenizer import Tokenizer
+from inkdrop.convert.files import settings as index
+from inkdrop.convert.files.fill import check_floats
+from inkdrop.convert.files.report import PartReport
+from inkdrop.convert.files.stored import Weights, types_of
+from inkdrop.convert.sd.clip_words import SIZE, usual_tokenizer
+from inkdrop.convert.sd.families import HEAD_CHANNELS
+from inkdrop.convert.sd.foreign import Foreign, TextPart
+from inkdrop.convert.sd.text_keys import OPEN_CLIP, UNUSED, from_open_clip
+
+# Layers of OpenCLIP's ViT-H. Stable Diffusion 2 reads the last but one, and folders end with it.
+WHOLE = 24
+SIZES = (1024.0, 1024.0, 0.0, 0.0, 1024.0, 1024.0)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a denoiser reads of an encoder; see `ClipConfig`."""
+
+    layer: int
+    norm: bool
+    pooled: Pooled
+
+
+PLAIN = Reading(-1, True, "none")
+BESIDE = Reading(-2, False, "none")
+LAST = Reading(-2, False, "projected")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A CLIP text encoder as it was found: settings, weights as `transformers` has them, its words.
+
+    padding: what fills prompts up; left: what of them no denoiser of its family reads, and why
+    """
+
+    settings: ClipSettings
+    weights: dict[str, Tensor]
+    tokenizer: Tokenizer
+    padding: int
+    left: Mapping[str, str]
+
+
+def to_text(
+    foreign: Foreign, *, dtype: torch.dtype | None = None
+) -> tuple[TextConditioner, tuple[PartReport, ...]]:
+    """The text of a checkpoint, frozen, and what became of its weights.
+
+    dtype: of the encoders' weights, by default what they are stored in
+    """
+    parts = [part for part in foreign.text.values() if part.weights]
+    vector = foreign.denoiser is not None and foreign.denoiser.config.vector_dim is not None
+    _check_whole(foreign, len(parts))
+    read = zip(parts, readings(vector, len(parts)), strict=True)
+    made = [_made(foreign, part, reading, dtype) for part, reading in read]
+    texts, reports = tuple(text for text, _ in made), tuple(report for _, report in made)
+    if not vector:
+        return texts[0], reports
+    sizes = SIZES if foreign.family is None else foreign.family.sizes
+    return JoinedText(texts, sizes, zeros=_zeros(foreign)), reports
+
+
+def readings(vector: bool, count: int) -> tuple[Reading, ...]:
+    """What is read of so many encoders by a denoiser with or without a vector."""
+    return (*(BESIDE for _ in range(count - 1)), LAST) if vector else (PLAIN,)
+
+
+def _check_whole(foreign: Foreign, found: int) -> None:
+    """ValueError for text encoders that are not there, or more than the denoiser reads."""
+    assert foreign.denoiser is not None
+    config, path = foreign.denoiser.config, foreign.path
+    if not found:
+        raise ValueError(
+            f"{path} has no text encoder, so it can read no prompt; get the whole model"
+        )
+    most = 1 if config.vector_dim is None else 2
+    if found > most:
+        raise ValueError(f"{path} has {found} text encoders, but its denoiser reads {most}")
+
+
+def _zeros(foreign: Foreign) -> bool:
+    """True if a model was trained with zeros where no prompt was given, as SDXL was."""
+    base = foreign.family is not None and foreign.family.name == "sdxl"
+    if foreign.layout != "folder":
+        return base
+    said = index.read_settings(foreign.path / "model_index.json")
+    return bool(said.get("force_zeros_for_empty_prompt", base))
+
+
+def _made(
+    foreign: Foreign, part: TextPart, reading: Reading, dtype: torch.dtype | None
+) -> tuple[Text, PartReport]:
+    """One encoder with its tokenizer."""
+    where = f"{foreign.path}, {part.name}"
+    check_floats(where, {n: v for n, v in part.weights.items() if not n.endswith("position_ids")})
+    found = _of_folder(foreign, part) if part.folder is not None else _of_single(part, where)
+    config = clip_config(
+        found.settings,
+        where,
+        tokenizer=found.tokenizer,
+        layer=reading.layer,
+        norm=reading.norm,
+        pooled=reading.pooled,
+    )
+    encoder = build_clip(config, found.weights, where, dtype)
+    text = Text(found.tokenizer, encoder, Padding(found.padding, encoder.context))
+    return text, _report(part.name, found)
+
+
+def _report(name: str, found: Found) -> PartReport:
+    numbers = sum(prod(value.shape) for value in found.weights.values())
+    return PartReport(
+        name, len(found.weights), numbers, types_of(found.weights.values()), left=found.left
+    )
+
+
+def _of_folder(foreign: Foreign, part: TextPart) -> Found:
+    """An encoder with settings, and the tokenizer beside it."""
+    assert part.folder is not None
+    name = part.name.replace("text_encoder", "tokenizer")
+    if name not in foreign.text:
+        raise ValueError(f"{foreign.path} has {part.name} but no {name}; get the whole model")
+    folder = foreign.path / name
+    kind, told = read_settings(part.folder)
+    if kind not in CLIPS:
+        raise ValueError(f"{part.folder} is a {kind}, but text encoders of this family are CLIP's")
+    settings = clip_settings(told, str(part.folder / "config.json"))
+    weights = _read(part.weights)
+    tokenizer = find_tokenizer(folder, settings.vocab_size)
+    return Found(settings, weights, tokenizer, padding_id(folder, tokenizer), {})
+
+
+def _of_single(part: TextPart, where: str) -> Found:
+    """An encoder of a single file, whose settings and words are CLIP's own."""
+    tokenizer = usual_tokenizer()
+    if not any(name.startswith(OPEN_CLIP) for name in part.weights):
+        weights = _read(part.weights)
+        end = SIZE - 1
+        return Found(told_by_shapes(weights, "quick_gelu", where), weights, tokenizer, end, {})
+    weights = from_open_clip({name: value.read() for name, value in part.weights.items()})
+    left = {name: "of its training" for name in UNUSED if name in part.weights}
+    if part.name.startswith("cond_stage_model"):
+        weights, more = _without_last(weights)
+        left |= more
+    return Found(told_by_shapes(weights, "gelu", where), weights, tokenizer, 0, left)
+
+
+def _read(weights: Weights) -> dict[str, Tensor]:
+    return longer({name: value.read() for name, value in weights.items()})
+
+
+def _without_last(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What Stable Diffusion 2 reads of a whole OpenCLIP; files from folders end there already."""
+    last = _layers(weights) - 1
+    projection = f"{PROJECTION}.weight"
+    if projection not in weights and last + 1 != WHOLE:
+        return weights, {}
+    lost = [n for n in weights if n.startswith(f"{LAYER}{last}.") or n == projection]
+    kept = {name: value for name, value in weights.items() if name not in lost}
+    return kept, {f"its last layer, {len(lost)} weights": "not read by this family"}
+
+
+def _layers(weights: Mapping[str, Tensor]) -> int:
+    numbers = {n.removeprefix(LAYER).split(".")[0] for n in weights if n.startswith(LAYER)}
+    return len(numbers)
+
+
+def told_by_shapes(
+    weights: Mapping[str, Tensor], activation: Literal["quick_gelu", "gelu"], where: str
+) -> ClipSettings:
+    """The settings of a CLIP by the shapes of its weights; heads have 64 channels."""
+
+    def sizes(name: str) -> torch.Size:
+        if name not in weights or weights[name].ndim != 2:
+            raise ValueError(f"{where} has no {name} of two axes; it is not CLIP's text encoder")
+        return weights[name].shape
+
+    vocabulary, width = sizes("text_model.embeddings.token_embedding.weight")
+    places, _ = sizes("text_model.embeddings.position_embedding.weight")
+    inner, _ = sizes(f"{LAYER}0.mlp.fc1.weight")
+    projection = weights.get(f"{PROJECTION}.weight")
+    return ClipSettings(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=inner,
+        num_hidden_layers=_layers(weights),
+        num_attention_heads=max(1, width // HEAD_CHANNELS),
+        max_position_embeddings=places,
+        hidden_act=activation,
+        projection_dim=width if projection is None else projection.shape[0],
+        eos_token_id=vocabulary - 1,
+    )

@@ -1,0 +1,121 @@
+"""Pictures written: one by one, as sheets of many, as animations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inkdrop.config import choose
+from inkdrop.files import replacing
+from inkdrop.media.image import FORMATS, MODES
+from inkdrop.media.settings import text_chunks
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_ANIMATED = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "WEBP": {"lossless": True, "exact": True},
+    "JPEG": {"quality": 95},
+}
+
+
+def to_picture(x: Tensor) -> Image.Image:
+    """[C, H, W] in [-1, 1], clamped there, as grey (C=1), RGB (3) or RGBA (4) of 8 bits."""
+    from PIL import Image
+
+    if x.ndim != 3 or x.shape[0] not in MODES:
+        raise ValueError(
+            f"a picture is [1, 3 or 4 channels, height, width], not {list(x.shape)};"
+            " choose the channels to show first, such as x[:3]"
+        )
+    x = x.detach().float().cpu()
+    if not bool(torch.isfinite(x).all()):
+        raise ValueError("a picture cannot be made of values that are NaN or infinite")
+    pixels = x.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if x.shape[0] == 1 else pixels))
+
+
+def sheet(x: Tensor, *, columns: int | None = None, pad: int = 2, scale: int = 1) -> Image.Image:
+    """[B, C, H, W] in [-1, 1] as one picture, row by row; near-square unless `columns` is given.
+
+    `pad` white pixels between cells; each cell is enlarged by the whole number `scale`.
+    """
+    if x.ndim != 4 or x.shape[0] == 0:
+        raise ValueError(f"a grid is made of [B, C, H, W] with B > 0, not {list(x.shape)}")
+    if scale < 1 or pad < 0 or (columns is not None and columns < 1):
+        raise ValueError(
+            f"a grid needs columns >= 1, pad >= 0 and scale >= 1, not {columns}, {pad}, {scale}"
+        )
+    cells = x.detach().float().cpu()
+    cells = cells.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
+    count, channels, height, width = cells.shape
+    columns = min(count, columns or math.ceil(math.sqrt(count * height / width)))
+    rows = math.ceil(count / columns)
+    canvas = torch.ones(channels, rows * (height + pad) - pad, columns * (width + pad) - pad)
+    for i, cell in enumerate(cells):
+        top, left = i // columns * (height + pad), i % columns * (width + pad)
+        canvas[:, top : top + height, left : left + width] = cell
+    return to_picture(canvas)
+
+
+def strip(x: Tensor, *, pad: int = 2, scale: int = 1) -> Image.Image:
+    """[B, C, H, W] in [-1, 1] side by side in one row."""
+    return sheet(x, columns=max(1, x.shape[0]), pad=pad, scale=scale)
+
+
+def save_image(
+    picture: Image.Image,
+    path: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    profile: bytes | None = None,
+) -> None:
+    """Write a picture, beside and renamed; the suffix is the format (WebP without loss).
+
+    `settings`, any names with values that are JSON, are carried inside a .png, from where
+    `read_settings` has them back; prompt, negative, steps, sampler, guidance, seed and model are
+    also written as other programs read them. ValueError for another format. `profile`: an ICC
+    profile, as `colour_profile` finds it.
+    """
+    path = Path(path)
+    kind = choose("picture format", path.suffix.lower(), FORMATS)
+    if kind == "JPEG" and picture.has_transparency_data:
+        raise ValueError(f"{path.name} cannot hold transparency; use .png or .webp")
+    if settings is not None and kind != "PNG":
+        raise ValueError(f"{path.name} cannot carry settings; use .png, or leave them out")
+    carried = {} if settings is None else {"pnginfo": text_chunks(settings, *picture.size)}
+    meant = {} if profile is None else {"icc_profile": profile}
+    _write(path, [picture], kind, _OPTIONS.get(kind, {}) | carried | meant)
+
+
+def save_animation(frames: Sequence[Image.Image], path: str | Path, fps: float = 12) -> None:
+    """Write an endless animation as .webp or .png without loss, or .gif (256 colours a frame).
+
+    Frames in a row that are equal may be stored as one that is shown for longer.
+    """
+    path = Path(path)
+    kind = choose("animation format", path.suffix.lower(), _ANIMATED)
+    if not frames or len({frame.size for frame in frames}) > 1:
+        raise ValueError(f"{path.name} needs frames of one size, at least one")
+    if not fps > 0:
+        raise ValueError(f"fps is frames a second, more than 0, not {fps}")
+    timing = {"save_all": True, "duration": round(1000 / fps), "loop": 0}
+    _write(path, frames, kind, timing | _OPTIONS.get(kind, {}))
+
+
+def _write(
+    path: Path, frames: Sequence[Image.Image], kind: str, options: Mapping[str, Any]
+) -> None:
+    memory = BytesIO()  # encoders lose the reason of a failed write, so they write to memory
+    extra = {"append_images": frames[1:]} if len(frames) > 1 else {}
+    frames[0].save(memory, kind, **options, **extra)
+    with replacing(path) as part:
+        part.write_bytes(memory.getvalue())

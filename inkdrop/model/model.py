@@ -1,0 +1,192 @@
+"""Model: a network with its process, parameterization and codec, and what it is told."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inkdrop.codecs.codec import Codec
+from inkdrop.codecs.identity import Identity
+from inkdrop.cond import Cond, cat
+from inkdrop.conditioning.joined import JoinedText
+from inkdrop.conditioning.text import TextConditioner
+from inkdrop.conditions import Between, Condition, Prompt
+from inkdrop.config import nearest
+from inkdrop.diffusion.parameterization import Parameterization
+from inkdrop.diffusion.process import Process
+from inkdrop.files import commit_folder
+from inkdrop.model.spec import Spec
+from inkdrop.unload import unload
+
+
+@dataclass(frozen=True)
+class Model:
+    """All parts of a trained model; sampling changes nothing in it, so threads can share it."""
+
+    network: nn.Module
+    process: Process
+    parameterization: Parameterization
+    spec: Spec
+    codec: Codec = field(default_factory=Identity)
+    text: TextConditioner | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[C, *spatial] of one sample in the codec's space, where diffusion happens."""
+        return self.codec.shape(self.spec.shape)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return self._weight.device
+
+    @cached_property
+    def _weight(self) -> Tensor:
+        # Found once: a search through all modules would cost as much as a step's arithmetic.
+        return next(self.network.parameters())
+
+    def denoise(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        """The predictor (x_t [B, ...], t [B], cond) -> x_0 [B, ...], in x_t's precision."""
+        return self.predict(x, t, cond)[0]
+
+    def predict(self, x: Tensor, t: Tensor, cond: Cond) -> tuple[Tensor, Tensor | None]:
+        """x_0 and, where the network says one, the fraction of its log variance (else None)."""
+        seen, feature = self.parameterization.inputs(self.process, x, t)
+        dtype = self._weight.dtype
+        out = self.network(seen if seen.dtype == dtype else seen.to(dtype), feature, cond)
+        fraction = None
+        if self.spec.learned_variance:
+            out, fraction = out.chunk(2, dim=1)
+            fraction = fraction.to(x.dtype)
+        return self.parameterization.x0(self.process, out, x, t), fraction
+
+    def condition(self, names: list[Condition], *, device: torch.device | None = None) -> Cond:
+        """What the network is told for these conditions, one a sample."""
+        device = device or self.device
+        if self.text is None:
+            return Cond(label=torch.tensor([self._class(name) for name in names], device=device))
+        if any(isinstance(name, Between) for name in names):
+            parts = [
+                self._between(n) if isinstance(n, Between) else self.condition([n]) for n in names
+            ]
+            return cat(parts).to(device)
+        prompts = [name if isinstance(name, Prompt) else Prompt(str(name)) for name in names]
+        cond = self.text.encode([prompt.text for prompt in prompts]).to(device)
+        if not self.spec.labels:
+            return cond
+        null = len(self.spec.labels)
+        index = [null if p.label is None else self._class(p.label) for p in prompts]
+        return dataclasses.replace(cond, label=torch.tensor(index, device=device))
+
+    def _between(self, asked: Between) -> Cond:
+        first, second = asked.first, asked.second
+        if first.label != second.label:
+            raise ValueError(
+                f"one prompt asks for {first.label!r} and the other for {second.label!r}; a walk"
+                " keeps to one class"
+            )
+        assert self.text is not None
+        a, b = self.condition([first]), self.condition([second])
+        words = self.text.between(
+            dataclasses.replace(a, label=None), dataclasses.replace(b, label=None), asked.fraction
+        )
+        return dataclasses.replace(words, label=a.label)
+
+    @property
+    def classes(self) -> tuple[Condition, ...]:
+        """Each class as a condition by itself: to a model with text, a class without words."""
+        labels = self.spec.labels
+        return labels if self.text is None else tuple(Prompt(label=name) for name in labels)
+
+    def _class(self, name: Condition) -> int:
+        """The number of a class."""
+        labels = self.spec.labels
+        if isinstance(name, Prompt | Between):
+            words = (name if isinstance(name, Prompt) else name.first).text
+            raise ValueError(
+                f"this model was trained without captions and cannot read {words!r}; give it a"
+                " class"
+            )
+        if not labels:
+            raise ValueError("this model was trained without labels; it takes no class")
+        text = str(name)
+        if text in labels:
+            return labels.index(text)
+        if text.isdigit() and int(text) < len(labels):
+            return int(text)
+        raise ValueError(
+            f"there is no class {text!r}; known: {', '.join(labels)}.{nearest(text, labels)}"
+        )
+
+    def null(self, batch: int) -> Cond:
+        """The null condition [batch]; for a model without a condition it is empty."""
+        if self.text is not None:
+            return self.condition([Prompt()]).repeat(batch)
+        if not self.spec.labels:
+            return Cond()
+        index = torch.full((batch,), len(self.spec.labels), device=self.device)
+        return Cond(label=index)
+
+    def sized(self, *sizes: int) -> Model:
+        """The same model making data of other sizes; ValueError for those that it cannot make."""
+        shape = (self.spec.shape[0], *sizes)
+        self.codec.shape(shape)
+        text = self.text.sized(*sizes) if isinstance(self.text, JoinedText) else self.text
+        return dataclasses.replace(
+            self, spec=dataclasses.replace(self.spec, shape=shape), text=text
+        )
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Model:
+        """The same model with its networks moved (in place, as torch does)."""
+        for part in self.networks:
+            part.to(device=device, dtype=dtype)
+        return dataclasses.replace(self)
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """All that has weights in it: the denoiser, the codec and the encoders of text."""
+        coders = () if self.codec.module is None else (self.codec.module,)
+        return (self.network, *coders, *(() if self.text is None else self.text.networks))
+
+    def unload(self) -> None:
+        """Gives its memory back; neither it nor a model of the same networks can be used any more.
+
+        Nobody may be sampling from it.
+        """
+        unload(*self.networks)
+
+    def describe(self) -> dict[str, Any]:
+        """The content of its model.json."""
+        from inkdrop.model.folder import describe_model
+
+        return describe_model(self)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes model.json and the weights as one folder, committed by a rename."""
+        with commit_folder(Path(folder)) as beside:
+            self.write(beside)
+
+    def write(self, folder: Path) -> None:
+        """Its files, into a folder that exists (and that the caller commits)."""
+        from inkdrop.model.folder import write_model
+
+        write_model(self, folder)
+
+    @staticmethod
+    def load(name: str | Path, *, dtype: torch.dtype | None = torch.float32) -> Model:
+        """The model of a model folder, of a run or in the box, in evaluation mode.
+
+        dtype: of all weights; None: the one they are stored in. Weights stay in their mapped files
+        until they are used, unless their type changes. ValueError in words for anything amiss;
+        `open_model` also reads the checkpoints of other programs.
+        """
+        from inkdrop.model.folder import load_model
+        from inkdrop.runs import own_folder
+
+        return load_model(own_folder(name)[0], dtype=dtype)

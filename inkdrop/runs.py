@@ -1,0 +1,97 @@
+"""Where a run keeps its model: its checkpoints, which of them is the newest that is undamaged.
+
+RUN/checkpoints/00000400/manifest.json   the sha256 of every file below
+RUN/checkpoints/00000400/model/          a model folder with the averaged weights
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from inkdrop import box
+from inkdrop.files import must_exist
+from inkdrop.folder import NAME
+from inkdrop.weights import read_json
+
+MANIFEST = "manifest.json"
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first, damaged ones too."""
+    folder = run / "checkpoints"
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
+
+
+def newest_checkpoint(run: Path) -> tuple[Path | None, list[str]]:
+    """The newest undamaged checkpoint of a run, and a sentence about each newer damaged one.
+
+    None without sentences means that there is no checkpoint. ValueError if all are damaged:
+    training never starts afresh over them.
+    """
+    notes: list[str] = []
+    for path in reversed(checkpoints(run)):
+        fault = damage(path)
+        if fault is None:
+            return path, notes
+        notes.append(f"the checkpoint {path} is damaged ({fault}) and is skipped")
+    if notes:
+        raise ValueError(
+            f"every checkpoint in {run / 'checkpoints'} is damaged: {'; '.join(notes)};"
+            " restore one of them, or train into another folder"
+        )
+    return None, notes
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, or None if every file has its sha256."""
+    file = path / MANIFEST
+    changed = file.stat().st_mtime_ns if file.is_file() else 0
+    return _damage(path.resolve(), changed)
+
+
+@lru_cache(maxsize=64)  # gigabytes are hashed once a process; a checkpoint is written once, whole
+def _damage(path: Path, changed: int) -> str | None:
+    try:
+        manifest = read_json(path / MANIFEST)
+    except ValueError as error:
+        return str(error)
+    for name, digest in manifest.items():
+        file = path / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if sha256(file) != digest:
+            return f"{name} has changed since it was written"
+    return None
+
+
+def manifest(folder: Path) -> dict[str, str]:
+    """The sha256 of every file in a folder, by its path below it."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {p.relative_to(folder).as_posix(): sha256(p) for p in files}
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def own_folder(name: str | Path) -> tuple[Path, list[str]]:
+    """The model folder that a name means, and a sentence about each damaged checkpoint skipped.
+
+    A model folder is itself; a run is its newest undamaged checkpoint's; where nothing here has
+    the name, a model in the box. ValueError in words for anything else.
+    """
+    path = box.find(name) or Path(name)
+    if (path / NAME).is_file():
+        return path, []
+    if not must_exist(path, "model folder or run").is_dir():
+        raise ValueError(f"{path} is a file; give a model folder or a run")
+    newest, notes = newest_checkpoint(path)
+    if newest is None:
+        raise ValueError(f"{path} is neither a model folder nor a run with a checkpoint yet")
+    return newest / "model", notes

@@ -1,0 +1,305 @@
+"""Distillation: a student that makes in a few steps what its teacher makes in many.
+
+The student has the teacher's network and starts from its weights. It learns the target of
+`inkdrop/diffusion/consistency.py` for K segments of time, and samples by DDIM from each segment's
+end to the next: K network calls. A run of it is an ordinary run, and leaves an ordinary model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from inkdrop.cond import Cond
+from inkdrop.config import choose, dump
+from inkdrop.data.dataset import Dataset
+from inkdrop.device import pick_device
+from inkdrop.diffusion.consistency import carry, follow, landing, segments
+from inkdrop.diffusion.constraints import clip
+from inkdrop.diffusion.guidance import Denoiser, bind, cfg
+from inkdrop.diffusion.losses import loss_weight
+from inkdrop.diffusion.process import like
+from inkdrop.diffusion.times import grid
+from inkdrop.digest import digest_of_weights
+from inkdrop.model import Model, Spec, Tuned
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.parallel import World
+from inkdrop.train.run import Aim, Event, TrainRequest, train
+from inkdrop.train.updates import Batch, autocast, draw_noise, draw_places
+
+Metric = Literal["squared", "huber"]
+
+METHODS: dict[str, str] = {
+    "rollout": "the teacher goes all the way to the segment's end",
+    "consistency": "the teacher makes one short step and the student says the rest",
+    "training": "the data itself makes one short step and the student says the rest",
+}
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """What the student learns, beside the TrainConfig that says how it is trained.
+
+    steps: K, the student's network calls
+    method: rollout (the default), consistency, or training, which asks no teacher
+    guidance: the teacher's scale, which the student then has built in
+    teacher_steps: of the teacher's solver from noise to data, for rollout, shared evenly by the
+        segments; None is 16, or two a segment; a teacher that is a student goes by its own steps
+    finest: steps from noise to data into which the other methods cut time at the end; they begin
+        with an eighth of them and double it three times
+    metric: of the student's error: squared, or pseudo-Huber (Song and Dhariwal 2023, section 3.3)
+    """
+
+    steps: int = 4
+    method: str = "rollout"
+    guidance: float = 1.0
+    teacher_steps: int | None = None
+    finest: int = 128
+    metric: Metric = "squared"
+
+    def __post_init__(self) -> None:
+        choose("distillation method", self.method, METHODS)
+        for name in ("steps", "finest"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.teacher_steps is not None and self.teacher_steps <= self.steps:
+            raise ValueError(
+                f"teacher_steps is {self.teacher_steps}: the teacher must make more steps than the"
+                f" student's {self.steps}"
+            )
+
+
+# A student starts where its teacher ended: a smaller rate, no warmup to speak of, and no null.
+DISTILL_TRAINING = TrainConfig(updates=1000, batch=64, lr=5e-4, warmup=20, condition_drop=0.0)
+
+
+def check(teacher: Model, config: DistillConfig) -> None:
+    """ValueError if this teacher cannot be distilled so."""
+    spec = teacher.spec
+    if spec.learned_variance:
+        raise ValueError(
+            "the teacher has a learned variance, which a student of few steps has no use for;"
+            " distill a model that was trained with another loss than 'hybrid'"
+        )
+    if config.steps >= spec.steps:
+        raise ValueError(
+            f"steps is {config.steps} and the teacher's own are {spec.steps}: a student is made"
+            " for fewer; ask for fewer steps"
+        )
+    if config.guidance != 1 and not spec.condition_drop:
+        raise ValueError(
+            f"guidance is {config.guidance}, but the teacher knows no null condition to guide"
+            " away from; distill it with guidance 1"
+        )
+    if config.guidance != 1 and config.method == "training":
+        raise ValueError(
+            f"guidance is {config.guidance}, but method 'training' asks no teacher that could be"
+            " guided; use guidance 1, or rollout"
+        )
+    own = own_path(teacher)
+    if own is not None and config.method != "rollout":
+        raise ValueError(
+            f"method is {config.method!r}, but the teacher is itself made for the {spec.steps}"
+            " times of its own grid and knows none between; use rollout"
+        )
+    if own is not None and spec.steps % config.steps:
+        raise ValueError(
+            f"steps is {config.steps}, which does not divide the {spec.steps} of a teacher that"
+            " knows the times of its own grid only"
+        )
+
+
+def own_guidance(spec: Spec, method: str) -> float:
+    """The scale that is built in when nobody names one: the default of a teacher that is asked."""
+    guided = spec.labels and spec.condition_drop and method != "training"
+    return spec.guidance if guided else 1.0
+
+
+def own_path(teacher: Model) -> Tensor | None:
+    """The grid of a teacher that was fitted to DDIM's steps on it, as a student is; else None."""
+    spec = teacher.spec
+    for tuned in spec.tuned:
+        if (tuned.steps, tuned.sampler) == (spec.steps, "ddim"):
+            return torch.tensor(tuned.times, dtype=torch.float64)
+    return None
+
+
+def path(teacher: Model, config: DistillConfig, share: float = 1.0) -> Tensor:
+    """The times from noise to data, n in each segment: float64 [n steps + 1].
+
+    share: of the training that is done; the methods without a rollout get finer with it.
+    """
+    own = own_path(teacher)
+    if own is not None:
+        return own
+    if config.method == "rollout":
+        total = config.teacher_steps or max(16, 2 * config.steps)
+    else:
+        total = config.finest // 2 ** (3 - min(3, int(4 * share)))
+    each = max(1, -(-total // config.steps))
+    # sigma / alpha of VE spans five decades; on the other clocks even times are a good measure
+    spacing = "uniform" if teacher.process.t_max == 1 else "karras"
+    return grid(teacher.process, spacing, each * config.steps)
+
+
+def student_description(teacher: Model, config: DistillConfig, name: str) -> dict[str, Any]:
+    """The student's model.json: the teacher's, with the defaults of its own few steps."""
+    times = segments(path(teacher, config), config.steps)
+    spec = dataclasses.replace(
+        teacher.spec,
+        condition_drop=0.0,
+        guidance=1.0,
+        sampler="ddim",
+        grid=None,
+        steps=config.steps,
+        tuned=(Tuned(config.steps, "ddim", tuple(times.tolist())),),
+        notes={
+            **teacher.spec.notes,
+            "distilled": f"from {name} by {config.method}, guidance {config.guidance:g}",
+        },
+    )
+    return {**teacher.describe(), "spec": dump(spec)}
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """The objective: the student's error against the target of `diffusion/consistency.py`."""
+
+    teacher: Model
+    config: DistillConfig
+
+    def __call__(
+        self, model: Model, config: TrainConfig, batch: Batch, update: int, rows: range
+    ) -> Tensor:
+        """The loss of each row [B] of the global batch of an update; see `updates.losses`."""
+        process = model.process
+        # Validation, at a negative update, is at the end of the curriculum.
+        share = update / config.updates if update >= 0 else 1.0
+        times, low = self._moments(config, update, rows, share)
+        eps = draw_noise(batch.x0, config.seed, update, rows)
+        x = process.add_noise(batch.x0, eps, times[0])
+        cond = batch.cond if self.teacher.spec.labels else Cond()
+        with torch.no_grad(), autocast(config, x.device):
+            target = self.target(model, batch.x0, x, times, low, cond)
+        a, b = model.parameterization.affine(process, times[0])
+        wanted = (target - like(a, x) * x) / like(b, x)
+        seen, feature = model.parameterization.inputs(process, x, times[0])
+        with autocast(config, x.device):
+            out = model.network(seen, feature, cond)
+        error = distance(out, wanted, self.config.metric)
+        weight = loss_weight(config.loss)(process, model.parameterization, times[0])
+        return error * weight.to(device=x.device, dtype=error.dtype)
+
+    def target(
+        self, model: Model, x0: Tensor, x: Tensor, times: Tensor, low: Tensor, cond: Cond
+    ) -> Tensor:
+        """The x_0 [B, ...] to be learned at x [B, ...] of times[0]; times [n + 1, B], low [B]."""
+        process, t, s = model.process, times[0], times[-1]
+        if self.config.method == "training":
+            y = process.step(x, x0, t, s)
+        else:
+            y = follow(process, self._teacher(cond), x, times, order=self._order)
+        if self.config.method != "rollout":
+            with _still(model.network):
+                student = bind(model.denoise, cond)
+                y = carry(process, _limited(student, model.spec), y, s, low)
+        return landing(process, x, y, t, low)
+
+    @property
+    def _order(self) -> int:
+        return 2 if own_path(self.teacher) is None else 1
+
+    def _teacher(self, cond: Cond) -> Denoiser:
+        null = self.teacher.null(cond.batch or 0)
+        guided = cfg(self.teacher.denoise, cond, null, self.config.guidance)
+        return _limited(guided, self.teacher.spec)
+
+    def _moments(
+        self, config: TrainConfig, update: int, rows: range, share: float
+    ) -> tuple[Tensor, Tensor]:
+        """Each row's way [n + 1, B] down the path and the end of its segment [B], float64."""
+        whole = path(self.teacher, self.config, share)
+        each = (len(whole) - 1) // self.config.steps
+        stride = each if self.config.method == "rollout" else 1
+        places = (len(whole) - 1) // stride
+        u = draw_places(config, update)[rows.start : rows.stop]
+        first = stride * (u * places).long().clamp(max=places - 1)
+        ways = first + torch.arange(stride + 1)[:, None]
+        return whole[ways], whole[(first // each + 1) * each]
+
+
+def distance(out: Tensor, wanted: Tensor, metric: Metric) -> Tensor:
+    """The error [B] of the network's output: its mean square, or pseudo-Huber's root of it.
+
+    sqrt(mean square + c^2) - c with c = 0.00054; Song and Dhariwal 2023, section 3.3, by element.
+    """
+    out = out if out.dtype == torch.float64 else out.float()
+    squared = (out - wanted.to(out.dtype)).pow(2).flatten(1).mean(1)
+    return squared if metric == "squared" else (squared + 0.00054**2).sqrt() - 0.00054
+
+
+def _limited(denoise: Denoiser, spec: Spec) -> Denoiser:
+    return clip(denoise) if spec.clip else denoise
+
+
+@contextmanager
+def _still(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode: what it says of its own target has no dropout."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(training)
+
+
+def fits(data: Dataset, teacher: Model) -> None:
+    """ValueError if the data is not of the kind that the teacher was trained on."""
+    if tuple(data.shape) != teacher.spec.shape:
+        raise ValueError(
+            f"{data.name} holds pictures of shape {tuple(data.shape)}, but the teacher makes"
+            f" {teacher.spec.shape}; name its own kind of data with --data"
+        )
+    classes = len(data.label_names) if data.labels is not None else 0
+    if teacher.spec.labels and classes != len(teacher.spec.labels):
+        raise ValueError(
+            f"{data.name} has {classes} classes, but the teacher knows"
+            f" {len(teacher.spec.labels)}; name data with the same ones"
+        )
+
+
+def distill(
+    teacher: Model,
+    data: Dataset,
+    out: str | Path,
+    config: DistillConfig | None = None,
+    ask: TrainRequest | None = None,
+    *,
+    name: str = "a model",
+    stop: threading.Event | None = None,
+    world: World | None = None,
+    device: torch.device | None = None,
+) -> Iterator[Event]:
+    """Distills `teacher` into a student in the run folder `out`; the events of `train`.
+
+    name: of the teacher, for the student's notes. ValueError if teacher, data and config do not go
+    together; see `check` and `fits`.
+    """
+    config, ask = config or DistillConfig(), ask or TrainRequest(DISTILL_TRAINING)
+    check(teacher, config)
+    fits(data, teacher)
+    device = device or pick_device()
+    teacher = teacher.to(device)
+    weights = {n: value.clone() for n, value in teacher.network.state_dict().items()}
+    record = {"teacher": digest_of_weights(weights), **dump(config)}
+    aim = Aim(Distillation(teacher, config), weights=weights, record=record)
+    ask = dataclasses.replace(ask, model=student_description(teacher, config, name))
+    return train(data, out, ask, aim=aim, stop=stop, world=world, device=device)

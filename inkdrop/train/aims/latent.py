@@ -1,0 +1,267 @@
+"""Latent diffusion on your own pictures, from nothing (Rombach et al. 2022).
+
+OUT/autoencoder/      the autoencoder's run, unless one is reused
+OUT/latents/          the pictures' codes, with their measured shift and scale
+OUT/tokenizer.json    fitted to the captions, if a text encoder is trained on them
+OUT/                  the denoiser's run, as any other
+
+`train_latent` goes through all stages; what is done is not done again, what stopped goes on.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from inkdrop.codecs.codec import Codec
+from inkdrop.codecs.latent import load_autoencoder
+from inkdrop.conditioning.pretrained import open_pretrained
+from inkdrop.conditioning.text import Text
+from inkdrop.conditioning.tokenizer import FILE, Tokenizer, train_tokenizer
+from inkdrop.config import choose, dump
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.latents import Encoding, codec, encode, open_latents
+from inkdrop.device import pick_device
+from inkdrop.events import Note
+from inkdrop.media.sheet import sheet
+from inkdrop.model import Model, Prompt
+from inkdrop.model.folder import build_model
+from inkdrop.networks.text import TextEncoder, TextEncoderConfig
+from inkdrop.registry import describe_codec
+from inkdrop.runs import own_folder
+from inkdrop.tasks.generate import generate_many
+from inkdrop.tasks.sampling import Sampling
+from inkdrop.train import defaults
+from inkdrop.train.aims.autoencoder import AUTOENCODER_TRAINING, shape_for, train_autoencoder
+from inkdrop.train.aims.frozen import Remembered, frozen_aim
+from inkdrop.train.aims.prompted import (
+    Captioner,
+    Drops,
+    Ids,
+    Joined,
+    Prompted,
+    Reader,
+    TextFeed,
+    prompted_losses,
+    written,
+)
+from inkdrop.train.aims.sketch import fit_sketch
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.feed import HeldOut, split
+from inkdrop.train.parallel import World
+from inkdrop.train.run import Aim, Event, TrainRequest, sampled, train
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TEXT = TextEncoderConfig(vocabulary=4096, width=192, layers=2, heads=3, context=32)
+# A latent seen through as little noise as suits pixels tells by itself what it is, and words would
+# not be learned.
+LATENT_TRAINING = TrainConfig(log_noise_mean=0.5, log_noise_std=1.3)
+
+
+@dataclass(frozen=True)
+class Latents:
+    """How a latent model is built.
+
+    autoencoder: a run or a model folder to reuse, instead of one trained here
+    factor, channels: of the code of one trained here (None: as `shape_for` says)
+    coding: its training
+    text: the text encoder that is trained with the denoiser; None if no text is to be read
+    encoder: the folder of a pretrained one, which is read as it is, instead; see `open_pretrained`
+    captioner: what is said of a picture
+    network: a key of `defaults.LATENT_NETWORKS`, unless the run's TrainRequest has a network
+    """
+
+    autoencoder: Path | None = None
+    factor: int | None = None
+    channels: int = 8
+    coding: TrainRequest = dataclasses.field(
+        default_factory=lambda: TrainRequest(
+            dataclasses.replace(AUTOENCODER_TRAINING, updates=2000)
+        )
+    )
+    text: TextEncoderConfig | None = None
+    encoder: Path | None = None
+    captioner: Captioner = written
+    network: str = "dit"
+
+    def __post_init__(self) -> None:
+        choose("network for latents", self.network, defaults.LATENT_NETWORKS)
+        if self.text is not None and self.encoder is not None:
+            raise ValueError("one text encoder is read: either one trained here or a pretrained")
+
+    @property
+    def reads(self) -> bool:
+        """Whether the model is to read text."""
+        return self.text is not None or self.encoder is not None
+
+
+def train_latent(
+    data: Dataset,
+    out: str | Path,
+    ask: TrainRequest,
+    plan: Latents,
+    *,
+    stop: threading.Event | None = None,
+    world: World | None = None,
+    device: torch.device | None = None,
+) -> Iterator[Event | Encoding]:
+    """All stages on `data` in the run folder `out`; the events of each, `Note`s between them.
+
+    ValueError for a text encoder without captions, or a folder that holds none, pictures that the
+    autoencoder cannot make, an autoencoder whose codes collapsed or are not finite, and all that
+    `run.train` refuses.
+    """
+    out, stop, world = Path(out), stop or threading.Event(), world or World()
+    device = device or pick_device()
+    if plan.reads and data.captions is None:
+        raise ValueError(
+            f"{data.name} has no captions, which a model that reads text needs: put a .txt beside"
+            " each picture, or a metadata.jsonl into the folder"
+        )
+    frozen = None if plan.encoder is None else _pretrained(plan.encoder, device)
+    coded = plan.autoencoder
+    if coded is None:
+        coded = out / "autoencoder"
+        yield Note(f"autoencoder: {coded}")
+        shape = shape_for(data, plan.factor, plan.channels)
+        yield from train_autoencoder(
+            data, coded, shape, ask=plan.coding, stop=stop, world=world, device=device
+        )
+        if stop.is_set():
+            return
+    autoencoder = load_autoencoder(own_folder(coded)[0]).to(device)
+    if world.main:
+        yield from encode(data, autoencoder, out / "latents")
+    world.wait()
+    shown = codec(out / "latents", autoencoder).to(device)
+    latents = open_latents(out / "latents", data, autoencoder)
+    if frozen is not None and plan.encoder is not None:
+        aim = latent_aim(data.shape, shown, plan.network, frozen.encoder.width, sketched=False)
+        aim = frozen_aim(reading(aim, Remembered(frozen), plan.captioner), frozen, plan.encoder)
+    elif plan.text is None:
+        aim = latent_aim(data.shape, shown, plan.network)
+    else:
+        words = _tokenizer(data, out, plan.text, world)
+        training, _ = split(latents, ask.config.seed)
+        encoder = sketched(training, words, plan.text, plan.captioner, ask.config.seed)
+        aim = latent_aim(data.shape, shown, plan.network, plan.text.width)
+        aim = text_aim(aim, words, encoder, plan.captioner)
+    yield Note(f"denoiser: {out}")
+    yield from train(latents, out, ask, aim=aim, stop=stop, world=world, device=device)
+
+
+def latent_aim(
+    shape: tuple[int, ...],
+    shown: Codec,
+    network: str = "dit",
+    tokens: int | None = None,
+    sketched: bool = True,
+) -> Aim:
+    """A denoiser of codes: shape is that of the data they stand for, `shown` the way there.
+
+    tokens: width of the text's tokens that it is to read, if any; sketched: with a sketch of them.
+    """
+
+    def describe(data: Dataset, ask: TrainRequest) -> dict[str, Any]:
+        classes = 0 if data.labels is None else len(data.label_names)
+        usual = {"network": defaults.latent_network(data.shape, classes, tokens, network, sketched)}
+        whole = defaults.model_description(data, ask.config, {**usual, **ask.model})
+        whole["codec"] = describe_codec(shown)
+        whole["spec"] |= {"shape": tuple(shape), "clip": False}
+        return whole
+
+    def build(description: Mapping[str, Any], where: str) -> Model:
+        return dataclasses.replace(build_model(description, where), codec=shown)
+
+    return Aim(describe=describe, build=build)
+
+
+def sketched(
+    training: Dataset, words: Tokenizer, text: TextEncoderConfig, captioner: Captioner, seed: int
+) -> TextEncoder:
+    """A new text encoder with a sketch of codes like these, fitted to them; see `train.sketch`."""
+    torch.manual_seed(seed)
+    encoder = TextEncoder(dataclasses.replace(text, sketch=training.shape))
+    assert encoder.sketch is not None
+    fit_sketch(encoder.sketch, training, words, text.context, captioner, seed)
+    return encoder
+
+
+def text_aim(aim: Aim, words: Tokenizer, encoder: TextEncoder, captioner: Captioner) -> Aim:
+    """The same aim, of a model that reads captions, trained together with its text encoder.
+
+    encoder: what that starts from.
+    """
+
+    def build(description: Mapping[str, Any], where: str) -> Prompted:
+        model = aim.build(description, where)
+        assert isinstance(model, Model)
+        return Prompted(Joined(model.network, copy.deepcopy(encoder)), model, words)
+
+    told = reading(aim, Ids(words, encoder.context), captioner)
+    return dataclasses.replace(told, build=build, record={"text": dump(encoder.config)})
+
+
+def reading(aim: Aim, read: Reader, captioner: Captioner) -> Aim:
+    """The same aim, of a model that reads captions: its feed, its null condition, how far it is.
+
+    read: what makes of captions what the network is told
+    """
+
+    def describe(data: Dataset, ask: TrainRequest) -> dict[str, Any]:
+        whole, drops = aim.describe(data, ask), Drops.of(ask.config.condition_drop)
+        null = drops.both if data.labels is not None else drops.text + drops.both
+        whole["spec"] |= {"condition_drop": null, "guidance": 3.0 if null else 1.0}
+        return whole
+
+    def feed(data: Dataset, config: TrainConfig, device: torch.device) -> TextFeed:
+        return TextFeed(data, config, device, read, captioner, Drops.of(config.condition_drop))
+
+    return dataclasses.replace(
+        aim,
+        objective=prompted_losses,
+        describe=describe,
+        picture=answered,
+        feed=feed,
+        held=lambda data, config, device: feed(data, config, device).held(),
+    )
+
+
+def answered(trained: Prompted | Model, held: HeldOut | None) -> Image | None:
+    """Held-out pictures above what the model draws for their captions and labels."""
+    model = trained.whole if isinstance(trained, Prompted) else trained
+    if held is None or held.data.captions is None:
+        return sampled(model, held)
+    data, count = held.data, min(8, len(held.data))
+    labels = [None] * count if data.labels is None else [int(data.labels[i]) for i in range(count)]
+    captions = data.captions or ()
+    asked = [Prompt(captions[i], labels[i]) for i in range(count)]
+    x = generate_many(model, count=count, conditions=list(asked), sampling=Sampling()).cpu()
+    with torch.no_grad():
+        real = model.codec.decode(data.take(range(count)).to(model.device)).clamp(-1, 1).cpu()
+    return sheet(torch.cat([real, x.float()]), columns=count, scale=max(1, 96 // x.shape[-1]))
+
+
+def _pretrained(folder: Path, device: torch.device) -> Text:
+    """The frozen encoder in a folder, where the training is."""
+    text = open_pretrained(folder)
+    for network in text.networks:
+        network.to(device)
+    return text
+
+
+def _tokenizer(data: Dataset, out: Path, text: TextEncoderConfig, world: World) -> Tokenizer:
+    """Of the captions; once made, it stays."""
+    if world.main and not (out / FILE).is_file():
+        train_tokenizer(data.captions or (), text.vocabulary).write(out)
+    world.wait()
+    return Tokenizer.read(out, vocabulary=text.vocabulary)

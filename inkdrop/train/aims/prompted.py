@@ -1,0 +1,187 @@
+"""Training a denoiser on captions: together with its text encoder, or with a frozen one.
+
+What is said of a picture, and what of it is dropped, is the same for both: `TextFeed`. It hands on
+either token ids, which the trained module embeds, or the condition that a frozen encoder made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from inkdrop.cond import Cond
+from inkdrop.conditioning.text import Text, mean_token
+from inkdrop.conditioning.tokenizer import Tokenizer
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.order import batch_indices
+from inkdrop.model import Model
+from inkdrop.networks.text import TextEncoder
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.feed import HeldOut
+from inkdrop.train.updates import Batch, losses
+
+
+class Captioner(Protocol):
+    """What is said of picture `index` of the data, by the random numbers `draw`."""
+
+    def __call__(self, data: Dataset, index: int, draw: np.random.Generator) -> str: ...
+
+
+@dataclass(frozen=True)
+class Drops:
+    """How often the text alone, the label alone, or both are replaced by null."""
+
+    text: float = 0.1
+    label: float = 0.2
+    both: float = 0.1
+
+    @staticmethod
+    def of(rate: float) -> Drops:
+        """As often as the config's condition_drop says: the label alone twice as often."""
+        return Drops(text=rate, label=2 * rate, both=rate)
+
+
+class Joined(nn.Module):
+    """(x, t, cond) -> the denoiser's output, for a cond whose tokens are ids [B, L] yet."""
+
+    def __init__(self, denoiser: nn.Module, text: TextEncoder) -> None:
+        super().__init__()
+        self.denoiser, self.text = denoiser, text
+
+    def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        """As the denoiser's."""
+        if cond.tokens is not None and not cond.tokens.is_floating_point():
+            assert cond.mask is not None
+            tokens = self.text(cond.tokens, cond.mask)
+            # As `conditioning.text.embed` makes a condition of what an encoder says.
+            vector = mean_token(tokens.float(), cond.mask)
+            sketch = self.text.sketch
+            concat = None if sketch is None else sketch(cond.tokens, cond.mask)
+            cond = dataclasses.replace(cond, tokens=tokens, vector=vector, concat=concat)
+        out: Tensor = self.denoiser(x, t, cond)
+        return out
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """What a run with text trains: a model's network joined with the text encoder it reads."""
+
+    network: nn.Module
+    model: Model
+    tokenizer: Tokenizer
+
+    @property
+    def whole(self) -> Model:
+        """The model with its text."""
+        joined = cast(Joined, self.network)
+        text = Text(self.tokenizer, joined.text)
+        return dataclasses.replace(self.model, network=joined.denoiser, text=text)
+
+    def write(self, folder: Path) -> None:
+        """Its files, into a folder that exists."""
+        self.whole.write(folder)
+
+
+def prompted_losses(
+    model: Prompted | Model, config: TrainConfig, batch: Batch, update: int, rows: range
+) -> Tensor:
+    """The loss of each row [B]; what is dropped is dropped by the feed already."""
+    whole = model
+    if isinstance(whole, Prompted):
+        whole = dataclasses.replace(whole.model, network=whole.network)
+    return losses(whole, dataclasses.replace(config, condition_drop=0.0), batch, update, rows)
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Captions as a text encoder that is trained along is fed them; see `caption_ids`."""
+
+    tokenizer: Tokenizer
+    context: int
+
+    def __call__(self, captions: Sequence[str]) -> Cond:
+        ids, mask = caption_ids(self.tokenizer, captions, self.context)
+        return Cond(tokens=ids, mask=mask)
+
+
+def caption_ids(
+    tokenizer: Tokenizer, captions: Sequence[str], context: int
+) -> tuple[Tensor, Tensor]:
+    """ids [B, L] int64 and mask [B, L] of captions, of which one chunk is learned from.
+
+    Brackets are punctuation here. What is beyond the context is not lost to sampling, which reads
+    prompts in chunks; training on the first alone keeps every batch as small as it can be.
+    """
+    start, end = tokenizer.frame
+    room = context - len(start) - len(end)
+    rows = [
+        torch.tensor([*start, *(piece.id for piece in tokenizer.pieces(text)[:room]), *end])
+        for text in captions
+    ]
+    pad = nn.utils.rnn.pad_sequence
+    return pad(rows, True), pad([torch.ones_like(row, dtype=torch.bool) for row in rows], True)
+
+
+def written(data: Dataset, index: int, draw: np.random.Generator) -> str:
+    """The data's own caption."""
+    if data.captions is None:
+        raise ValueError(f"{data.name} has no captions; text needs one for each picture")
+    return data.captions[index]
+
+
+# Captions -> what the network is told of them.
+Reader = Callable[[Sequence[str]], Cond]
+
+
+@dataclass(frozen=True)
+class TextFeed:
+    """Rows of each update's global batch, with captions as `read` makes them, and labels."""
+
+    data: Dataset
+    config: TrainConfig
+    device: torch.device
+    read: Reader
+    captioner: Captioner
+    drops: Drops = dataclasses.field(default_factory=Drops)
+
+    def __call__(self, update: int, rows: range) -> Batch:
+        config = self.config
+        indices = batch_indices(len(self.data), config.batch, config.seed, update)
+        return self.gathered(indices[rows.start : rows.stop], update, rows)
+
+    def gathered(self, indices: np.ndarray, update: int, rows: range) -> Batch:
+        """These pictures as rows `rows` of an update."""
+        texts, labels = list[str](), list[int]()
+        for index, row in zip(indices, rows, strict=True):
+            key = np.array([self.config.seed % 2**64, update % 2**64], np.uint64)
+            draw = np.random.Generator(np.random.Philox(key=key, counter=[row, 0, 0, 7]))
+            text, label = self.captioner(self.data, int(index), draw), self._label(int(index))
+            u, drops = draw.random(), self.drops
+            if u < drops.text + drops.both:
+                text = ""
+            if drops.text <= u < drops.text + drops.both + drops.label:
+                label = len(self.data.label_names)
+            texts.append(text)
+            labels.append(label)
+        cond = self.read(texts)
+        if self.data.labels is not None:
+            cond = dataclasses.replace(cond, label=torch.tensor(labels))
+        return Batch(self.data.take(indices).to(self.device), cond.to(self.device))
+
+    def _label(self, index: int) -> int:
+        return 0 if self.data.labels is None else int(self.data.labels[index])
+
+    def held(self) -> HeldOut:
+        """The same data in its own order, for validation."""
+
+        def batch(rows: range) -> Batch:
+            return self.gathered(np.arange(rows.start, rows.stop), 2**63 + rows.start, rows)
+
+        return HeldOut(self.data, batch)

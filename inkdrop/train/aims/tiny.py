@@ -1,0 +1,211 @@
+"""A tiny autoencoder that shares the code of a big one, for previews: distillation on real data.
+
+The small encoder learns to say the big one's code, the small decoder to make the picture of the
+big one's code. The two never meet in training, so either can stand in for the big one's alone. (The
+idea is TAESD's, Bohan 2023.)
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from inkdrop.codecs.latent import autoencoder_description
+from inkdrop.config import dump, parse
+from inkdrop.data.dataset import Dataset
+from inkdrop.device import pick_device
+from inkdrop.digest import digest_of_weights
+from inkdrop.networks.autoencoder import (
+    Autoencoder,
+    AutoencoderConfig,
+    check_same_code,
+    check_sizes,
+)
+from inkdrop.networks.discriminator import Discriminator, DiscriminatorConfig
+from inkdrop.networks.layers import blocks
+from inkdrop.train.aims.autoencoder import (
+    AUTOENCODER_TRAINING,
+    AutoencoderLoss,
+    Coder,
+    FeatureMaps,
+    Reconstruction,
+    pairs,
+)
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.parallel import World
+from inkdrop.train.run import Aim, Event, TrainRequest, train
+from inkdrop.train.updates import Batch, autocast
+
+
+def tiny_shape(big: AutoencoderConfig, width: int = 32) -> AutoencoderConfig:
+    """A small autoencoder with the code of a big one: one level fewer, of one width, no attention.
+
+    width: channels of all levels, a multiple of 8
+    """
+    levels = len(big.multipliers)
+    return AutoencoderConfig(
+        dims=big.dims,
+        channels=big.channels,
+        latent_channels=big.latent_channels,
+        patch=big.patch * (1 if levels == 1 else 2),
+        width=width,
+        multipliers=(1,) * max(1, levels - 1),
+        blocks=1,
+        middle_attention=False,
+        code_conv=False,
+        linear=True,
+        norm_groups=8,
+    )
+
+
+class Follower(nn.Module):
+    """(x, the big one's code z, adversarial) -> loss [B] of encoder and decoder.
+
+    variance: of z, the unit of the encoder's squared error
+    """
+
+    def __init__(self, whole: Reconstruction, variance: float) -> None:
+        super().__init__()
+        self.whole, self.variance = whole, variance
+
+    @property
+    def autoencoder(self) -> Autoencoder:
+        """The tiny one."""
+        return self.whole.autoencoder
+
+    def forward(self, x: Tensor, z: Tensor, adversarial: float) -> Tensor:
+        """The loss of each sample; `adversarial` is the weight of the discriminator's opinion."""
+        y, error = self.followed(x, z)
+        return self.whole.total(x, y, error, adversarial)
+
+    def followed(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """z decoded, and the error [B] of x's code."""
+        error = (self.autoencoder.encode(x).float() - z).square().flatten(1).mean(1)
+        return self.autoencoder.decode(z).float(), error / self.variance
+
+
+@dataclass(frozen=True)
+class Following:
+    """The objective: a `Follower`'s loss for codes that the big autoencoder gives."""
+
+    big: Autoencoder
+
+    def __call__(
+        self, model: Coder, config: TrainConfig, batch: Batch, update: int, rows: range
+    ) -> Tensor:
+        """The loss of each row [B]; on held-out data (a negative update) without the adversary."""
+        network, x = model.network, batch.x0
+        follower = cast(Follower, getattr(network, "module", network))
+        loss = follower.whole.loss
+        with autocast(config, x.device):
+            with torch.no_grad():
+                z = self.big.encode(x).float()
+            if update < 0:
+                y, error = follower.followed(x, z)
+                return follower.whole.distance(x, y) + error
+            begun = update >= loss.adversarial_from * config.updates
+            each: Tensor = network(x, z, loss.adversarial if begun else 0.0)
+        return each
+
+
+def train_tiny(
+    big: Autoencoder,
+    data: Dataset,
+    out: str | Path,
+    shape: AutoencoderConfig | None = None,
+    loss: AutoencoderLoss | None = None,
+    ask: TrainRequest | None = None,
+    *,
+    maps: FeatureMaps | None = None,
+    stop: threading.Event | None = None,
+    world: World | None = None,
+    device: torch.device | None = None,
+) -> Iterator[Event]:
+    """Trains a tiny autoencoder with the code of `big` on `data`, in the run folder `out`.
+
+    Its model folder is an autoencoder's as any other; `Latent.through` puts it in the big one's
+    place. A shape with `linear` starts at the best linear map between blocks of data and codes.
+    loss: kl and commitment are not read, for its code is the big one's. ValueError if the codes of
+    both differ in shape, or if data, shape and loss do not go together.
+    """
+    shape, ask = shape or tiny_shape(big.config), ask or TrainRequest(AUTOENCODER_TRAINING)
+    loss = loss or AutoencoderLoss()
+    check_same_code(shape, big.config)
+    check_sizes(shape, data.shape[1:])
+    if shape.codes is not None:
+        raise ValueError("codes is for a codebook, but a tiny autoencoder says codes; leave it out")
+    if loss.perceptual and maps is None:
+        raise ValueError(
+            f"perceptual is {loss.perceptual}, but no feature network was given for it"
+        )
+    device = device or pick_device()
+    big = copy.deepcopy(big).to(device).eval().requires_grad_(False)
+    start, variance = linear_start(big, data, device)
+    about = autoencoder_description(shape)
+
+    def build(description: Mapping[str, Any], where: str) -> Coder:
+        autoencoder = Autoencoder(parse(AutoencoderConfig, description["autoencoder"], where))
+        for name, value in start.items() if shape.linear else ():
+            autoencoder.get_parameter(f"linear.{name}").data.copy_(value)
+        critic = None
+        if loss.adversarial:
+            critic = Discriminator(DiscriminatorConfig(shape.dims, shape.channels))
+        return Coder(Follower(Reconstruction(autoencoder, loss, maps, critic), variance))
+
+    aim = Aim(
+        objective=Following(big),
+        describe=lambda data, ask: about,
+        build=build,
+        picture=pairs,
+        record={
+            "big": digest_of_weights(big.state_dict()),
+            "autoencoder": dump(shape),
+            "loss": dump(loss),
+        },
+    )
+    return train(data, out, ask, aim=aim, stop=stop, world=world, device=device)
+
+
+@torch.no_grad()
+def linear_start(
+    big: Autoencoder, data: Dataset, device: torch.device, count: int = 1024
+) -> tuple[dict[str, Tensor], float]:
+    """The weights of `LinearCode` that come nearest to the big one, and its code's variance.
+
+    Least squares between the blocks of `count` samples, spread over the data, and their codes.
+    """
+    count, config = min(count, len(data)), big.config
+    chosen = [i * len(data) // count for i in range(count)]
+    total, outer, places = torch.zeros(()), torch.zeros(()), 0
+    for first in range(0, count, 64):
+        x = data.take(chosen[first : first + 64]).to(device)
+        both = torch.cat([blocks(x, config.factor), big.encode(x).float()], dim=1)
+        flat = both.double().cpu().movedim(1, -1).flatten(0, -2)
+        total, outer, places = total + flat.sum(0), outer + flat.T @ flat, places + len(flat)
+    mean = total / places
+    cov = outer / places - mean.outer(mean)
+    block = config.channels * config.factor**config.dims
+    a, b = slice(None, block), slice(block, None)
+    down, up = _regression(cov, b, a), _regression(cov, a, b)
+    shape = (config.latent_channels, config.channels, *(config.factor,) * config.dims)
+    weights = {
+        "down.weight": down.reshape(shape),
+        "down.bias": mean[b] - down @ mean[a],
+        "up.weight": up.reshape(*up.shape, *(1,) * config.dims),
+        "up.bias": mean[a] - up @ mean[b],
+    }
+    variance = max(float(cov.diagonal()[b].mean()), 1e-12)
+    return {name: value.float() for name, value in weights.items()}, variance
+
+
+def _regression(cov: Tensor, y: slice, x: slice) -> Tensor:
+    """The matrix of the best linear guess of part y from part x, by their covariance."""
+    found: Tensor = cov[y, x] @ torch.linalg.pinv(cov[x, x], rtol=1e-7, hermitian=True)
+    return found
