@@ -21,11 +21,16 @@ from inkdrop.conditioning.tokenizer import Tokenizer
 from inkdrop.config import choose, dump, parse
 from inkdrop.diffusion import parameterization as p
 from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
+from inkdrop.media.medium import Medium
+from inkdrop.media.picture import Picture
+from inkdrop.media.series import Series
 from inkdrop.networks.clip import Clip, ClipConfig
 from inkdrop.networks.dit import DiT, DiTConfig
 from inkdrop.networks.text import TextEncoder, TextEncoderConfig
 from inkdrop.networks.unet import UNet, UNetConfig
 from inkdrop.weights import map_weights, on_meta, save_weights
+
+MEDIA: dict[str, Medium] = {medium.name: medium for medium in (Picture(), Series())}
 
 PROCESSES: dict[str, type[Process]] = {"discrete": Discrete, "vp": VP, "ve": VE, "flow": Flow}
 
@@ -83,6 +88,11 @@ MOST, LAYERS, LEVELS = 1_000_000, 256, 64
 COUNTS = ("blocks", "depth", "transformer_depth", "layers", "encoder_blocks", "decoder_blocks")
 
 T = TypeVar("T")
+
+
+def medium(name: str) -> Medium:
+    """The medium of this name; ValueError for one that is not known."""
+    return choose("medium", name, MEDIA)
 
 
 def build(kind: str, table: Mapping[str, type[T]], data: Mapping[str, Any], where: str) -> T:

@@ -1,4 +1,4 @@
-"""Arrays of numbers as pictures: .npy and .npz files, and whatever other kinds hand over."""
+"""Arrays of numbers: .npy and .npz files, as pictures (`from_array`) or series (`series.py`)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from inkdrop.data import dataset
 from inkdrop.data.dataset import ArrayStore, Dataset
 from inkdrop.data.labels import classes
 from inkdrop.data.options import DataOptions
+from inkdrop.data.series import from_series, is_series
 from inkdrop.digest import digest
 
 _IMAGES = ("images", "image", "x", "x_train", "data", "arr_0")
@@ -24,18 +25,19 @@ _BESIDE = (("images", "labels"), ("imgs", "labels"), ("image", "label"), ("img",
 
 
 def open_array(path: Path, options: DataOptions) -> Dataset:
-    """Pictures of an .npy or .npz; never a pickle.
+    """Pictures or series of an .npy or .npz; never a pickle.
 
-    In an .npz the pictures are under images, x, data or arr_0 (or the one array of 3 or more axes),
+    In an .npz the samples are under images, x, data or arr_0 (or the one array of 3 or more axes),
     labels under labels, y or arr_1; `image` and `label` name other keys. Without labels of its own
     a file x-images.npy takes those of x-labels.npy or .npz beside it ("imgs" and "img" too).
     """
     options.refuse(path.name, "caption", "split")
     arrays = _load(path)
-    key = _image_key(arrays, options.image, path.name)
+    key = _image_key(arrays, options.image, path.name, 2 if options.medium == "series" else 3)
     labels = _own_labels(arrays, key, options.label, path.name)
     labels, notes = _labels_beside(path) if labels is None else (labels, [])
-    return from_array(arrays[key], labels, options, path.name, notes=notes)
+    open_as = from_series if is_series(arrays[key], options) else from_array
+    return open_as(arrays[key], labels, options, path.name, notes=notes)
 
 
 def from_array(
@@ -102,14 +104,15 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         raise ValueError(f"{path.name} is corrupt or truncated: {error}") from None
 
 
-def _image_key(arrays: dict[str, NDArray[Any]], asked: str | None, where: str) -> str:
+def _image_key(arrays: dict[str, NDArray[Any]], asked: str | None, where: str, axes: int) -> str:
+    """The key of the samples, which have at least so many axes."""
     shapes = ", ".join(f"{key or 'array'} {list(a.shape)}" for key, a in list(arrays.items())[:6])
     if asked is not None:
         if asked not in arrays:
             hint = nearest(asked, arrays)
             raise ValueError(f"{where} has no array {asked!r}; it holds {shapes}.{hint}")
         return asked
-    pictures = [key for key, array in arrays.items() if array.ndim >= 3]
+    pictures = [key for key, array in arrays.items() if array.ndim >= axes]
     known = [key for key in _IMAGES if key in arrays]
     numbered = [key for key in pictures if key.startswith("arr_")]
     if known and known[0] in pictures and not (known[0] == "arr_0" and len(numbered) > 1):
@@ -154,7 +157,8 @@ def _layout(array: NDArray[Any], where: str) -> tuple[NDArray[Any], list[str]]:
         raise ValueError(f"{where} is {shape}, one picture; many are [N, H, W] or [N, H, W, C]")
     if array.ndim not in (3, 4):
         raise ValueError(
-            f"{where} is {shape}; pictures are [N, H, W], [N, H, W, C] or [N, C, H, W]"
+            f"{where} is {shape}; pictures are [N, H, W], [N, H, W, C] or [N, C, H, W], and series"
+            " of [N, L] or [N, C, L] are read with medium='series'"
         )
     if array.size == 0:
         raise ValueError(f"{where} is {shape} and holds no pictures")

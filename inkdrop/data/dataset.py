@@ -1,4 +1,4 @@
-"""A data set: pictures that can be asked for by number, with what is known about each."""
+"""A data set: samples that are asked for by number, with what is known about each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inkdrop.digest import digest
+from inkdrop.registry import medium
 
 # decoded pictures up to this many bytes are kept in memory, more are decoded on demand
 CACHE_BYTES = 1_500_000_000
@@ -22,20 +23,22 @@ class Store(Protocol):
     """Where pictures come from."""
 
     def take(self, indices: NDArray[np.int64]) -> Tensor:
-        """float32 [B, C, H, W] in [-1, 1]."""
+        """float32 [B, C, *sizes] in [-1, 1]."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Pictures [C, H, W] with labels and captions; nothing in it changes once it is open.
+    """Samples [C, *sizes] with labels and captions; nothing in it changes once it is open.
 
+    medium: what a sample is, a key of `registry.MEDIA`; span: the values in the data's own units
+    that -1 and 1 stand for
     notes: sentences for the user, to be shown once (the size and its reason, what was skipped)
     fingerprint: sha256 of content and options; the same data has it wherever it lies
     """
 
     name: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     store: Store
     count: int
     fingerprint: str
@@ -43,12 +46,14 @@ class Dataset:
     label_names: tuple[str, ...] = ()
     captions: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    medium: str = "picture"
+    span: tuple[float, float] = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
         for what, values in (("labels", self.labels), ("captions", self.captions)):
             if values is not None and len(values) != self.count:
                 raise ValueError(
-                    f"{self.name} has {self.count} pictures but {len(values)} {what};"
+                    f"{self.name} has {self.count} samples but {len(values)} {what};"
                     " there must be one for each"
                 )
 
@@ -56,16 +61,14 @@ class Dataset:
         return self.count
 
     def take(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
-        """float32 [B, C, H, W] in [-1, 1] of the pictures with these numbers, in this order."""
+        """float32 [B, C, *sizes] in [-1, 1] of the samples with these numbers, in this order."""
         wanted = np.asarray(indices, np.int64).reshape(-1)
         if len(wanted) and (wanted.min() < 0 or wanted.max() >= self.count):
-            raise IndexError(
-                f"{self.name} has pictures 0 to {self.count - 1}, not all of {indices}"
-            )
+            raise IndexError(f"{self.name} has samples 0 to {self.count - 1}, not all of {indices}")
         return self.store.take(wanted)
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> Dataset:
-        """Only these pictures, in this order, with the same label names."""
+        """Only these samples, in this order, with the same label names."""
         wanted = np.asarray(indices, np.int64)
         captions = self.captions
         return dataclasses.replace(
@@ -78,11 +81,10 @@ class Dataset:
         )
 
     def describe(self) -> str:
-        """One line: how many pictures, their shape, labels and captions."""
-        channels, height, width = self.shape
-        kind = {1: "grey", 3: "RGB", 4: "RGBA"}.get(channels, f"{channels} channels")
-        many = "picture" if self.count == 1 else "pictures"
-        parts = [f"{self.name}: {self.count:,} {many}, {width}x{height} {kind}"]
+        """One line: how many samples, their shape, labels and captions."""
+        kind = medium(self.medium)
+        many = kind.name if self.count == 1 else kind.many
+        parts = [f"{self.name}: {self.count:,} {many}, {kind.describe(self.shape)}"]
         if self.labels is not None:
             shown = ", ".join(self.label_names[:10]) + (", ..." if self.label_names[10:] else "")
             parts.append(f"{len(self.label_names)} labels ({shown})")
@@ -102,7 +104,7 @@ class _Some:
 
 @dataclass(frozen=True, eq=False)
 class ArrayStore:
-    """An array [N, C, H, W], in memory or mapped; the pixel of value v is v / unit - shift."""
+    """An array [N, C, *sizes], in memory or mapped; the value v becomes v / unit - shift."""
 
     array: NDArray[Any]
     unit: float = 127.5
@@ -110,6 +112,6 @@ class ArrayStore:
 
     def take(self, indices: NDArray[np.int64]) -> Tensor:
         values = np.ascontiguousarray(self.array[indices])
-        if values.dtype == np.uint16:
-            values = values.astype(np.float32)
+        if values.dtype not in (np.uint8, np.float16, np.float32):
+            values = values.astype(np.float32)  # torch has no uint16
         return torch.from_numpy(values).float().div_(self.unit).sub_(self.shift)

@@ -32,6 +32,7 @@ _BY_SUFFIX: dict[str, Opener] = {
 def open_data(
     path: str | Path,
     *,
+    medium: str | None = None,
     size: int | None = None,
     channels: int | None = None,
     background: str = "white",
@@ -40,8 +41,10 @@ def open_data(
     caption: str | None = None,
     split: str | None = None,
 ) -> Dataset:
-    """Open pictures to train on: a folder, .zip, .npy, .npz, .parquet, IDX files, or "digits".
+    """Open data to train on: a folder, .zip, .npy, .npz, .parquet, IDX files, or "digits".
 
+    medium: picture or series; by default arrays [N, C, L] of up to 4 channels are series, and
+        everything else is pictures; [N, L] is read only with medium="series"
     size: side of the square pictures; by default arrays keep theirs, and picture files get 64, or
         the shorter side of the smallest if that is less
     channels: 1 grey, 3 RGB, 4 RGBA; by default picture files are RGB if any of them has colour
@@ -52,7 +55,9 @@ def open_data(
 
     ValueError, in one sentence, if there is nothing that can be used.
     """
-    return _open(path, DataOptions(size, channels, background, image, label, caption, split))
+    return _open(
+        path, DataOptions(medium, size, channels, background, image, label, caption, split)
+    )
 
 
 def open_buckets(
@@ -80,8 +85,16 @@ def open_buckets(
     `train.buckets.over_buckets` trains on them. ValueError as in `open_data`, and for arrays, whose
     pictures have one size.
     """
-    options = DataOptions(None, channels, background, image, label, caption, split)
-    whole = _open(path, replace(options, buckets=Buckets(size, multiple, least)))
+    options = DataOptions(
+        channels=channels,
+        background=background,
+        image=image,
+        label=label,
+        caption=caption,
+        split=split,
+        buckets=Buckets(size, multiple, least),
+    )
+    whole = _open(path, options)
     assert isinstance(whole.store, Parts)
     return tuple(
         replace(whole.subset(range(first, first + count)), shape=shape)
@@ -91,11 +104,14 @@ def open_buckets(
 
 def _open(path: str | Path, options: DataOptions) -> Dataset:
     if isinstance(path, str) and path in EMBEDDED:  # ./digits is a folder of that name
+        options.only_pictures(path)
         return open_digits(options)
     if not str(path):
         raise ValueError("the path of the data is empty; write . for the current folder")
     path = must_exist(path)
     opener, path = _opener(path)
+    if opener is not open_array:
+        options.only_pictures(path.name)
     return opener(path, options)
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from inkdrop.data.dataset import Dataset
 from inkdrop.evaluate.matrix import Neighbours, matrices, neighbours
-from inkdrop.media.sheet import sheet
+from inkdrop.media.medium import PLAIN, Look
+from inkdrop.registry import medium
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,12 +50,12 @@ def memorisation(samples: Tensor, training: Tensor, held_out: Tensor) -> Memoris
 
 
 def pairs(
-    pictures: Tensor, training: Dataset, found: Neighbours, *, count: int = 16, scale: int = 1
+    pictures: Tensor, training: Dataset, found: Neighbours, *, count: int = 16, look: Look = PLAIN
 ) -> Image.Image:
     """The `count` pictures nearest to the training set, a training picture at the right of each.
 
     pictures [M, C, H, W] in [-1, 1], whose neighbours `found` are numbers in `training`; the
-    nearest comes first. scale: the whole number by which each is enlarged.
+    nearest comes first.
     """
     if len(pictures) != len(found.index) or pictures.shape[1:] != training.shape:
         raise ValueError(
@@ -65,4 +66,5 @@ def pairs(
         raise ValueError(f"count is {count}; show at least one pair.")
     order = found.distance.argsort(stable=True)[:count].cpu()
     real = training.take(found.index.cpu()[order].numpy())
-    return sheet(torch.cat([pictures.detach().cpu()[order], real], dim=3), scale=scale)
+    both = torch.cat([pictures.detach().cpu()[order], real], dim=-1)
+    return medium(training.medium).sheet(both, look)

@@ -21,7 +21,9 @@ from inkdrop.config import nearest
 from inkdrop.diffusion.parameterization import Parameterization
 from inkdrop.diffusion.process import Process
 from inkdrop.files import commit_folder
+from inkdrop.media.medium import Medium
 from inkdrop.model.spec import Spec
+from inkdrop.registry import medium
 from inkdrop.unload import unload
 
 
@@ -40,6 +42,11 @@ class Model:
     def shape(self) -> tuple[int, ...]:
         """[C, *spatial] of one sample in the codec's space, where diffusion happens."""
         return self.codec.shape(self.spec.shape)
+
+    @property
+    def medium(self) -> Medium:
+        """What a sample is: how it is read, written, shown and described."""
+        return medium(self.spec.medium)
 
     @property
     def device(self) -> torch.device:

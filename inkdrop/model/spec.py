@@ -35,7 +35,9 @@ class Tuned:
 class Spec:
     """What a model makes and how it is best asked.
 
-    shape: of one sample in data space [C, *spatial]; labels: names of its classes, if any;
+    shape: of one sample in data space [C, *sizes]; labels: names of its classes, if any;
+    medium: what a sample is, a key of `registry.MEDIA`; span: the values that -1 and 1 stand for in
+    files of a medium whose units are its own, such as series;
     condition_drop: how often training replaced the condition by null (0 = it has no null);
     clip: hold x_0 in [-1, 1] while sampling; learned_variance: the network says [B, 2C, ...];
     told_guidance: the network is told how strongly to guide (cond.guidance) and called once
@@ -46,6 +48,8 @@ class Spec:
 
     shape: tuple[int, ...]
     labels: tuple[str, ...] = ()
+    medium: str = "picture"
+    span: tuple[float, float] = (-1.0, 1.0)
     condition_drop: float = 0.0
     clip: bool = True
     learned_variance: bool = False
@@ -61,6 +65,8 @@ class Spec:
     def __post_init__(self) -> None:
         if len(self.shape) < 2 or min(self.shape) < 1:
             raise ValueError(f"shape is {self.shape}: channels and at least one size, all above 0")
+        if not self.span[0] < self.span[1]:
+            raise ValueError(f"span is {self.span}: the lowest value comes first, then the highest")
         if not 0 <= self.condition_drop < 1:
             raise ValueError(
                 f"condition_drop is {self.condition_drop}: it is a probability below 1"

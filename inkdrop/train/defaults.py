@@ -105,7 +105,9 @@ def model_description(
         "network": network(data.shape, len(labels), variance=variance),
         "codec": {"kind": "identity"},
         "spec": {
+            "medium": data.medium,
             "shape": tuple(data.shape),
+            "span": data.span,
             "labels": labels,
             "condition_drop": drop,
             "learned_variance": variance,

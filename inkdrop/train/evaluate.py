@@ -32,13 +32,15 @@ from inkdrop.evaluate.reconstruction import WINDOW, psnr, ssim
 from inkdrop.evaluate.report import Measure, Report, frechet_notes, measure
 from inkdrop.evaluate.samples import conditions_like, drawn
 from inkdrop.events import Note
-from inkdrop.media.sheet import save_image, sheet
+from inkdrop.media.medium import Look
+from inkdrop.media.sheet import save_image
 from inkdrop.model import Model
+from inkdrop.registry import medium
 from inkdrop.runs import own_folder
 from inkdrop.tasks.sampling import Sampling, chosen
 from inkdrop.train.aims.judge import JUDGE_TRAINING, load_judge, train_judge
 from inkdrop.train.feed import split_rows
-from inkdrop.train.run import Event, TrainRequest, scale_of
+from inkdrop.train.run import Event, TrainRequest
 from inkdrop.weights import read_json
 
 if TYPE_CHECKING:
@@ -206,8 +208,8 @@ def _sampled(
         report, measures=(*report.measures, *found), notes=(how, *report.notes, note)
     )
     x, y = matrices(features, real[torch.from_numpy(own.training)])
-    near = pairs(pictures, data.subset(own.training), neighbours(x, y), scale=scale_of(pictures))
-    shown = sheet(pictures[:SHOWN], scale=scale_of(pictures))
+    near = pairs(pictures, data.subset(own.training), neighbours(x, y))
+    shown = model.medium.sheet(pictures[:SHOWN])
     yield from _kept(report, home, {"samples": shown, "nearest": near})
 
 
@@ -263,8 +265,8 @@ def _reconstructed(
         *frechet_notes(len(rows), len(a.mean)),
     )
     report = Report(by.name, len(rows), len(rows), (*measures, distance), notes)
-    shown = sheet(torch.cat([real[:12], rebuilt[:12]]), columns=min(12, len(rows)),
-                 scale=scale_of(real))  # fmt: skip
+    both = torch.cat([real[:12], rebuilt[:12]])
+    shown = medium(data.medium).sheet(both, Look(columns=min(12, len(rows))))
     yield from _kept(report, home, {"samples": shown})
 
 

@@ -30,7 +30,8 @@ from inkdrop.data.open import open_data
 from inkdrop.device import pick_device
 from inkdrop.events import Note
 from inkdrop.files import clear_leftovers, replacing
-from inkdrop.media.sheet import save_image, sheet
+from inkdrop.media.medium import Look
+from inkdrop.media.sheet import save_image
 from inkdrop.model import Model
 from inkdrop.model.folder import build_model
 from inkdrop.tasks.generate import generate
@@ -110,9 +111,7 @@ class TrainRequest:
 
 
 def sampled(model: Model, held: HeldOut | None) -> Image | None:
-    """A grid of samples: with labels one column a class (at most 10), else a square of 16."""
-    if len(model.spec.shape) != 3 or model.spec.shape[0] not in (1, 3, 4):
-        return None
+    """A sheet of samples: with labels one column a class (at most 10), else a square of 16."""
     sampling = Sampling()
     labels = model.classes[:10]
     count = 4 * len(labels) if labels else 16
@@ -122,7 +121,7 @@ def sampled(model: Model, held: HeldOut | None) -> Image | None:
     for step in generate(model, samples=range(count), conditions=wanted, sampling=sampling):
         x = step.x
     x = model.codec.decode(x).cpu()
-    return sheet(x, columns=len(labels) or None, scale=scale_of(x))
+    return model.medium.sheet(x, Look(columns=len(labels) or None))
 
 
 @dataclass(frozen=True)
@@ -430,8 +429,3 @@ class _Run:
 
 def _entry(update: Update) -> dict[str, float]:
     return {name: value for name, value in dump(update).items() if name not in ("index", "total")}
-
-
-def scale_of(x: Tensor) -> int:
-    """How much to enlarge small pictures [B, C, H, W] so that a person can see them."""
-    return max(1, 48 // x.shape[-1])

@@ -135,7 +135,7 @@ def test_pictures_saved_one_by_one_are_refused(tmp_path: Path) -> None:
 
 def test_labels_of_another_number_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=integers(4, 8, 8), labels=[0, 1])
-    with pytest.raises(ValueError, match=r"4 pictures but 2 labels"):
+    with pytest.raises(ValueError, match=r"4 samples but 2 labels"):
         open_data(tmp_path / "a.npz")
 
 

@@ -45,7 +45,7 @@ def test_what_is_asked_for_is_never_the_cache_itself() -> None:
 
 @pytest.mark.parametrize("index", [-1, 6])
 def test_numbers_outside_are_refused(index: int) -> None:
-    with pytest.raises(IndexError, match=r"pictures 0 to 5"):
+    with pytest.raises(IndexError, match=r"samples 0 to 5"):
         make().take([index])
 
 
@@ -65,7 +65,7 @@ def test_one_line_says_what_it_is() -> None:
 
 
 def test_labels_and_pictures_must_be_as_many() -> None:
-    with pytest.raises(ValueError, match=r"6 pictures but 2 labels"):
+    with pytest.raises(ValueError, match=r"6 samples but 2 labels"):
         Dataset("x", (1, 1, 1), ArrayStore(np.zeros((6, 1, 1, 1))), 6, "", np.zeros(2, np.int64))
 
 

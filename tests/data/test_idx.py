@@ -85,5 +85,5 @@ def test_broken_gzip_is_refused(tmp_path: Path) -> None:
 def test_labels_of_another_number_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "a-images-idx3-ubyte", idx(IMAGES))
     write(tmp_path, "a-labels-idx1-ubyte", idx(LABELS[:4]))
-    with pytest.raises(ValueError, match=r"5 pictures but 4 labels"):
+    with pytest.raises(ValueError, match=r"5 samples but 4 labels"):
         open_data(path)

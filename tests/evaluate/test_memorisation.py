@@ -11,6 +11,7 @@ from torch import Tensor
 from inkdrop.data.dataset import ArrayStore, Dataset
 from inkdrop.evaluate.matrix import Neighbours
 from inkdrop.evaluate.memorisation import Memorisation, memorisation, pairs
+from inkdrop.media.medium import Look
 
 
 def rows(n: int, seed: int) -> Tensor:
@@ -50,7 +51,7 @@ def tones(count: int) -> Dataset:
 def test_pairs_show_the_nearest_first_beside_their_training_pictures():
     pictures = torch.tensor([-1.0, 0.0, 1.0]).view(3, 1, 1, 1).expand(3, 1, 2, 2)
     found = Neighbours(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([4, 7, 2]))
-    shown = np.asarray(pairs(pictures, tones(9), found, count=2))
+    shown = np.asarray(pairs(pictures, tones(9), found, count=2, look=Look(scale=1)))
     # near-square: two pairs of 4x2, one above the other, two white rows between
     assert shown.shape == (6, 4)
     assert shown[0].tolist() == [128, 128, 70, 70]

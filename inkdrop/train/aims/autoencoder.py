@@ -22,14 +22,15 @@ from inkdrop.codecs.latent import autoencoder_description, write_autoencoder
 from inkdrop.config import dump, parse
 from inkdrop.data.dataset import Dataset
 from inkdrop.digest import digest_of_weights
-from inkdrop.media.sheet import sheet
+from inkdrop.media.medium import Look
 from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig, Gaussian, check_sizes
 from inkdrop.networks.discriminator import Discriminator, DiscriminatorConfig
 from inkdrop.networks.layers import blocks
+from inkdrop.registry import medium
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import HeldOut
 from inkdrop.train.parallel import World
-from inkdrop.train.run import Aim, Event, TrainRequest, scale_of, train
+from inkdrop.train.run import Aim, Event, TrainRequest, train
 from inkdrop.train.updates import Batch, autocast, draw_noise
 
 if TYPE_CHECKING:
@@ -237,12 +238,12 @@ def principal(data: Dataset, config: AutoencoderConfig, count: int = 4096) -> di
 
 
 def pairs(coder: Coder, held: HeldOut | None) -> Image | None:
-    """Held-out pictures above their reconstructions."""
-    if held is None or held.data.shape[0] not in (1, 3, 4):
+    """Held-out samples above their reconstructions."""
+    if held is None:
         return None
     x = held(range(min(8, len(held.data)))).x0
     y = coder.autoencoder(x).clamp(-1, 1)
-    return sheet(torch.cat([x, y]).cpu(), columns=len(x), scale=2 * scale_of(x))
+    return medium(held.data.medium).sheet(torch.cat([x, y]).cpu(), Look(columns=len(x)))
 
 
 def train_autoencoder(

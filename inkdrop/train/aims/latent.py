@@ -30,7 +30,7 @@ from inkdrop.data.dataset import Dataset
 from inkdrop.data.latents import Encoding, codec, encode, open_latents
 from inkdrop.device import pick_device
 from inkdrop.events import Note
-from inkdrop.media.sheet import sheet
+from inkdrop.media.medium import Look
 from inkdrop.model import Model, Prompt
 from inkdrop.model.folder import build_model
 from inkdrop.networks.text import TextEncoder, TextEncoderConfig
@@ -248,7 +248,7 @@ def answered(trained: Prompted | Model, held: HeldOut | None) -> Image | None:
     x = generate_many(model, count=count, conditions=list(asked), sampling=Sampling()).cpu()
     with torch.no_grad():
         real = model.codec.decode(data.take(range(count)).to(model.device)).clamp(-1, 1).cpu()
-    return sheet(torch.cat([real, x.float()]), columns=count, scale=max(1, 96 // x.shape[-1]))
+    return model.medium.sheet(torch.cat([real, x.float()]), Look(columns=count))
 
 
 def _pretrained(folder: Path, device: torch.device) -> Text:

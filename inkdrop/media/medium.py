@@ -1,0 +1,106 @@
+"""What a medium is: how samples of one kind of data are read, written, shown and described.
+
+A new medium is a file beside this one and a line in `MEDIA` of `registry.py`. Everything from data
+sets to previews and files goes through these methods, and nothing else knows what data is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from inkdrop.config import choose
+from inkdrop.files import check_writable, replacing
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Span = tuple[float, float]  # the values, in a file's own units, that -1 and 1 stand for
+UNIT: Span = (-1.0, 1.0)
+ARRAYS = (".npy", ".npz")  # which every medium writes: [N, C, *sizes], in the data's own units
+
+
+@dataclass(frozen=True)
+class Look:
+    """How several samples stand on one sheet.
+
+    columns: None is near square; scale: each is enlarged so many times (None: until it can be seen)
+    pad: white pixels between them; profile: the ICC profile that their colours are meant in
+    """
+
+    columns: int | None = None
+    scale: int | None = None
+    pad: int = 2
+    profile: bytes | None = None
+
+
+PLAIN = Look()
+
+
+class Medium(Protocol):
+    """One kind of data: samples [C, *sizes] in [-1, 1], and the files they come in.
+
+    name: as in model.json; many: the plural for messages; suffixes: of what it writes, the usual
+    one first; settings_in: those of them that carry settings
+    """
+
+    name: str
+    many: str
+    suffixes: tuple[str, ...]
+    settings_in: tuple[str, ...]
+
+    def read(self, path: Path, shape: tuple[int, ...], span: Span) -> Tensor:
+        """A file as a sample [C, *sizes] of this shape; ValueError if it cannot be one."""
+        ...
+
+    def write(
+        self, x: Tensor, path: Path, settings: Mapping[str, Any] | None, look: Look, span: Span
+    ) -> None:
+        """Samples [B, C, *sizes] as one file, beside and renamed; its suffix is the format."""
+        ...
+
+    def sheet(self, x: Tensor, look: Look = PLAIN) -> Image:
+        """Samples [B, C, *sizes] side by side, as one picture."""
+        ...
+
+    def describe(self, shape: tuple[int, ...]) -> str:
+        """A shape [C, *sizes] in words, such as "28x28 grey"."""
+        ...
+
+    def settings(self, path: Path) -> dict[str, Any]:
+        """The settings that a written file carries; ValueError if it carries none."""
+        ...
+
+
+def check_output(medium: Medium, path: Path) -> None:
+    """ValueError or OSError, before any work, for a file that this medium could not write."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give the name of a file in it")
+    choose(f"format of {medium.many}", path.suffix.lower(), dict.fromkeys(medium.suffixes))
+    check_writable(path)
+
+
+def write_array(x: Tensor, path: Path, settings: Mapping[str, Any] | None, span: Span) -> None:
+    """Samples as an .npy, or as an .npz that also carries settings: float32, in their own units."""
+    low, high = span
+    values = ((x.detach().float().cpu() + 1) * ((high - low) / 2) + low).numpy()
+    with replacing(path) as beside, beside.open("wb") as file:
+        if path.suffix.lower() == ".npy":
+            np.save(file, values)
+        else:
+            np.savez(file, samples=values, settings=np.array(json.dumps(dict(settings or {}))))
+
+
+def array_settings(path: Path) -> dict[str, Any]:
+    """The settings in an .npz that `write_array` wrote."""
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            return dict(json.loads(str(found["settings"])))
+    except (KeyError, OSError, ValueError, EOFError, TypeError):
+        raise ValueError(f"{path} holds no settings; they are in an .npz as it was saved") from None

@@ -1,0 +1,79 @@
+"""The medium of pictures: [C, H, W], C = 1 grey, 3 RGB, 4 RGBA, or any number of bands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from inkdrop.media.image import MODES, read_image
+from inkdrop.media.medium import ARRAYS, PLAIN, Look, Span, array_settings, write_array
+from inkdrop.media.settings import read_settings
+from inkdrop.media.sheet import save_image, sheet
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SEEN = 96  # pixels; narrower pictures are enlarged until they are as wide
+KINDS = {1: "grey", 3: "RGB", 4: "RGBA"}
+
+
+class Picture:
+    """Pictures [C, H, W]; the rules of reading are those of `media.image.read_image`."""
+
+    name = "picture"
+    many = "pictures"
+    suffixes: tuple[str, ...] = (
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        *ARRAYS,
+    )
+    settings_in: tuple[str, ...] = (".png", ".npz")
+
+    def read(self, path: Path, shape: tuple[int, ...], span: Span) -> Tensor:
+        """A picture file, scaled until it covers the shape and cropped to its centre."""
+        channels, height, width = shape
+        if channels not in MODES:
+            raise ValueError(
+                f"{path} cannot be read for a model of {channels} channels; pictures have 1, 3 or 4"
+            )
+        pixels = read_image(path, size=(height, width), channels=channels)
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 127.5 - 1
+
+    def write(
+        self, x: Tensor, path: Path, settings: Mapping[str, Any] | None, look: Look, span: Span
+    ) -> None:
+        """One picture or a sheet of several; of arrays the values themselves."""
+        suffix = path.suffix.lower()
+        if suffix in ARRAYS:
+            write_array(x, path, settings, span)
+            return
+        carried = settings if suffix in self.settings_in else None
+        profile = look.profile if x.shape[1] > 1 else None
+        save_image(self.sheet(x, look), path, settings=carried, profile=profile)
+
+    def sheet(self, x: Tensor, look: Look = PLAIN) -> Image:
+        """Pictures row by row; the bands of one with other channels than KINDS stand in a row."""
+        if x.ndim == 4 and x.shape[1] not in MODES:
+            x = torch.cat(list(torch.split(x, 1, dim=1)), dim=3)
+        scale = look.scale or max(1, SEEN // x.shape[-1])
+        pad = 0 if len(x) == 1 else look.pad
+        return sheet(x, columns=look.columns, pad=pad, scale=scale)
+
+    def describe(self, shape: tuple[int, ...]) -> str:
+        """Such as "28x28 grey"."""
+        channels, height, width = shape
+        return f"{width}x{height} {KINDS.get(channels, f'{channels} channels')}"
+
+    def settings(self, path: Path) -> dict[str, Any]:
+        """Settings from a PNG's text or an .npz."""
+        return array_settings(path) if path.suffix.lower() == ".npz" else read_settings(path)

@@ -1,0 +1,123 @@
+"""The medium of series: [C, L], one or more curves of L values each, as plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inkdrop.files import must_exist
+from inkdrop.media.medium import ARRAYS, PLAIN, Look, Span, array_settings, write_array
+from inkdrop.media.settings import read_settings
+from inkdrop.media.sheet import save_image, sheet
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+WIDTH, HEIGHT = 192, 96  # pixels of one sample on a sheet
+FINER = 3  # curves are drawn so many times larger and scaled down, which smooths them
+ROOM = 0.06  # above and below the values -1 and 1, as a share of the height
+PAPER, RULE = (255, 255, 255), (214, 210, 203)
+INKS = ((31, 58, 95), (178, 73, 43), (72, 118, 68), (128, 84, 138), (150, 120, 40), (60, 130, 140))
+
+
+class Series:
+    """Curves [C, L]; every channel of a sample has its own colour on a sheet."""
+
+    name = "series"
+    many = "series"
+    suffixes: tuple[str, ...] = (".png", ".jpg", ".webp", *ARRAYS)
+    settings_in: tuple[str, ...] = (".png", ".npz")
+
+    def read(self, path: Path, shape: tuple[int, ...], span: Span) -> Tensor:
+        """An .npy of [C, L], or [L] for one channel; of a longer one the middle part."""
+        values = _numbers(path)
+        channels, length = shape
+        if values.ndim == 1:
+            values = values[None]
+        if values.ndim == 3 and len(values) == 1:
+            values = values[0]
+        if values.ndim != 2 or values.shape[0] != channels or values.shape[1] < length:
+            raise ValueError(
+                f"{path} holds an array {list(values.shape)}; the model takes {channels} channels"
+                f" of at least {length} values, [{channels}, {length}]"
+            )
+        first = (values.shape[1] - length) // 2
+        low, high = span
+        part = torch.from_numpy(values[:, first : first + length].astype(np.float32))
+        return (part - low) * (2 / (high - low)) - 1
+
+    def write(
+        self, x: Tensor, path: Path, settings: Mapping[str, Any] | None, look: Look, span: Span
+    ) -> None:
+        """The values in their own units as an array, or a sheet of curves as a picture."""
+        suffix = path.suffix.lower()
+        if suffix in ARRAYS:
+            write_array(x, path, settings, span)
+        else:
+            carried = settings if suffix in self.settings_in else None
+            save_image(self.sheet(x, look), path, settings=carried)
+
+    def sheet(self, x: Tensor, look: Look = PLAIN) -> Image:
+        """A cell with the curves of each sample, from -1 at the bottom to 1 at the top."""
+        if x.ndim != 3 or not len(x):
+            raise ValueError(f"a sheet of series is made of [B, C, L], not {list(x.shape)}")
+        if not bool(torch.isfinite(x).all()):
+            raise ValueError("a series cannot be drawn: it holds values that are NaN or infinite")
+        cells = torch.stack([_cell(sample) for sample in x.detach().float().cpu()])
+        # Cells are wide, so a near square sheet has half as many columns as rows.
+        return sheet(cells, columns=look.columns, pad=look.pad, scale=look.scale or 1)
+
+    def describe(self, shape: tuple[int, ...]) -> str:
+        """Such as "256 values" or "256 values in 3 channels"."""
+        channels, length = shape
+        return f"{length} values" + ("" if channels == 1 else f" in {channels} channels")
+
+    def settings(self, path: Path) -> dict[str, Any]:
+        """Settings from an .npz, or from a PNG's text."""
+        return array_settings(path) if path.suffix.lower() == ".npz" else read_settings(path)
+
+
+def _numbers(path: Path) -> NDArray[Any]:
+    """The one array of an .npy or .npz; never a pickle."""
+    try:
+        loaded = np.load(must_exist(path, "series"), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            values = loaded
+        else:
+            with loaded:
+                names = [name for name in loaded.files if loaded[name].dtype.kind in "fiub"]
+                if len(names) != 1:
+                    raise ValueError(f"it holds {len(names)} arrays of numbers, not one")
+                values = loaded[names[0]]
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read as a series: {error}") from None
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"{path} holds {values.dtype}, not numbers")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{path} holds values that are NaN or infinite; replace them first")
+    return values
+
+
+def _cell(sample: Tensor) -> Tensor:
+    """The curves of one sample [C, L] as a picture [3, HEIGHT, WIDTH] in [-1, 1]."""
+    from PIL import Image, ImageDraw
+
+    wide, high = WIDTH * FINER, HEIGHT * FINER
+    picture = Image.new("RGB", (wide, high), PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.line([(0, high / 2), (wide, high / 2)], fill=RULE, width=FINER)
+    length = sample.shape[-1]
+    across = torch.linspace(0, wide - 1, length) if length > 1 else torch.tensor([wide / 2])
+    for channel, values in enumerate(sample):
+        down = (0.5 - values.clamp(-1.2, 1.2) * (0.5 - ROOM)) * high
+        points = list(zip(across.tolist(), down.tolist(), strict=True))
+        draw.line(points, fill=INKS[channel % len(INKS)], width=2 * FINER - 1, joint="curve")
+    small = picture.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+    pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1)
+    return pixels.float() / 127.5 - 1
