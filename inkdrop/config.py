@@ -11,6 +11,27 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+def option(
+    default: Any,
+    help: str,
+    *,
+    unset: str = "",
+    names: tuple[str, ...] = (),
+    metavar: str = "",
+    flag: str = "",
+) -> Any:
+    """A field of a frozen dataclass that is also an option of the command line (and of the API).
+
+    It is the one place where its default and its help are written; `cli/options.py` makes options
+    of such fields. help: one sentence without the default; unset: what None stands for, such as
+    "the model's own"; names: further option names, such as those of other programs; metavar: what
+    --help calls its value; flag: the name of the switch that gives a bool its other value, if not
+    the field's own name.
+    """
+    about = {"help": help, "unset": unset, "names": names, "metavar": metavar, "flag": flag}
+    return dataclasses.field(default=default, metadata=about)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A trailing sentence " Did you mean 'x'?" for a misspelt name, or an empty string."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
