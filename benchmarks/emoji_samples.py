@@ -14,7 +14,8 @@ from inkdrop.digest import digest, digest_of_weights
 from inkdrop.files import replacing
 from inkdrop.model import Model, Prompt
 from inkdrop.tasks.generate import generate
-from inkdrop.tasks.sampling import Sampling, chosen
+from inkdrop.tasks.plan import chosen
+from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.updates import autocast
 

@@ -31,7 +31,8 @@ from inkdrop.evaluate.frechet import Gaussian, fit, frechet_distance
 from inkdrop.files import replacing
 from inkdrop.model import Model
 from inkdrop.tasks.generate import generate_many
-from inkdrop.tasks.sampling import Sampling, faster
+from inkdrop.tasks.plan import faster
+from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.updates import autocast
 

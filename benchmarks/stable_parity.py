@@ -16,7 +16,7 @@ from torch import Tensor
 from inkdrop.cond import Cond
 from inkdrop.conditioning.joined import WAVES
 from inkdrop.convert.files.fill import filled
-from inkdrop.convert.open import open_model
+from inkdrop.convert.open import open_checkpoint
 from inkdrop.convert.sd.read import read
 from inkdrop.convert.sd.schedule import read_schedule
 from inkdrop.diffusion.guidance import cfg
@@ -24,7 +24,8 @@ from inkdrop.diffusion.samplers import sampler
 from inkdrop.model import Model, Prompt, Spec
 from inkdrop.networks.layers import sinusoidal
 from inkdrop.networks.unet import UNet
-from inkdrop.tasks.sampling import Sampling, denoiser
+from inkdrop.tasks.guided import denoiser
+from inkdrop.tasks.sampling import Sampling
 
 WORDS, NEGATIVE = "a lighthouse at dusk, waves below, oil on canvas", "blurred, low quality"
 STEPS, XL_STEPS, GUIDANCE = 20, 4, 7.5
@@ -39,7 +40,7 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
 @torch.no_grad()
 def of_sd15(folder: Path, size: int) -> Iterator[str]:
     """Words, each network, and whole pictures of `size` pixels a side; lines of figures."""
-    pipe, (model, _) = stable_models.opened(folder), open_model(folder)
+    pipe, (model, _) = stable_models.opened(folder), open_checkpoint(folder)
     model = model.sized(size, size)
     ids = pipe.tokenizer([WORDS], padding="max_length", max_length=77).input_ids
     assert model.text is not None

@@ -16,7 +16,9 @@ from inkdrop.diffusion.process import like
 from inkdrop.diffusion.samplers import Step
 from inkdrop.evaluate.samples import conditions_of
 from inkdrop.model import Condition, Model
-from inkdrop.tasks.sampling import Sampling, denoiser, start, times, walk
+from inkdrop.tasks.guided import denoiser
+from inkdrop.tasks.plan import start, times, walk
+from inkdrop.tasks.sampling import Sampling
 from inkdrop.tune.problem import Counted
 
 

@@ -9,11 +9,13 @@ import torch
 from models import latent_text_model
 from PIL import Image
 
+from inkdrop.diffusion.samplers import Step
+from inkdrop.make.make import make, open_job, run
 from inkdrop.media.settings import read_settings
 from inkdrop.model import Model, Prompt
 from inkdrop.tasks.generate import generate, generate_many
 from inkdrop.tasks.interpolate import interpolate_prompts
-from inkdrop.tasks.picture import Asked, asked_like, paint
+from inkdrop.tasks.request import Request, request_of
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.unload import Unloaded
 from inkdrop.weights import read_json
@@ -26,6 +28,12 @@ def drawn(model: Model, conditions: list[str | Prompt], guidance: float = 2.0) -
         conditions=list(conditions),
         sampling=Sampling(steps=3, guidance=guidance),
     )
+
+
+def paint(model: Model, request: Request, out: Path) -> None:
+    for event in make(request, model=model):
+        made = event
+    made.save(out)  # type: ignore[union-attr]
 
 
 def test_a_folder_holds_all_of_it(tmp_path: Path) -> None:
@@ -55,9 +63,13 @@ def test_words_and_style_both_matter_and_nothing_is_the_null_condition() -> None
 
 def test_a_png_makes_the_same_picture_again(tmp_path: Path) -> None:
     with_text, first, second = latent_text_model(), tmp_path / "a.png", tmp_path / "b.png"
-    asked = Asked("웃는 고양이 (red:1.3) 🐱", "dog", "round", seed=3, count=2, size=40)
+    sampling = Sampling(negative="dog")
+    asked = Request(
+        prompt="웃는 고양이 (red:1.3) 🐱", labels=("round",), seed=3, count=2, size=40, scale=1,
+        sampling=sampling,
+    )  # fmt: skip
     paint(with_text, asked, first)
-    like = asked_like(read_settings(first), {"prompt": None, "seed": None})
+    like = request_of("generate", read_settings(first), {"prompt": None, "seed": None})
     paint(with_text, like, second)
     assert first.read_bytes() == second.read_bytes()
     assert read_settings(first)["prompt"] == "웃는 고양이 (red:1.3) 🐱"
@@ -69,21 +81,19 @@ def test_a_png_makes_the_same_picture_again(tmp_path: Path) -> None:
 def test_any_prompt_gives_a_picture(tmp_path: Path) -> None:
     with_text = latent_text_model()
     for prompt in ("", " ", "\n", "((((", "xyzzy" * 100, "🏳️‍🌈", "\ud800", "<|end|>", "cat " * 400):
-        paint(with_text, Asked(prompt, steps=2), tmp_path / "x.png")
+        paint(with_text, Request(prompt=prompt, sampling=Sampling(steps=2)), tmp_path / "x.png")
 
 
 def test_bad_input(tmp_path: Path) -> None:
     with_text = latent_text_model()
     with pytest.raises(ValueError, match="20000 characters"):
-        paint(with_text, Asked("x" * 20_000), tmp_path / "x.png")
+        paint(with_text, Request(prompt="x" * 20_000), tmp_path / "x.png")
     with pytest.raises(ValueError, match=r"no class 'flut'.*flat"):
-        paint(with_text, Asked("cat", style="flut"), tmp_path / "x.png")
+        paint(with_text, Request(prompt="cat", labels=("flut",)), tmp_path / "x.png")
     with pytest.raises(ValueError, match="count is 0"):
-        Asked("cat", count=0)
+        Request(prompt="cat", count=0)
     with pytest.raises(ValueError, match="size is 9999"):
-        Asked("cat", size=9999)
-    with pytest.raises(ValueError, match="say what to draw"):
-        asked_like({}, {"prompt": None})
+        Request(prompt="cat", size=9999)
     assert not (tmp_path / "x.png").exists()
 
 
@@ -120,16 +130,20 @@ def test_a_class_by_itself_is_a_prompt_without_words() -> None:
 def test_a_model_that_is_used_up_draws_the_same_and_gives_each_part_back_in_turn(
     tmp_path: Path,
 ) -> None:
-    asked = Asked("a red cat", negative="웃는 고양이", count=2, steps=3)
+    asked = Request(
+        prompt="a red cat", count=2, sampling=Sampling(steps=3, negative="웃는 고양이"), batch=1
+    )
     paint(latent_text_model(), asked, tmp_path / "kept.png")
     used = latent_text_model()
     assert used.text is not None
     (encoder,) = used.text.networks
-
-    def see(step: object) -> None:
-        assert isinstance(encoder, Unloaded) and not isinstance(used.network, Unloaded)
-
-    paint(used, asked, tmp_path / "used.png", see=see, keep=False)
+    went = list[bool]()
+    for event in run(used, asked, open_job(asked), keep=False):
+        if isinstance(event, Step):
+            assert not isinstance(used.network, Unloaded)
+            went.append(isinstance(encoder, Unloaded))
+    assert went == [False] * 3 + [True] * 3  # once the words of the last batch are read
+    event.save(tmp_path / "used.png")  # type: ignore[union-attr]
     assert (tmp_path / "used.png").read_bytes() == (tmp_path / "kept.png").read_bytes()
     assert isinstance(used.network, Unloaded)
     with pytest.raises(ValueError, match="this model was unloaded, so its weights are gone"):
