@@ -23,7 +23,7 @@ from inkdrop.tasks.sampling import DEFAULT, Sampling
 # The noise levels sigma / alpha within which guidance matters: above it takes variety away, below
 # it changes what is hardly seen (Kynkaanniemi et al. 2024, who found these for SDXL).
 GUIDED = (0.28, 5.42)
-# As near to real pictures as 50 steps of PNDM on two models (benchmarks/equal_quality.py).
+# As near to real pictures as 50 steps of PNDM on two models (benchmarks/quality/equal.py).
 FEW = 12
 
 
