@@ -1054,7 +1054,7 @@ def evaluate(run: str, **options: Any) -> None:
 
 @commands.command()
 @click.argument("run")
-@click.option("--data", help="Data to explain with [the run's own].")
+@click.option("--data", help="Pictures to explain with [the run's own].")
 @click.option("-o", "--out", help="The report's folder [RUN/explain].")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--quick", is_flag=True, help="At most 100 steps and shorter trainings.")
@@ -1067,7 +1067,7 @@ def explain(
     from inkdrop.train.run import data_of
 
     model = _model(run, options["device"])
-    known = data_of(Path(run), data)
+    pictures = data_of(Path(run), data)
     folder = Path(out) if out else Path(run) / "explain"
-    for title, path in figures(model, known, folder, seed=seed, quick=quick):
+    for title, path in figures(model, pictures, folder, seed=seed, quick=quick):
         click.echo(f"{title}: {path}")

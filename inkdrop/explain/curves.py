@@ -58,7 +58,9 @@ class Curves:
         wash = Rectangle((left, top), 1, self.ratio, facecolor=WASH, linewidth=0)
         axes.add_patch(wash)
         axes.add_patch(Rectangle((0, -1), 1, 2, facecolor=BAND, linewidth=0, transform=here))
-        axes.add_line(Line2D([0, 1], [0, 0], color=ZERO, linewidth=0.5, transform=here))
+        axes.add_line(
+            Line2D([0, 1], [0, 0], color=ZERO, linewidth=0.5, transform=here, solid_capstyle="butt")
+        )
         across, width = _across(sample.shape[-1]), _width(sample.shape[-1])
         for ink, values in zip(_inks(len(sample)), sample.detach().float().cpu(), strict=True):
             # The marker shows a series of one value, which no line could.
