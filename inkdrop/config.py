@@ -76,7 +76,8 @@ def parse(cls: type[T], data: Mapping[str, Any], where: str) -> T:
         key = ".".join(str(part) for part in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
         name = f"{key!r} is {first['input']!r}: " if key else ""
-        raise ValueError(f"{where}: {name}{reason}") from None
+        place = f"{where}: " if where else ""
+        raise ValueError(f"{place}{name}{reason}") from None
 
 
 def dump(value: Any) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Photographs of flowers at 64x64: latent diffusion by class and by words.
+r"""Photographs of flowers at 64x64: latent diffusion by class and by words.
 
     python recipes/flowers.py DATA/flowers --out runs/flowers
-    python benchmarks/reconstruction.py runs/flowers/autoencoder --data DATA/flowers --split val
+    python -m benchmarks.latent.reconstruction runs/flowers/autoencoder \
+        --data DATA/flowers --split val
     inkdrop generate "a photo of a rose" --model runs/flowers --count 9
     inkdrop sample runs/flowers --label tulip
 

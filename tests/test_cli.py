@@ -126,7 +126,10 @@ def test_evaluate_prints_the_table(
             ["train", "{tmp}/tiny.npz", "--latent", "--network", "vit"],
             "no network for latents 'vit'",
         ),
-        (["train", "{tmp}/tiny.npz", "--latent", "--autoencoder", "{tmp}/model"], "not of an auto"),
+        (
+            ["train", "{tmp}/tiny.npz", "--latent", "--autoencoder", "{tmp}/model"],
+            "an autoencoder is needed",
+        ),
         (
             ["train", "{tmp}/tiny.npz", "--latent", "--autoencoder", "a", "--factor", "4"],
             "--autoencoder names one to reuse",

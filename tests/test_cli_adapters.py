@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from console import inkdrop, left, same, sd1
+from console import inkdrop, left, same
 from safetensors.torch import load_file, save_file
 
 from inkdrop.media.settings import read_settings
-
-__all__ = ["sd1"]
 
 BASE = "lora_unet_mid_block_attentions_0_proj_in"
 

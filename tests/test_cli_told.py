@@ -130,7 +130,7 @@ def test_what_controls_nothing(
     drawn("edges.png", 40, 72)
     for words, said in (
         (hinted(models, "--hint", "edges.png"), "each control network needs a hint"),
-        (hinted(models, "--control-scale", "nan"), "counts nan"),
+        (hinted(models, "--control-scale", "nan"), "has strength nan"),
         (hinted(models, "--control-scale", 1, "--control-scale", 2), "all or none a scale"),
         (["generate", "a", "--control", models / "control sd15", "--hint", "edges.png"],
          "a DiT cannot be controlled"),
@@ -435,7 +435,7 @@ def test_what_is_no_picture(
         ("empty.png", "empty.png is empty (0 bytes), so copy"),
         ("folder", "folder is a folder, so name a picture in it"),
         ("huge.png", "more than 80 megapixels, so it is not decoded; scale it down first"),
-        ("wide.png", "wide.png is 9x5000 pixels, of which a side may have 4096; scale it down"),
+        ("wide.png", "wide.png is 9x5000 pixels, and a side may have 4096; scale it down"),
         ("nan.tif", "nan.tif holds values that are NaN or infinite, so save it without"),
     ):
         model = ["--model", "nothing"]  # which is found out later
@@ -533,8 +533,8 @@ def test_what_is_refused_before_a_model_is_looked_for(
     into, change = ["inpaint", "in.png", "mask.png", "a"], ["edit", "in.png", "a"]
     for more, said in (
         (["--guidance", "nan"], "guidance is nan: it must be a number, such as 3"),
-        (["--columns", 0], "columns is 0: a grid has at least 1"),
-        (["--count", 0], "count is 0: ask for at least 1"),
+        (["--columns", 0], "columns is 0: it must be at least 1"),
+        (["--count", 0], "count is 0: it must be at least 1"),
         (["--lora", "none"], "there is no LoRA none."),
         (["-o", "a.jpg"], "a.jpg cannot carry its settings; give a name with .png"),
         (["-o", "folder.png"], "folder.png is a folder; give --out"),

@@ -9,7 +9,7 @@ import torch
 from inkdrop.config import choose
 from inkdrop.convert.adapters.open import without_pickle
 from inkdrop.convert.files.report import Report
-from inkdrop.convert.open import located, open_model
+from inkdrop.convert.open import located, open_checkpoint
 from inkdrop.convert.sd.control import (
     export_control_folder,
     export_control_single,
@@ -59,7 +59,7 @@ def convert(
         return report
     if layout == "single" and without_pickle(path, out, options, half=half):
         return Report((), notes=("an adapter, which stays what it is",))
-    model, report = open_model(path, options, dtype=dtype, text=False)
+    model, report = open_checkpoint(path, options, dtype=dtype, text=False)
     write(model, out, layout)
     return report
 

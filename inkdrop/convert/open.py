@@ -23,7 +23,7 @@ from inkdrop.model import Model
 FETCHED = ("*.safetensors", "*.json", "*.txt")
 
 
-def open_model(
+def open_checkpoint(
     path: str | Path,
     options: ReadOptions = PLAIN,
     *,

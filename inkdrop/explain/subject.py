@@ -18,7 +18,9 @@ from inkdrop.evaluate.samples import conditions_of
 from inkdrop.explain.cells import Cell, cell_of
 from inkdrop.model import Condition, Model
 from inkdrop.registry import medium
-from inkdrop.tasks.sampling import Sampling, denoiser, start, times, walk
+from inkdrop.tasks.guided import denoiser
+from inkdrop.tasks.plan import start, times, walk
+from inkdrop.tasks.sampling import Sampling
 from inkdrop.tune.problem import Counted
 
 

@@ -41,6 +41,16 @@ class PictureInfo:
     alpha: bool
 
 
+def is_picture(path: Path) -> bool:
+    """True for a picture by its name, or a PNG by its first bytes; nothing is decoded."""
+    if path.suffix.lower() in FORMATS:
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"\x89PNG"
+
+
 def picture_info(
     source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
 ) -> PictureInfo:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from inkdrop.files import must_exist
+from inkdrop.media.medium import array_settings
 from inkdrop.media.parameters import from_parameters, to_parameters
 
 if TYPE_CHECKING:
@@ -75,6 +76,13 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         f"{path} holds no settings; they are in a PNG as it was saved, and lost where a program"
         " has converted or stripped it"
     )
+
+
+def settings_in(path: Path) -> dict[str, Any]:
+    """The settings that a written file carries: a PNG's, or those of an .npz of samples."""
+    if path.suffix.lower() == ".npz":
+        return array_settings(must_exist(path))
+    return read_settings(path)
 
 
 def settings_lines(settings: Mapping[str, Any]) -> list[str]:

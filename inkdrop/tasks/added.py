@@ -1,4 +1,4 @@
-"""Files that change a model for some pictures, as a PNG's settings name them."""
+"""Files that a request names, such as a LoRA or a mask: their path, digest and weight."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from inkdrop.digest import fingerprint
 from inkdrop.files import must_exist
 
 DIGITS = 16  # of the sha256 that settings keep: enough to tell files apart
@@ -14,7 +13,7 @@ DIGITS = 16  # of the sha256 that settings keep: enough to tell files apart
 
 @dataclass(frozen=True)
 class Added:
-    """A LoRA or an embedding: its path as it was given, its content's sha256, its weight."""
+    """A file or a folder: its path as it was given, its content's sha256, and its weight."""
 
     path: str
     sha256: str
@@ -48,8 +47,10 @@ class Added:
 
 
 def _sha256(path: Path) -> str:
-    """The beginning of the sha256 of a file; of a folder its fingerprint."""
+    """The first digits of the sha256 of a file; of a folder its fingerprint."""
     if path.is_dir():
+        from inkdrop.digest import fingerprint  # which loads torch
+
         return fingerprint(path)
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()[:DIGITS]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -13,27 +12,6 @@ from torch import Tensor
 from inkdrop.media.image import read_unit
 from inkdrop.model import Model
 from inkdrop.networks.control import Control, Controlled, ControlNet, unet_of
-from inkdrop.tasks.added import Added
-
-
-@dataclass(frozen=True)
-class Guide:
-    """A control network, whose weight is of what it says, and the hint that it reads."""
-
-    control: Added
-    hint: Added
-
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.control.weight):
-            raise ValueError(
-                f"the control network {self.control.path} counts {self.control.weight}: a number is"
-                " needed, such as 1"
-            )
-
-    def check(self) -> None:
-        """ValueError unless both files are there and still the same."""
-        self.control.check("control network", "--control")
-        self.hint.check("hint", "--hint")
 
 
 def controlled(model: Model, control: ControlNet, hint: Tensor, scale: float = 1.0) -> Model:

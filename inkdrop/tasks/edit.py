@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from inkdrop.config import dump
 from inkdrop.diffusion.samplers import Step
+from inkdrop.events import Note
 from inkdrop.media.image import colour_profile, read_unit
-from inkdrop.model import Condition, Model, Prompt
-from inkdrop.tasks.added import Added
-from inkdrop.tasks.canvas import codec_of, decoded, padded, read_transparent, save_told, takes
+from inkdrop.media.medium import Look
+from inkdrop.model import Condition, Model
+from inkdrop.tasks.canvas import decoded, of_size, padded, read_transparent, size_of, takes
 from inkdrop.tasks.generate import generate
-from inkdrop.tasks.picture import Asked, By, settings_of, watched
+from inkdrop.tasks.job import Job, batches, conditions_for, sampling_for
+from inkdrop.tasks.request import Edit, Request
 from inkdrop.tasks.sampling import DEFAULT, Sampling
 
 PICTURE_GUIDANCE = 1.5  # of the paper
-
-
-@dataclass(frozen=True)
-class Editing:
-    """What is edited, as a PNG keeps it: a picture's file, and how much it counts."""
-
-    picture: Added
-    picture_guidance: float = PICTURE_GUIDANCE
-
-    def __post_init__(self) -> None:
-        Sampling(picture_guidance=self.picture_guidance)  # checks it
-
-    def read(self, channels: int = 3) -> Tensor:
-        """The picture [1, C, H, W] in [-1, 1]; ValueError unless its file is still the same."""
-        self.picture.check("original", "PICTURE PROMPT")
-        return 2 * read_unit(self.picture.path, channels) - 1
 
 
 def check_editor(model: Model) -> None:
@@ -63,15 +48,17 @@ def edit(
     """
     check_editor(model)
     model, (larger,) = padded(model, picture)
-    codec = codec_of(model)
-    code = codec.encode(larger) / codec.scale + codec.shift  # it was trained on the code as it is
+    # It was trained on the code as the autoencoder says it.
+    code = model.codec.unscaled(model.codec.encode(larger))
     scale = sampling.picture_guidance
-    sampling = replace(
-        sampling,
+    return generate(
+        model,
+        seed=seed,
+        samples=samples,
+        conditions=conditions,
+        sampling=replace(sampling, picture_guidance=PICTURE_GUIDANCE if scale is None else scale),
         beside=code.expand(len(samples), -1, -1, -1),
-        picture_guidance=PICTURE_GUIDANCE if scale is None else scale,
     )
-    return generate(model, seed=seed, samples=samples, conditions=conditions, sampling=sampling)
 
 
 def cut_out(y: Tensor, transparent: Tensor) -> Tensor:
@@ -86,33 +73,60 @@ def cut_out(y: Tensor, transparent: Tensor) -> Tensor:
     return torch.cat([colour, transparent[:, 3:].expand(len(y), -1, -1, -1)], dim=1)
 
 
-def paint_edit(
-    model: Model,
-    asked: Asked,
-    editing: Editing,
-    out: Path,
-    *,
-    by: By | None = None,
-    see: Callable[[Step], object] | None = None,
-    keep: bool = True,
-) -> None:
-    """Changes a picture's file as was asked, as `paint` does.
+@dataclass(frozen=True)
+class Editing:
+    """The job of `edit`; a picture with transparency is edited on white and cut out again."""
 
-    One with transparency is edited on white and stays as transparent as it was.
-    """
-    picture, transparent = editing.read(model.spec.shape[0]), read_transparent(editing.picture.path)
-    profile = colour_profile(Path(editing.picture.path))
-    steps = edit(
-        model,
-        picture,
-        seed=asked.seed,
-        samples=range(asked.count),
-        conditions=[Prompt(asked.prompt)] * asked.count,
-        sampling=replace(asked.sampling(model), picture_guidance=editing.picture_guidance),
+    request: Request
+    file: str
+    picture: Tensor
+    transparent: Tensor | None
+    profile: bytes | None
+    size: tuple[int, int]
+
+    @property
+    def rows(self) -> list[range]:
+        return batches(self.request)
+
+    @property
+    def look(self) -> Look:
+        return Look(self.request.columns, self.request.scale or 1, profile=self.profile)
+
+    def fit(self, model: Model) -> Model:
+        check_editor(model)
+        return of_size(model, *self.size)
+
+    def steps(self, model: Model, rows: range, weak: Model | None) -> Iterator[Step | Note]:
+        return edit(
+            model,
+            self._picture(model),
+            seed=self.request.seed,
+            samples=rows,
+            conditions=conditions_for(self.request, model, rows) or [],
+            sampling=sampling_for(self.request, model),
+        )
+
+    def finish(self, model: Model, x: Tensor) -> Tensor:
+        y = decoded(model, x, self.picture)
+        return y if self.transparent is None else cut_out(y, self.transparent)
+
+    def _picture(self, model: Model) -> Tensor:
+        channels = model.spec.shape[0]
+        return self.picture if channels == 3 else 2 * read_unit(self.file, channels) - 1
+
+
+def open_job(request: Request) -> Job:
+    """The request with its picture read; see `tasks.job`."""
+    task = request.task
+    assert isinstance(task, Edit)
+    task.picture.check("original", "PICTURE PROMPT")
+    file, scale = task.picture.path, request.sampling.picture_guidance
+    whole = replace(request.sampling, picture_guidance=PICTURE_GUIDANCE if scale is None else scale)
+    return Editing(
+        replace(request, sampling=whole),
+        file,
+        picture=2 * read_unit(file, 3) - 1,
+        transparent=read_transparent(file),
+        profile=colour_profile(Path(file)),
+        size=size_of(file),
     )
-    settings = settings_of(model, asked, by, "edit") | dump(editing)
-    with torch.no_grad():
-        y = decoded(model, watched(steps, model, see, keep=keep), picture)
-    if transparent is not None:
-        y = cut_out(y, transparent)
-    save_told(y, asked, out, settings, profile)

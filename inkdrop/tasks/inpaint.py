@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inkdrop.config import dump
 from inkdrop.diffusion.noise import generator
 from inkdrop.diffusion.samplers import Step
+from inkdrop.events import Note
 from inkdrop.media.image import colour_profile, read_unit
-from inkdrop.model import Condition, Model, Prompt
-from inkdrop.tasks.added import Added
-from inkdrop.tasks.canvas import (
-    codec_of,
-    decoded,
-    padded,
-    read_transparent,
-    save_told,
-    takes,
-)
+from inkdrop.media.medium import Look
+from inkdrop.model import Condition, Model
+from inkdrop.tasks.canvas import decoded, of_size, padded, read_transparent, size_of, takes
 from inkdrop.tasks.generate import generate
-from inkdrop.tasks.picture import Asked, By, settings_of, watched
+from inkdrop.tasks.job import Job, batches, conditions_for, sampling_for
+from inkdrop.tasks.request import Inpaint, Request
 from inkdrop.tasks.sampling import DEFAULT, Sampling
 
 
@@ -50,35 +44,20 @@ class Masked:
             raise ValueError("the mask marks nothing; make white what is to be painted")
 
 
-@dataclass(frozen=True)
-class Painting:
-    """What is painted into, as a PNG keeps it: the files of a picture and a mask, and the seam.
-
-    Without a mask, what is not opaque in the picture is painted.
-    """
-
-    picture: Added
-    mask: Added | None = None
-    seam: int = 0
-
-    def __post_init__(self) -> None:
-        if self.seam < 0:
-            raise ValueError(f"seam is {self.seam}: it is a number of pixels, 0 or more")
-
-    def read(self, channels: int = 3) -> Masked:
-        """The picture on white and the mask; ValueError unless their files are the same and fit."""
-        self.picture.check("original", "PICTURE MASK PROMPT")
-        picture = 2 * read_unit(self.picture.path, channels) - 1
-        transparent = read_transparent(self.picture.path)
-        if self.mask is not None:
-            self.mask.check("mask", "PICTURE MASK PROMPT")
-            return Masked(picture, read_mask(self.mask.path), transparent)
-        if transparent is None or not _holes(transparent).any():
-            raise ValueError(
-                f"{self.picture.path} is opaque, so nothing says where to paint; give a mask that"
-                " is white there: PICTURE MASK PROMPT"
-            )
-        return Masked(picture, _holes(transparent), transparent)
+def read_masked(task: Inpaint, channels: int = 3) -> Masked:
+    """The picture on white and its mask; ValueError unless their files are the same and fit."""
+    task.picture.check("original", "PICTURE MASK PROMPT")
+    picture = 2 * read_unit(task.picture.path, channels) - 1
+    transparent = read_transparent(task.picture.path)
+    if task.mask is not None:
+        task.mask.check("mask", "PICTURE MASK PROMPT")
+        return Masked(picture, read_mask(task.mask.path), transparent)
+    if transparent is None or not _holes(transparent).any():
+        raise ValueError(
+            f"{task.picture.path} is opaque, so nothing says where to paint; give a mask that"
+            " is white there: PICTURE MASK PROMPT"
+        )
+    return Masked(picture, _holes(transparent), transparent)
 
 
 def read_mask(file: str) -> Tensor:
@@ -116,7 +95,7 @@ def beside(model: Model, masked: Masked, noise: Tensor) -> Tensor:
     what the encoder says, as in training; noise [B, *code's shape] draws it. Rombach et al. 2022.
     """
     picture = masked.picture * ~masked.mask
-    code = codec_of(model).sample(picture, noise)
+    code = model.codec.sample(picture, noise)
     small = F.interpolate(masked.mask.to(code.dtype), size=code.shape[2:])
     if not bool(small.any()):
         raise ValueError("the mask is finer than the places of the model's code; make it wider")
@@ -132,6 +111,7 @@ def inpaint(
     samples: Sequence[int] = (0,),
     conditions: Sequence[Condition] | None = None,
     sampling: Sampling = DEFAULT,
+    weak: Model | None = None,
 ) -> Iterator[Step]:
     """As `generate`, into a picture; `painted` makes pictures of the last Step's x."""
     check_painter(model)
@@ -140,8 +120,15 @@ def inpaint(
         [torch.randn(model.shape, generator=generator(seed, i, "picture")) for i in samples]
     )
     concat = beside(model, Masked(picture, mask > 0), noise.to(model.device))
-    sampling = replace(sampling, beside=concat)
-    return generate(model, seed=seed, samples=samples, conditions=conditions, sampling=sampling)
+    return generate(
+        model,
+        seed=seed,
+        samples=samples,
+        conditions=conditions,
+        sampling=sampling,
+        weak=weak,
+        beside=concat,
+    )
 
 
 @torch.no_grad()
@@ -169,27 +156,51 @@ def softened(mask: Tensor, seam: int) -> Tensor:
     return weights / (seam + 1)
 
 
-def paint_into(
-    model: Model,
-    asked: Asked,
-    painting: Painting,
-    out: Path,
-    *,
-    by: By | None = None,
-    see: Callable[[Step], object] | None = None,
-    keep: bool = True,
-) -> None:
-    """Paints into a picture's file where a mask's says, as `paint` does."""
-    masked = painting.read(model.spec.shape[0])
-    profile = colour_profile(Path(painting.picture.path))
-    steps = inpaint(
-        model,
-        masked,
-        seed=asked.seed,
-        samples=range(asked.count),
-        conditions=[Prompt(asked.prompt)] * asked.count,
-        sampling=asked.sampling(model),
-    )
-    settings = settings_of(model, asked, by, "inpaint") | dump(painting)
-    y = painted(model, watched(steps, model, see, keep=keep), masked, painting.seam)
-    save_told(y, asked, out, settings, profile)
+@dataclass(frozen=True)
+class Inpainting:
+    """The job of `inpaint`."""
+
+    request: Request
+    task: Inpaint
+    masked: Masked
+    profile: bytes | None
+    size: tuple[int, int]
+
+    @property
+    def rows(self) -> list[range]:
+        return batches(self.request)
+
+    @property
+    def look(self) -> Look:
+        return Look(self.request.columns, self.request.scale or 1, profile=self.profile)
+
+    def fit(self, model: Model) -> Model:
+        check_painter(model)
+        return of_size(model, *self.size)
+
+    def steps(self, model: Model, rows: range, weak: Model | None) -> Iterator[Step | Note]:
+        return inpaint(
+            model,
+            self._masked(model),
+            seed=self.request.seed,
+            samples=rows,
+            conditions=conditions_for(self.request, model, rows),
+            sampling=sampling_for(self.request, model),
+            weak=weak,
+        )
+
+    def finish(self, model: Model, x: Tensor) -> Tensor:
+        return painted(model, x, self._masked(model), self.task.seam)
+
+    def _masked(self, model: Model) -> Masked:
+        channels = model.spec.shape[0]
+        return self.masked if channels == 3 else read_masked(self.task, channels)
+
+
+def open_job(request: Request) -> Job:
+    """The request with its files read; see `tasks.job`."""
+    task = request.task
+    assert isinstance(task, Inpaint)
+    file = task.picture.path
+    masked, profile = read_masked(task), colour_profile(Path(file))
+    return Inpainting(request, task, masked, profile, size_of(file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,18 +12,15 @@ from torch import Tensor
 from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.samplers import Step
-from inkdrop.media.image import read_image
+from inkdrop.events import Note
+from inkdrop.media.medium import Look
 from inkdrop.model import Between, Condition, Model, Prompt
-from inkdrop.tasks.sampling import (
-    DEFAULT,
-    Sampling,
-    chosen,
-    denoiser,
-    draws,
-    start,
-    times,
-    walk,
-)
+from inkdrop.tasks.generate import enlarged, sized
+from inkdrop.tasks.guided import denoiser
+from inkdrop.tasks.job import Job, sampling_for
+from inkdrop.tasks.plan import chosen, draws, start, times, ungraded, walk
+from inkdrop.tasks.request import Interpolate, Request
+from inkdrop.tasks.sampling import DEFAULT, Sampling
 
 
 def slerp(a: Tensor, b: Tensor, weights: Sequence[float]) -> Tensor:
@@ -72,7 +70,8 @@ def interpolate_seeds(
     x = slerp(ends[0], ends[1], even(frames))
     noise = SeededNoise(seeds[0], tuple(range(frames)), model.shape, model.process, model.device)
     conditions = None if condition is None else [condition] * frames
-    yield from walk(model, _ends_alone(model, conditions, frames, sampling), noise, x, on, sampling)
+    denoise = _ends_alone(model, conditions, frames, sampling)
+    return ungraded(walk(model, denoise, noise, x, on, sampling))
 
 
 @torch.no_grad()
@@ -95,7 +94,7 @@ def interpolate_prompts(
     on = times(model, sampling)
     noise = SeededNoise(seed, (0,) * frames, model.shape, model.process, model.device)
     denoise = _ends_alone(model, asked, frames, sampling)
-    yield from walk(model, denoise, noise, start(model, noise, on), on, sampling)
+    return ungraded(walk(model, denoise, noise, start(model, noise, on), on, sampling))
 
 
 def _ends_alone(
@@ -152,7 +151,8 @@ def interpolate_pictures(
     x = torch.lerp(noisy[0], noisy[1], weight.view(-1, *([1] * (z.ndim - 1))))
     conditions = None if condition is None else [condition] * frames
     fresh = SeededNoise(seed, tuple(range(frames)), model.shape, model.process, model.device)
-    yield from walk(model, denoiser(model, conditions, frames, sampling), fresh, x, on, sampling)
+    denoise = denoiser(model, conditions, frames, sampling)
+    return ungraded(walk(model, denoise, fresh, x, on, sampling))
 
 
 def _deterministic(model: Model, sampling: Sampling) -> None:
@@ -164,12 +164,80 @@ def _deterministic(model: Model, sampling: Sampling) -> None:
         )
 
 
-def read_for(model: Model, path: Path) -> Tensor:
-    """A picture file [C, H, W] in [-1, 1], cut to the square size and channels the model makes."""
-    channels, height, width = model.spec.shape
-    if height != width:
-        raise ValueError(
-            f"the model makes {width}x{height}; pictures are read for square models only"
+@dataclass(frozen=True)
+class Walking:
+    """The job of `interpolate`: all frames are one batch, whose samples are the frames."""
+
+    request: Request
+    task: Interpolate
+
+    @property
+    def size(self) -> int | tuple[int, int] | None:
+        return self.request.size
+
+    @property
+    def rows(self) -> list[range]:
+        return [range(self.task.frames)]
+
+    @property
+    def look(self) -> Look:
+        """All frames in one row, unless columns are asked for."""
+        return Look(self.request.columns or self.task.frames, self.request.scale)
+
+    def fit(self, model: Model) -> Model:
+        return sized(model, self.request.size)
+
+    def steps(self, model: Model, rows: range, weak: Model | None) -> Iterator[Step | Note]:
+        request, task = self.request, self.task
+        sampling = sampling_for(request, model)
+        label = request.labels[0] if request.labels else None
+        if task.prompts is not None:
+            one, other = (Prompt(text, label) for text in task.prompts)
+            return interpolate_prompts(
+                model, (one, other), frames=task.frames, seed=request.seed, sampling=sampling
+            )
+        condition = self._condition(model)
+        if task.seeds is not None:
+            return interpolate_seeds(
+                model, task.seeds, frames=task.frames, condition=condition, sampling=sampling
+            )
+        assert task.pictures is not None
+        first, second = (
+            model.medium.read(Path(each.path), model.spec.shape, model.spec.span)
+            for each in task.pictures
         )
-    pixels = read_image(path, size=height, channels=channels)
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 127.5 - 1
+        return interpolate_pictures(
+            model,
+            (first, second),
+            frames=task.frames,
+            depth=task.depth,
+            seed=request.seed,
+            condition=condition,
+            sampling=sampling,
+        )
+
+    def _condition(self, model: Model) -> Condition | None:
+        """What every frame is: the class that is asked for or else the first, or the prompt."""
+        labels, prompt = self.request.labels, self.request.prompt
+        if model.text is not None:
+            return Prompt(prompt or "", labels[0] if labels else None)
+        if prompt is not None:
+            raise ValueError("this model was trained without captions; it takes no --prompt")
+        return labels[0] if labels else next(iter(model.spec.labels), None)
+
+    def finish(self, model: Model, x: Tensor) -> Tensor:
+        return enlarged(model.codec.decode(x).clamp(-1, 1).cpu(), self.request.size)
+
+
+def open_job(request: Request) -> Job:
+    """The request with its files checked; see `tasks.job`."""
+    task = request.task
+    assert isinstance(task, Interpolate)
+    if request.prompt is not None and task.prompts is not None:
+        raise ValueError("--prompt is for a walk between seeds or pictures; --prompts says both")
+    if request.weak is not None:
+        raise ValueError("a walk is not guided by a weaker model; leave out --weak")
+    even(task.frames)
+    for each in task.pictures or ():
+        each.check("picture", "--pictures A B")
+    return Walking(request, task)

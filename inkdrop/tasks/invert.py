@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,8 +14,14 @@ from inkdrop.diffusion.process import Process
 from inkdrop.diffusion.samplers import ddim
 from inkdrop.diffusion.samplers.edict import PairStep, edict, undo_edict
 from inkdrop.diffusion.samplers.step import Step, Walk, along, levels, noise_in
+from inkdrop.events import Note
+from inkdrop.media.medium import Look
 from inkdrop.model import Condition, Model
-from inkdrop.tasks.sampling import DEFAULT, Sampling, denoiser, times
+from inkdrop.tasks.guided import denoiser
+from inkdrop.tasks.job import Job, conditions_for, sampling_for
+from inkdrop.tasks.plan import times, ungraded
+from inkdrop.tasks.request import Invert, Request
+from inkdrop.tasks.sampling import DEFAULT, Sampling
 
 
 def _grid(model: Model, sampling: Sampling) -> Tensor:
@@ -67,9 +75,8 @@ def invert(
     z, on = model.codec.encode(data.to(model.device)), _grid(model, sampling)
     if exact:
         # Undoing multiplies what rounding leaves; the network itself stays as precise as it is.
-        yield from undo_edict(model.process, denoise, z.double(), on)
-    else:
-        yield from rise(model.process, denoise, z, on)
+        return ungraded(undo_edict(model.process, denoise, z.double(), on))
+    return ungraded(rise(model.process, denoise, z, on))
 
 
 @torch.no_grad()
@@ -82,8 +89,80 @@ def reconstruct(
 ) -> Iterator[Step]:
     """Back down from the last Step of `invert`, conditions and sampling the same or others."""
     denoise = denoiser(model, conditions, len(noise.x), sampling)
-    on = _grid(model, sampling)
+    return ungraded(_down(model, noise, denoise, _grid(model, sampling)))
+
+
+def _down(model: Model, noise: Step, denoise: Denoiser, on: Tensor) -> Iterator[Step]:
     if isinstance(noise, PairStep):
-        yield from edict(model.process, denoise, noise.x, on, y=noise.y)
-    else:
-        yield from ddim(model.process, denoise, noise.x, on)
+        return edict(model.process, denoise, noise.x, on, y=noise.y)
+    return ddim(model.process, denoise, noise.x, on)
+
+
+@dataclass(frozen=True)
+class Inverting:
+    """The job of `invert`: rows of the originals, their noise, and what comes back from it."""
+
+    request: Request
+    task: Invert
+
+    @property
+    def size(self) -> None:
+        return None
+
+    @property
+    def rows(self) -> list[range]:
+        return [range(len(self.task.pictures))]
+
+    @property
+    def look(self) -> Look:
+        return Look(self.request.columns or len(self.task.pictures), self.request.scale)
+
+    def fit(self, model: Model) -> Model:
+        return model
+
+    def steps(self, model: Model, rows: range, weak: Model | None) -> Iterator[Step | Note]:
+        data, sampling = self._data(model), sampling_for(self.request, model)
+        conditions = conditions_for(self.request, model, rows)
+        up = invert(model, data, conditions=conditions, sampling=sampling, exact=self.task.exact)
+        # A denoiser is for one run; words are encoded now.
+        denoise = denoiser(model, conditions, len(data), sampling)
+        return self._both_ways(model, data, up, denoise, _grid(model, sampling))
+
+    @torch.no_grad()
+    def _both_ways(
+        self, model: Model, data: Tensor, up: Iterator[Step], denoise: Denoiser, on: Tensor
+    ) -> Iterator[Step]:
+        """Up to the noise and down again: x holds the noise, then what comes back from it."""
+        for step in up:
+            yield step
+        noise, t = step.x.to(data), torch.tensor([step.t], dtype=torch.float64)
+        spread = (model.process.alpha(t) ** 2 + model.process.sigma(t) ** 2).sqrt().item()
+        seen = noise / (2 * spread)  # two standard deviations from black to white
+        before = step.index + 1
+        for back in _down(model, step, denoise, on):
+            total = None if back.total is None else before + back.total
+            both = torch.cat([seen, back.x.to(data)])
+            yield replace(back, index=before + back.index, total=total, x=both)
+
+    def finish(self, model: Model, x: Tensor) -> Tensor:
+        noise, back = x.chunk(2)
+        if model.codec.module is not None:
+            noise = model.codec.decode(noise.to(model.device))
+        back = model.codec.decode(back.to(model.device))
+        return torch.cat([self._data(model), noise.cpu().float(), back.cpu().float()])
+
+    def _data(self, model: Model) -> Tensor:
+        shape, span = model.spec.shape, model.spec.span
+        files = (Path(each.path) for each in self.task.pictures)
+        return torch.stack([model.medium.read(file, shape, span) for file in files])
+
+
+def open_job(request: Request) -> Job:
+    """The request with its files checked; see `tasks.job`."""
+    task = request.task
+    assert isinstance(task, Invert)
+    if request.weak is not None:
+        raise ValueError("inversion is not guided by a weaker model; leave out --weak")
+    for each in task.pictures:
+        each.check("picture", "PICTURES")
+    return Inverting(request, task)

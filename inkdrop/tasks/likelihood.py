@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from inkdrop.codecs.identity import Identity
 from inkdrop.diffusion.guidance import bind
 from inkdrop.diffusion.ode_likelihood import Likelihood, ode_likelihood
 from inkdrop.model import Condition, Model
@@ -30,7 +29,7 @@ def likelihood(
         raise ValueError(
             f"the data are {tuple(data.shape[1:])} each and the model makes {model.spec.shape}"
         )
-    if not isinstance(model.codec, Identity):
+    if model.codec.module is not None:
         raise ValueError("bits of pixels need a model of pixels; this one makes latents")
     cond = model.null(len(data)) if conditions is None else model.condition(list(conditions))
     return ode_likelihood(

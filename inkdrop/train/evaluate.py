@@ -37,7 +37,8 @@ from inkdrop.media.sheet import save_image
 from inkdrop.model import Model
 from inkdrop.registry import medium
 from inkdrop.runs import own_folder
-from inkdrop.tasks.sampling import Sampling, chosen
+from inkdrop.tasks.plan import chosen
+from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.aims.judge import JUDGE_TRAINING, load_judge, train_judge
 from inkdrop.train.feed import split_rows
 from inkdrop.train.run import Event, TrainRequest

@@ -41,7 +41,7 @@ from inkdrop.weights import read_json
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-DATA_OPTIONS = ("size", "channels", "background", "split", "label")
+DATA_OPTIONS = ("medium", "size", "channels", "background", "split", "label")
 CONFIG_OPTIONS = (
     "updates", "batch", "accumulate", "lr", "warmup", "ema", "loss", "times", "condition_drop",
     "flip", "precision", "compile", "seed",
@@ -166,7 +166,15 @@ def evaluate_and_show(run: str, options: Mapping[str, Any]) -> None:
         count=options["count"],
         seed=options["seed"],
         batch=options["batch"],
-        sampling=Sampling(steps=options["steps"], guidance=options["guidance"]),
+        sampling=parse(
+            Sampling,
+            {
+                k: v
+                for k, v in options.items()
+                if k in Sampling.__dataclass_fields__ and v not in (None, ())
+            },
+            "the command line",
+        ),
         judge=None if options["judge"] is None else Path(options["judge"]),
         pretrained=None if options["features"] is None else Path(options["features"]),
         training=TrainRequest(training),

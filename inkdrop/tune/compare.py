@@ -11,7 +11,8 @@ from torch import Tensor
 
 from inkdrop.diffusion.samplers import ABOUT, canonical
 from inkdrop.model import Model
-from inkdrop.tasks.sampling import DEFAULT, Sampling, chosen
+from inkdrop.tasks.plan import chosen
+from inkdrop.tasks.sampling import DEFAULT, Sampling
 from inkdrop.tune.fit import problem
 from inkdrop.tune.problem import Counted, Problem
 

@@ -15,7 +15,9 @@ from inkdrop.diffusion.samplers import best, sampler
 from inkdrop.diffusion.samplers.fitted import fitted
 from inkdrop.diffusion.times import grid
 from inkdrop.model import Model, Tuned
-from inkdrop.tasks.sampling import DEFAULT, Sampling, denoiser, start
+from inkdrop.tasks.guided import denoiser
+from inkdrop.tasks.plan import start
+from inkdrop.tasks.sampling import DEFAULT, Sampling
 from inkdrop.tune.problem import Problem, calls_to_solve, solve
 from inkdrop.tune.search import SAMPLERS, STARTED, STARTS, Trial, tune
 from inkdrop.tune.weights import fit_weights

@@ -16,8 +16,8 @@ from clips import clip, words
 from safetensors.torch import load_file, save_file
 
 from inkdrop.convert.convert import convert
-from inkdrop.convert.inspect.summary import about
-from inkdrop.convert.open import open_model
+from inkdrop.convert.inspect.summary import summary
+from inkdrop.convert.open import open_checkpoint
 from inkdrop.convert.sd.clip_words import SIZE
 from inkdrop.convert.sd.control import read_control
 from inkdrop.convert.sd.foreign import ReadOptions
@@ -86,7 +86,8 @@ def test_every_way_round(tmp_path: Path, name: str) -> None:
     assert identical(first, tmp_path / "last")
     # A single file says nothing of the size it was trained at.
     ends = [
-        open_model(path)[0].sized(64, 96) for path in (first, tmp_path / "again", tmp_path / "last")
+        open_checkpoint(path)[0].sized(64, 96)
+        for path in (first, tmp_path / "again", tmp_path / "last")
     ]
     conds = [end.condition(["two green hills", ""]) for end in ends]
     assert ends[0].text is not None
@@ -170,7 +171,7 @@ def test_a_control_network_beside_a_model(tmp_path: Path) -> None:
     report = convert(tmp_path / "both.safetensors", tmp_path / "last" / "control")
     assert list(report.unused.values()) == ["of the model that it lies beside"]
     assert identical(tmp_path / "first", tmp_path / "last")
-    lines = about(tmp_path / "both.safetensors")
+    lines = summary(tmp_path / "both.safetensors")
     assert lines[0] == "layout: a single file of a control network"
     assert any("unused, of the model that it lies beside" in line for line in lines)
     only = ReadOptions(ignore=("control_model.",))

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pipelines
 import pytest
 from PIL import Image
 
@@ -34,10 +33,3 @@ def left(
 def same(one: Path, other: Path) -> bool:
     with Image.open(one) as a, Image.open(other) as b:
         return np.array_equal(np.asarray(a), np.asarray(b))
-
-
-@pytest.fixture(scope="module")
-def sd1(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "sd1"
-    pipelines.saved(folder, "sd15")
-    return folder

@@ -52,7 +52,7 @@ def test_guidance_one_costs_one_evaluation_and_two_calls_agree(
     one = last(model, sampling=Sampling(steps=2, guidance=3.0), **ask)
     assert sizes == [6, 6]
     sizes.clear()
-    two = last(model, sampling=Sampling(steps=2, guidance=3.0, batched=False), **ask)
+    two = last(model, sampling=Sampling(steps=2, guidance=3.0, two_calls=True), **ask)
     assert sizes == [3, 3, 3, 3]
     torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
 

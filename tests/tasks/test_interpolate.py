@@ -56,11 +56,14 @@ def test_bad_walks(tmp_path: Path) -> None:
     model = random_model(tmp_path)
     picture = pictures.take([0])[0]
     for walk, said in (
-        (interpolate_seeds(model, (0, 1), frames=1), "frames is 1"),
-        (interpolate_seeds(model, (3, 3)), "no arc joins them"),
-        (interpolate_seeds(model, (0, 1), sampling=Sampling(sampler="ddpm")), "draws fresh noise"),
-        (interpolate_pictures(model, (picture, picture), depth=0.0), "depth is 0.0"),
-        (interpolate_pictures(model, (picture, picture[:, :4])), r"is \(1, 4, 8\)"),
+        (lambda: interpolate_seeds(model, (0, 1), frames=1), "frames is 1"),
+        (lambda: interpolate_seeds(model, (3, 3)), "no arc joins them"),
+        (
+            lambda: interpolate_seeds(model, (0, 1), sampling=Sampling(sampler="ddpm")),
+            "draws fresh noise",
+        ),
+        (lambda: interpolate_pictures(model, (picture, picture), depth=0.0), "depth is 0.0"),
+        (lambda: interpolate_pictures(model, (picture, picture[:, :4])), r"is \(1, 4, 8\)"),
     ):
         with pytest.raises(ValueError, match=said):
-            next(walk)
+            next(walk())

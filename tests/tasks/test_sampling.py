@@ -19,7 +19,9 @@ from inkdrop.diffusion.times import grid
 from inkdrop.model import Model, Tuned
 from inkdrop.model.folder import build_model
 from inkdrop.tasks.generate import generate
-from inkdrop.tasks.sampling import GUIDED, Sampling, chosen, denoiser, faster
+from inkdrop.tasks.guided import denoiser
+from inkdrop.tasks.plan import GUIDED, chosen, faster
+from inkdrop.tasks.sampling import Sampling
 
 PLAIN = [name for name in SAMPLERS if name != "ddpm_learned"]
 
@@ -92,7 +94,7 @@ def test_every_option_of_guidance_is_its_formula(model: Model) -> None:
     cases = {
         Sampling(guidance=1.0): mine,
         Sampling(guidance=3.0): null + 3 * (mine - null),
-        Sampling(guidance=3.0, batched=False): null + 3 * (mine - null),
+        Sampling(guidance=3.0, two_calls=True): null + 3 * (mine - null),
         Sampling(guidance=3.0, negative=1): other + 3 * (mine - other),
         Sampling(guidance=3.0, interval=(level / 2, level)): null + 3 * (mine - null),
         Sampling(guidance=3.0, interval=(level, 2 * level)): mine,
@@ -116,7 +118,7 @@ def test_autoguidance_goes_away_from_the_weak_model(model: Model, tmp_path: Path
     (tmp_path / "weak").mkdir()
     weak, (x, t) = random_model(tmp_path / "weak", seed=1), state(model)
     bad, good = (m.denoise(x, t, m.condition([0] * 3)) for m in (weak, model))
-    got = denoiser(model, [0] * 3, 3, Sampling(guidance=2.0, weak=weak))(x, t)
+    got = denoiser(model, [0] * 3, 3, Sampling(guidance=2.0), weak=weak)(x, t)
     torch.testing.assert_close(got, (2 * good - bad).clamp(-1, 1), rtol=0, atol=1e-5)
 
 
@@ -207,7 +209,7 @@ def test_learned_variance_is_sampled_with_and_needs_its_network(tmp_path: Path) 
     x = last(learned, **ask, sampling=asked)
     assert x.isfinite().all()
     # The variance is the conditional prediction's: with two calls, too.
-    two = last(learned, **ask, sampling=dataclasses.replace(asked, batched=False))
+    two = last(learned, **ask, sampling=dataclasses.replace(asked, two_calls=True))
     torch.testing.assert_close(two, x, rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="trained without; use ddpm"):
         last(plain, **ask, sampling=asked)
@@ -245,9 +247,11 @@ def test_bad_requests_are_refused_before_any_call(
 
 
 def test_guiding_nothing_is_refused_whatever_the_way(model: Model) -> None:
-    for asked in ({"negative": 1}, {"rule": "apg"}, {"interval": (1.0, 2.0)}, {"weak": model}):
+    for asked in ({"negative": 1}, {"rule": "apg"}, {"interval": (1.0, 2.0)}):
         with pytest.raises(ValueError, match="nothing to guide towards: give it a label"):
             last(model, sampling=Sampling(**asked))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="nothing to guide towards: give it a label"):
+        last(model, weak=model)
 
 
 def test_samplers_by_other_names_are_the_same(model: Model) -> None:

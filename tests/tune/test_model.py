@@ -17,7 +17,8 @@ from inkdrop.cli import main
 from inkdrop.model import Model, Tuned
 from inkdrop.model import folder as folders
 from inkdrop.tasks.generate import generate
-from inkdrop.tasks.sampling import Sampling, chosen
+from inkdrop.tasks.plan import chosen
+from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.run import train
 from inkdrop.tune.compare import Row, compare
 from inkdrop.tune.fit import FIRST, Fitted, fit, posed

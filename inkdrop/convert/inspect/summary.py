@@ -24,7 +24,7 @@ from inkdrop.model.folder import build_model
 from inkdrop.registry import PARAMETERIZATIONS, describe
 
 
-def about(path: str | Path) -> list[str]:
+def summary(path: str | Path) -> list[str]:
     """Lines that say what is at a path: one of ours, a diffusers folder, a single file, an adapter.
 
     ValueError if it is neither a whole model nor a LoRA, an embedding or a control network.

@@ -19,7 +19,7 @@ from inkdrop.conditioning.joined import JoinedText
 from inkdrop.conditioning.text import Text
 from inkdrop.convert.adapters.embedding import read_embedding, with_embedding
 from inkdrop.convert.adapters.parts import texts_of
-from inkdrop.convert.open import open_model
+from inkdrop.convert.open import open_checkpoint
 from inkdrop.convert.sd.foreign import ReadOptions
 from inkdrop.convert.sd.text_export import write_text_folders
 from inkdrop.model import Model
@@ -34,7 +34,7 @@ class Case:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.pipe, self.folder = pipelines.saved(folder, name), folder
-        self.model, _ = open_model(folder)
+        self.model, _ = open_checkpoint(folder)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_where_a_text_ends_by_its_largest_id(sdxl: Case, tmp_path: Path) -> None
     about = json.loads(file.read_text())
     assert about["eos_token_id"] != 2
     file.write_text(json.dumps({**about, "eos_token_id": 2}))
-    old, _ = open_model(tmp_path / "old")
+    old, _ = open_checkpoint(tmp_path / "old")
     both = {"clip_l": vectors(1, 8), "clip_g": vectors(1, 16)}
     path = stored(tmp_path / "glow.safetensors", both)
     expected, found = (with_embedding(model, path) for model in (sdxl.model, old))

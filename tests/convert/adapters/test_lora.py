@@ -25,7 +25,7 @@ from inkdrop.convert.adapters.lora_keys import folder_names, taken_apart
 from inkdrop.convert.adapters.merge import with_lora
 from inkdrop.convert.adapters.parts import texts_of
 from inkdrop.convert.files.layout import layout_of_names
-from inkdrop.convert.open import open_model
+from inkdrop.convert.open import open_checkpoint
 from inkdrop.convert.sd.foreign import ReadOptions
 from inkdrop.convert.sd.unet_keys import ldm_naming
 from inkdrop.engines import prepare
@@ -45,7 +45,7 @@ class Case:
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.parts = name, PARTS[name]
         self.pipe = pipelines.saved(folder, name)
-        self.model, _ = open_model(folder)
+        self.model, _ = open_checkpoint(folder)
 
     @cache  # noqa: B019
     def pairs(self, layers: str = loras.ATTENTION) -> Pairs:

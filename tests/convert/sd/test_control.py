@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from inkdrop.cond import Cond
-from inkdrop.convert.inspect.summary import about
+from inkdrop.convert.inspect.summary import summary
 from inkdrop.convert.sd import control_keys
 from inkdrop.convert.sd.control import (
     export_control_folder,
@@ -164,7 +164,7 @@ def test_names_of_ldm(case: Case) -> None:
 def test_what_it_is(case: Case) -> None:
     family = {"sd15": "sd1", "sd21": "sd2"}.get(case.name, case.name)
     for name, what in (("control", "a diffusers folder"), ("ldm.safetensors", "a single file")):
-        lines = about(case.place / name)
+        lines = summary(case.place / name)
         assert lines[0] == f"layout: {what} of a control network"
         assert lines[1] == f"family: {family}"
         assert "hint: 3 channels, rgb, 8 times the size of the code" in lines

@@ -12,7 +12,7 @@ import torch
 from checkpoints import controlnet, difference, scheduler
 from torch import Tensor
 
-from inkdrop.convert.open import open_model
+from inkdrop.convert.open import open_checkpoint
 from inkdrop.convert.sd.control import open_control
 from inkdrop.convert.sd.schedule import read_schedule
 from inkdrop.diffusion.samplers import sampler
@@ -20,8 +20,9 @@ from inkdrop.model import Model, Prompt
 from inkdrop.tasks.control import controlled
 from inkdrop.tasks.edit import edit
 from inkdrop.tasks.generate import generate
+from inkdrop.tasks.guided import denoiser
 from inkdrop.tasks.inpaint import Masked, beside, inpaint
-from inkdrop.tasks.sampling import Sampling, denoiser
+from inkdrop.tasks.sampling import Sampling
 
 STEPS, GUIDANCE, SEED = 20, 7.5, 5
 WORDS = ["a photo of a red fox", "two green hills, at night", "a"]
@@ -48,8 +49,9 @@ def as_ddim(pipe: Any, name: str) -> Tensor:
     return read_schedule(told, "here").times(STEPS)
 
 
-def ran(model: Model, times: Tensor, sampling: Sampling) -> Tensor:
-    denoise = denoiser(model, [Prompt(w) for w in WORDS], len(WORDS), sampling)
+def ran(model: Model, times: Tensor, sampling: Sampling, beside: Tensor | None = None) -> Tensor:
+    words = [Prompt(w) for w in WORDS]
+    denoise = denoiser(model, words, len(WORDS), sampling, beside=beside)
     with torch.no_grad():
         *_, last = sampler("ddim")(model.process, denoise, noise(), times)
     return last.x
@@ -83,7 +85,7 @@ def picture_and_mask() -> tuple[Tensor, Tensor]:
 def inpainting(tmp_path_factory: Any) -> tuple[Any, Model]:
     folder = tmp_path_factory.mktemp("inpainting")
     pipe = pipelines.saved(folder, "inpainting")
-    return pipe, open_model(folder)[0].sized(*SIZE)
+    return pipe, open_checkpoint(folder)[0].sized(*SIZE)
 
 
 @pytest.mark.parametrize("negative", [None, NEGATIVE])
@@ -101,8 +103,8 @@ def test_inpainting(inpainting: tuple[Any, Model], negative: str | None) -> None
     with torch.no_grad():
         concat = beside(model, Masked(2 * picture - 1, mask > 0.5), drawn.expand(CODE))
     words = None if negative is None else Prompt(negative)
-    sampling = Sampling(guidance=GUIDANCE, negative=words, beside=concat)
-    same_pictures(model, pipe, ran(model, times, sampling), expected)
+    sampling = Sampling(guidance=GUIDANCE, negative=words)
+    same_pictures(model, pipe, ran(model, times, sampling, concat), expected)
 
 
 def test_what_an_inpainting_model_is_told(inpainting: tuple[Any, Model]) -> None:
@@ -125,7 +127,7 @@ def test_what_an_inpainting_model_is_told(inpainting: tuple[Any, Model]) -> None
 def test_pix2pix(tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("pix2pix")
     pipe = pipelines.saved(folder, "pix2pix")
-    model = open_model(folder)[0].sized(*SIZE)
+    model = open_checkpoint(folder)[0].sized(*SIZE)
     times = as_ddim(pipe, "pix2pix")
     picture = picture_and_mask()[0]
     expected = quiet(
@@ -135,18 +137,15 @@ def test_pix2pix(tmp_path_factory: Any) -> None:
     code = pipe.vae.encode(2 * picture - 1).latent_dist.mode()
     for batched in (True, False):
         sampling = Sampling(
-            guidance=GUIDANCE, picture_guidance=1.5, negative=Prompt(NEGATIVE), batched=batched,
-            beside=code.expand(CODE),
+            guidance=GUIDANCE, picture_guidance=1.5, negative=Prompt(NEGATIVE),
+            two_calls=not batched,
         )  # fmt: skip
-        same_pictures(model, pipe, ran(model, times, sampling), expected)
+        same_pictures(model, pipe, ran(model, times, sampling, code.expand(CODE)), expected)
     # The task tells the model just this code.
     told = Sampling(guidance=GUIDANCE, picture_guidance=1.5, steps=3, sampler="ddim")
     words = [Prompt(WORDS[0])]
     *_, whole = edit(model, 2 * picture - 1, conditions=words, sampling=told)
-    sampling = Sampling(
-        guidance=GUIDANCE, picture_guidance=1.5, steps=3, sampler="ddim", beside=code
-    )
-    *_, last = generate(model, conditions=words, sampling=sampling)
+    *_, last = generate(model, conditions=words, sampling=told, beside=code)
     assert difference(whole.x, last.x) < 1e-4
     with pytest.raises(ValueError, match="was not trained on masks"):
         next(inpaint(model, Masked(picture, picture[:, :1] > 0.5)))
@@ -166,7 +165,7 @@ def test_control(tmp_path_factory: Any, name: str) -> None:
     parts = {**pipe.components, "controlnet": branch}
     pipe = quiet(cls, **parts, **more)
     times = as_ddim(pipe, name)
-    plain = open_model(folder / "model")[0].sized(*SIZE)
+    plain = open_checkpoint(folder / "model")[0].sized(*SIZE)
     hint = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(3))
     expected = quiet(
         pipe, **asked(), image=hint, controlnet_conditioning_scale=0.8, height=SIZE[0],
@@ -174,7 +173,7 @@ def test_control(tmp_path_factory: Any, name: str) -> None:
     ).images  # fmt: skip
     model = controlled(plain, open_control(folder / "control", plain)[0], hint, 0.8)
     for batched in (True, False):
-        sampling = Sampling(guidance=GUIDANCE, negative=Prompt(NEGATIVE), batched=batched)
+        sampling = Sampling(guidance=GUIDANCE, negative=Prompt(NEGATIVE), two_calls=not batched)
         same_pictures(model, pipe, ran(model, times, sampling), expected)
     # The model that was given draws as before.
     alone = ran(plain, times, sampling)

@@ -23,7 +23,9 @@ from inkdrop.model import Model, Spec
 from inkdrop.model.folder import build_model
 from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate
-from inkdrop.tasks.sampling import Sampling, denoiser, times
+from inkdrop.tasks.guided import denoiser
+from inkdrop.tasks.plan import times
+from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.aims.distill import (
     Distillation,
     DistillConfig,

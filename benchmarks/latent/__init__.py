@@ -1,0 +1,1 @@
+"""Autoencoders, and diffusion on their codes."""

@@ -1,0 +1,154 @@
+"""Latent against pixel diffusion: the same photographs, the same compute, who is nearer to them?
+
+    python recipes/flowers.py DATA/flowers --out runs/flowers
+    python -m benchmarks.latent.pixel DATA/flowers --autoencoder runs/flowers/autoencoder
+
+    latent                a diffusion transformer on 16x16x8 codes, 64 places of 2x2
+    pixels, same network  the same transformer on 64x64x3 pixels, 64 places of 8x8
+
+Each trains, class-conditional, for --minutes of processor time of one thread, by a few timed
+updates beforehand; the autoencoder's own training is not counted, but said. Then `inkdrop evaluate`
+measures samples of each against the training pictures, all by one judge. A training that was
+stopped goes on; what is done is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import places
+from inkdrop.codecs.latent import load_autoencoder
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.latents import codec, encode, open_latents
+from inkdrop.data.open import open_data
+from inkdrop.files import replacing
+from inkdrop.media.sheet import save_image, sheet
+from inkdrop.model import Model
+from inkdrop.runs import own_folder
+from inkdrop.tasks.generate import generate_many
+from inkdrop.tasks.sampling import Sampling
+from inkdrop.train import defaults
+from inkdrop.train.aims.latent import LATENT_TRAINING, latent_aim
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.evaluate import Evaluated, Evaluation, evaluate
+from inkdrop.train.feed import split
+from inkdrop.train.run import Aim, TrainRequest, Validated, train
+from inkdrop.train.updates import start, updates
+
+RESULTS = places.RESULTS / "latent_pixel.json"
+PICTURE = places.PICTURES / "latent_pixel.png"
+CPU = torch.device("cpu")
+TRIAL, WARM = 10, 3
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """What is trained on what."""
+
+    data: Dataset
+    ask: TrainRequest
+    aim: Aim
+
+
+def contestants(data: Dataset, coded: Path, out: Path) -> dict[str, Contestant]:
+    """Both, by name."""
+    coder = load_autoencoder(own_folder(coded)[0])
+    folder = out / "latent" / "latents"
+    for _ in encode(data, coder, folder):
+        pass
+    shown, latents = codec(folder, coder), open_latents(folder, data, coder)
+    same = defaults.latent_network(latents.shape, len(data.label_names), None)
+    same = {**same, "in_channels": data.shape[0], "patch": 2 * coder.config.factor}
+    return {
+        "latent": Contestant(latents, TrainRequest(LATENT_TRAINING), latent_aim(data.shape, shown)),
+        "pixels, same network": Contestant(data, TrainRequest(model={"network": same}), Aim()),
+    }
+
+
+def seconds(one: Contestant) -> tuple[float, float]:
+    """Processor seconds of an update, and millions of weights."""
+    config = replace(one.ask.config, updates=TRIAL)
+    training, _ = split(one.data, config.seed)
+    model = one.aim.build(one.aim.describe(one.data, one.ask), "the model's description")
+    feed, ticks = one.aim.feed(training, config, CPU), []
+    for _ in updates(model, feed, config, start(model, config), objective=one.aim.objective):
+        ticks.append(time.process_time())
+    weights = sum(p.numel() for p in model.network.parameters()) / 1e6
+    return (ticks[-1] - ticks[WARM - 1]) / (TRIAL - WARM), round(weights, 2)
+
+
+def once(path: Path, make: Callable[[], Any]) -> Any:
+    """What `make` says, kept in a file."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as beside:
+            beside.write_text(json.dumps(make()))
+    return json.loads(path.read_text())
+
+
+def trained(name: str, one: Contestant, run: Path, minutes: float) -> dict[str, float]:
+    """Trains it for so long; how fast it was."""
+    each, weights = once(run.with_suffix(".json"), lambda: seconds(one))
+    config: TrainConfig = replace(one.ask.config, updates=round(minutes * 60 / each))
+    for event in train(one.data, run, replace(one.ask, config=config), aim=one.aim, device=CPU):
+        if isinstance(event, Validated):
+            print(f"{name}: update {event.update} of {config.updates}", flush=True)
+    speed = round(config.batch / each, 1)
+    return {"M weights": weights, "updates": config.updates, "images/s": speed}
+
+
+def measured(run: Path, data: Dataset, judge: Path | None, count: int) -> dict[str, float]:
+    """`inkdrop evaluate` of a run."""
+    asked = Evaluation(count=count, judge=judge, sampling=Sampling(guidance=1.0))
+    *_, last = evaluate(run, data, asked, device=CPU)
+    assert isinstance(last, Evaluated)
+    return {m.name: float(f"{m.value:.5g}") for m in last.report.measures}
+
+
+def drawn(run: Path) -> torch.Tensor:
+    """Two samples of each class at the model's own guidance, the same noise for every run."""
+    model = Model.load(own_folder(run)[0])
+    conditions = [label for label in model.spec.labels for _ in range(2)]
+    return generate_many(model, count=len(conditions), conditions=conditions)
+
+
+def main() -> None:
+    """Trains both, measures both, and writes figures and picture."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--autoencoder", type=Path, required=True, help="its run")
+    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--count", type=int, default=500, help="samples to measure on")
+    parser.add_argument("--out", type=Path, default=Path("runs/latent_pixel"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--picture", type=Path, default=PICTURE)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    data = open_data(asked.data, split="train", size=64, channels=3)
+    whole: dict[str, Any] = {"minutes": asked.minutes, "samples": asked.count}
+    judge, pictures = None, []
+    for name, one in contestants(data, asked.autoencoder, asked.out).items():
+        run = asked.out / name.replace(", ", "_").replace(" ", "_")
+        whole[name] = trained(name, one, run, asked.minutes)
+        whole[name] |= measured(run, data, judge, asked.count)
+        judge = judge or run / "evaluate" / "judge"
+        pictures.append(drawn(run))
+        print(name, whole[name], flush=True)
+    with replacing(asked.results) as beside:
+        beside.write_text(json.dumps(whole, indent=2) + "\n")
+    save_image(sheet(torch.cat(pictures), columns=len(pictures[0]), scale=2), asked.picture)
+
+
+if __name__ == "__main__":
+    main()

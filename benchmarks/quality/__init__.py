@@ -1,0 +1,1 @@
+"""How good models of Fashion-MNIST are, by a judge."""

@@ -1,0 +1,1 @@
+"""What sampling costs besides the network, and from the shell to the picture."""

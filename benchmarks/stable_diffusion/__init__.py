@@ -1,0 +1,1 @@
+"""Stable Diffusion at full width, beside diffusers."""

@@ -1,0 +1,1 @@
+"""How inkdrop's own code is laid out, in numbers."""

@@ -1,0 +1,1 @@
+"""What training costs, and how soon a model is good."""

@@ -1,0 +1,81 @@
+"""The commands that measure a model against data: evaluate, likelihood."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from inkdrop.cli.options import device_option, options_of
+from inkdrop.tasks.sampling import Sampling
+
+
+@click.command()
+@click.argument("run")
+@click.option("--data", help="Data to measure against [the run's own].")
+@click.option("--label", help="A table's column of labels, if not the run's.")
+@click.option("--count", default=1000, help="Samples, or reconstructions.", show_default=True)
+@click.option("--judge", help="Measure by the judge in this folder [one is trained].")
+@click.option("--judge-updates", default=1000, help="If one is trained.", show_default=True)
+@click.option("--features", help="Measure by a transformers vision model, such as DINOv2.")
+@click.option("--seed", default=0, help="The seed of the samples.", show_default=True)
+@click.option("--batch", default=64, help="Samples at a time.", show_default=True)
+@options_of(Sampling, without=("picture_guidance",))
+@device_option
+@click.option("-o", "--out", help="The report's folder [RUN/evaluate].")
+def evaluate(run: str, **options: Any) -> None:
+    """Measure RUN: how near its samples are to the data, and whether they are copies.
+
+    For an autoencoder: how near its reconstructions are. The judge, a small classifier of the data,
+    is trained once and kept; the same command again goes on where it stopped.
+
+    \b
+    inkdrop evaluate runs/photos --count 1000 --steps 20
+    """
+    from inkdrop.train.show import evaluate_and_show
+
+    evaluate_and_show(run, options)
+
+
+@click.command()
+@click.argument("run")
+@click.option("--data", help="Data to measure on [the run's own].")
+@click.option("--count", default=16, help="Samples of the data.", show_default=True)
+@click.option("--steps", default=32, help="Runge-Kutta steps.", show_default=True)
+@click.option("--probes", default=4, help="Random vectors for the trace.", show_default=True)
+@click.option("--seed", default=0, show_default=True, help="The seed of those vectors.")
+@device_option
+def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any) -> None:
+    """Bits per dimension of data by the probability-flow ODE, with its error.
+
+    \b
+    inkdrop likelihood runs/digits --count 64
+    """
+    from inkdrop.cli.tune import opened
+    from inkdrop.evaluate.samples import conditions_of
+    from inkdrop.registry import medium
+    from inkdrop.tasks.likelihood import likelihood as measured
+    from inkdrop.train.run import data_of
+
+    if count < 1:
+        raise ValueError(f"count is {count}: measure at least 1 sample")
+    model = opened(run, options["device"])
+    samples = data_of(Path(run), data)
+    count = min(count, len(samples))
+    rows = [i * len(samples) // count for i in range(count)]
+    said = measured(
+        model,
+        samples.take(rows),
+        conditions=conditions_of(model, samples, rows),
+        steps=options["steps"],
+        probes=options["probes"],
+        seed=seed,
+    )
+    spread = said.bits.std(correction=0).item() / len(said.bits) ** 0.5
+    click.echo(
+        f"{said.bits.mean().item():.4f} bits per dimension, mean of {len(said.bits)}"
+        f" {medium(samples.medium).many} (standard error {spread:.4f} between them,"
+        f" {said.probe_error.square().mean().sqrt().item() / len(said.bits) ** 0.5:.4f} from the"
+        f" probes; at most {said.step_error.mean().item():.4f} from the steps)"
+    )

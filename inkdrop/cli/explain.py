@@ -1,0 +1,37 @@
+"""The command that explains: explain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from inkdrop.cli.options import device_option
+
+
+@click.command()
+@click.argument("run")
+@click.option("--data", help="Data to explain with [the run's own].")
+@click.option("-o", "--out", help="The report's folder [RUN/explain].")
+@click.option("--seed", default=0, show_default=True, help="The seed of everything that is drawn.")
+@click.option("--quick", is_flag=True, help="At most 100 steps and shorter trainings.")
+@device_option
+def explain(
+    run: str, data: str | None, out: str | None, seed: int, quick: bool, device: str | None
+) -> None:
+    """Draw what a lecture on diffusion draws, from your own model: a report with figures.
+
+    Needs matplotlib: pip install 'inkdrop[explain]'.
+
+    \b
+    inkdrop explain runs/photos --quick
+    """
+    from inkdrop.cli.tune import opened
+    from inkdrop.explain.report import explain as figures
+    from inkdrop.train.run import data_of
+
+    model = opened(run, device)
+    samples = data_of(Path(run), data)
+    folder = Path(out) if out else Path(run) / "explain"
+    for title, path in figures(model, samples, folder, seed=seed, quick=quick):
+        click.echo(f"{title}: {path}")

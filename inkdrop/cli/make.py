@@ -1,0 +1,286 @@
+"""The commands that make something: generate, sample, inpaint, edit, interpolate, invert."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inkdrop.cli.options import Decorator, all_of, device_option, given, options_of, out_option
+from inkdrop.tasks.request import (
+    BOX,
+    Edit,
+    Generate,
+    Inpaint,
+    Interpolate,
+    Invert,
+    Request,
+    Task,
+    request_of,
+)
+from inkdrop.tasks.sampling import Sampling
+
+if TYPE_CHECKING:
+    from inkdrop.make.make import Made
+    from inkdrop.tasks.request import Guide
+
+NO_MODEL = {"model": None}  # of a command for which no model in the box is trained
+WALKS = ("model", "count", "batch", "weak")  # what means nothing for one batch along a path
+
+_control_options = all_of(
+    click.option(
+        "--control", multiple=True, help="A control network, which reads a hint (may repeat)."
+    ),
+    click.option("--hint", multiple=True, help="The picture that the control network reads."),
+    click.option("--control-scale", type=float, multiple=True, help="Its strength [1]."),
+)
+
+
+def making(
+    task: type[Task],
+    out: str,
+    *,
+    without: tuple[str, ...] = (),
+    defaults: Mapping[str, Any] | None = None,
+) -> Decorator:
+    """All options of a command that makes something: of its task, the request and the sampling.
+
+    without: fields that are arguments of the command, or mean nothing there
+    defaults: what the command has instead of a field's default, for --help
+    """
+    fixed = without if task is Edit else (*without, "picture_guidance")
+    return all_of(
+        click.option("--like", help="A file made by this command: make the same again."),
+        options_of(task),
+        options_of(Request, without=without, defaults=defaults),
+        *([_control_options] if task is Generate else []),
+        options_of(Sampling, without=fixed),
+        device_option,
+        click.option("-v", "--verbose", is_flag=True, help="Print a line for every step."),
+        out_option(out),
+    )
+
+
+@click.command()
+@click.argument("prompt", required=False)
+@making(Generate, "picture.png", without=("prompt",))
+def generate(**options: Any) -> None:
+    """Make a picture of PROMPT, by the model in the box or any other.
+
+    The PNG carries its settings: `inkdrop info` prints them, and --like makes the same again.
+
+    \b
+    inkdrop generate "a red heart" -o heart.png
+    inkdrop generate "a lighthouse" --model ./sd15 --size 512x768 --count 4
+    """
+    like = options["like"]
+    if options["prompt"] is None and (like is None or "prompt" not in _settings(like, "generate")):
+        raise ValueError('say what to draw, such as: inkdrop generate "a smiling cat"')
+    made, out = _make("generate", options, scale=1, carries=True)
+    made.save(out)
+    click.echo(out)
+
+
+@click.command()
+@click.argument("model", metavar="RUN", required=False)
+@making(Generate, "samples.png", without=("model",), defaults={"count": 16})
+def sample(**options: Any) -> None:
+    """Make samples by RUN (a run or any model), on one sheet or as an array.
+
+    \b
+    inkdrop sample runs/photos --count 36 --steps 50 -o sheet.png
+    inkdrop sample runs/digits --label 3 --label 7 -o digits.npz
+    """
+    if options["model"] is None and options["like"] is None:
+        raise ValueError("say which model: inkdrop sample RUN, or --like a file that it made")
+    made, out = _make("generate", options, count=16)
+    made.save(out)
+    seed, count = made.request.seed, made.request.count
+    click.echo(f"{count} samples of seed {seed} are in {out}")
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="PICTURE [MASK] PROMPT")
+@making(Inpaint, "picture.png", without=("prompt", "size", "scale"), defaults=NO_MODEL)
+def inpaint(words: tuple[str, ...], **options: Any) -> None:
+    """Paint PROMPT into PICTURE where MASK is white; all else stays as it is, to the bit.
+
+    Without a MASK, what is not opaque in PICTURE is painted. Transparency that is not painted over
+    stays. The model must have been trained on masks.
+
+    \b
+    inkdrop inpaint photo.png mask.png "a boat" --model ./sd-inpainting -o out.png
+    """
+    _painted("inpaint", words, "PICTURE [MASK] PROMPT", options)
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="PICTURE PROMPT")
+@making(Edit, "picture.png", without=("prompt", "size", "scale", "weak"), defaults=NO_MODEL)
+def edit(words: tuple[str, ...], **options: Any) -> None:
+    """Change PICTURE as PROMPT says, by a model that was trained to edit.
+
+    A PICTURE with transparency is edited on white and stays as transparent as it was.
+
+    \b
+    inkdrop edit photo.png "make it winter" --model ./instruct-pix2pix -o out.png
+    """
+    _painted("edit", words, "PICTURE PROMPT", options)
+
+
+@click.command()
+@click.argument("model", default=BOX, required=False, metavar="[RUN]")
+@making(Interpolate, "walk.png", without=WALKS)
+def interpolate(**options: Any) -> None:
+    """Walk between two prompts, seeds or files, by RUN or the model in the box.
+
+    Writes the frames as a strip and, beside it, as an animated WebP; an --out that ends in .webp or
+    .gif is the animation alone.
+
+    \b
+    inkdrop interpolate --prompts "cat face" "lion" -o walk.png
+    inkdrop interpolate runs/photos --seeds 3 7 --frames 24
+    """
+    moving = Path(options["out"]).suffix.lower() in (".webp", ".gif")
+    made, out = _make("interpolate", options)
+    film = out if moving else out.with_suffix(".webp")
+    if not moving:
+        made.save(out)
+    made.save_animation(film)
+    click.echo(f"the walk is in {film}" if moving else f"the walk is in {out} and, moving, {film}")
+
+
+@click.command()
+@click.argument("model", metavar="RUN")
+@click.argument("files", nargs=-1, required=True, metavar="FILES")
+@making(Invert, "inverted.png", without=(*WALKS, "size", "sampler", "eta", "tolerance"))
+def invert(files: tuple[str, ...], **options: Any) -> None:
+    """Find the noise that makes FILES: rows of the originals, their noise, and what comes back.
+
+    \b
+    inkdrop invert runs/photos cat.png --exact -o inverted.png
+    """
+    made, out = _make("invert", {**options, "pictures": files})
+    made.save(out)
+    original, _, back = made.samples.chunk(3)
+    error = (back - original).square().mean().sqrt().item()
+    many = made.medium.many
+    click.echo(f"root mean square error of the way back: {error:.2g} ({many} are from -1 to 1)")
+    click.echo(f"original, noise and what came back are in {out}")
+
+
+def _painted(task: str, words: tuple[str, ...], usage: str, options: dict[str, Any]) -> None:
+    """Inpaint and edit: files and a prompt as arguments, a model that has no default."""
+    told = _files_and_prompt(words, usage, options["like"])
+    if options["model"] is None and options["like"] is None:
+        raise ValueError(
+            "say with --model what draws: an inpainting checkpoint for `inkdrop inpaint`, an"
+            " instruct-pix2pix checkpoint for `inkdrop edit`"
+        )
+    made, out = _make(task, {**options, **told}, carries=True)
+    made.save(out)
+    click.echo(out)
+
+
+def _make(
+    task: str, options: dict[str, Any], *, carries: bool = False, **usual: Any
+) -> tuple[Made, Path]:
+    """Makes what the options ask for, and shows it; usual: defaults of the command.
+
+    carries: the file must be one that carries settings
+    """
+    from inkdrop.cli.progress import show
+    from inkdrop.make.make import check_file, make
+
+    out = Path(options["out"])
+    check_file(out)
+    if carries and out.suffix.lower() not in (".png", ".npz"):
+        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+    like = options["like"]
+    changes = _changes(options)
+    if options["model"] is not None:
+        changes["weights"] = ""
+    settings = {**usual, **({} if like is None else _settings(like, task))}
+    request = request_of(task, settings, changes)
+    return show(make(request, device=options["device"]), verbose=options["verbose"]), out
+
+
+def _settings(like: str, task: str) -> dict[str, Any]:
+    """The settings of a file that this task made."""
+    from inkdrop.media.settings import settings_in
+    from inkdrop.tasks.request import check_task
+
+    settings = settings_in(Path(like))
+    check_task(settings, task, like)
+    return settings
+
+
+def _changes(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as fields of a request: files by their digests."""
+    from inkdrop.tasks.added import Added
+
+    found = given(options)
+    if "size" in found:
+        found["size"] = _size(found["size"])
+    if "loras" in found:
+        found["loras"] = tuple(Added.of(text, "LoRA", weighed=True) for text in found["loras"])
+    if "embeddings" in found:
+        found["embeddings"] = tuple(Added.of(text, "embedding") for text in found["embeddings"])
+    if "pictures" in found:
+        found["pictures"] = tuple(Added.of(text, "picture") for text in found["pictures"])
+    guides = _guides(*(options.get(name, ()) for name in ("control", "hint", "control_scale")))
+    return found | ({"controls": guides} if guides else {})
+
+
+def _guides(
+    controls: tuple[str, ...], hints: tuple[str, ...], scales: tuple[float, ...]
+) -> tuple[Guide, ...]:
+    """Each control network with its hint and strength, in their order."""
+    from dataclasses import replace
+
+    from inkdrop.tasks.added import Added
+    from inkdrop.tasks.request import Guide
+
+    if len(controls) != len(hints) or len(scales) not in (0, len(controls)):
+        raise ValueError(
+            f"there are {len(controls)} --control, {len(hints)} --hint and {len(scales)}"
+            " --control-scale; each control network needs a hint, and all or none a scale"
+        )
+    each = zip(controls, hints, scales or (1.0,) * len(controls), strict=True)
+    return tuple(
+        Guide(replace(Added.of(c, "control network"), weight=scale), Added.of(h, "hint"))
+        for c, h, scale in each
+    )
+
+
+def _size(text: str) -> int | tuple[int, int]:
+    """A size of the command line: N or HxW."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
+        raise ValueError(
+            f"size is {text!r}; give pixels, such as 512, or height and width, 768x512"
+        )
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def _files_and_prompt(words: tuple[str, ...], usage: str, like: str | None) -> dict[str, Any]:
+    """PICTURE, MASK and PROMPT by how many there are; usage: the most there may be.
+
+    With --like only the prompt, or nothing, may be given: the rest is as it was.
+    """
+    from inkdrop.media.image import is_picture
+    from inkdrop.tasks.added import Added
+
+    if not (2 <= len(words) <= len(usage.split()) or (like is not None and len(words) < 2)):
+        raise ValueError(
+            f"give {usage}, each a word or in quotation marks, not {len(words)} words; or --like"
+            " with a PNG that this command made, and another PROMPT if you want one"
+        )
+    *paths, prompt = words or (None,)
+    if prompt is not None and os.path.isfile(prompt) and is_picture(Path(prompt)):
+        raise ValueError(f"the prompt is {prompt!r}, which is a picture; give {usage}")
+    files = zip(("picture", "mask"), paths, strict=False)
+    return {"prompt": prompt, **{name: Added.of(str(path), name) for name, path in files}}

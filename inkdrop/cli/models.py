@@ -1,0 +1,93 @@
+"""The commands about models and files: info, convert, engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from inkdrop.cli.options import device_option
+
+
+@click.command()
+@click.argument("path")
+def info(path: str) -> None:
+    """Print the settings that the file PATH carries, or what the model PATH is.
+
+    \b
+    inkdrop info heart.png
+    inkdrop info runs/photos
+    """
+    from inkdrop.media.image import is_picture
+    from inkdrop.media.settings import settings_in, settings_lines
+
+    file = Path(path)
+    if is_picture(file) or file.suffix.lower() == ".npz":
+        lines = settings_lines(settings_in(file))
+    else:
+        from inkdrop.convert.inspect.summary import summary
+        from inkdrop.find import find
+
+        found = find(path)
+        lines = [*found.notes, *summary(found.path)]
+    for line in lines:
+        click.echo(line)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("out")
+@click.option("--to", help="folder (of diffusers), single or inkdrop [by OUT's name].")
+@click.option("--prediction", help="What it predicts, if its files say it wrong: eps, v or x0.")
+@click.option("--zero-terminal-snr", is_flag=True, default=None, help="It ends in pure noise.")
+@click.option("--variant", help="Which weights of a folder, such as fp16 [the plain ones].")
+@click.option("--averaged", is_flag=True, help="The averaged weights in a single file.")
+@click.option(
+    "--ignore", multiple=True, help="Leave out weights whose names begin so (may repeat)."
+)
+@click.option("--half", is_flag=True, help="All weights in half precision [as they are].")
+@click.option("--i-trust-this-pickle", is_flag=True, help="Open pickles by a restricted loader.")
+def convert(model: str, out: str, to: str | None, half: bool, **options: Any) -> None:
+    """Write MODEL to OUT in another layout, its text encoder included, and report every weight.
+
+    MODEL and OUT are diffusers folders, single files or folders of inkdrop's own. Control networks
+    are converted too, and adapters that are pickles become safetensors.
+
+    \b
+    inkdrop convert sd15.safetensors ./sd15
+    inkdrop convert ./sd15 ./folder --to folder --half
+    """
+    from inkdrop.convert.convert import convert as converted
+    from inkdrop.convert.sd.foreign import ReadOptions
+    from inkdrop.find import find
+
+    read = ReadOptions(
+        prediction=options["prediction"],
+        zero_terminal_snr=options["zero_terminal_snr"],
+        variant=options["variant"],
+        averaged=options["averaged"],
+        ignore=options["ignore"],
+        trust_pickle=options["i_trust_this_pickle"],
+    )
+    found = find(model)
+    for note in found.notes:
+        click.echo(note, err=True)
+    for line in converted(found.path, out, to, read, half=half).lines():
+        click.echo(line)
+    click.echo(out)
+
+
+@click.command()
+@device_option
+def engines(device: str | None) -> None:
+    """List what can compute a network: what for, in which arithmetic, or why not here.
+
+    \b
+    inkdrop engines
+    """
+    from inkdrop.device import pick_device
+    from inkdrop.engines import about
+
+    for name, line in about(pick_device(device)).items():
+        click.echo(f"{name:10} {line}")

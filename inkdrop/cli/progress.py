@@ -1,0 +1,41 @@
+"""What the command line shows of work that takes a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from inkdrop.make.make import Event, Made
+
+
+def show(events: Iterable[Event], *, verbose: bool = False) -> Made:
+    """Shows notes, and steps as a bar where standard error is a terminal; what was made.
+
+    verbose: a line on standard output for each step instead.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from inkdrop.diffusion.samplers import Step
+    from inkdrop.events import Note
+    from inkdrop.make.make import Made
+
+    console = Console(stderr=True)
+    made: Made | None = None
+    hidden = verbose or not console.is_terminal
+    with Progress(console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task("sampling", total=None)
+        for event in events:
+            if isinstance(event, Note):
+                click.echo(event.text, err=True)
+            elif isinstance(event, Step):
+                bar.update(task, completed=event.index + 1, total=event.total)
+                if verbose:
+                    click.echo(f"step {event.index + 1} of {event.total}: t = {event.t:.4f}")
+            elif isinstance(event, Made):
+                made = event
+    assert made is not None, "making ends with what was made"
+    return made

@@ -1,0 +1,85 @@
+"""All commands in their groups: what each does in a line, and the file it is in.
+
+A new command is a function in one of those files and a line here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import NamedTuple
+
+import click
+
+from inkdrop.config import nearest
+
+
+class Entry(NamedTuple):
+    """Where a command is, inkdrop/cli/FILE.py, and what `inkdrop --help` says of it."""
+
+    group: str
+    file: str
+    line: str
+
+
+TABLE = {
+    "generate": Entry("Make", "make", "Make a picture from words."),
+    "sample": Entry("Make", "make", "Make samples by a model of your own, on one sheet."),
+    "inpaint": Entry("Make", "make", "Paint into a picture where a mask is white."),
+    "edit": Entry("Make", "make", 'Change a picture as words say, such as "make it winter".'),
+    "interpolate": Entry("Make", "make", "Walk between two prompts, seeds or files."),
+    "invert": Entry("Make", "make", "Find the noise that makes a picture, and come back."),
+    "train": Entry("Train", "train", "Train a model on your own data."),
+    "distill": Entry("Train", "train", "Train a student that needs a few steps only."),
+    "tune": Entry("Train", "tune", "Fit the sampler to a model: better samples in few steps."),
+    "explain": Entry("Understand", "explain", "Draw what a lecture draws, from your own model."),
+    "evaluate": Entry("Understand", "evaluate", "Measure samples against the data they imitate."),
+    "likelihood": Entry("Understand", "evaluate", "Measure bits per dimension of data."),
+    "compare": Entry("Understand", "tune", "Compare samplers: error and time against calls."),
+    "samplers": Entry("Understand", "tune", "List samplers and grids, and when to use which."),
+    "info": Entry("Models", "models", "Show what a model is, or how a file was made."),
+    "convert": Entry("Models", "models", "Write a model in another program's layout, or in ours."),
+    "engines": Entry("Models", "models", "List what can compute a network on this machine."),
+}
+
+
+class Commands(click.Group):
+    """Imports a command when it is run, and suggests the nearest name for a misspelt one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(TABLE)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in TABLE:
+            return None
+        found = getattr(import_module(f"inkdrop.cli.{TABLE[cmd_name].file}"), cmd_name)
+        assert isinstance(found, click.Command)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in TABLE and not args[0].startswith("-"):
+            raise click.UsageError(
+                f"there is no command {args[0]!r}; known are: {', '.join(TABLE)}."
+                f"{nearest(args[0], TABLE)}"
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands by group; no command is imported for it."""
+        for group in dict.fromkeys(entry.group for entry in TABLE.values()):
+            with formatter.section(group):
+                rows = [(name, entry.line) for name, entry in TABLE.items() if entry.group == group]
+                formatter.write_dl(rows)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="inkdrop")
+def commands() -> None:
+    """Train diffusion models on your own data, sample from them, and see why it works.
+
+    \b
+    Start with:  inkdrop generate "a red heart" -o heart.png
+                 inkdrop train ./photos
+    Every command explains itself: inkdrop generate --help
+    """

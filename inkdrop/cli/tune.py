@@ -1,0 +1,173 @@
+"""The commands about samplers: samplers, compare, tune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inkdrop.cli.options import Decorator, device_option, given, options_of, out_option
+from inkdrop.tasks.sampling import Sampling
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from inkdrop.model import Model
+
+
+def opened(name: str, device: str | None) -> Model:
+    """The model of any name; what was assumed about it goes to standard error."""
+    from inkdrop.find import open_with_notes
+
+    model, notes = open_with_notes(name, device=device)
+    for note in notes:
+        click.echo(note, err=True)
+    return model
+
+
+def sampling_of(options: dict[str, Any]) -> Sampling:
+    """The sampling that these options ask for."""
+    from inkdrop.config import parse
+
+    names = Sampling.__dataclass_fields__
+    found = {name: value for name, value in given(options).items() if name in names}
+    return parse(Sampling, found, "the command line")
+
+
+def _guidance(*without: str) -> Decorator:
+    """The options of guidance, which the converged answer has too."""
+    fixed = ("steps", "sampler", "eta", "tolerance", "picture_guidance", *without)
+    return options_of(Sampling, without=fixed)
+
+
+@click.command()
+def samplers() -> None:
+    """List samplers and grids: order, network calls a step, and when to use which.
+
+    \b
+    inkdrop samplers
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from inkdrop.diffusion.samplers import ABOUT, ALIASES
+    from inkdrop.diffusion.times import GRID_ALIASES, GRIDS
+
+    table = Table("sampler", "order", "calls", "fresh noise", "when", "also called", box=None)
+    for name, about in ABOUT.items():
+        others = ", ".join(other for other, meant in ALIASES.items() if meant == name)
+        order, fresh = str(about.order), "yes" if about.fresh else ""
+        table.add_row(name, order, str(about.calls), fresh, about.when, others)
+    console = Console()
+    console.print(table)
+    also = ", ".join(f"{other} ({meant})" for other, meant in GRID_ALIASES.items())
+    console.print(f"\ngrids: {', '.join(GRIDS)}; also {also}")
+
+
+class Lists(click.Command):
+    """A command whose options in `several` take all the words that follow them."""
+
+    several = ("--steps", "--samplers")
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread, option = list[str](), ""
+        for word in args:
+            if word.startswith("-"):
+                option = word if word in self.several else ""
+                spread += [] if option else [word]
+            else:
+                spread += [option, word] if option else [word]
+        return super().parse_args(ctx, spread)
+
+
+@click.command(cls=Lists)
+@click.argument("run")
+@click.option("--steps", type=int, multiple=True, help="Such as 5 10 20 50, which is the default.")
+@click.option("--samplers", multiple=True, help="Names [ddim dpmpp_2m unipc deis heun].")
+@click.option("--count", default=16, help="Samples to compare on.", show_default=True)
+@_guidance()
+@device_option
+@out_option("compare.png")
+def compare(run: str, steps: tuple[int, ...], samplers: tuple[str, ...], **options: Any) -> None:
+    """Compare samplers on RUN: error and time against network calls, as a table and a picture.
+
+    The error is the distance to the model's own converged answer from the same noise. The picture
+    needs matplotlib: pip install 'inkdrop[explain]'.
+
+    \b
+    inkdrop compare runs/photos --steps 5 10 20 --samplers ddim unipc
+    """
+    from inkdrop.explain.compared import compared_figure
+    from inkdrop.explain.style import needs_matplotlib
+    from inkdrop.tune.compare import SAMPLERS, Row, check
+    from inkdrop.tune.compare import compare as compared
+    from inkdrop.tune.problem import Problem
+
+    needs_matplotlib()
+    steps, samplers = steps or (5, 10, 20, 50), samplers or SAMPLERS
+    check(samplers, steps)
+    sampling = sampling_of(options)
+    model = opened(run, options["device"])
+    rows = list[Row]()
+    click.echo(f"{'sampler':<12} {'steps':>5} {'calls':>5} {'error':>9} {'seconds':>8}")
+    for event in compared(
+        model, steps=steps, samplers=samplers, count=options["count"], sampling=sampling
+    ):
+        if isinstance(event, Problem):
+            known = event
+            continue
+        rows.append(event)
+        click.echo(
+            f"{event.sampler:<12} {event.steps:>5} {event.calls:>5} {event.error:>9.5f}"
+            f" {event.seconds:>8.2f}"
+        )
+    click.echo(f"the converged answer is known to {float(known.doubt.mean()):.5f}")
+    _save_figure(compared_figure(model, known, rows), Path(options["out"]))
+    click.echo(f"the picture is {options['out']}")
+
+
+def _save_figure(figure: Figure, path: Path) -> None:
+    from inkdrop.files import replacing
+
+    with replacing(path) as beside:
+        figure.savefig(beside)
+
+
+@click.command()
+@click.argument("run")
+@click.option("--steps", default=10, help="Steps to tune for.", show_default=True)
+@click.option("--minutes", default=5.0, help="Time to take.", show_default=True)
+@click.option("--count", default=32, help="Noises to tune on.", show_default=True)
+@_guidance("grid")
+@device_option
+def tune(run: str, steps: int, minutes: float, count: int, **options: Any) -> None:
+    """Fit the grid and the sampler to RUN, and use them from then on at so many steps.
+
+    It looks for the times that bring the model nearest to its own converged answer, judges them on
+    other noises, and keeps them in the model folder if they are better than what is there by name.
+
+    \b
+    inkdrop tune runs/photos --steps 10 --minutes 5
+    """
+    from dataclasses import replace
+
+    from inkdrop.model.folder import amend
+    from inkdrop.tune.fit import Fitted, fit
+
+    sampling = sampling_of(options)
+    model = opened(run, options["device"])
+    for event in fit(model, steps, minutes=minutes, count=count, sampling=sampling):
+        if not isinstance(event, Fitted):
+            click.echo(f"{event.error:.5f}  {event.sampler} on {event.found}")
+    assert isinstance(event, Fitted)
+    click.echo(
+        f"on other noises: {event.after:.5f} tuned, {event.best_named:.5f} with {event.named},"
+        f" {event.before:.5f} with the default {event.default}"
+    )
+    if not event.better:
+        click.echo("the tuned grid is not better there, so nothing was kept; allow more --minutes")
+        return
+    others = tuple(t for t in model.spec.tuned if t.steps != steps)
+    where = amend(run, replace(model.spec, tuned=(*others, event.tuned)))
+    click.echo(f"kept in {where}; `inkdrop sample {run} --steps {steps}` uses it")

@@ -1,0 +1,100 @@
+"""The one door to a model: whatever names one, found and opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from inkdrop import box, folder
+from inkdrop.convert.files.layout import marked
+from inkdrop.convert.open import located, open_checkpoint
+from inkdrop.device import pick_device
+from inkdrop.digest import files_below, fingerprint
+from inkdrop.files import is_hub_name, must_exist
+from inkdrop.model import Model
+from inkdrop.runs import own_folder
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a model is: a model folder of inkdrop's own, or a checkpoint of another program.
+
+    name: as it was given; path: the model folder, the checkpoint's folder or its file
+    own: whether it is a model folder; notes: sentences about damaged checkpoints that were skipped
+    """
+
+    name: str
+    path: Path
+    own: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def weights(self) -> str:
+        """16 hexadecimal digits that tell these weights and settings from others."""
+        files = [self.path] if self.path.is_file() else files_below(self.path)
+        stats = ((file, file.stat()) for file in files)
+        seen = tuple((str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats)
+        return _fingerprint(self.path, seen)
+
+
+@lru_cache(maxsize=16)  # files of gigabytes are looked at once a process, until they change
+def _fingerprint(path: Path, seen: tuple[tuple[str, int, int], ...]) -> str:
+    return fingerprint(path)
+
+
+def find(name: str | Path) -> Found:
+    """The model of this name: a run, a model folder, a checkpoint, a Hub name or one in the box.
+
+    A checkpoint is a diffusers folder or a single file; a Hub name, "org/name", is fetched. Where
+    something here has the name, that is meant. ValueError in words if there is no such model.
+    """
+    text = str(name)
+    path = box.find(text) or Path(text)
+    if not path.exists() and is_hub_name(text):
+        return Found(text, located(text), own=False)
+    if path.is_dir() and _is_own(path):
+        where, notes = own_folder(path)
+        return Found(text, where, own=True, notes=tuple(notes))
+    return Found(text, must_exist(path, "model folder or run"), own=False)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a folder is ours: a model folder, a run, or one that is neither and holds no weights.
+
+    The last is for `own_folder` to refuse.
+    """
+    if (path / folder.NAME).is_file() or (path / "checkpoints").is_dir():
+        return True
+    return marked(path) is None and not any(path.glob("*.safetensors"))
+
+
+def open_model(
+    name: str | Path | Found,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = torch.float32,
+) -> Model:
+    """The model of this name (see `find`) with its text encoder, ready to be sampled from.
+
+    device: a GPU if there is one, unless said; dtype: of all weights, None: the one they are stored
+    in. ValueError in words for anything amiss, before any weight is read where that can be.
+    """
+    return open_with_notes(name, device=device, dtype=dtype)[0]
+
+
+def open_with_notes(
+    name: str | Path | Found,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = torch.float32,
+) -> tuple[Model, tuple[str, ...]]:
+    """As `open_model`, with sentences about what had to be assumed or skipped."""
+    found = name if isinstance(name, Found) else find(name)
+    where = pick_device(None if device is None else str(device))
+    if found.own:
+        return Model.load(found.path, dtype=dtype).to(where), found.notes
+    model, report = open_checkpoint(found.path, dtype=dtype)
+    return model.to(where), (*found.notes, *report.notes)

@@ -1,0 +1,1 @@
+"""From a request to what it asks for: preparing a model, and making."""

@@ -1,0 +1,153 @@
+"""Making what a request asks for, as a generator of everything that happens on the way.
+
+for event in make(Request(prompt="a red heart")):
+    ...                      # a Note, a Step of the sampler, and at last what was Made
+event.save("heart.png")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from inkdrop.config import choose
+from inkdrop.diffusion.samplers import Step
+from inkdrop.events import Note
+from inkdrop.files import check_writable
+from inkdrop.find import open_with_notes
+from inkdrop.make.prepare import check_request, find_for, fitted, prepare
+from inkdrop.media.medium import Look, Medium, Span, check_output
+from inkdrop.media.sheet import save_animation
+from inkdrop.model import Model
+from inkdrop.registry import MEDIA
+from inkdrop.tasks.job import Job, sampling_for
+from inkdrop.tasks.plan import chosen
+from inkdrop.tasks.request import Request, settings_of, task_name
+from inkdrop.unload import unload
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a request came to.
+
+    samples: [N, C, *sizes] in [-1, 1], on the CPU; request: with all that was left to the model
+    written out, so that it makes the same again; look: how the samples stand on a sheet
+    """
+
+    samples: Tensor
+    request: Request
+    medium: Medium
+    span: Span
+    look: Look
+
+    def save(self, path: str | Path) -> None:
+        """Writes one file, with its settings where the format carries them."""
+        check_output(self.medium, Path(path))
+        settings = settings_of(self.request)
+        self.medium.write(self.samples, Path(path), settings, self.look, self.span)
+
+    def save_animation(self, path: str | Path, fps: float = 12) -> None:
+        """Writes the samples one after the other as an endless animation: .webp, .gif or .png."""
+        look = replace(self.look, columns=1, pad=0)
+        frames = [self.medium.sheet(sample[None], look) for sample in self.samples]
+        save_animation(frames, path, fps)
+
+
+Event = Note | Step | Made
+
+
+def open_job(request: Request) -> Job:
+    """The request with its files read, by the file of its task."""
+    module = import_module(f"inkdrop.tasks.{task_name(request)}")
+    job: Job = module.open_job(request)
+    return job
+
+
+def check_file(path: Path) -> None:
+    """ValueError or OSError, before any work, for a file that no medium could write."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give --out the name of a file in it")
+    known = dict.fromkeys(suffix for medium in MEDIA.values() for suffix in medium.suffixes)
+    choose("file format", path.suffix.lower(), known)
+    check_writable(path)
+
+
+def make(
+    request: Request,
+    *,
+    model: Model | None = None,
+    device: str | None = None,
+    keep: bool = False,
+) -> Iterator[Event]:
+    """Finds, prepares and runs: Notes and Steps as they come, and last of all what was `Made`.
+
+    model: one that is loaded already, which is left as it is, instead of the one that the request
+    names. keep: False gives the memory of each part of a model that is loaded here back once
+    nothing needs it any more. Whatever is wrong with the request is a ValueError before any weight
+    is read where that can be.
+    """
+    job = open_job(request)
+    check_request(request)
+    if model is None:
+        found = find_for(request)
+        model, request = yield from prepare(job, found, device)
+        request = replace(request, weights=found.weights)
+    else:
+        if request.engine is not None or request.half:
+            raise ValueError("the model is loaded already; leave out engine and half")
+        model, keep = (yield from fitted(model, job)), True
+    weak = None
+    if request.weak is not None:
+        weak, notes = open_with_notes(request.weak, device=model.device)
+        yield from map(Note, notes)
+    yield from run(model, request, job, weak=weak, keep=keep)
+
+
+@torch.no_grad()
+def run(
+    model: Model, request: Request, job: Job, *, weak: Model | None = None, keep: bool = True
+) -> Iterator[Event]:
+    """The samples of a request by a model that is ready for it; see `make`."""
+    whole = _written_out(model, job, request)
+    parts = list[Tensor]()
+    for rows in job.rows:
+        last = rows.stop == job.rows[-1].stop
+        x = yield from _ran(model, job, rows, weak, keep=keep or not last)
+        parts.append(job.finish(model, x))
+    yield Made(torch.cat(parts), whole, model.medium, model.spec.span, job.look)
+
+
+def _ran(
+    model: Model, job: Job, rows: range, weak: Model | None, *, keep: bool
+) -> Generator[Event, None, Tensor]:
+    """x of the last Step; keep: False uses the model up."""
+    steps = job.steps(model, rows, weak)
+    if not keep and model.text is not None:
+        unload(*model.text.networks)
+    x: Tensor | None = None
+    for event in steps:
+        if isinstance(event, Step):
+            x = event.x
+        yield event
+    assert x is not None, "a job has at least one step"
+    if not keep:
+        unload(model.network)
+    return x
+
+
+def _written_out(model: Model, job: Job, request: Request) -> Request:
+    """The request with what was left to the model, so that a file still says it later."""
+    asked = job.request.sampling
+    guidance = model.spec.guidance if asked.guidance is None else asked.guidance
+    steps = len(chosen(model, sampling_for(request, model)).times) - 1
+    size = request.size
+    if job.size != job.request.size:  # a picture's, padded to whole places of the code
+        height, width = model.spec.shape[1:]
+        size = (height, width)
+    sampling = replace(asked, steps=steps, guidance=guidance)
+    return replace(request, size=size, sampling=sampling)

@@ -1,0 +1,144 @@
+"""A request made ready: the model found, checked against memory, changed and given its engine."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from inkdrop import engines
+from inkdrop.config import choose
+from inkdrop.convert.adapters.open import with_adapters
+from inkdrop.convert.inspect.estimate import COMPUTED, Kept, available, check_memory
+from inkdrop.convert.inspect.headers import Part, headers, part
+from inkdrop.convert.sd.control import open_control, read_control
+from inkdrop.device import pick_device
+from inkdrop.engines.halved import halved
+from inkdrop.events import Note
+from inkdrop.find import Found, find, open_with_notes
+from inkdrop.model import Model
+from inkdrop.tasks.control import controlled, read_hint
+from inkdrop.tasks.job import Job
+from inkdrop.tasks.request import Request
+
+
+def check_request(request: Request) -> None:
+    """ValueError, before a model is looked for, for engines and files that cannot do."""
+    if request.engine is not None:
+        precision = request.precision or "float32"
+        engines.check(request.engine, precision, controls=bool(request.controls))
+    for guide in request.controls:
+        guide.check()
+    for lora in request.loras:
+        lora.check("LoRA", "--lora")
+    for embedding in request.embeddings:
+        embedding.check("embedding", "--embedding")
+
+
+def find_for(request: Request) -> Found:
+    """The model that is asked for; ValueError unless it is the very one that made a file."""
+    try:
+        found = find(request.model)
+        same = request.weights in ("", found.weights)
+    except ValueError as error:
+        if not request.weights:
+            raise
+        raise ValueError(
+            f"the picture was made by the model {request.model}, which is not to be had here; say"
+            f" with --model where it lies or which to use ({error})"
+        ) from None
+    if not same:
+        raise ValueError(
+            f"the picture was made by {request.model} as it was then (weights {request.weights},"
+            f" now {found.weights}); draw one like it all the same with --model {request.model}"
+        )
+    return found
+
+
+def prepare(
+    job: Job, found: Found, device: str | None = None
+) -> Generator[Note, None, tuple[Model, Request]]:
+    """The model ready for the job, and the request with the engine that was chosen for it.
+
+    Whatever does not fit is a ValueError before any weight is read.
+    """
+    request, where = job.request, pick_device(device)
+    if where.type == "cpu":
+        _check_memory(job, found)
+    dtype = None if request.half else torch.float32
+    model, notes = open_with_notes(found, device=where, dtype=dtype)
+    yield from map(Note, notes)
+    model = yield from fitted(model, job)
+    return (yield from _engined(model, request))
+
+
+def fitted(model: Model, job: Job) -> Generator[Note, None, Model]:
+    """A loaded model with the adapters and control networks of the request, for the job's size.
+
+    The given model stays as it is.
+    """
+    request = job.request
+    if request.loras or request.embeddings:
+        loras = ((lora.path, lora.weight) for lora in request.loras)
+        model = with_adapters(model, loras, (each.path for each in request.embeddings))
+    return (yield from _controlled(job.fit(model), request))
+
+
+def _check_memory(job: Job, found: Found) -> None:
+    request = job.request
+    own = request.size == job.size  # else the size is that of a picture
+    check_memory(
+        headers(found.path),
+        available(),
+        smaller="a smaller --size" if own else "a smaller picture",
+        size=job.size,
+        samples=max(len(rows) for rows in job.rows),
+        kept=_kept(request),
+        controls=_branches(request),
+    )
+
+
+def _branches(request: Request) -> list[Part]:
+    """The control networks that are asked for, by the headers of their files."""
+    paths = [guide.control.path for guide in request.controls]
+    return [part("control", read_control(path).weights) for path in paths]
+
+
+def _kept(request: Request) -> Kept:
+    """How the weights are kept while samples are made."""
+    if request.half:
+        return "half"
+    precision = request.precision or "float32"
+    choose("precision", precision, COMPUTED)
+    # What OpenVINO and torch.compile make of the weights is beside the network's own.
+    known = request.engine in (None, "eager", "packed")
+    return cast("Kept", precision) if known else "float32"
+
+
+def _controlled(model: Model, request: Request) -> Generator[Note, None, Model]:
+    """The model with the control networks that are asked for."""
+    for guide in request.controls:
+        network, report = open_control(guide.control.path, model)
+        sizes, channels = model.spec.shape[1:], network.control.hint_channels
+        hint, said = read_hint(Path(guide.hint.path), sizes, channels)
+        yield from map(Note, (*report.notes, *([said] if said else [])))
+        model = controlled(model, network.to(model.device), hint, guide.control.weight)
+    return model
+
+
+def _engined(model: Model, request: Request) -> Generator[Note, None, tuple[Model, Request]]:
+    """The model computed by the engine that is asked for or usual, which the request then names."""
+    if request.half:
+        return halved(model), request
+    precision = request.precision or (engines.quick(model) if request.fast else "float32")
+    exact = cast(engines.Precision, precision)
+    name = request.engine or engines.usual(model, exact)
+    if name == "eager" and precision == "float32":
+        return model, request
+    # Guidance is a batch of both, the one with the condition and the one without.
+    model = engines.prepare(model, name, precision=exact, batch=2 * request.count)
+    yield Note(f"engine: {name}, {precision}")
+    return model, replace(request, engine=name, precision=precision)

@@ -1,0 +1,231 @@
+"""A denoiser for one run: what the network is told, its guidance and the limits of x_0, bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from inkdrop.cond import Cond
+from inkdrop.diffusion.constraints import clip, threshold
+from inkdrop.diffusion.guidance import (
+    Combine,
+    Denoiser,
+    Predictor,
+    VarianceDenoiser,
+    autoguidance,
+    bind,
+    cfgpp,
+    compose,
+    guide,
+    interval,
+    pictured,
+    projected,
+    rescaled,
+    scaled,
+)
+from inkdrop.model import Condition, Model
+from inkdrop.networks.reuse import Reused
+from inkdrop.tasks.plan import chosen, times
+from inkdrop.tasks.sampling import DEFAULT, Sampling
+
+
+def denoiser(
+    model: Model,
+    conditions: Sequence[Condition] | None,
+    batch: int,
+    sampling: Sampling = DEFAULT,
+    *,
+    weak: Model | None = None,
+    beside: Tensor | None = None,
+) -> Denoiser:
+    """(x, t) -> x_0 with the condition, its guidance and the limits of pixels bound, for one run.
+
+    conditions: one for each of `batch` samples, or None; weak: a worse model of the same kind to
+    guide away from (autoguidance, Karras et al. 2024); beside: what the network is told next to x
+    [batch, C, *sizes], where it was trained on that. For the sampler ddpm_learned the denoiser also
+    returns the variance.
+    """
+    sampling.check_ways(weak=weak is not None)
+    if sampling.reuse > 1:
+        model = replace(model, network=Reused(model.network, sampling.reuse))
+    run = _Run(model, conditions, batch, sampling, weak, beside)
+    if chosen(model, sampling).sampler == "ddpm_learned":
+        return run.with_variance()
+    return run.limited(run.guided(model.denoise))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Everything that a denoiser is bound to."""
+
+    model: Model
+    conditions: Sequence[Condition] | None
+    batch: int
+    sampling: Sampling
+    weak: Model | None
+    beside: Tensor | None
+
+    def limited(self, denoise: Denoiser) -> Denoiser:
+        """With x_0 held where data can be."""
+        if self.sampling.threshold is not None:
+            return threshold(denoise, self.sampling.threshold)
+        return clip(denoise) if self.model.spec.clip else denoise
+
+    def with_variance(self) -> Denoiser:
+        """(x, t) -> (x_0, fraction of the log variance), for a network that learned it."""
+        model = self.model
+        if not model.spec.learned_variance:
+            raise ValueError(
+                "the sampler 'ddpm_learned' needs a network that predicts its variance, and this"
+                " one was trained without; use ddpm, or train with --loss hybrid"
+            )
+        said: list[Tensor] = []
+
+        def predict(x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+            x0, fraction = model.predict(x, t, cond)
+            assert fraction is not None
+            said.append(fraction)
+            return x0
+
+        denoise = self.limited(self.guided(predict))
+
+        def both(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+            said.clear()
+            x0 = denoise(x, t)
+            return x0, said[0][: len(x)]  # the conditional one comes first in every rule
+
+        learned: VarianceDenoiser = both
+        return cast(Denoiser, learned)
+
+    def guided(self, predict: Predictor) -> Denoiser:
+        """With the condition bound, and guidance towards it if there is any."""
+        sampling = self.sampling
+        if self.model.spec.told_guidance:
+            return self._told_guidance(predict)
+        if self.conditions is None:
+            self._check_unconditional()
+            return bind(predict, self._cond(None))
+        scale = self._scale
+        if sampling.rule == "cfg++" and sampling.guidance is None:
+            scale = 0.6
+        cond = self._cond(self.conditions)
+        plain = bind(predict, cond)
+        if self.weak is not None:
+            guided = self._away_from(self.weak, plain, scale)
+        elif sampling.picture_guidance is not None:
+            guided = self._by_picture(predict, cond, scale)
+        elif scale == 1 and sampling.rule != "cfg++" and not sampling.also:
+            return plain
+        else:
+            guided = self._classifier_free(predict, cond, scale)
+        if sampling.interval is None:
+            return guided
+        return interval(self.model.process, guided, plain, *sampling.interval)
+
+    @property
+    def _scale(self) -> float:
+        asked = self.sampling.guidance
+        return self.model.spec.guidance if asked is None else asked
+
+    @property
+    def _batched(self) -> bool:
+        return not self.sampling.two_calls
+
+    def _told_guidance(self, predict: Predictor) -> Denoiser:
+        """One call a step, of a network that takes the scale as an input. Meng et al. 2023.
+
+        ValueError for what has to be computed from two calls.
+        """
+        for name, value in self._ways.items():
+            if value is not None:
+                raise ValueError(
+                    f"{name} is {value}, but this model takes the scale of guidance as an input and"
+                    " no guidance is computed; leave it out"
+                )
+        strength = torch.full((self.batch,), self._scale, device=self.model.device)
+        return bind(predict, replace(self._cond(self.conditions), guidance=strength))
+
+    def _classifier_free(self, predict: Predictor, cond: Cond, scale: float) -> Denoiser:
+        sampling = self.sampling
+        uncond = self._uncond()
+        if self.model.spec.condition_drop == 0 and (sampling.negative is None or sampling.also):
+            raise ValueError(
+                f"guidance is {scale}, but this model was trained with condition drop 0 and knows"
+                " no null condition; use guidance 1 or train with --condition-drop 0.1"
+            )
+        if not sampling.also:
+            return guide(predict, cond, uncond, self._combine(scale), batched=self._batched)
+        conds = [cond, *(self._cond([name] * self.batch) for name, _ in sampling.also)]
+        weights = [scale, *(weight for _, weight in sampling.also)]
+        return compose(predict, conds, weights, uncond, batched=self._batched)
+
+    def _cond(self, names: Sequence[Condition] | None, model: Model | None = None) -> Cond:
+        """What a network is told: these conditions or none, and what stands beside x."""
+        model = model or self.model
+        cond = model.null(self.batch) if names is None else model.condition(list(names))
+        return cond if self.beside is None else replace(cond, concat=self.beside)
+
+    def _uncond(self) -> Cond:
+        negative = self.sampling.negative
+        return self._cond(None if negative is None else [negative] * self.batch)
+
+    def _by_picture(self, predict: Predictor, cond: Cond, scale: float) -> Denoiser:
+        """Guidance by words and by a picture, in three calls. Brooks et al. 2023, eq. 3."""
+        wordless, strength = self._uncond(), self.sampling.picture_guidance
+        if wordless.concat is None or strength is None:
+            raise ValueError(
+                "picture guidance needs a model that was trained on pictures beside x, and a"
+                " picture"
+            )
+        null = replace(wordless, concat=torch.zeros_like(wordless.concat))
+        return pictured(predict, cond, wordless, null, scale, strength, batched=self._batched)
+
+    def _combine(self, scale: float) -> Combine:
+        sampling = self.sampling
+        if sampling.rule == "apg":
+            return projected(scale)
+        if sampling.rule == "cfg++":
+            return cfgpp(self.model.process, times(self.model, sampling), scale)
+        return rescaled(scale, sampling.rescale) if sampling.rescale else scaled(scale)
+
+    def _away_from(self, weak: Model, plain: Denoiser, scale: float) -> Denoiser:
+        if weak.process != self.model.process or weak.shape != self.model.shape:
+            raise ValueError(
+                "the weak model has another process or makes another shape; autoguidance needs a"
+                " worse model of the same kind, such as an earlier checkpoint"
+            )
+        return autoguidance(plain, bind(weak.denoise, self._cond(self.conditions, weak)), scale)
+
+    @property
+    def _ways(self) -> dict[str, object]:
+        """What is asked of computed guidance, besides its scale; None where nothing is."""
+        sampling = self.sampling
+        return {
+            "negative": sampling.negative,
+            "also": sampling.also or None,
+            "weak": self.weak and "given",
+            "rescale": sampling.rescale or None,
+            "picture guidance": sampling.picture_guidance,
+            "rule": None if sampling.rule == "cfg" else sampling.rule,
+            "interval": sampling.interval,
+        }
+
+    def _check_unconditional(self) -> None:
+        """ValueError for guidance where no sample has a condition, or where one is needed."""
+        spec, asked = self.model.spec, self.sampling.guidance
+        scale = None if asked in (None, 1.0) else asked
+        for name, value in {"guidance": scale, **self._ways}.items():
+            if value is not None:
+                reason = "give it a label" if spec.labels else "this model has no condition"
+                raise ValueError(
+                    f"{name} is {value}, but there is nothing to guide towards: {reason}"
+                )
+        if spec.labels and spec.condition_drop == 0:
+            raise ValueError(
+                "this model was trained with every condition given (condition drop 0) and cannot"
+                " sample without a label; give one"
+            )
