@@ -16,7 +16,7 @@ from torch import Tensor
 from inkdrop.cond import Cond
 from inkdrop.conditioning.joined import WAVES
 from inkdrop.convert.files.fill import filled
-from inkdrop.convert.open import open_model
+from inkdrop.convert.open import open_checkpoint
 from inkdrop.convert.sd.read import read
 from inkdrop.convert.sd.schedule import read_schedule
 from inkdrop.diffusion.guidance import cfg
@@ -39,7 +39,7 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
 @torch.no_grad()
 def of_sd15(folder: Path, size: int) -> Iterator[str]:
     """Words, each network, and whole pictures of `size` pixels a side; lines of figures."""
-    pipe, (model, _) = stable_models.opened(folder), open_model(folder)
+    pipe, (model, _) = stable_models.opened(folder), open_checkpoint(folder)
     model = model.sized(size, size)
     ids = pipe.tokenizer([WORDS], padding="max_length", max_length=77).input_ids
     assert model.text is not None
@@ -104,9 +104,9 @@ def of_xl(folder: Path) -> Iterator[str]:
     gc.collect()
 
     schedule, found = read_schedule(told, "here"), read(folder / "unet")
-    assert found.denoiser is not None
-    make = partial(UNet, found.denoiser.config)
-    network, _ = filled(make, found.denoiser, "unet", str(folder), torch.float32)
+    assert found.unet is not None
+    make = partial(UNet, found.unet.config)
+    network, _ = filled(make, found.unet, "unet", str(folder), torch.float32)
     vector = torch.cat([pooled, sinusoidal(sizes.flatten(), WAVES).view(2, -1)], dim=1)
     empty, cond = (Cond(tokens=tokens[i : i + 1], vector=vector[i : i + 1]) for i in (0, 1))
     model = Model(network, schedule.process, schedule.parameterization, Spec((4, 32, 32)))

@@ -17,8 +17,8 @@ import click
 from inkdrop.config import nearest
 
 if TYPE_CHECKING:
+    from inkdrop.convert.files.parts import Part
     from inkdrop.convert.inspect.estimate import Kept
-    from inkdrop.convert.inspect.headers import Part
     from inkdrop.diffusion.samplers import Step
     from inkdrop.model import Condition, Model
     from inkdrop.tasks.control import Guide
@@ -171,9 +171,9 @@ def _model(run: str, device: str | None, *, stored: bool = False) -> Model:
 
     where, dtype = pick_device(device), None if stored else torch.float32
     if _of_others(run):
-        from inkdrop.convert.open import open_model
+        from inkdrop.convert.open import open_checkpoint
 
-        model, report = open_model(run, dtype=dtype)
+        model, report = open_checkpoint(run, dtype=dtype)
         for note in report.notes:
             click.echo(note, err=True)
         return model.to(where)
@@ -195,7 +195,7 @@ def _of_others(path: str) -> bool:
 
     So is a folder with loose files of weights, of which `convert.read` says what to give.
     """
-    from inkdrop.convert.files.layout import marked
+    from inkdrop.convert.families import marked
     from inkdrop.files import is_hub_name
 
     if not Path(path).exists():
@@ -425,8 +425,8 @@ def _beside(asked: Asked) -> list[Part]:
     """The control networks that are asked for, by the headers of their files."""
     if not asked.controls:
         return []
-    from inkdrop.convert.inspect.headers import part
-    from inkdrop.convert.sd.control import read_control
+    from inkdrop.convert.control import read_control
+    from inkdrop.convert.files.parts import part
 
     return [part("control", read_control(guide.control.path).weights) for guide in asked.controls]
 
@@ -517,7 +517,7 @@ def _controlled(model: Model, asked: Asked) -> Model:
     """The model with the control networks that are asked for, if all is still the same."""
     if not asked.controls:
         return model
-    from inkdrop.convert.sd.control import open_control
+    from inkdrop.convert.control import open_control
     from inkdrop.tasks.control import controlled, read_hint
     from inkdrop.tasks.picture import sized
 
@@ -710,7 +710,7 @@ def convert(model: str, out: str, to: str | None, half: bool, **options: Any) ->
     are converted too, and adapters that are pickles become safetensors.
     """
     from inkdrop.convert.convert import convert as converted
-    from inkdrop.convert.sd.foreign import ReadOptions
+    from inkdrop.convert.files.options import ReadOptions
 
     told = ReadOptions(
         prediction=options["prediction"],

@@ -67,7 +67,7 @@ def test_what_they_are(
     save_file({"a-word": torch.ones(768)}, "word.safetensors")
     for name, line in (
         ("boat", "layout: a LoRA with names of kohya"),
-        ("glow", "the word 'glow': 2 vectors of 24, of no family here (24)"),
+        ("glow", "the word 'glow': 2 vectors of 24, of no known family (24)"),
         ("word", "the word 'a-word': 1 vector of 768, of sd1"),
     ):
         capsys.readouterr()

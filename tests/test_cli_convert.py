@@ -17,7 +17,7 @@ from console import inkdrop, left, same
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from inkdrop.convert.open import open_model
+from inkdrop.convert.open import open_checkpoint
 from inkdrop.media.settings import read_settings
 
 
@@ -214,7 +214,7 @@ def test_what_lacks_something_says_what_to_give(
     for words in (("info",), ("generate", "a", "--model")):
         said = left(monkeypatch, capsys, *words, tmp_path / "wordless")
         assert "there is no tokenizer in" in said and "get the folder again" in said
-    model, _ = open_model(sd1)
+    model, _ = open_checkpoint(sd1)
     dataclasses.replace(model, text=None).save(tmp_path / "mute")
     said = left(monkeypatch, capsys, "generate", "a", "--model", tmp_path / "mute")
     assert "if its folder lacks the text encoder, get it whole" in said

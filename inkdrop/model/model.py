@@ -184,7 +184,7 @@ class Model:
 
         dtype: of all weights; None: the one they are stored in. Weights stay in their mapped files
         until they are used, unless their type changes. ValueError in words for anything amiss;
-        `open_model` also reads the checkpoints of other programs.
+        `open_checkpoint` also reads the checkpoints of other programs.
         """
         from inkdrop.model.folder import load_model
         from inkdrop.runs import own_folder

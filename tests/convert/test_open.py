@@ -12,7 +12,7 @@ import torch
 from checkpoints import difference, scheduler
 from torch import Tensor
 
-from inkdrop.convert.open import open_model
+from inkdrop.convert.open import open_checkpoint
 from inkdrop.convert.sd.schedule import read_schedule
 from inkdrop.diffusion.samplers import sampler
 from inkdrop.model import Model, Prompt
@@ -27,7 +27,7 @@ SIZE = (72, 40)  # no multiples of 64
 def case(request: Any, tmp_path_factory: Any) -> tuple[str, Any, Model]:
     folder = tmp_path_factory.mktemp("case")
     made = pipelines.saved(folder, request.param)
-    return request.param, made, open_model(folder)[0].sized(*SIZE)
+    return request.param, made, open_checkpoint(folder)[0].sized(*SIZE)
 
 
 def scheduled(pipe: Any, name: str, cls: str, **more: Any) -> Any:

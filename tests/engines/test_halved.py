@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from inkdrop.cond import Cond
 from inkdrop.conditioning.text import Text
 from inkdrop.conditioning.tokenizer import train_tokenizer
-from inkdrop.convert.open import open_model
+from inkdrop.convert.open import open_checkpoint
 from inkdrop.diffusion.parameterization import Eps
 from inkdrop.diffusion.process import Discrete
 from inkdrop.engines.halved import Kept, halve, halved
@@ -109,7 +109,7 @@ def test_a_whole_model_is_saved_in_half_and_opened_again(tmp_path: Path) -> None
     network = filled(UNet(dataclasses.replace(UNET, in_channels=3)))
     model = Model(network, Discrete(), Eps(), Spec((3, 16, 16), condition_drop=0.1), text=text)
     model.save(tmp_path / "whole")
-    opened, _ = open_model(tmp_path / "whole", dtype=None)
+    opened, _ = open_checkpoint(tmp_path / "whole", dtype=None)
     kept = halved(opened)
     said = kept.condition(["a red cat"])
     assert said.tokens is not None and said.tokens.dtype == torch.float32
@@ -118,5 +118,5 @@ def test_a_whole_model_is_saved_in_half_and_opened_again(tmp_path: Path) -> None
     kept.save(tmp_path / "half")
     size = (tmp_path / "half" / "network.safetensors").stat().st_size
     assert size < 0.6 * (tmp_path / "whole" / "network.safetensors").stat().st_size
-    again, _ = open_model(tmp_path / "half", dtype=torch.float32)
+    again, _ = open_checkpoint(tmp_path / "half", dtype=torch.float32)
     assert torch.equal(again.denoise(x, t, again.condition(["a red cat"])), expected)

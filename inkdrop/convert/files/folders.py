@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from inkdrop.convert.files.options import ReadOptions
 from inkdrop.convert.files.pickled import open_trusted_pickle
 from inkdrop.convert.files.safe import SafeFile, is_pickle, open_safe, refuse_pickle
 from inkdrop.convert.files.stored import Stored
-from inkdrop.convert.sd.foreign import ReadOptions
 from inkdrop.shards import read_shards
 
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")

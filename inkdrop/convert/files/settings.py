@@ -48,7 +48,7 @@ def parsed(cls: type[T], data: Mapping[str, Any], where: str) -> T:
 
 
 @contextmanager
-def said_by(where: str) -> Iterator[None]:
+def named_errors(where: str) -> Iterator[None]:
     """What is wrong with numbers inside is told with the file or folder that says them."""
     try:
         yield

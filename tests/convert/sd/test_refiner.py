@@ -12,7 +12,7 @@ import diffusers
 import torch
 from checkpoints import difference, random, save, scheduler
 
-from inkdrop.convert.open import open_model
+from inkdrop.convert.open import open_checkpoint
 from inkdrop.convert.sd.export import export_single
 from inkdrop.convert.sd.model import to_model
 from inkdrop.convert.sd.read import read
@@ -52,7 +52,7 @@ def test_the_second_half_of_a_sampling(tmp_path: Path) -> None:
     text = {f"conditioner.embedders.0.model.{name}": value for name, value in words.items()}
     file = tmp_path / "refiner.safetensors"
     export_single(to_model(read(tmp_path / "folder"))[0], file, text=text)
-    model = open_model(file)[0].sized(72, 40)
+    model = open_checkpoint(file)[0].sized(72, 40)
     begun = torch.randn(2, 4, 9, 5, generator=torch.Generator().manual_seed(0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

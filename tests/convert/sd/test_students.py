@@ -17,7 +17,7 @@ from torch import Tensor
 
 from inkdrop.cond import Cond
 from inkdrop.convert.convert import convert
-from inkdrop.convert.open import open_model
+from inkdrop.convert.open import open_checkpoint
 from inkdrop.convert.sd.export import single_weights
 from inkdrop.diffusion.samplers import consistency
 from inkdrop.model import Model, Prompt
@@ -54,7 +54,7 @@ def folder(pipe: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Model:
-    return open_model(folder)[0].sized(*SIZE)
+    return open_checkpoint(folder)[0].sized(*SIZE)
 
 
 def drawn(seed: int) -> Any:
@@ -132,7 +132,7 @@ def test_there_and_back(folder: Path, pipe: Any, model: Model, tmp_path: Path) -
     assert again.unet.config.time_cond_proj_dim == TOLD
     for name, value in again.unet.state_dict().items():
         assert torch.equal(value, pipe.unet.state_dict()[name])
-    spec = open_model(tmp_path / "out")[0].sized(*SIZE).spec
+    spec = open_checkpoint(tmp_path / "out")[0].sized(*SIZE).spec
     assert spec == model.spec and spec.notes["trained timesteps"] == "50"
     with pytest.raises(ValueError, match="guidance_dim of the U-Net is 32, but a single file"):
         single_weights(model)
@@ -143,11 +143,11 @@ def test_a_student_that_computes_its_guidance(folder: Path, tmp_path: Path) -> N
     edit(tmp_path / "a" / "model_index.json", scheduler=["diffusers", "LCMScheduler"])
     told = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
     edit(tmp_path / "a" / "scheduler" / "scheduler_config.json", **told)
-    model, _ = open_model(tmp_path / "a")
+    model, _ = open_checkpoint(tmp_path / "a")
     assert not model.spec.told_guidance and model.spec.guidance == 1.0
     assert chosen(model).sampler == "consistency" and len(chosen(model).times) == 5
     convert(tmp_path / "a", tmp_path / "out", "folder")
     index = json.loads((tmp_path / "out" / "model_index.json").read_text())
     assert index["_class_name"] == "StableDiffusionPipeline"
     assert index["scheduler"] == ["diffusers", "LCMScheduler"]
-    assert open_model(tmp_path / "out")[0].spec == model.spec
+    assert open_checkpoint(tmp_path / "out")[0].spec == model.spec

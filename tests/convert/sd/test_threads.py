@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inkdrop.convert.open import open_model
+from inkdrop.convert.open import open_checkpoint
 from inkdrop.engines import prepare
 from inkdrop.model import Model, Prompt
 from inkdrop.tasks.generate import generate
@@ -34,7 +34,7 @@ def drawn(model: Model, words: str) -> Tensor:
 
 @pytest.mark.parametrize("engine", ["eager", "packed"])
 def test_two_prompts_from_two_threads(folder: Path, engine: str) -> None:
-    model = prepare(open_model(folder)[0].sized(64, 40), engine)
+    model = prepare(open_checkpoint(folder)[0].sized(64, 40), engine)
     wanted = [drawn(model, words) for words in WORDS]
     assert (wanted[0] - wanted[1]).abs().max() > 1e-3
     found = dict[str, Tensor]()

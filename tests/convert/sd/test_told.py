@@ -12,8 +12,8 @@ import torch
 from checkpoints import controlnet, difference, scheduler
 from torch import Tensor
 
-from inkdrop.convert.open import open_model
-from inkdrop.convert.sd.control import open_control
+from inkdrop.convert.control import open_control
+from inkdrop.convert.open import open_checkpoint
 from inkdrop.convert.sd.schedule import read_schedule
 from inkdrop.diffusion.samplers import sampler
 from inkdrop.model import Model, Prompt
@@ -83,7 +83,7 @@ def picture_and_mask() -> tuple[Tensor, Tensor]:
 def inpainting(tmp_path_factory: Any) -> tuple[Any, Model]:
     folder = tmp_path_factory.mktemp("inpainting")
     pipe = pipelines.saved(folder, "inpainting")
-    return pipe, open_model(folder)[0].sized(*SIZE)
+    return pipe, open_checkpoint(folder)[0].sized(*SIZE)
 
 
 @pytest.mark.parametrize("negative", [None, NEGATIVE])
@@ -125,7 +125,7 @@ def test_what_an_inpainting_model_is_told(inpainting: tuple[Any, Model]) -> None
 def test_pix2pix(tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("pix2pix")
     pipe = pipelines.saved(folder, "pix2pix")
-    model = open_model(folder)[0].sized(*SIZE)
+    model = open_checkpoint(folder)[0].sized(*SIZE)
     times = as_ddim(pipe, "pix2pix")
     picture = picture_and_mask()[0]
     expected = quiet(
@@ -166,7 +166,7 @@ def test_control(tmp_path_factory: Any, name: str) -> None:
     parts = {**pipe.components, "controlnet": branch}
     pipe = quiet(cls, **parts, **more)
     times = as_ddim(pipe, name)
-    plain = open_model(folder / "model")[0].sized(*SIZE)
+    plain = open_checkpoint(folder / "model")[0].sized(*SIZE)
     hint = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(3))
     expected = quiet(
         pipe, **asked(), image=hint, controlnet_conditioning_scale=0.8, height=SIZE[0],
