@@ -133,7 +133,7 @@ def test_one_of_several_variants_is_converted_as_asked(
     [
         (["{tmp}/nothing", "out"], "there is no model folder or run"),
         (["{tmp}/cut.safetensors", "out"], "is cut short"),
-        (["{tmp}/padded.safetensors", "out"], "bytes behind its last weight"),
+        (["{tmp}/padded.safetensors", "out"], "bytes after its last weight"),
         (["{tmp}/lora.safetensors", "out"], "is a LoRA"),
         (["{tmp}/empty", "out"], "neither a model folder nor a run"),
         (["SD1", "{tmp}/empty"], "is there already"),

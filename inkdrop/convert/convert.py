@@ -36,8 +36,8 @@ def convert(
     half: all weights in float16; otherwise they stay as they are stored, to the bit, or if a
         network is stored in several types become the widest of them
 
-    A control network goes from a diffusers folder, which is what a folder's name means for it, to a
-    single file and back. A LoRA or an embedding becomes safetensors with the names that it has.
+    A control network goes from a diffusers folder, the usual kind of folder for it, to a single
+    file and back. A LoRA or an embedding becomes safetensors with the names that it has.
     ValueError if `out` exists.
     """
     out = Path(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from clips import clip, words
 from safetensors.torch import load_file, save_file
 
 from inkdrop.convert.control import read_control
-from inkdrop.convert.convert import convert
+from inkdrop.convert.convert import convert, write
 from inkdrop.convert.files.options import ReadOptions
 from inkdrop.convert.inspect.summary import about
 from inkdrop.convert.open import open_checkpoint
 from inkdrop.convert.sd.clip_words import SIZE
+from inkdrop.networks.unet import UNet
 
 WEIGHTS = "**/*.safetensors"
 
@@ -138,6 +140,16 @@ def test_what_is_not_written(
         convert("first", out, to)
     assert "\n" not in str(error.value)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["first", "there"]
+
+
+def test_a_strange_unet_with_text_has_no_single_file(tmp_path: Path) -> None:
+    real(tmp_path / "first", "sd15")
+    model, _ = open_checkpoint(tmp_path / "first")
+    assert isinstance(model.network, UNet)
+    strange = UNet(replace(model.network.config, attention=(1, 2)))
+    with pytest.raises(ValueError, match=r"1 text encoders, is none of them; export a folder"):
+        write(replace(model, network=strange), tmp_path / "out.safetensors", "single")
+    assert [each.name for each in tmp_path.iterdir()] == ["first"]
 
 
 @pytest.mark.parametrize("name", ["sd15", "sdxl"])

@@ -39,7 +39,7 @@ def about(path: str | Path) -> list[str]:
         return adapter_lines(path, kind)
     family = family_at(path)
     foreign = family.read(path, PLAIN)
-    # With the text, since nothing can be told about a model whose text cannot be read.
+    # With its text encoders, so that an incomplete model is an error here too.
     model, report = family.build(foreign, None, False)
     what = "a diffusers folder" if foreign.layout == "folder" else "a single file"
     return _lines(what, model, family.headers(foreign).parts, report.notes)
@@ -66,8 +66,8 @@ def _lines(what: str, model: Model, parts: tuple[Part, ...], notes: Sequence[str
 def _schedule(model: Model) -> str:
     process = model.process
     if not isinstance(process, Discrete):
-        told: Mapping[str, Any] = dump(process)
-        return f"{type(process).__name__} {json.dumps(told)}"
+        settings: Mapping[str, Any] = dump(process)
+        return f"{type(process).__name__} {json.dumps(settings)}"
     end = ", ends in pure noise" if process.zero_terminal_snr else ""
     return f"{process.schedule}, {process.steps} steps{end}"
 

@@ -1,4 +1,4 @@
-"""Folders of diffusers: model_index.json names the parts, each of which is a folder of its own."""
+"""Folders of diffusers: model_index.json names the parts, and each part is a folder."""
 
 from __future__ import annotations
 

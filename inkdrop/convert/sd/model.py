@@ -62,8 +62,8 @@ def to_codec(
     found = part.scaling or scaling
     if found is None:
         raise ValueError(
-            f"{foreign.path} does not say how its code is scaled; use it with a model, whose family"
-            " determines the scale"
+            f"{foreign.path} does not give the scale of its code; use it with a model, whose family"
+            " determines it"
         )
     autoencoder, report = filled(
         partial(fresh, part.config), part, "autoencoder", str(foreign.path), dtype

@@ -44,7 +44,7 @@ def pipeline(version: Version | None, beside: int, student: bool = False) -> dic
 
     version: None is written as SD 1
     beside: the number of channels beside the noisy ones
-    student: a latent consistency model that is told its guidance
+    student: a latent consistency model with guidance as an input
     ValueError if no pipeline takes such a U-Net.
     """
     known = version or SD1

@@ -98,9 +98,9 @@ def write_schedule(
     names = [name for name, known in PREDICTIONS.items() if known == parameterization]
     if not isinstance(process, Discrete) or not names:
         raise ValueError(
-            f"a {type(process).__name__} process of which a network predicts"
-            f" {type(parameterization).__name__} has no place in this format; it takes a discrete"
-            " table with eps, v or x0"
+            f"a {type(process).__name__} process with a network that predicts"
+            f" {type(parameterization).__name__} cannot be written in this format; it takes a"
+            " discrete table with eps, v or x0"
         )
     usual = ENDS[process.schedule]
     first, last = process.ends or usual or (1e-4, 0.02)

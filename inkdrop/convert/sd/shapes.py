@@ -15,7 +15,7 @@ from inkdrop.networks.unet_config import UNetConfig
 
 
 class _Shapes:
-    """Looks up the sizes of weights; a missing one is an error in words."""
+    """The sizes of weights by name; ValueError for a missing one."""
 
     def __init__(self, weights: Weights, where: str) -> None:
         self.weights, self.where = weights, where

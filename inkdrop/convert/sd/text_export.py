@@ -55,7 +55,11 @@ def single_text(model: Model) -> dict[str, Tensor]:
     parts = _parts(model)
     assert isinstance(model.network, UNet)
     version = version_of(model.network.config)
-    assert version is not None  # `single_weights` refuses others
+    if version is None or len(version.text) != len(parts):
+        raise ValueError(
+            f"a single file is for SD 1, SD 2, SDXL or its refiner, but this model, with"
+            f" {len(parts)} text encoders, is none of them; export a folder"
+        )
     found = dict[str, Tensor]()
     for part, place in zip(parts, version.text, strict=True):
         _check_usual(part, place)

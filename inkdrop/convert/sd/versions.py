@@ -45,12 +45,12 @@ class Version:
     levels, outer, linear, vector: how its U-Net is recognised: the number of sizes, whether the
         largest attends, linear projections, a vector of pooled text and sizes
     heads: their number; None: as many as give each 64 channels
-    prediction: what it predicts, eps or v, where the file does not say
+    prediction: what it predicts where the file is silent: eps or v
     scale: of the autoencoder's code; size: of the pictures it was trained on, in pixels
     text: its text encoders, in order
     pipelines: diffusers' classes, by the number of channels beside the noisy ones
     guidance: the usual strength
-    sizes: what the U-Net is told beside words, see `JoinedText.sizes`
+    sizes: the numbers that the U-Net reads beside words, see `JoinedText.sizes`
     zeros: the empty prompt is encoded as zeros
     """
 

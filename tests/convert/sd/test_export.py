@@ -189,7 +189,7 @@ def test_what_has_no_place_in_a_layout(sd15: Model, tmp_path: Path) -> None:
     codec = Latent(LatentConfig(norm, (0.0,) * 4, (1.0,) * 4))
     with pytest.raises(ValueError, match="norm_eps of the autoencoder is 1e-05"):
         export_folder(dataclasses.replace(sd15, codec=codec), tmp_path / "a")
-    with pytest.raises(ValueError, match="a VP process of which a network predicts Eps has no"):
+    with pytest.raises(ValueError, match="a VP process with a network that predicts Eps cannot"):
         export_folder(dataclasses.replace(sd15, process=VP()), tmp_path / "a")
     assert not (tmp_path / "a").exists()  # nothing half written
 

@@ -231,7 +231,7 @@ def test_lost_and_broken_files(folder: Path) -> None:
     whole = weights.read_bytes()
     for content, said in (
         (whole[:-100], "is cut short: 100 of its"),
-        (whole + b"more", "4 bytes behind its last weight"),
+        (whole + b"more", "4 bytes after its last weight"),
         (b"PK\x03\x04", "is a pickle"),
     ):
         weights.write_bytes(content)

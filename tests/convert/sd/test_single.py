@@ -196,7 +196,7 @@ def test_a_model_without_its_autoencoder(sd1: Weights, tmp_path: Path) -> None:
     inner = {n.removeprefix("first_stage_model."): v for n, v in groups[True].items()}
     inner["loss.logvar"] = torch.zeros(())  # as published autoencoders have it
     alone = read(stored(tmp_path / "vae.safetensors", inner))
-    with pytest.raises(ValueError, match="does not say how its code is scaled"):
+    with pytest.raises(ValueError, match="does not give the scale of its code"):
         to_codec(alone)
     model, _ = to_model(read(unet), autoencoder=alone)
     assert model.codec.config.scale == (0.18215,) * 4  # type: ignore[union-attr]
