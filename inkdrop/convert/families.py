@@ -10,7 +10,7 @@ from inkdrop.convert.adapters.kinds import adapter_of_file, adapter_of_folder
 from inkdrop.convert.family import Controls, Family
 from inkdrop.convert.files import layout
 from inkdrop.convert.files.folders import open_file
-from inkdrop.convert.files.layout import CONFIG, INDEX, Kind, layout_of_folder, refuse_names
+from inkdrop.convert.files.layout import CONFIG, INDEX, Kind, layout_of_folder
 from inkdrop.convert.files.options import PLAIN, ReadOptions
 from inkdrop.convert.files.safe import is_pickle
 from inkdrop.convert.files.settings import class_of, read_settings
@@ -42,15 +42,16 @@ def family_at(path: str | Path, options: ReadOptions = PLAIN) -> Family[Any]:
     for family in FAMILIES:
         if family.kind is kind:
             return family
-    raise refuse_names(weights, str(path)) if kind is None else ValueError(f"{path} is {kind.what}")
+    raise _unknown(path, weights) if kind is None else ValueError(f"{path} is {kind.what}")
 
 
 def kind_of_file(weights: Weights) -> Kind | None:
-    """The kind of file that has these weights: a family's, an adapter or a control network."""
+    """The kind of file that has these weights: a model, an adapter, a control network or a part."""
     return (
         _matching((family.kind for family in FAMILIES), weights)
         or adapter_of_file(weights)
         or _matching((controls.kind for controls in CONTROLS), weights)
+        or _matching((family.part for family in FAMILIES if family.part is not None), weights)
     )
 
 
@@ -87,7 +88,7 @@ def controls_at(path: str | Path, options: ReadOptions = PLAIN) -> Controls[Any]
         return found
     kind = kind_of_file(weights)
     if kind is None:
-        raise refuse_names(weights, str(path))
+        raise _unknown(path, weights)
     raise ValueError(f"{path} is not a control network: it is {kind.what}")
 
 
@@ -103,9 +104,15 @@ def exporter(model: Model) -> Family[Any]:
 
 
 def _is_adapter(weights: Weights) -> bool:
-    """True unless a family's weights show that the file is a model."""
+    """True for an adapter; a file that has weights of a model as well is a model."""
     kind = kind_of_file(weights)
     return kind is not None and kind is adapter_of_file(weights)
+
+
+def _unknown(path: Path, weights: Weights) -> ValueError:
+    """The error for a file whose weights belong to no known kind."""
+    found = ", ".join(list(weights)[:10]) or "nothing"
+    return ValueError(f"{path} is not a model that is read here; its weights are {found}")
 
 
 def _matching(kinds: Iterable[Kind], weights: Weights) -> Kind | None:

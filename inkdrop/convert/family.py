@@ -96,6 +96,7 @@ class Family(Generic[F]):
         model with its text, and the report of every weight
     exports: whether a model can be written as a checkpoint of this family
     export: (model, out, layout): the model with its text, written beside `out` and renamed
+    part: how the file of one network in its folders is recognised, which is refused by itself
     controls: its control networks, if it has any
     """
 
@@ -107,4 +108,5 @@ class Family(Generic[F]):
     build: Callable[[F, torch.dtype | None, bool], tuple[Model, Report]]
     exports: Callable[[Model], bool]
     export: Callable[[Model, Path, ForeignLayout], None]
+    part: Kind | None = None
     controls: Controls[Any] | None = None

@@ -60,15 +60,3 @@ def layout_of_folder(folder: Path) -> Layout:
     raise ValueError(
         f"{folder} is not a model: it has no model.json, model_index.json or config.json{inside}"
     )
-
-
-def refuse_names(names: Iterable[str], where: str) -> ValueError:
-    """The error for a file whose weights belong to no known kind."""
-    names = list(names)
-    if any(re.match(r"(down_blocks|conv_in|text_model|encoder)\.", name) for name in names):
-        return ValueError(
-            f"{where} is one part of a diffusers folder; give the folder, whose config.json"
-            " describes its shape"
-        )
-    found = ", ".join(names[:10]) or "nothing"
-    return ValueError(f"{where} is not a model that is read here; its weights are {found}")

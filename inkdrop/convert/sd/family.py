@@ -70,6 +70,10 @@ STABLE_DIFFUSION = Family(
     build=build,
     exports=is_exported,
     export=export,
+    part=Kind(
+        "one part of a diffusers folder; give the folder, whose config.json describes its shape",
+        weights=(r"(down_blocks|conv_in|text_model|encoder)\.",),
+    ),
     controls=Controls(
         kind=control.KIND,
         classes=(CLASS,),
