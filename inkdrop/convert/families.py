@@ -99,7 +99,8 @@ def exporter(model: Model) -> Family[Any]:
             return family
     raise ValueError(
         f"a {type(model.network).__name__} on {type(model.codec).__name__} has no place in the"
-        " layouts of others; convert to a folder of inkdrop's own"
+        f" layouts of others, which are for {' or '.join(f.takes for f in FAMILIES)}; use a folder"
+        " of inkdrop's own"
     )
 
 

@@ -95,6 +95,7 @@ class Family(Generic[F]):
     build: (what was read, dtype or None for the stored types, whether text is required) -> the
         model with its text, and the report of every weight
     exports: whether a model can be written as a checkpoint of this family
+    takes: the models that can be written, for messages
     export: (model, out, layout): the model with its text, written beside `out` and renamed
     part: how the file of one network in its folders is recognised, which is refused by itself
     controls: its control networks, if it has any
@@ -107,6 +108,7 @@ class Family(Generic[F]):
     headers: Callable[[F], Headers]
     build: Callable[[F, torch.dtype | None, bool], tuple[Model, Report]]
     exports: Callable[[Model], bool]
+    takes: str
     export: Callable[[Model, Path, ForeignLayout], None]
     part: Kind | None = None
     controls: Controls[Any] | None = None

@@ -69,6 +69,7 @@ STABLE_DIFFUSION = Family(
     headers=headers,
     build=build,
     exports=is_exported,
+    takes="a UNet on the code of an autoencoder",
     export=export,
     part=Kind(
         "one part of a diffusers folder; give the folder, whose config.json describes its shape",

@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from inkdrop.conditioning.architectures import CLIPS, read_settings
+from inkdrop.conditioning.architectures import CLIPS
+from inkdrop.conditioning.architectures import read_settings as read_architecture
 from inkdrop.conditioning.chunks import Padding
 from inkdrop.conditioning.clip import (
     LAYER,
@@ -28,7 +29,7 @@ from inkdrop.conditioning.tokenizer import Tokenizer
 from inkdrop.convert.files.fill import check_floats
 from inkdrop.convert.files.layout import INDEX
 from inkdrop.convert.files.report import PartReport
-from inkdrop.convert.files.settings import read_settings as read_json
+from inkdrop.convert.files.settings import read_settings
 from inkdrop.convert.files.stored import Weights, types_of
 from inkdrop.convert.sd.clip_words import SIZE, usual_tokenizer
 from inkdrop.convert.sd.foreign import Foreign, TextPart
@@ -111,7 +112,7 @@ def _zeros(foreign: Foreign) -> bool:
     usual = foreign.version is not None and foreign.version.zeros
     if foreign.layout != "folder":
         return usual
-    index = read_json(foreign.path / INDEX)
+    index = read_settings(foreign.path / INDEX)
     return bool(index.get("force_zeros_for_empty_prompt", usual))
 
 
@@ -149,7 +150,7 @@ def _of_folder(foreign: Foreign, part: TextPart) -> Found:
     if name not in foreign.text:
         raise ValueError(f"{foreign.path} has {part.name} but no {name}; get the whole model")
     folder = foreign.path / name
-    kind, config = read_settings(part.folder)
+    kind, config = read_architecture(part.folder)
     if kind not in CLIPS:
         raise ValueError(
             f"{part.folder} is a {kind}, but the text encoders of Stable Diffusion are CLIP's"
