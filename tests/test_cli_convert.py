@@ -13,12 +13,14 @@ from pathlib import Path
 import pipelines
 import pytest
 import torch
-from console import inkdrop, left, same
+from console import inkdrop, left, same, sd1
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from inkdrop.convert.open import open_checkpoint
 from inkdrop.media.settings import read_settings
+
+__all__ = ["sd1"]
 
 
 def test_pictures_of_any_size_and_the_same_again(
@@ -133,18 +135,18 @@ def test_one_of_several_variants_is_converted_as_asked(
     [
         (["{tmp}/nothing", "out"], "there is no model folder or run"),
         (["{tmp}/cut.safetensors", "out"], "is cut short"),
-        (["{tmp}/padded.safetensors", "out"], "bytes behind its last weight"),
+        (["{tmp}/padded.safetensors", "out"], "bytes after its last weight"),
         (["{tmp}/lora.safetensors", "out"], "is a LoRA"),
         (["{tmp}/empty", "out"], "neither a model folder nor a run"),
-        (["SD1", "{tmp}/empty"], "is there already"),
+        (["SD1", "{tmp}/empty"], "exists already"),
         (["SD1", "out", "--to", "folders"], "Did you mean 'folder'"),
         (["SD1", "out", "--prediction", "w"], "no prediction 'w'"),
         (["SD1", "out", "--zero-terminal-snr"], "ends in pure noise"),
         (["SD1", "out.safetensors"], "export a folder"),
-        (["SD1", "out.ckpt"], "is no name for a folder"),
+        (["SD1", "out.ckpt"], "is not a name for a folder"),
         (["SD1", "out", "--variant", "fp16"], "no variant 'fp16' of its weights"),
         (["word.safetensors", "out.safetensors", "--half"], "leave out --half"),
-        (["emoji", "out", "--to", "folder"], "has no place in these layouts"),
+        (["emoji", "out", "--to", "folder"], "has no place in the layouts of others"),
     ],
 )
 def test_what_cannot_be_converted(

@@ -12,9 +12,10 @@ import torch
 from inkdrop import engines
 from inkdrop.config import choose
 from inkdrop.convert.adapters.open import with_adapters
+from inkdrop.convert.control import open_control, read_control
+from inkdrop.convert.files.parts import Part, part
 from inkdrop.convert.inspect.estimate import COMPUTED, Kept, available, check_memory
-from inkdrop.convert.inspect.headers import Part, headers, part
-from inkdrop.convert.sd.control import open_control, read_control
+from inkdrop.convert.inspect.headers import headers
 from inkdrop.device import pick_device
 from inkdrop.engines.halved import halved
 from inkdrop.events import Note

@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 from resident import resident
 
+from inkdrop.convert.family import Headers
+from inkdrop.convert.files.parts import Part
 from inkdrop.convert.inspect.estimate import (
     COMPUTED,
     PROGRAM,
@@ -16,7 +18,6 @@ from inkdrop.convert.inspect.estimate import (
     decoding,
     memory,
 )
-from inkdrop.convert.inspect.headers import Headers, Part
 from inkdrop.engines.cpu import fast_bfloat16, fast_int8
 from inkdrop.networks.autoencoder import AutoencoderConfig
 from inkdrop.networks.unet import UNet
