@@ -13,14 +13,12 @@ from pathlib import Path
 import pipelines
 import pytest
 import torch
-from console import inkdrop, left, same, sd1
+from console import inkdrop, left, same
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from inkdrop.convert.open import open_checkpoint
 from inkdrop.media.settings import read_settings
-
-__all__ = ["sd1"]
 
 
 def test_pictures_of_any_size_and_the_same_again(
@@ -53,7 +51,7 @@ def test_what_a_model_is(
         told = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
         assert told["layout"] == what and told["family"] == "sd1"
         assert told["predicts"] == "eps" and told["schedule"] == "scaled_linear, 1000 steps"
-        assert told["pictures"] == "64x64, or any other size"
+        assert told["pictures"] == "64x64 RGB, or any other size"
         assert all("million numbers, float32, " in told[part] for part in parts)
         assert told["memory"].startswith("for a picture of its size about ")
         ways = re.findall(r"([\d.]+) GB ([^,]+)", told["memory"])

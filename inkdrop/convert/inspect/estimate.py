@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Literal
@@ -96,29 +97,39 @@ def calling(
     return round(maps * FLOAT * 2 * samples * places * config.width)
 
 
+@dataclass(frozen=True)
+class Load:
+    """What is to be made at once.
+
+    size: of the picture, None for the model's own; samples, kept, controls: see `memory`
+    """
+
+    size: int | Sequence[int] | None = None
+    samples: int = 1
+    kept: Kept = "float32"
+    controls: Sequence[Part] = ()
+
+
 def check_memory(
     about: Headers,
     there: int | None,
+    load: Load | None = None,
     *,
     smaller: str = "a smaller --size",
-    size: int | Sequence[int] | None = None,
-    samples: int = 1,
-    kept: Kept = "float32",
-    controls: Sequence[Part] = (),
 ) -> None:
     """ValueError if making the pictures takes more memory than there is.
 
-    there: the free bytes, None if unknown; smaller: how the caller asks for a smaller picture;
-    size: of the picture, None for the model's own; samples, kept, controls: see `memory`
+    there: the free bytes, None if unknown; smaller: how the caller asks for a smaller picture
     """
-    sizes = about.sizes_for(size)
-    needed = memory(about, sizes, samples, kept=kept, controls=controls)
+    load = load or Load()
+    sizes, samples = about.sizes_for(load.size), load.samples
+    needed = memory(about, sizes, samples, kept=load.kept, controls=load.controls)
     if needed is None or there is None or needed <= there:
         return
     what = "a picture" if samples == 1 else f"{samples} pictures"
-    beside = " with its control networks" if controls else ""
+    beside = " with its control networks" if load.controls else ""
     ways = [
-        *(["--half"] if kept == "float32" else []),
+        *(["--half"] if load.kept == "float32" else []),
         smaller,
         *(["a smaller --count"] if samples > 1 else []),
     ]
