@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from inkdrop.config import choose
 from inkdrop.data.pictures.buckets import Buckets
-from inkdrop.media.image import parse_colour
+from inkdrop.media.pixels import parse_colour
 from inkdrop.registry import MEDIA
 
 
