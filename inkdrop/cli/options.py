@@ -61,7 +61,7 @@ def _option(field: dataclasses.Field[Any], hint: Any, default: Any) -> Decorator
     main = about["flag"] or f"--{field.name.replace('_', '-')}"
     kind, several = _kind(hint)
     names = [main, *about["names"]]
-    words = " ".join(filter(None, (about["help"], "(may repeat)" if several else "")))
+    words = about["help"].removesuffix(".") + (" (may repeat)." if several else ".")
     shown = _shown(default, about["unset"])
     text = f"{words.removesuffix('.')} [{shown}]." if shown else words
     if kind.get("is_flag"):

@@ -113,5 +113,6 @@ class ArrayStore:
     def take(self, indices: NDArray[np.int64]) -> Tensor:
         values = np.ascontiguousarray(self.array[indices])
         if values.dtype not in (np.uint8, np.float16, np.float32):
-            values = values.astype(np.float32)  # torch has no uint16
+            # In float64, for series far from 0 would lose their differences; torch has no uint16.
+            return torch.from_numpy((values / self.unit - self.shift).astype(np.float32))
         return torch.from_numpy(values).float().div_(self.unit).sub_(self.shift)

@@ -128,5 +128,5 @@ def test_bad_input(tmp_path: Path) -> None:
         list(train_judge(data, tmp_path / "x", shape=small({"other": ("a", "b")})))
     with pytest.raises(ValueError, match="blur is 2"):
         Jitter(blur=2)
-    with pytest.raises(ValueError, match="there is no file or folder"):
+    with pytest.raises(ValueError, match="there is no model folder or run"):
         load_judge(tmp_path / "x")
