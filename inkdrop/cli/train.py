@@ -50,6 +50,10 @@ def train(**options: Any) -> None:
     """Train on DATA: a folder, zip, array, table or IDX files of pictures, or "digits".
 
     The same command again resumes exactly where it stopped.
+
+    \b
+    inkdrop train ./photos --minutes 30
+    inkdrop train digits --updates 2000 --out runs/digits
     """
     from inkdrop.train.show import train_and_show
 
@@ -75,6 +79,9 @@ def distill(run: str, **options: Any) -> None:
     """Distill RUN into a student of few steps: a run of its own, sampled like any other.
 
     The same command again resumes exactly where it stopped.
+
+    \b
+    inkdrop distill runs/photos --steps 4
     """
     from inkdrop.cli.tune import opened
     from inkdrop.train.show import distill_and_show
