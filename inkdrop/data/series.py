@@ -18,7 +18,7 @@ CHANNELS = 4  # up to so many, [N, C, L] is a series unless pictures are asked f
 
 
 def is_series(array: NDArray[Any], options: DataOptions) -> bool:
-    """Whether an array is read as series: as asked, or where its shape [N, C, L] cannot be pictures.
+    """Whether an array is read as series: as asked, or if its shape [N, C, L] cannot be pictures.
 
     [N, L] may be pictures that somebody flattened, so series of it are read only where asked for.
     """

@@ -1,8 +1,7 @@
 """`updates`: training as a generator, one optimizer step at a time.
 
-What an update computes is a function of the config, the state and the update's number: noise,
-times and condition drop are keyed by (seed, update, row of the global batch). So a resumed run, or
-one split over processes, meets the same numbers.
+What an update computes is a function of the config, the state and its `Turn`, which keys every
+random draw.
 """
 
 from __future__ import annotations
@@ -18,19 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from inkdrop.cond import Cond
-from inkdrop.diffusion.losses import (
-    TIMES,
-    hybrid,
-    lognormal_times,
-    loss_weight,
-    low_discrepancy,
-    squared_error,
-)
+from inkdrop.diffusion.losses import TIMES, hybrid, lognormal_times, loss_weight, squared_error
 from inkdrop.diffusion.noise import generator, key
 from inkdrop.model import Model
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.ema import average, decay_at, snapshot
 from inkdrop.train.parallel import World
+from inkdrop.train.turn import Turn, draw_noise, draw_places
 
 
 @dataclass(frozen=True)
@@ -64,14 +57,12 @@ class Trained(Protocol):
 
 
 class Objective(Protocol):
-    """What is minimised: the loss of each row [B] of a part of update `update`'s global batch.
+    """What is minimised: the loss [B] of each row of a turn, whose data is `batch`.
 
     model: what is trained, such as a Model.
     """
 
-    def __call__(
-        self, model: Any, config: TrainConfig, batch: Batch, update: int, rows: range
-    ) -> Tensor: ...
+    def __call__(self, model: Any, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -133,52 +124,34 @@ def autocast(config: TrainConfig, device: torch.device) -> AbstractContextManage
     return torch.autocast(device.type, dtype=torch.bfloat16) if low else nullcontext()
 
 
-def draw_places(config: TrainConfig, update: int) -> Tensor:
-    """Numbers in [0, 1) for the times of the whole global batch [B], float64."""
-    u = torch.rand(
-        config.batch, generator=generator(config.seed, "times", update), dtype=torch.float64
-    )
-    return low_discrepancy(u) if config.low_discrepancy else u
-
-
-def draw_times(model: Model, config: TrainConfig, update: int) -> Tensor:
-    """Times of the whole global batch [B], float64."""
-    places = draw_places(config, update)
+def draw_times(model: Model, config: TrainConfig, turn: Turn) -> Tensor:
+    """Times of the rows of a turn [B], float64."""
+    process, places = model.process, draw_places(config, turn)
     if config.times == "lognormal":
-        return lognormal_times(model.process, places, config.log_noise_mean, config.log_noise_std)
-    return TIMES[config.times](model.process, places)
+        mean, std = config.log_noise_mean, config.log_noise_std
+        return lognormal_times(process, places, mean, std)[turn.part]
+    return TIMES[config.times](process, places)[turn.part]
 
 
-def draw_noise(x0: Tensor, seed: int, update: int, rows: range) -> Tensor:
-    """Unit Gaussian noise like x0 for these rows of the global batch."""
-    shape = x0.shape[1:]
-    dtype = x0.dtype
-    noise = [
-        torch.randn(shape, generator=generator(seed, "noise", update, row), dtype=dtype)
-        for row in rows
-    ]
-    return torch.stack(noise).to(x0.device)
-
-
-def drop(model: Model, config: TrainConfig, cond: Cond, update: int, rows: range) -> Cond:
+def drop(model: Model, config: TrainConfig, cond: Cond, turn: Turn) -> Cond:
     """The condition, replaced by null with the probability `condition_drop`."""
     if cond.empty or config.condition_drop == 0:
         return cond
-    u = torch.rand(config.batch, generator=generator(config.seed, "drop", update))
-    keep = u[rows.start : rows.stop] >= config.condition_drop
-    return cond.where(keep, model.null(len(rows)))
+    u = torch.rand(config.batch, generator=generator(config.seed, "drop", turn.key))
+    keep = u[turn.part] >= config.condition_drop
+    return cond.where(keep, model.null(len(turn.rows)))
 
 
-def losses(model: Model, config: TrainConfig, batch: Batch, update: int, rows: range) -> Tensor:
-    """The loss of each row [B]: noise is added, the network asked, its error weighed."""
+def losses(model: Model, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
+    """The loss [B] of each row: the weighted error of the network on noisy data."""
     process, parameterization = model.process, model.parameterization
     x0 = batch.x0
-    t = draw_times(model, config, update)[rows.start : rows.stop].to(x0.device)
-    eps = draw_noise(x0, config.seed, update, rows)
+    t = draw_times(model, config, turn).to(x0.device)
+    eps = draw_noise(x0, config.seed, turn)
     x = process.add_noise(x0, eps, t)
     target = parameterization.target(process, x0, eps, t)
     seen, feature = parameterization.inputs(process, x, t)
-    cond = drop(model, config, batch.cond, update, rows)
+    cond = drop(model, config, batch.cond, turn)
     with autocast(config, x0.device):
         out = model.network(seen, feature, cond)
     if config.loss == "hybrid":
@@ -208,7 +181,8 @@ def gradients(
         last = piece.stop == rows.stop
         sync = nullcontext() if last or world.size == 1 else model.network.no_sync()  # type: ignore[operator]
         with sync:
-            each = objective(model, config, batches(update, piece), update, piece)
+            turn = Turn(update, piece, config.updates)
+            each = objective(model, config, batches(update, piece), turn)
             loss = each.sum() / len(rows)
             loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
@@ -266,13 +240,13 @@ def validation_loss(
     count: int,
     objective: Objective = losses,
 ) -> float:
-    """Mean loss over `count` held-out samples on noise and times that are the same every time."""
+    """Mean loss over `count` held-out samples, with the same noise and times at every call."""
     model.network.eval()
     total, step = 0.0, config.batch
     for first in range(0, count, step):
         rows = range(0, min(step, count - first))
         batch = batches(range(first, first + len(rows)))
-        # Negative updates never occur in training: this noise is nobody else's.
-        total += objective(model, config, batch, -1 - first // step, rows).sum().item()
+        turn = Turn(first // step, rows, config.updates, held_out=True)
+        total += objective(model, config, batch, turn).sum().item()
     model.network.train()
     return total / count

@@ -31,7 +31,8 @@ from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import HeldOut
 from inkdrop.train.parallel import World
 from inkdrop.train.run import Aim, Event, TrainRequest, train
-from inkdrop.train.updates import Batch, autocast, draw_noise
+from inkdrop.train.turn import Turn, draw_noise
+from inkdrop.train.updates import Batch, autocast
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -172,20 +173,18 @@ class Coder:
         write_autoencoder(self.autoencoder, folder)
 
 
-def objective(model: Coder, config: TrainConfig, batch: Batch, update: int, rows: range) -> Tensor:
-    """The loss of each row [B]; on held-out data (a negative update) without the adversary."""
+def objective(model: Coder, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
+    """The loss [B] of each row; on held-out data the error of the reconstruction alone."""
     network = model.network
     whole = cast(Reconstruction, getattr(network, "module", network))
     x, loss, shape = batch.x0, whole.loss, whole.autoencoder.config
     sizes = (size // shape.factor for size in x.shape[2:])
-    noise = draw_noise(
-        x.new_empty(len(x), shape.latent_channels, *sizes), config.seed, update, rows
-    )
+    noise = draw_noise(x.new_empty(len(x), shape.latent_channels, *sizes), config.seed, turn)
     with autocast(config, x.device):
-        if update < 0:
+        if turn.held_out:
             y, _ = whole.reconstructed(x, torch.zeros_like(noise))
             return whole.distance(x, y)
-        begun = update >= loss.adversarial_from * config.updates
+        begun = turn.update >= loss.adversarial_from * turn.total
         each: Tensor = network(x, noise, loss.adversarial if begun else 0.0)
     return each
 

@@ -33,7 +33,8 @@ from inkdrop.model import Model, Spec, Tuned
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.parallel import World
 from inkdrop.train.run import Aim, Event, TrainRequest, train
-from inkdrop.train.updates import Batch, autocast, draw_noise, draw_places
+from inkdrop.train.turn import Turn, draw_noise, draw_places
+from inkdrop.train.updates import Batch, autocast
 
 Metric = Literal["squared", "huber"]
 
@@ -176,15 +177,11 @@ class Distillation:
     teacher: Model
     config: DistillConfig
 
-    def __call__(
-        self, model: Model, config: TrainConfig, batch: Batch, update: int, rows: range
-    ) -> Tensor:
-        """The loss of each row [B] of the global batch of an update; see `updates.losses`."""
+    def __call__(self, model: Model, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
+        """The loss [B] of each row of a turn; see `updates.losses`."""
         process = model.process
-        # Validation, at a negative update, is at the end of the curriculum.
-        share = update / config.updates if update >= 0 else 1.0
-        times, low = self._moments(config, update, rows, share)
-        eps = draw_noise(batch.x0, config.seed, update, rows)
+        times, low = self._moments(config, turn)
+        eps = draw_noise(batch.x0, config.seed, turn)
         x = process.add_noise(batch.x0, eps, times[0])
         cond = batch.cond if self.teacher.spec.labels else Cond()
         with torch.no_grad(), autocast(config, x.device):
@@ -222,15 +219,13 @@ class Distillation:
         guided = cfg(self.teacher.denoise, cond, null, self.config.guidance)
         return _limited(guided, self.teacher.spec)
 
-    def _moments(
-        self, config: TrainConfig, update: int, rows: range, share: float
-    ) -> tuple[Tensor, Tensor]:
+    def _moments(self, config: TrainConfig, turn: Turn) -> tuple[Tensor, Tensor]:
         """Each row's way [n + 1, B] down the path and the end of its segment [B], float64."""
-        whole = path(self.teacher, self.config, share)
+        whole = path(self.teacher, self.config, turn.progress)
         each = (len(whole) - 1) // self.config.steps
         stride = each if self.config.method == "rollout" else 1
         places = (len(whole) - 1) // stride
-        u = draw_places(config, update)[rows.start : rows.stop]
+        u = draw_places(config, turn)[turn.part]
         first = stride * (u * places).long().clamp(max=places - 1)
         ways = first + torch.arange(stride + 1)[:, None]
         return whole[ways], whole[(first // each + 1) * each]

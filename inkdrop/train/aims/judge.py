@@ -37,6 +37,7 @@ from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import HeldOut, split
 from inkdrop.train.parallel import World
 from inkdrop.train.run import Aim, Event, TrainRequest, train
+from inkdrop.train.turn import Turn
 from inkdrop.train.updates import Batch, autocast
 
 JUDGE_TRAINING = TrainConfig(
@@ -130,10 +131,8 @@ class Candidate:
         cast(Judge, self.network).write(folder)
 
 
-def objective(
-    model: Candidate, config: TrainConfig, batch: Batch, update: int, rows: range
-) -> Tensor:
-    """The loss of each row [B]."""
+def objective(model: Candidate, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
+    """The loss [B] of each row."""
     labelled = cast(Labelled, batch)
     with autocast(config, labelled.x0.device):
         said = model.network(labelled.x0)

@@ -25,6 +25,7 @@ from inkdrop.model import Model
 from inkdrop.networks.text import TextEncoder
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import HeldOut
+from inkdrop.train.turn import Turn
 from inkdrop.train.updates import Batch, losses
 
 
@@ -90,13 +91,13 @@ class Prompted:
 
 
 def prompted_losses(
-    model: Prompted | Model, config: TrainConfig, batch: Batch, update: int, rows: range
+    model: Prompted | Model, config: TrainConfig, batch: Batch, turn: Turn
 ) -> Tensor:
-    """The loss of each row [B]; what is dropped is dropped by the feed already."""
+    """The loss [B] of each row; the feed has already dropped what is dropped."""
     whole = model
     if isinstance(whole, Prompted):
         whole = dataclasses.replace(whole.model, network=whole.network)
-    return losses(whole, dataclasses.replace(config, condition_drop=0.0), batch, update, rows)
+    return losses(whole, dataclasses.replace(config, condition_drop=0.0), batch, turn)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ from inkdrop.train.aims.autoencoder import (
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.parallel import World
 from inkdrop.train.run import Aim, Event, TrainRequest, train
+from inkdrop.train.turn import Turn
 from inkdrop.train.updates import Batch, autocast
 
 
@@ -97,20 +98,18 @@ class Following:
 
     big: Autoencoder
 
-    def __call__(
-        self, model: Coder, config: TrainConfig, batch: Batch, update: int, rows: range
-    ) -> Tensor:
-        """The loss of each row [B]; on held-out data (a negative update) without the adversary."""
+    def __call__(self, model: Coder, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
+        """The loss [B] of each row; on held-out data without the adversary."""
         network, x = model.network, batch.x0
         follower = cast(Follower, getattr(network, "module", network))
         loss = follower.whole.loss
         with autocast(config, x.device):
             with torch.no_grad():
                 z = self.big.encode(x).float()
-            if update < 0:
+            if turn.held_out:
                 y, error = follower.followed(x, z)
                 return follower.whole.distance(x, y) + error
-            begun = update >= loss.adversarial_from * config.updates
+            begun = turn.update >= loss.adversarial_from * turn.total
             each: Tensor = network(x, z, loss.adversarial if begun else 0.0)
         return each
 

@@ -35,6 +35,7 @@ from inkdrop.train.aims.prompted import (
 )
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.run import Aim, TrainRequest, train
+from inkdrop.train.turn import Turn
 from inkdrop.train.updates import Update
 
 CPU = torch.device("cpu")
@@ -128,7 +129,7 @@ def test_gradients_reach_the_text_encoder(tmp_path: Path, network: dict[str, Any
     for parameter in trained.network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     batch = feed(data, config, CPU)(0, range(8))
-    prompted_losses(trained, config, batch, 0, range(8)).sum().backward()  # type: ignore[arg-type]
+    prompted_losses(trained, config, batch, Turn(0, range(8), 8)).sum().backward()  # type: ignore[arg-type]
     text = trained.network.get_submodule("text")
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in text.parameters())
     embedding = text.get_parameter("embedding.weight").grad
