@@ -33,7 +33,8 @@ from inkdrop.runs import own_folder
 from inkdrop.train.aims.autoencoder import AutoencoderLoss, FeatureMaps, train_autoencoder
 from inkdrop.train.aims.judge import load_judge
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import TrainRequest, Validated
+from inkdrop.train.events import Validated
+from inkdrop.train.request import TrainRequest
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "autoencoder_adversarial.json"

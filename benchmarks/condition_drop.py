@@ -19,7 +19,8 @@ from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import TrainRequest, train
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
 
 HERE = Path(__file__).parent
 PICTURE = HERE.parent / "docs" / "pictures" / "condition_drop.png"

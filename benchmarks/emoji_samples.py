@@ -16,7 +16,7 @@ from inkdrop.model import Model, Prompt
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.sampling import Sampling, chosen
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.updates import autocast
+from inkdrop.train.precision import autocast
 
 BATCH = 50
 

@@ -33,7 +33,7 @@ from inkdrop.model import Model
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling, faster
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.updates import autocast
+from inkdrop.train.precision import autocast
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "equal_quality.json"

@@ -36,7 +36,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from inkdrop.cond import Cond
 from inkdrop.model.folder import build_model
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.updates import Batch, start, updates
+from inkdrop.train.objective import Batch
+from inkdrop.train.updates import start, updates
 
 MULTIPLIERS, BLOCKS = (1, 2, 2), 2
 RESULTS = Path(__file__).parent / "results" / "training.json"

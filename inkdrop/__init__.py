@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 # The public names and where they live; nothing is loaded before its first use.
 _HOME = {
-    "Batch": "inkdrop.train.updates",
+    "Batch": "inkdrop.train.objective",
     "Cond": "inkdrop.cond",
     "Dataset": "inkdrop.data.dataset",
     "Denoiser": "inkdrop.diffusion.guidance",

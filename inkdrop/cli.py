@@ -1002,7 +1002,7 @@ def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any
     """Bits per dimension of pictures by the probability-flow ODE, with its error."""
     from inkdrop.evaluate.samples import conditions_of
     from inkdrop.tasks.likelihood import likelihood as measured
-    from inkdrop.train.run import data_of
+    from inkdrop.train.source import data_of
 
     if count < 1:
         raise ValueError(f"count is {count}: measure at least 1 picture")
@@ -1064,7 +1064,7 @@ def explain(
 ) -> None:
     """Draw what a lecture on diffusion draws, from your own model: a report with figures."""
     from inkdrop.explain.report import explain as figures
-    from inkdrop.train.run import data_of
+    from inkdrop.train.source import data_of
 
     model = _model(run, options["device"])
     pictures = data_of(Path(run), data)

@@ -27,7 +27,8 @@ from inkdrop.data.pictures.turned import turned
 from inkdrop.train.aims.autoencoder import shape_for, train_autoencoder
 from inkdrop.train.aims.latent import LATENT_TRAINING, TEXT, Latents, train_latent
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import TrainRequest, Validated
+from inkdrop.train.events import Validated
+from inkdrop.train.request import TrainRequest
 
 CHANNELS = 8
 
@@ -41,7 +42,7 @@ def autoencoder(data: Dataset, source: Mapping[str, Any], out: Path, updates: in
     config = TrainConfig(updates=updates, batch=32, flip=True, cooldown=0.4, condition_drop=0.0)
     run, data = out / "autoencoder", turned(data)
     shape = replace(shape_for(data, factor=4, channels=CHANNELS), width=64)
-    for event in train_autoencoder(data, run, shape, ask=TrainRequest(config, source=source)):
+    for event in train_autoencoder(data, run, shape, request=TrainRequest(config, source=source)):
         show("autoencoder", event)
     return run
 

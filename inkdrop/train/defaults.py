@@ -13,7 +13,7 @@ from inkdrop.train.config import TrainConfig
 
 
 class Asked(Protocol):
-    """The part of `run.TrainRequest` that a description depends on."""
+    """The part of `TrainRequest` that a description depends on."""
 
     @property
     def config(self) -> TrainConfig: ...

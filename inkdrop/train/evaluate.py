@@ -39,8 +39,10 @@ from inkdrop.registry import medium
 from inkdrop.runs import own_folder
 from inkdrop.tasks.sampling import Sampling, chosen
 from inkdrop.train.aims.judge import JUDGE_TRAINING, load_judge, train_judge
+from inkdrop.train.events import Event
 from inkdrop.train.feed import split_rows
-from inkdrop.train.run import Event, TrainRequest
+from inkdrop.train.parallel import World
+from inkdrop.train.request import TrainRequest
 from inkdrop.weights import read_json
 
 if TYPE_CHECKING:
@@ -166,7 +168,7 @@ def _by(
         return _By(load_judge(asked.judge).to(device), f"the judge {asked.judge}")
     # A judge knows its data; that of other data has its own place.
     run = home / ("judge" if own.same else f"judge-{data.fingerprint[:8]}")
-    yield from train_judge(data, run, ask=asked.training, device=device)
+    yield from train_judge(data, run, request=asked.training, world=World(device=device))
     judge = load_judge(run)
     told = ", ".join(judge.config.heads)
     return _By(judge.to(device), f"a judge of its own that learned {told}")

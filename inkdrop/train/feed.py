@@ -14,7 +14,7 @@ from inkdrop.data.dataset import Dataset
 from inkdrop.data.order import batch_indices, epoch_order
 from inkdrop.data.pictures.augment import flip
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.updates import Batch
+from inkdrop.train.objective import Batch
 
 
 def split(data: Dataset, seed: int) -> tuple[Dataset, Dataset | None]:

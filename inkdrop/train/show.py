@@ -33,8 +33,11 @@ from inkdrop.train.aims.judge import JUDGE_TRAINING
 from inkdrop.train.aims.latent import Latents, train_latent
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.evaluate import Evaluated, Evaluation, Made, evaluate
+from inkdrop.train.events import Event, Pictured, Saved, Validated
 from inkdrop.train.parallel import World, world
-from inkdrop.train.run import Event, Pictured, Saved, TrainRequest, Validated, source_of, train
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
+from inkdrop.train.source import source_of
 from inkdrop.train.updates import Update
 from inkdrop.weights import read_json
 
@@ -67,15 +70,15 @@ def train_and_show(options: Mapping[str, Any]) -> None:
         source={"path": absolute, "options": opened},
     )
     device = pick_device(options["device"])
-    with world() as here, _signals() as stop:
+    with _signals() as stop, world(device, stop) as here:
         events: Iterator[Event | Encoding]
         reads = False
         if options["latent"]:
             plan = _latents(data, options)
-            events = train_latent(data, out, ask, plan, stop=stop, world=here, device=device)
+            events = train_latent(data, out, ask, plan, world=here)
             reads = plan.reads
         else:
-            events = train(data, out, ask, stop=stop, world=here, device=device)
+            events = train(data, out, ask, world=here)
         _show(events, data, out, here, tensorboard=options["tensorboard"], reads=reads)
 
 
@@ -148,10 +151,8 @@ def distill_and_show(teacher: Model, run: str, options: Mapping[str, Any]) -> No
     ask = TrainRequest(
         training, options["minutes"], save_every=options["save_every"], source=source
     )
-    with world() as here, _signals() as stop:
-        events = distill(
-            teacher, data, out, config, ask, name=name, stop=stop, world=here, device=teacher.device
-        )
+    with _signals() as stop, world(teacher.device, stop) as here:
+        events = distill(teacher, data, out, config, ask, name=name, world=here)
         _show(events, data, out, here, tensorboard=False, reads=False)
 
 

@@ -11,9 +11,10 @@ import torch
 
 from inkdrop.cond import Cond
 from inkdrop.train.feed import Feed, split
+from inkdrop.train.objective import Batch, drop
 from inkdrop.train.parallel import World
 from inkdrop.train.turn import Turn, draw_noise
-from inkdrop.train.updates import Batch, drop, gradients, start, updates
+from inkdrop.train.updates import gradients, start, updates
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,6 @@ loss meets the other's weights as constants, so an update is one step for both.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +26,16 @@ from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig, Gaussia
 from inkdrop.networks.discriminator import Discriminator, DiscriminatorConfig
 from inkdrop.networks.layers import blocks
 from inkdrop.registry import medium
+from inkdrop.train.aim import Aim
 from inkdrop.train.config import TrainConfig
+from inkdrop.train.events import Event
 from inkdrop.train.feed import HeldOut
-from inkdrop.train.parallel import World
-from inkdrop.train.run import Aim, Event, TrainRequest, train
+from inkdrop.train.objective import Batch
+from inkdrop.train.parallel import World, bare
+from inkdrop.train.precision import autocast
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
 from inkdrop.train.turn import Turn, draw_noise
-from inkdrop.train.updates import Batch, autocast
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -176,7 +179,7 @@ class Coder:
 def objective(model: Coder, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
     """The loss [B] of each row; on held-out data the error of the reconstruction alone."""
     network = model.network
-    whole = cast(Reconstruction, getattr(network, "module", network))
+    whole = cast(Reconstruction, bare(network))
     x, loss, shape = batch.x0, whole.loss, whole.autoencoder.config
     sizes = (size // shape.factor for size in x.shape[2:])
     noise = draw_noise(x.new_empty(len(x), shape.latent_channels, *sizes), config.seed, turn)
@@ -250,13 +253,11 @@ def train_autoencoder(
     out: str | Path,
     shape: AutoencoderConfig | None = None,
     loss: AutoencoderLoss | None = None,
-    ask: TrainRequest | None = None,
+    request: TrainRequest | None = None,
     *,
     maps: FeatureMaps | None = None,
     weights: Autoencoder | None = None,
-    stop: threading.Event | None = None,
     world: World | None = None,
-    device: torch.device | None = None,
 ) -> Iterator[Event]:
     """Trains an autoencoder on `data` in the run folder `out`; the events of `run.train`.
 
@@ -264,7 +265,7 @@ def train_autoencoder(
     of the best linear code. ValueError if data, shape, weights and loss do not go together.
     """
     shape = shape or (weights.config if weights else shape_for(data))
-    loss, ask = loss or AutoencoderLoss(), ask or TrainRequest(AUTOENCODER_TRAINING)
+    loss, request = loss or AutoencoderLoss(), request or TrainRequest(AUTOENCODER_TRAINING)
     if weights is not None and weights.config != shape:
         raise ValueError(
             "the autoencoder to start from has another shape than was asked for; leave shape out"
@@ -294,10 +295,10 @@ def train_autoencoder(
 
     aim = Aim(
         objective=objective,
-        describe=lambda data, ask: about,
+        describe=lambda data, request: about,
         build=build,
         picture=pairs,
         record={"autoencoder": dump(shape), "loss": dump(loss)}
         | ({"weights": digest_of_weights(first)} if weights is not None else {}),
     )
-    return train(data, out, ask, aim=aim, stop=stop, world=world, device=device)
+    return train(data, out, request, aim=aim, world=world)

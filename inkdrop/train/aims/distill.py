@@ -8,7 +8,6 @@ end to the next: K network calls. A run of it is an ordinary run, and leaves an 
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from torch import Tensor, nn
 from inkdrop.cond import Cond
 from inkdrop.config import choose, dump
 from inkdrop.data.dataset import Dataset
-from inkdrop.device import pick_device
 from inkdrop.diffusion.consistency import carry, follow, landing, segments
 from inkdrop.diffusion.constraints import clip
 from inkdrop.diffusion.guidance import Denoiser, bind, cfg
@@ -30,11 +28,15 @@ from inkdrop.diffusion.process import like
 from inkdrop.diffusion.times import grid
 from inkdrop.digest import digest_of_weights
 from inkdrop.model import Model, Spec, Tuned
+from inkdrop.train.aim import Aim
 from inkdrop.train.config import TrainConfig
+from inkdrop.train.events import Event
+from inkdrop.train.objective import Batch
 from inkdrop.train.parallel import World
-from inkdrop.train.run import Aim, Event, TrainRequest, train
+from inkdrop.train.precision import autocast
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
 from inkdrop.train.turn import Turn, draw_noise, draw_places
-from inkdrop.train.updates import Batch, autocast
 
 Metric = Literal["squared", "huber"]
 
@@ -276,25 +278,23 @@ def distill(
     data: Dataset,
     out: str | Path,
     config: DistillConfig | None = None,
-    ask: TrainRequest | None = None,
+    request: TrainRequest | None = None,
     *,
     name: str = "a model",
-    stop: threading.Event | None = None,
     world: World | None = None,
-    device: torch.device | None = None,
 ) -> Iterator[Event]:
     """Distills `teacher` into a student in the run folder `out`; the events of `train`.
 
     name: of the teacher, for the student's notes. ValueError if teacher, data and config do not go
     together; see `check` and `fits`.
     """
-    config, ask = config or DistillConfig(), ask or TrainRequest(DISTILL_TRAINING)
+    config, request = config or DistillConfig(), request or TrainRequest(DISTILL_TRAINING)
+    world = world or World()
     check(teacher, config)
     fits(data, teacher)
-    device = device or pick_device()
-    teacher = teacher.to(device)
+    teacher = teacher.to(world.device)
     weights = {n: value.clone() for n, value in teacher.network.state_dict().items()}
     record = {"teacher": digest_of_weights(weights), **dump(config)}
     aim = Aim(Distillation(teacher, config), weights=weights, record=record)
-    ask = dataclasses.replace(ask, model=student_description(teacher, config, name))
-    return train(data, out, ask, aim=aim, stop=stop, world=world, device=device)
+    request = dataclasses.replace(request, model=student_description(teacher, config, name))
+    return train(data, out, request, aim=aim, world=world)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,6 @@ from inkdrop.conditioning.tokenizer import FILE, Tokenizer, train_tokenizer
 from inkdrop.config import choose, dump
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.latents import Encoding, codec, encode, open_latents
-from inkdrop.device import pick_device
 from inkdrop.events import Note
 from inkdrop.media.medium import Look
 from inkdrop.model import Model, Prompt
@@ -39,6 +37,7 @@ from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train import defaults
+from inkdrop.train.aim import Aim
 from inkdrop.train.aims.autoencoder import AUTOENCODER_TRAINING, shape_for, train_autoencoder
 from inkdrop.train.aims.frozen import Remembered, frozen_aim
 from inkdrop.train.aims.prompted import (
@@ -54,9 +53,12 @@ from inkdrop.train.aims.prompted import (
 )
 from inkdrop.train.aims.sketch import fit_sketch
 from inkdrop.train.config import TrainConfig
+from inkdrop.train.events import Event
 from inkdrop.train.feed import HeldOut, split
 from inkdrop.train.parallel import World
-from inkdrop.train.run import Aim, Event, TrainRequest, sampled, train
+from inkdrop.train.preview import sampled
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -107,12 +109,10 @@ class Latents:
 def train_latent(
     data: Dataset,
     out: str | Path,
-    ask: TrainRequest,
+    request: TrainRequest,
     plan: Latents,
     *,
-    stop: threading.Event | None = None,
     world: World | None = None,
-    device: torch.device | None = None,
 ) -> Iterator[Event | Encoding]:
     """All stages on `data` in the run folder `out`; the events of each, `Note`s between them.
 
@@ -120,29 +120,26 @@ def train_latent(
     autoencoder cannot make, an autoencoder whose codes collapsed or are not finite, and all that
     `run.train` refuses.
     """
-    out, stop, world = Path(out), stop or threading.Event(), world or World()
-    device = device or pick_device()
+    out, world = Path(out), world or World()
     if plan.reads and data.captions is None:
         raise ValueError(
             f"{data.name} has no captions, which a model that reads text needs: put a .txt beside"
             " each picture, or a metadata.jsonl into the folder"
         )
-    frozen = None if plan.encoder is None else _pretrained(plan.encoder, device)
+    frozen = None if plan.encoder is None else _pretrained(plan.encoder, world.device)
     coded = plan.autoencoder
     if coded is None:
         coded = out / "autoencoder"
         yield Note(f"autoencoder: {coded}")
         shape = shape_for(data, plan.factor, plan.channels)
-        yield from train_autoencoder(
-            data, coded, shape, ask=plan.coding, stop=stop, world=world, device=device
-        )
-        if stop.is_set():
+        yield from train_autoencoder(data, coded, shape, request=plan.coding, world=world)
+        if world.stop.is_set():
             return
-    autoencoder = load_autoencoder(own_folder(coded)[0]).to(device)
+    autoencoder = load_autoencoder(own_folder(coded)[0]).to(world.device)
     if world.main:
         yield from encode(data, autoencoder, out / "latents")
     world.wait()
-    shown = codec(out / "latents", autoencoder).to(device)
+    shown = codec(out / "latents", autoencoder).to(world.device)
     latents = open_latents(out / "latents", data, autoencoder)
     if frozen is not None and plan.encoder is not None:
         aim = latent_aim(data.shape, shown, plan.network, frozen.encoder.width, sketched=False)
@@ -151,12 +148,12 @@ def train_latent(
         aim = latent_aim(data.shape, shown, plan.network)
     else:
         words = _tokenizer(data, out, plan.text, world)
-        training, _ = split(latents, ask.config.seed)
-        encoder = sketched(training, words, plan.text, plan.captioner, ask.config.seed)
+        training, _ = split(latents, request.config.seed)
+        encoder = sketched(training, words, plan.text, plan.captioner, request.config.seed)
         aim = latent_aim(data.shape, shown, plan.network, plan.text.width)
         aim = text_aim(aim, words, encoder, plan.captioner)
     yield Note(f"denoiser: {out}")
-    yield from train(latents, out, ask, aim=aim, stop=stop, world=world, device=device)
+    yield from train(latents, out, request, aim=aim, world=world)
 
 
 def latent_aim(
@@ -171,10 +168,10 @@ def latent_aim(
     tokens: width of the text's tokens that it is to read, if any; sketched: with a sketch of them.
     """
 
-    def describe(data: Dataset, ask: TrainRequest) -> dict[str, Any]:
+    def describe(data: Dataset, request: TrainRequest) -> dict[str, Any]:
         classes = 0 if data.labels is None else len(data.label_names)
         usual = {"network": defaults.latent_network(data.shape, classes, tokens, network, sketched)}
-        whole = defaults.model_description(data, ask.config, {**usual, **ask.model})
+        whole = defaults.model_description(data, request.config, {**usual, **request.model})
         whole["codec"] = describe_codec(shown)
         whole["spec"] |= {"shape": tuple(shape), "clip": False}
         return whole
@@ -217,8 +214,8 @@ def reading(aim: Aim, read: Reader, captioner: Captioner) -> Aim:
     read: what makes of captions what the network is told
     """
 
-    def describe(data: Dataset, ask: TrainRequest) -> dict[str, Any]:
-        whole, drops = aim.describe(data, ask), Drops.of(ask.config.condition_drop)
+    def describe(data: Dataset, request: TrainRequest) -> dict[str, Any]:
+        whole, drops = aim.describe(data, request), Drops.of(request.config.condition_drop)
         null = drops.both if data.labels is not None else drops.text + drops.both
         whole["spec"] |= {"condition_drop": null, "guidance": 3.0 if null else 1.0}
         return whole

@@ -25,8 +25,8 @@ from inkdrop.model import Model
 from inkdrop.networks.text import TextEncoder
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import HeldOut
+from inkdrop.train.objective import Batch, losses
 from inkdrop.train.turn import Turn
-from inkdrop.train.updates import Batch, losses
 
 
 class Captioner(Protocol):

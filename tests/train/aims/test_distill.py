@@ -34,8 +34,11 @@ from inkdrop.train.aims.distill import (
     student_description,
 )
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import Event, TrainRequest
-from inkdrop.train.updates import Batch, Update, start, updates
+from inkdrop.train.events import Event
+from inkdrop.train.objective import Batch
+from inkdrop.train.parallel import World
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.updates import Update, start, updates
 
 CPU = torch.device("cpu")
 
@@ -159,8 +162,7 @@ def run(folder: Path, out: Path, stop_after: int | None = None) -> list[Event]:
         out,
         config,
         TrainRequest(training),
-        stop=stop,
-        device=CPU,
+        world=World(device=CPU, stop=stop),
     ):
         events.append(event)
         if isinstance(event, Update) and event.index + 1 == stop_after:
@@ -209,13 +211,13 @@ def test_another_plan_or_teacher_is_refused_in_the_same_folder(tmp_path: Path) -
     pictures, out = tiny.data(tmp_path), tmp_path / "run"
     teacher, training = labelled(tmp_path), TrainRequest(TrainConfig(updates=1, batch=4))
     small = DistillConfig(steps=2, teacher_steps=4)
-    list(distill(teacher, pictures, out, small, training, device=CPU))
+    list(distill(teacher, pictures, out, small, training, world=World(device=CPU)))
     other = dataclasses.replace(small, guidance=2.0)
     with pytest.raises(ValueError, match=r"started with guidance 1\.0, not 2\.0"):
-        list(distill(teacher, pictures, out, other, training, device=CPU))
+        list(distill(teacher, pictures, out, other, training, world=World(device=CPU)))
     torch.nn.init.normal_(teacher.network.output.weight)  # type: ignore[union-attr, arg-type]
     with pytest.raises(ValueError, match="started with teacher"):
-        list(distill(teacher, pictures, out, small, training, device=CPU))
+        list(distill(teacher, pictures, out, small, training, world=World(device=CPU)))
 
 
 @pytest.mark.parametrize(

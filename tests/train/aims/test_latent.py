@@ -20,7 +20,8 @@ from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.aims.latent import Latents, train_latent
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.evaluate import Evaluated, Evaluation, evaluate
-from inkdrop.train.run import TrainRequest
+from inkdrop.train.parallel import World
+from inkdrop.train.request import TrainRequest
 from inkdrop.train.updates import Update
 
 CPU = torch.device("cpu")
@@ -43,7 +44,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 def updates(data: Dataset, out: Path, plan: Latents = PLAN) -> int:
-    events = list(train_latent(data, out, ask(), plan, device=CPU))
+    events = list(train_latent(data, out, ask(), plan, world=World(device=CPU)))
     return sum(isinstance(event, Update) for event in events)
 
 
@@ -53,7 +54,9 @@ def test_a_run_stopped_in_either_stage_ends_in_the_same_bits(tmp_path: Path) -> 
     encoded = 0
     for after in (2, 3):
         stop, seen = threading.Event(), 0
-        for event in train_latent(data, tmp_path / "parts", ask(), PLAN, stop=stop, device=CPU):
+        for event in train_latent(
+            data, tmp_path / "parts", ask(), PLAN, world=World(device=CPU, stop=stop)
+        ):
             encoded += isinstance(event, Encoding)
             seen += isinstance(event, Update)
             if seen == after:
@@ -108,13 +111,13 @@ def test_text_needs_captions_and_labels_do_without(tmp_path: Path) -> None:
     plain = TrainRequest(
         CONFIG, model={"network": {**tiny.NETWORK, "in_channels": 2}}, save_every=99
     )
-    list(train_latent(data, tmp_path / "run", plain, silent, device=CPU))
+    list(train_latent(data, tmp_path / "run", plain, silent, world=World(device=CPU)))
     model = Model.load(own_folder(tmp_path / "run")[0])
     assert model.spec.labels == ("0", "1") and model.text is None
     with pytest.raises(ValueError, match="no network for latents 'dti'"):
         list(train_latent(
             data, tmp_path / "new", TrainRequest(CONFIG),
-            dataclasses.replace(silent, network="dti"), device=CPU,
+            dataclasses.replace(silent, network="dti"), world=World(device=CPU),
         ))  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from inkdrop.networks.text import TextEncoder
 from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.train import defaults
+from inkdrop.train.aim import Aim
 from inkdrop.train.aims.prompted import (
     Drops,
     Ids,
@@ -34,7 +35,9 @@ from inkdrop.train.aims.prompted import (
     written,
 )
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import Aim, TrainRequest, train
+from inkdrop.train.parallel import World
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
 from inkdrop.train.turn import Turn
 from inkdrop.train.updates import Update
 
@@ -83,12 +86,14 @@ def test_it_resumes_to_the_bit_and_its_folder_reads_prompts(
     tmp_path: Path, network: dict[str, Any]
 ) -> None:
     data = tiny.captioned(tmp_path)
-    list(train(data, tmp_path / "a", ask(6), aim=aim(network), device=CPU))
+    list(train(data, tmp_path / "a", ask(6), aim=aim(network), world=World(device=CPU)))
     stop = threading.Event()
-    for event in train(data, tmp_path / "b", ask(6), aim=aim(network), stop=stop, device=CPU):
+    for event in train(
+        data, tmp_path / "b", ask(6), aim=aim(network), world=World(device=CPU, stop=stop)
+    ):
         if isinstance(event, Update) and event.index == 2:
             stop.set()
-    list(train(data, tmp_path / "b", ask(6), aim=aim(network), device=CPU))
+    list(train(data, tmp_path / "b", ask(6), aim=aim(network), world=World(device=CPU)))
     for name in ("network", "text"):
         left, right = (
             load_file(own_folder(tmp_path / run)[0] / f"{name}.safetensors") for run in "ab"
@@ -112,7 +117,9 @@ def test_it_draws_what_the_text_says(tmp_path: Path, network: dict[str, Any]) ->
     network = {**network, "num_classes": None}
     # A U-Net needs up to four times a transformer's updates before it heeds its text.
     config = TrainConfig(updates=240, batch=16, lr=3e-3, warmup=5, ema=0.9, precision="float32")
-    list(train(data, tmp_path / "a", TrainRequest(config), aim=aim(network), device=CPU))
+    list(
+        train(data, tmp_path / "a", TrainRequest(config), aim=aim(network), world=World(device=CPU))
+    )
     model = Model.load(own_folder(tmp_path / "a")[0])
     prompts = ["bright above", "bright below"] * 4 + [""]
     x = generate_many(model, count=9, conditions=[Prompt(text) for text in prompts])
