@@ -76,12 +76,21 @@ def draw_times(model: Model, config: TrainConfig, turn: Turn) -> Tensor:
 
 
 def drop(model: Model, config: TrainConfig, cond: Cond, turn: Turn) -> Cond:
-    """The condition, replaced by null with the probability `condition_drop`."""
+    """The condition with label and words replaced by null with probability `condition_drop`."""
     if cond.empty or config.condition_drop == 0:
         return cond
     u = torch.rand(config.batch, generator=generator(config.seed, "drop", turn.key))
     keep = u[turn.part] >= config.condition_drop
-    return cond.where(keep, model.null(len(turn.rows)))
+    return cond.where(keep, nulled(model, cond))
+
+
+def nulled(model: Model, cond: Cond) -> Cond:
+    """A condition with the model's null in place of label and words, beside the same pictures."""
+    null = model.null(cond.batch or 0)
+    fields = {name: value for name, value in vars(null).items() if value is not None}
+    if null.tokens is not None:
+        fields["mask"] = null.mask  # even if it has none: the mask is that of its own tokens
+    return dataclasses.replace(cond, **fields)
 
 
 def losses(model: Model, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:

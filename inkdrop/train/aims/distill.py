@@ -31,7 +31,7 @@ from inkdrop.model import Model, Spec, Tuned
 from inkdrop.train.aim import Aim
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.events import Event
-from inkdrop.train.objective import Batch
+from inkdrop.train.objective import Batch, nulled
 from inkdrop.train.parallel import World
 from inkdrop.train.precision import autocast
 from inkdrop.train.request import TrainRequest
@@ -185,7 +185,9 @@ class Distillation:
         times, low = self._moments(config, turn)
         eps = draw_noise(batch.x0, config.seed, turn)
         x = process.add_noise(batch.x0, eps, times[0])
-        cond = batch.cond if self.teacher.spec.labels else Cond()
+        cond = batch.cond
+        if not self.teacher.spec.labels:
+            cond = dataclasses.replace(cond, label=None)
         with torch.no_grad(), autocast(config, x.device):
             target = self.target(model, batch.x0, x, times, low, cond)
         a, b = model.parameterization.affine(process, times[0])
@@ -217,7 +219,7 @@ class Distillation:
         return 2 if own_path(self.teacher) is None else 1
 
     def _teacher(self, cond: Cond) -> Denoiser:
-        null = self.teacher.null(cond.batch or 0)
+        null = nulled(self.teacher, cond)
         guided = cfg(self.teacher.denoise, cond, null, self.config.guidance)
         return _limited(guided, self.teacher.spec)
 
@@ -270,6 +272,11 @@ def fits(data: Dataset, teacher: Model) -> None:
         raise ValueError(
             f"{data.name} has {classes} classes, but the teacher knows"
             f" {len(teacher.spec.labels)}; name data with the same ones"
+        )
+    if "concat" in teacher.spec.notes and "concat" not in data.beside:
+        raise ValueError(
+            f"{data.name} lacks what the teacher is told ({teacher.spec.notes['concat']}); put it"
+            " beside the data with `with_beside(data, concat=...)`"
         )
 
 

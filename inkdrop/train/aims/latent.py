@@ -126,6 +126,7 @@ def train_latent(
             f"{data.name} has no captions, which a model that reads text needs: put a .txt beside"
             " each picture, or a metadata.jsonl into the folder"
         )
+    _check_beside(data, plan)
     frozen = None if plan.encoder is None else _pretrained(plan.encoder, world.device)
     coded = plan.autoencoder
     if coded is None:
@@ -154,6 +155,21 @@ def train_latent(
         aim = text_aim(aim, words, encoder, plan.captioner)
     yield Note(f"denoiser: {out}")
     yield from train(latents, out, request, aim=aim, world=world)
+
+
+def _check_beside(data: Dataset, plan: Latents) -> None:
+    """ValueError for what stands beside the data and a latent model cannot be told."""
+    if "concat" in data.beside:
+        raise ValueError(
+            f"{data.name} has a concat of pictures beside it, but a latent model joins codes; leave"
+            " it out, or use it as a hint"
+        )
+    taken = [name for name in ("tokens", "mask", "vector") if name in data.beside]
+    if plan.reads and taken:
+        raise ValueError(
+            f"{data.name} has a {taken[0]} beside it, which a model that reads text makes of its"
+            " words; leave one of them out"
+        )
 
 
 def latent_aim(

@@ -64,7 +64,7 @@ class Joined(nn.Module):
             # As `conditioning.text.embed` makes a condition of what an encoder says.
             vector = mean_token(tokens.float(), cond.mask)
             sketch = self.text.sketch
-            concat = None if sketch is None else sketch(cond.tokens, cond.mask)
+            concat = cond.concat if sketch is None else sketch(cond.tokens, cond.mask)
             cond = dataclasses.replace(cond, tokens=tokens, vector=vector, concat=concat)
         out: Tensor = self.denoiser(x, t, cond)
         return out
@@ -172,6 +172,7 @@ class TextFeed:
             texts.append(text)
             labels.append(label)
         cond = self.read(texts)
+        cond = dataclasses.replace(cond, **self.data.take_beside(indices))
         if self.data.labels is not None:
             cond = dataclasses.replace(cond, label=torch.tensor(labels))
         return Batch(self.data.take(indices).to(self.device), cond.to(self.device))
