@@ -31,7 +31,9 @@ from inkdrop.media.sheet import save_image, sheet
 from inkdrop.model import Model
 from inkdrop.runs import own_folder
 from inkdrop.tasks.sampling import Sampling
-from inkdrop.train.aims.distill import DISTILL_TRAINING, DistillConfig, distill
+from inkdrop.train.aims.distill import distill
+from inkdrop.train.aims.distill_config import DistillConfig
+from inkdrop.train.config import DISTILL_TRAINING
 from inkdrop.train.events import Validated
 from inkdrop.train.parallel import World
 from inkdrop.train.request import TrainRequest

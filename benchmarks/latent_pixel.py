@@ -36,9 +36,10 @@ from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train import defaults
 from inkdrop.train.aim import Aim
-from inkdrop.train.aims.latent import LATENT_TRAINING, latent_aim
-from inkdrop.train.config import TrainConfig
-from inkdrop.train.evaluate import Evaluated, Evaluation, evaluate
+from inkdrop.train.aims.latent import latent_aim
+from inkdrop.train.config import LATENT_TRAINING, TrainConfig
+from inkdrop.train.evaluate import Evaluated, evaluate
+from inkdrop.train.evaluation import Evaluation
 from inkdrop.train.events import Validated
 from inkdrop.train.feed import split
 from inkdrop.train.parallel import World

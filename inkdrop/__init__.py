@@ -15,7 +15,7 @@ _HOME = {
     "DiT": "inkdrop.networks.dit",
     "DiTConfig": "inkdrop.networks.dit",
     "Discrete": "inkdrop.diffusion.process",
-    "DistillConfig": "inkdrop.train.aims.distill",
+    "DistillConfig": "inkdrop.train.aims.distill_config",
     "EDM": "inkdrop.diffusion.parameterization",
     "Eps": "inkdrop.diffusion.parameterization",
     "Flow": "inkdrop.diffusion.process",

@@ -48,9 +48,9 @@ from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.train.aim import Aim
 from inkdrop.train.aims.autoencoder import train_autoencoder
-from inkdrop.train.aims.latent import LATENT_TRAINING, latent_aim, sketched, text_aim
+from inkdrop.train.aims.latent import latent_aim, sketched, text_aim
 from inkdrop.train.aims.prompted import Joined, Prompted
-from inkdrop.train.config import TrainConfig
+from inkdrop.train.config import LATENT_TRAINING, TrainConfig
 from inkdrop.train.events import Event, Validated
 from inkdrop.train.feed import HeldOut, split
 from inkdrop.train.request import TrainRequest

@@ -25,8 +25,9 @@ from inkdrop.data.dataset import Dataset
 from inkdrop.data.open import open_data
 from inkdrop.data.pictures.turned import turned
 from inkdrop.train.aims.autoencoder import shape_for, train_autoencoder
-from inkdrop.train.aims.latent import LATENT_TRAINING, TEXT, Latents, train_latent
-from inkdrop.train.config import TrainConfig
+from inkdrop.train.aims.latent import train_latent
+from inkdrop.train.aims.latent_config import Latents
+from inkdrop.train.config import LATENT_TRAINING, TrainConfig
 from inkdrop.train.events import Validated
 from inkdrop.train.request import TrainRequest
 
@@ -52,7 +53,7 @@ def denoiser(
 ) -> None:
     """Trains the denoiser with its text encoder."""
     ask = TrainRequest(replace(LATENT_TRAINING, updates=updates, ema=0.9995), source=source)
-    for event in train_latent(data, out, ask, Latents(autoencoder=coder, text=TEXT)):
+    for event in train_latent(data, out, ask, Latents(autoencoder=coder, text=True)):
         show("denoiser", event)
 
 

@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inkdrop.data import Dataset
+from inkdrop.data.dataset import Dataset
 from inkdrop.explain.derivation import derivation_section
 from inkdrop.explain.errors import errors_section
 from inkdrop.explain.forward import forward_section

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from inkdrop.config import choose
 from inkdrop.data.dataset import Dataset
 from inkdrop.folder import described
+from inkdrop.train.aims.latent_config import LATENT_NETWORKS
 from inkdrop.train.config import TrainConfig
 
 
@@ -77,9 +78,6 @@ def network(
         **({"concat_channels": concat} if concat else {}),
         **({"vector_dim": vector} if vector else {}),
     }
-
-
-LATENT_NETWORKS = {"dit": "diffusion transformer", "unet": "U-Net"}
 
 
 def latent_network(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,12 +37,12 @@ from inkdrop.media.sheet import save_image
 from inkdrop.model import Model
 from inkdrop.registry import medium
 from inkdrop.runs import own_folder
-from inkdrop.tasks.sampling import Sampling, chosen
-from inkdrop.train.aims.judge import JUDGE_TRAINING, load_judge, train_judge
+from inkdrop.tasks.sampling import chosen
+from inkdrop.train.aims.judge import load_judge, train_judge
+from inkdrop.train.evaluation import LEAST, Evaluation
 from inkdrop.train.events import Event
 from inkdrop.train.feed import split_rows
 from inkdrop.train.parallel import World
-from inkdrop.train.request import TrainRequest
 from inkdrop.weights import read_json
 
 if TYPE_CHECKING:
@@ -50,34 +50,6 @@ if TYPE_CHECKING:
 
 SHOWN = 64
 LATENTS = Path("latents", "latents.json")  # in a run of `train.latent`
-LEAST = 6  # rows, for every measure of `report.measure`
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How to measure a run.
-
-    count: samples, or pictures to reconstruct; seed, batch, sampling: of the samples
-    judge: a folder with a judge; pretrained: one with a vision model; by default a judge is trained
-    training: of that judge
-    """
-
-    count: int = 1000
-    seed: int = 0
-    batch: int = 64
-    sampling: Sampling = field(default_factory=Sampling)
-    judge: Path | None = None
-    pretrained: Path | None = None
-    training: TrainRequest = field(default_factory=lambda: TrainRequest(JUDGE_TRAINING))
-
-    def __post_init__(self) -> None:
-        if self.count < LEAST or self.batch < 1:
-            raise ValueError(
-                f"count is {self.count} and batch {self.batch}: measure at least {LEAST} pictures,"
-                " in batches of at least 1"
-            )
-        if self.judge is not None and self.pretrained is not None:
-            raise ValueError("name either a judge or a pretrained network to measure by, not both")
 
 
 @dataclass(frozen=True)
@@ -162,13 +134,13 @@ class _By:
 def _by(
     data: Dataset, own: _Own, asked: Evaluation, home: Path, device: torch.device
 ) -> Generator[Event, None, _By]:
-    if asked.pretrained is not None:
-        return _By(open_pretrained(asked.pretrained).to(device), asked.pretrained.name)
+    if asked.features is not None:
+        return _By(open_pretrained(asked.features).to(device), asked.features.name)
     if asked.judge is not None:
         return _By(load_judge(asked.judge).to(device), f"the judge {asked.judge}")
     # A judge knows its data; that of other data has its own place.
     run = home / ("judge" if own.same else f"judge-{data.fingerprint[:8]}")
-    yield from train_judge(data, run, request=asked.training, world=World(device=device))
+    yield from train_judge(data, run, request=asked.judging, world=World(device=device))
     judge = load_judge(run)
     told = ", ".join(judge.config.heads)
     return _By(judge.to(device), f"a judge of its own that learned {told}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from inkdrop.config import option
 from inkdrop.train.config import TrainConfig
 
 
@@ -14,17 +15,22 @@ from inkdrop.train.config import TrainConfig
 class TrainRequest:
     """All that is asked of a run besides its data.
 
-    config: everything that decides the result; minutes: if given, config.updates is replaced at the
-    first start by what fits; model: parts of model.json that replace the default ones;
-    save_every: updates between checkpoints (None: one every two minutes);
-    source: how the data was opened, kept for later commands.
-    config, minutes, model and the data itself must not change between starts of one run.
+    config: everything that decides the result; with `minutes`, its updates are replaced at the
+    first start by as many as fit
+    model: parts of model.json that replace the default ones
+    source: how the data was opened, kept for later commands
+
+    config, minutes, model and the data itself must not change between the starts of a run.
     """
 
     config: TrainConfig = dataclasses.field(default_factory=TrainConfig)
-    minutes: float | None = None
+    minutes: float | None = option(
+        None,
+        "Train for about this long: the number of updates is measured at the start.",
+        unset="as many updates as asked for",
+    )
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    save_every: int | None = None
+    save_every: int | None = option(None, "Updates between checkpoints.", unset="two minutes")
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:

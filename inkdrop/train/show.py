@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +25,13 @@ from inkdrop.registry import PARAMETERIZATIONS
 from inkdrop.runs import own_folder
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train import defaults
-from inkdrop.train.aims import latent
-from inkdrop.train.aims.distill import DISTILL_TRAINING, DistillConfig, check, distill, own_guidance
-from inkdrop.train.aims.judge import JUDGE_TRAINING
-from inkdrop.train.aims.latent import Latents, train_latent
-from inkdrop.train.config import TrainConfig
-from inkdrop.train.evaluate import Evaluated, Evaluation, Made, evaluate
+from inkdrop.train.aims.distill import check, distill
+from inkdrop.train.aims.distill_config import DistillConfig
+from inkdrop.train.aims.latent import train_latent
+from inkdrop.train.aims.latent_config import Latents
+from inkdrop.train.config import DISTILL_TRAINING, LATENT_TRAINING, TrainConfig
+from inkdrop.train.evaluate import Evaluated, Made, evaluate
+from inkdrop.train.evaluation import Evaluation
 from inkdrop.train.events import Event, Pictured, Saved, Validated
 from inkdrop.train.parallel import World, world
 from inkdrop.train.request import TrainRequest
@@ -60,11 +59,11 @@ def train_and_show(options: Mapping[str, Any]) -> None:
     absolute = _absolute(path)
     data = open_data(path, **opened)
     out = Path(options["out"] or Path("runs") / Path(absolute).stem)
-    _check_latent(options)
-    config = _config(latent.LATENT_TRAINING if options["latent"] else TrainConfig(), options)
+    plan = _latents(options)
+    config = _config(LATENT_TRAINING if options["latent"] else TrainConfig(), options)
     ask = TrainRequest(
         config=config,
-        minutes=_share(options, 0.75),
+        minutes=options["minutes"],
         model=_model_parts(data, config, options),
         save_every=options["save_every"],
         source={"path": absolute, "options": opened},
@@ -73,73 +72,38 @@ def train_and_show(options: Mapping[str, Any]) -> None:
     with _signals() as stop, world(device, stop) as here:
         events: Iterator[Event | Encoding]
         reads = False
-        if options["latent"]:
-            plan = _latents(data, options)
+        if plan is not None:
             events = train_latent(data, out, ask, plan, world=here)
-            reads = plan.reads
+            reads = plan.reads(data)
         else:
             events = train(data, out, ask, world=here)
         _show(events, data, out, here, tensorboard=options["tensorboard"], reads=reads)
 
 
 LATENT_OPTIONS = (
-    "autoencoder", "autoencoder_updates", "factor", "code_channels", "network", "text_encoder",
+    "autoencoder", "autoencoder_updates", "factor", "code_channels", "text", "text_encoder",
+    "network",
 )  # fmt: skip
 
 
-def _check_latent(options: Mapping[str, Any]) -> None:
-    """ValueError for options that only latent diffusion has, or that it has not."""
-    if options["latent"]:
-        if options["width"] is not None:
-            raise ValueError("--width is of the U-Net on pixels; with --latent leave it out")
-        if options["text_encoder"] is not None and options["text"] is False:
-            raise ValueError("--text-encoder names one that reads text; leave --no-text out")
-        if options["autoencoder"] is not None:
-            for name in ("autoencoder_updates", "factor", "code_channels"):
-                if options[name] is not None:
-                    raise ValueError(
-                        f"--{name.replace('_', '-')} is of an autoencoder to be trained, but"
-                        " --autoencoder names one to reuse"
-                    )
-        return
-    for name in (*LATENT_OPTIONS, "text"):
-        if options[name] is not None:
+def _latents(options: Mapping[str, Any]) -> Latents | None:
+    """How the command line wants its latents made; None without --latent."""
+    given = {name: options[name] for name in LATENT_OPTIONS if options[name] is not None}
+    if not options["latent"]:
+        for name in given:
             raise ValueError(f"--{name.replace('_', '-')} needs --latent")
-
-
-def _share(options: Mapping[str, Any], part: float) -> float | None:
-    """The minutes of a stage: a quarter of them all is the autoencoder's, if it is trained."""
-    minutes: float | None = options["minutes"]
-    if minutes is None or not options["latent"] or options["autoencoder"] is not None:
-        return minutes
-    return minutes * part
-
-
-def _latents(data: Dataset, options: Mapping[str, Any]) -> Latents:
-    """How the command line wants its latents made."""
-    usual, reuse, encoder = Latents(), options["autoencoder"], options["text_encoder"]
-    updates, seed = options["autoencoder_updates"], options["seed"] or 0
-    coding = replace(usual.coding.config, seed=seed)
-    if updates is not None:
-        coding = replace(coding, updates=updates)
-    minutes = _share(options, 0.25) if updates is None and reuse is None else None
-    reads = data.captions is not None if options["text"] is None else options["text"]
-    return Latents(
-        autoencoder=None if reuse is None else Path(reuse),
-        factor=options["factor"],
-        channels=options["code_channels"] or usual.channels,
-        coding=TrainRequest(coding, minutes, save_every=options["save_every"]),
-        text=latent.TEXT if reads and encoder is None else None,
-        encoder=None if encoder is None else Path(encoder),
-        network=options["network"] or usual.network,
-    )
+        return None
+    if options["width"] is not None:
+        raise ValueError("--width is of the U-Net on pixels; with --latent leave it out")
+    for name in ("autoencoder", "text_encoder"):
+        if name in given:
+            given[name] = Path(given[name])
+    return Latents(**given)
 
 
 def distill_and_show(teacher: Model, run: str, options: Mapping[str, Any]) -> None:
     """The `distill` command: the model of `run` teaches; `options` are its command line's."""
     plan = {k: options[k] for k in DISTILL_OPTIONS if options[k] is not None}
-    method = plan.get("method", DistillConfig.method)
-    plan.setdefault("guidance", own_guidance(teacher.spec, method))
     config = parse(DistillConfig, plan, "the command line")
     check(teacher, config)
     training = _config(DISTILL_TRAINING, options)
@@ -162,15 +126,14 @@ def evaluate_and_show(run: str, options: Mapping[str, Any]) -> None:
     source = source_of(Path(run), options["data"], _size_of_model(run))
     opened = source["options"] | ({"label": options["label"]} if options["label"] else {})
     data = open_data(source["path"], **opened)
-    training = dataclasses.replace(JUDGE_TRAINING, updates=options["judge_updates"])
     asked = Evaluation(
         count=options["count"],
         seed=options["seed"],
         batch=options["batch"],
         sampling=Sampling(steps=options["steps"], guidance=options["guidance"]),
         judge=None if options["judge"] is None else Path(options["judge"]),
-        pretrained=None if options["features"] is None else Path(options["features"]),
-        training=TrainRequest(training),
+        features=None if options["features"] is None else Path(options["features"]),
+        judge_updates=options["judge_updates"],
     )
     console = Console(highlight=False)
     columns = (

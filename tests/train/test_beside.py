@@ -21,8 +21,10 @@ from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train import defaults
-from inkdrop.train.aims.distill import DistillConfig, distill
-from inkdrop.train.aims.latent import Latents, train_latent
+from inkdrop.train.aims.distill import distill
+from inkdrop.train.aims.distill_config import DistillConfig
+from inkdrop.train.aims.latent import train_latent
+from inkdrop.train.aims.latent_config import Latents
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.events import Validated
 from inkdrop.train.feed import Feed

@@ -25,7 +25,8 @@ from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.aims.autoencoder import train_autoencoder
 from inkdrop.train.aims.judge import load_judge
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.evaluate import Evaluated, Evaluation, Made, evaluate
+from inkdrop.train.evaluate import Evaluated, Made, evaluate
+from inkdrop.train.evaluation import Evaluation
 from inkdrop.train.feed import split
 from inkdrop.train.parallel import World
 from inkdrop.train.request import TrainRequest

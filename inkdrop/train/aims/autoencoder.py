@@ -27,7 +27,7 @@ from inkdrop.networks.discriminator import Discriminator, DiscriminatorConfig
 from inkdrop.networks.layers import blocks
 from inkdrop.registry import medium
 from inkdrop.train.aim import Aim
-from inkdrop.train.config import TrainConfig
+from inkdrop.train.config import AUTOENCODER_TRAINING, TrainConfig
 from inkdrop.train.events import Event
 from inkdrop.train.feed import HeldOut
 from inkdrop.train.objective import Batch
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 # Feature maps [B, C, *spatial] of pictures in [-1, 1], for the perceptual loss.
 FeatureMaps = Callable[[Tensor], list[Tensor]]
-
-AUTOENCODER_TRAINING = TrainConfig(updates=10_000, batch=32, condition_drop=0.0)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from inkdrop.evaluate.judge import (
 from inkdrop.events import Note
 from inkdrop.runs import own_folder
 from inkdrop.train.aim import Aim
-from inkdrop.train.config import TrainConfig
+from inkdrop.train.config import JUDGE_TRAINING, TrainConfig
 from inkdrop.train.events import Event
 from inkdrop.train.feed import HeldOut, split
 from inkdrop.train.objective import Batch
@@ -43,9 +43,6 @@ from inkdrop.train.request import TrainRequest
 from inkdrop.train.run import train
 from inkdrop.train.turn import Turn
 
-JUDGE_TRAINING = TrainConfig(
-    updates=1000, batch=64, lr=2e-3, warmup=100, weight_decay=0.01, ema=0.995, condition_drop=0.0
-)
 TURNED = "turned"
 
 

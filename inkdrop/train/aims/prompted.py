@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,16 +23,11 @@ from inkdrop.data.dataset import Dataset
 from inkdrop.data.order import batch_indices
 from inkdrop.model import Model
 from inkdrop.networks.text import TextEncoder
+from inkdrop.train.aims.captions import Captioner
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import HeldOut
 from inkdrop.train.objective import Batch, losses
 from inkdrop.train.turn import Turn
-
-
-class Captioner(Protocol):
-    """What is said of picture `index` of the data, by the random numbers `draw`."""
-
-    def __call__(self, data: Dataset, index: int, draw: np.random.Generator) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -128,13 +123,6 @@ def caption_ids(
     ]
     pad = nn.utils.rnn.pad_sequence
     return pad(rows, True), pad([torch.ones_like(row, dtype=torch.bool) for row in rows], True)
-
-
-def written(data: Dataset, index: int, draw: np.random.Generator) -> str:
-    """The data's own caption."""
-    if data.captions is None:
-        raise ValueError(f"{data.name} has no captions; text needs one for each picture")
-    return data.captions[index]
 
 
 # Captions -> what the network is told of them.

@@ -30,14 +30,13 @@ from inkdrop.networks.discriminator import Discriminator, DiscriminatorConfig
 from inkdrop.networks.layers import blocks
 from inkdrop.train.aim import Aim
 from inkdrop.train.aims.autoencoder import (
-    AUTOENCODER_TRAINING,
     AutoencoderLoss,
     Coder,
     FeatureMaps,
     Reconstruction,
     pairs,
 )
-from inkdrop.train.config import TrainConfig
+from inkdrop.train.config import AUTOENCODER_TRAINING, TrainConfig
 from inkdrop.train.events import Event
 from inkdrop.train.objective import Batch
 from inkdrop.train.parallel import World, bare

@@ -24,15 +24,8 @@ from inkdrop.model.folder import build_model
 from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.sampling import Sampling, denoiser, times
-from inkdrop.train.aims.distill import (
-    Distillation,
-    DistillConfig,
-    check,
-    distill,
-    fits,
-    path,
-    student_description,
-)
+from inkdrop.train.aims.distill import Distillation, check, distill, fits, path, student_description
+from inkdrop.train.aims.distill_config import DistillConfig
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.events import Event
 from inkdrop.train.objective import Batch
@@ -210,7 +203,7 @@ def test_student_is_an_ordinary_model_of_few_calls(
 def test_another_plan_or_teacher_is_refused_in_the_same_folder(tmp_path: Path) -> None:
     pictures, out = tiny.data(tmp_path), tmp_path / "run"
     teacher, training = labelled(tmp_path), TrainRequest(TrainConfig(updates=1, batch=4))
-    small = DistillConfig(steps=2, teacher_steps=4)
+    small = DistillConfig(steps=2, teacher_steps=4, guidance=1.0)
     list(distill(teacher, pictures, out, small, training, world=World(device=CPU)))
     other = dataclasses.replace(small, guidance=2.0)
     with pytest.raises(ValueError, match=r"started with guidance 1\.0, not 2\.0"):

@@ -23,8 +23,9 @@ from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.aims.frozen import Remembered, fingerprint
-from inkdrop.train.aims.latent import LATENT_TRAINING, Latents, train_latent
-from inkdrop.train.config import TrainConfig
+from inkdrop.train.aims.latent import train_latent
+from inkdrop.train.aims.latent_config import Latents
+from inkdrop.train.config import LATENT_TRAINING, TrainConfig
 from inkdrop.train.parallel import World
 from inkdrop.train.request import TrainRequest
 from inkdrop.train.updates import Update
@@ -40,7 +41,7 @@ def ask(**changes: Any) -> TrainRequest:
 
 def plan(folder: Path, **changes: Any) -> Latents:
     coding = TrainRequest(CONFIG, save_every=99)
-    return Latents(factor=2, channels=2, coding=coding, encoder=folder, **changes)
+    return Latents(factor=2, code_channels=2, coding=coding, text_encoder=folder, **changes)
 
 
 def run(data: Dataset, out: Path, folder: Path, stop_after: int | None = None) -> int:
@@ -108,7 +109,7 @@ def test_it_draws_what_the_text_says(tmp_path: Path) -> None:
         LATENT_TRAINING, updates=300, batch=16, lr=5e-3, warmup=5, ema=0.9, precision="float32"
     )
     coding = TrainRequest(dataclasses.replace(CONFIG, updates=20), save_every=99)
-    wanted = Latents(factor=2, channels=2, coding=coding, encoder=source)
+    wanted = Latents(factor=2, code_channels=2, coding=coding, text_encoder=source)
     asked = TrainRequest(config, model={"network": network})
     list(train_latent(data, tmp_path / "run", asked, wanted, world=World(device=CPU)))
     model = Model.load(own_folder(tmp_path / "run")[0])

@@ -24,6 +24,7 @@ from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.train import defaults
 from inkdrop.train.aim import Aim
+from inkdrop.train.aims.captions import written
 from inkdrop.train.aims.prompted import (
     Drops,
     Ids,
@@ -32,7 +33,6 @@ from inkdrop.train.aims.prompted import (
     TextFeed,
     caption_ids,
     prompted_losses,
-    written,
 )
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.parallel import World
