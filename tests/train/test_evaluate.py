@@ -133,7 +133,7 @@ def test_bad_input(tmp_path: Path) -> None:
     few = data.subset(range(3))
     other = dataclasses.replace(data, shape=(3, 8, 8))
     for pictures, said in (
-        (few, "tiny.npz has 3 pictures; measuring takes at least 6"),
+        (few, "tiny.npz has 3 samples; measuring takes at least 6"),
         (other, r"the model makes pictures of shape \[1, 8, 8\], but those of tiny.npz have"),
     ):
         with pytest.raises(ValueError, match=said):
