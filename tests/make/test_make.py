@@ -424,3 +424,16 @@ def test_files_that_nothing_can_write(tmp_path: Path, path: str, said: str) -> N
         check_file(Path(path))
     check_file(Path("new/a.png"))
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file.png", "folder"]
+
+
+@pytest.mark.parametrize("kind", ["pixels", "series"])
+def test_files_that_are_inverted_have_the_models_size_whatever_is_asked(
+    classes: Model, kind: str
+) -> None:
+    np.save("a.npy", np.linspace(0, 20, 32).reshape(2, 16))
+    model = classes if kind == "pixels" else curves()
+    file = drawn("a.png", 8, 8) if kind == "pixels" else Added.of("a.npy", "series")
+    asked = Sampling(steps=3, grid="logsnr", guidance=1.0)
+    request = Request(size=8, sampling=asked, task=Invert((file,)))
+    found = made(request, model=model)
+    assert found.samples.shape == (3, *model.spec.shape) and found.request == request
