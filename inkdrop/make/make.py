@@ -146,7 +146,7 @@ def _written_out(model: Model, job: Job, request: Request) -> Request:
     guidance = model.spec.guidance if asked.guidance is None else asked.guidance
     steps = len(chosen(model, sampling_for(request, model)).times) - 1
     size = request.size
-    if job.size != job.request.size:  # a picture's, padded to whole places of the code
+    if job.size not in (None, request.size):  # a picture's, padded to whole places of the code
         height, width = model.spec.shape[1:]
         size = (height, width)
     sampling = replace(asked, steps=steps, guidance=guidance)

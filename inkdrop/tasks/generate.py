@@ -88,7 +88,8 @@ def sized(model: Model, size: int | tuple[int, int] | None) -> Model:
             " one number enlarges that"
         )
     if len(own) != 2:
-        raise ValueError(f"size is {size}, but this model makes {model.medium.describe(own)} alone")
+        made = model.medium.describe(model.spec.shape)
+        raise ValueError(f"size is {size}, but this model makes {made} alone")
     return model
 
 

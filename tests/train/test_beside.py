@@ -72,8 +72,9 @@ def test_a_model_uses_the_picture_that_it_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="this model also needs a picture"):
         generate(model)
     rows = range(8)
-    wanted = Sampling(beside=negative.take(rows), steps=8, guidance=1.0)
-    for step in generate(model, samples=rows, sampling=wanted):
+    wanted = Sampling(steps=8, guidance=1.0)
+    beside = negative.take(rows)
+    for step in generate(model, samples=rows, sampling=wanted, beside=beside):
         x = step.x
     assert float((x.sign() == data.take(rows)).float().mean()) > 0.95
 
