@@ -193,7 +193,7 @@ def test_config_survives_json() -> None:
     [
         ({"dims": 4}, "dims is 4"),
         ({"width": 0}, "width is 0 but must be at least 1"),
-        ({"width": 12}, "12 channels, which do not divide into 8 groups"),
+        ({"width": 12}, "12 channels, not a multiple of norm_groups, 8"),
         ({"multipliers": ()}, "multipliers is empty"),
         ({"multipliers": (1, 0)}, "multipliers is"),
         ({"attention": (2,)}, "level 2 but the levels are 0 to 1"),
