@@ -67,7 +67,7 @@ def test_a_picture_of_1024_pixels_is_made_whole() -> None:
 
 
 def test_sizes_it_cannot_make() -> None:
-    with pytest.raises(ValueError, match=r"9 is no multiple of 2.*8 and 10"):
+    with pytest.raises(ValueError, match=r"9 is not a multiple of 2.*8 and 10"):
         latent().shape((1, 9, 8))
 
 
