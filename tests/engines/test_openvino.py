@@ -138,7 +138,7 @@ def test_deep_features_are_reused_as_in_torch() -> None:
     for seed in range(4):
         given = call(network, 2, 9, 6, seed=seed)._replace(cond=example.cond)
         assert gap(ours, theirs, given) < 1e-5
-    with pytest.raises(ValueError, match="can be reused in a U-Net only"):
+    with pytest.raises(ValueError, match="only a U-Net's features can be reused"):
         Reused(compiled(dit(), call(dit(), 1, 4, 4)), 2)
 
 
