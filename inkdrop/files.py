@@ -129,6 +129,7 @@ def _older(path: Path) -> Path:
 def _swap(part: Path, path: Path) -> None:
     older = _older(path)
     _remove(older)  # a crash after the last swap may have left it
+    # A folder that is not empty cannot be replaced by a rename: move the older one aside first.
     if path.exists():
         os.replace(path, older)
     try:

@@ -177,6 +177,7 @@ def widest(types: set[torch.dtype]) -> torch.dtype:
     """The dtype that can hold all of these: the largest, or float32 for several of one size."""
     size = max(kind.itemsize for kind in types)
     largest = [kind for kind in types if kind.itemsize == size]
+    # float16 and bfloat16 do not contain each other; float32 contains both.
     return largest[0] if len(largest) == 1 else torch.float32
 
 

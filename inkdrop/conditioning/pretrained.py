@@ -76,7 +76,7 @@ class PretrainedConfig:
 
     @property
     def context(self) -> int:
-        """The longest sequence it reads."""
+        """The longest sequence, in tokens."""
         places: int = self.kind.context or self.settings["max_position_embeddings"]
         return places - self.kind.reserved
 
@@ -92,7 +92,7 @@ class Pretrained(nn.Module):
 
     @property
     def context(self) -> int:
-        """The longest sequence it reads."""
+        """The longest sequence, in tokens."""
         return self.config.context
 
     @property
@@ -174,7 +174,10 @@ def build_pretrained(
     _check_found(f"{where}, for {model},", network, weights, found)
     layers = network.config.num_hidden_layers
     if config.layer < -1 - layers:
-        raise ValueError(f"layer is {config.layer}, but {model} here has {layers} layers")
+        raise ValueError(
+            f"layer is {config.layer}, but this {model} has {layers} layers; give -1 to"
+            f" {-1 - layers}"
+        )
     return Pretrained(config, network).eval().requires_grad_(False)
 
 

@@ -51,7 +51,7 @@ def follow(
     the same solver for times that all samples share.
     """
     if order not in (1, 2):
-        raise ValueError(f"order is {order}: 1 is DDIM and 2 is DPM-Solver++(2M)")
+        raise ValueError(f"order is {order} but must be 1 (DDIM) or 2 (DPM-Solver++(2M))")
     level = process.logsnr(times)
     before: Tensor | None = None
     for i in range(len(times) - 1):

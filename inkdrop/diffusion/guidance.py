@@ -46,6 +46,7 @@ def many(
     count, joined = len(conds), cat(list(conds))
 
     def ask(x: Tensor, t: Tensor) -> list[Tensor]:
+        # expand, not cat: `shared` then still sees one time for the whole batch.
         times = t[:1].expand(count * len(t)) if shared(t) is not None else torch.cat([t] * count)
         return list(predict(torch.cat([x] * count), times, joined).chunk(count))
 
@@ -144,6 +145,7 @@ def cfgpp(process: Process, times: Tensor, scale: float) -> Combine:
         raise ValueError(f"guidance is {scale}: CFG++ takes a scale from 0 to 1")
     grid = times.detach().double().cpu()
     alpha = process.alpha(grid[1:])
+    # coefficients(...)[1] is c_x0 = alpha_s - alpha_t sigma_s / sigma_t of a DDIM step.
     strength = (scale * alpha / process.coefficients(grid[:-1], grid[1:])[1]).tolist()
     ends = grid[1:].flip(0).tolist()
 
@@ -246,7 +248,7 @@ def interval(
 
 
 def noise_level(process: Process, t: float) -> float:
-    """sigma / alpha at a time; infinite where alpha is 0."""
+    """sigma / alpha at time t; infinite where alpha is 0."""
     return math.exp(-lambdas(process, (t,))[0])
 
 

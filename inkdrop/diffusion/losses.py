@@ -94,6 +94,7 @@ def discretised_gaussian(x0: Tensor, mean: Tensor, logstd: Tensor, bins: int = 2
     flip = low + high > 0
     low, high = torch.where(flip, -high, low), torch.where(flip, -low, high)
     log_high, log_low = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
+    # log(P(high) - P(low)); the clamp keeps it finite where both round to the same number.
     log_mass: Tensor = log_high + torch.log1p(-(log_low - log_high).exp().clamp(max=1 - 1e-12))
     return -log_mass
 

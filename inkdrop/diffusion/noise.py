@@ -104,6 +104,7 @@ class SeededNoise:
 
         Between two leaves it is their interpolation, scaled to unit variance.
         """
+        # Within the range, and below its upper end, which belongs to no leaf.
         x = min(max(level, LOW), HIGH - LEAF / 2)
         place = (x - LOW) / (HIGH - LOW)
         # The last call's cells are a cache: the levels of the tree shared with it are not drawn
@@ -115,6 +116,8 @@ class SeededNoise:
             way.append((0, first, self._draw("path", 0, 1)))
         for depth in range(len(way), DEPTH + 1):
             index, left, right = way[-1]
+            # The stationary process between two known ends: at the midpoint it is Gaussian, with
+            # correlation rho = e^-(half the distance) to either end.
             rho = math.exp(-(HIGH - LOW) / 2**depth)
             middle = (left + right).mul_(rho / (1 + rho**2))
             spread = math.sqrt((1 - rho**2) / (1 + rho**2))

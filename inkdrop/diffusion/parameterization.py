@@ -171,6 +171,7 @@ class EDM(Parameterization):
         return process.alpha(t) ** 2 * self.sigma_data**2 + process.sigma(t) ** 2
 
     def scales(self, process: Process, t: Tensor) -> tuple[Tensor, Tensor]:
+        # log(sigma / alpha) = -logsnr / 2. The clamp keeps it finite at pure noise and pure data.
         feature = -125 * process.logsnr(t).clamp(-40, 40)
         return self._variance(process, t).rsqrt(), feature
 

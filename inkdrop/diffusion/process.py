@@ -119,6 +119,7 @@ class Process(ABC):
             self.alpha(s),
             self.sigma(s),
         )
+        # expm1 gives 1 - SNR_t / SNR_s without cancellation for small steps.
         fresh = (
             eta**2 * -torch.expm1(self.logsnr(t) - self.logsnr(s)) if eta else torch.zeros_like(t)
         )
@@ -283,6 +284,7 @@ class Discrete(Process):
         exact = (i - entry).abs() < 1e-9 * self.steps
         low = i.floor().clamp(1, self.steps - 1).long()
         level = torch.lerp(logsnr[low], logsnr[low + 1], i - low)
+        # With alpha^2 + sigma^2 = 1, alpha^2 is the sigmoid of the log-SNR.
         a, b = level.sigmoid().sqrt(), (-level).sigmoid().sqrt()
         below, near = sigma[1] * i, entry.long().clamp(0, self.steps)
         a = torch.where(i < 1, ((1 - below) * (1 + below)).clamp(min=0).sqrt(), a)
@@ -302,6 +304,7 @@ class Discrete(Process):
         position = torch.searchsorted(-finite, -wanted).clamp(1, len(finite) - 1)
         high, low = finite[position - 1], finite[position]
         i = position + (high - wanted) / (high - low)
+        # Below the first entry sigma is linear in i, so i is sigma over the first entry's sigma.
         i = torch.where(wanted >= finite[0], (-wanted).sigmoid().sqrt() / sigma[1], i)
         if self.zero_terminal_snr:
             beyond = self.steps - wanted.sigmoid().sqrt() / alpha[-2]
@@ -395,6 +398,8 @@ class VE(Process):
         return (-logsnr / 2).exp()
 
     def time_feature(self, t: Tensor) -> Tensor:
+        # EDM's c_noise = log(sigma) / 4, times 1000 to match the range of the sinusoidal
+        # embedding; the clamp keeps the feature finite at t = 0.
         return 250 * t.clamp(min=self.sigma_min / 2).log()
 
     def input_scale(self, t: Tensor) -> Tensor:
@@ -413,7 +418,7 @@ class Flow(Process):
 
     @property
     def t_start(self) -> float:
-        return 1 - 1e-3
+        return 1 - 1e-3  # at t = 1, alpha is 0 and log-SNR infinite
 
     def alpha(self, t: Tensor) -> Tensor:
         return 1 - t

@@ -41,6 +41,7 @@ def rounded_into(numbers: Tensor, x: Tensor) -> tuple[float, int]:
 
 def rounded(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A weight [O, ...] quantized to int8: numbers [O, ...], scales [O], zero points [O], all 0."""
+    # Symmetric, -127 to 127, so that the zero point is 0.
     weight = weight.detach().float()
     scales = weight.flatten(1).abs().amax(1).clamp_min(1e-30) / 127
     numbers = torch.round(weight / scales.view(-1, *(1,) * (weight.ndim - 1))).to(torch.int8)

@@ -196,7 +196,7 @@ class Unlaid(Packed):
         self.plain.clear()
 
 
-_LAYING = threading.Lock()
+_LAYING = threading.Lock()  # one for all layers, because each is packed only once
 
 
 def pack(network: nn.Module, batch: int, dtype: torch.dtype) -> nn.Module:

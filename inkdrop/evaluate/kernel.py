@@ -78,5 +78,5 @@ def _total(x: Tensor, y: Tensor) -> float:
 
 
 def _others(x: Tensor) -> float:
-    """Sum of the kernel over all pairs of two different rows."""
+    """Sum of the kernel over all pairs of different rows; the diagonal would bias the estimate."""
     return _total(x, x) - float(_kernel(x.square().sum(1), x.shape[1]).sum())

@@ -69,6 +69,7 @@ def _holding(centres: Tensor, points: Tensor, k: int) -> _Held:
     around = torch.empty(len(points), dtype=torch.int64, device=points.device)
     inside = torch.zeros(len(centres), dtype=torch.int64, device=points.device)
     for rows, squared, rounding in squared_distances(points, centres):
+        # Balls are closed, so a point on the surface must not be lost to rounding.
         holds = squared <= reach + rounding
         around[rows] = holds.sum(1)
         inside += holds.sum(0)

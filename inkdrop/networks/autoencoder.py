@@ -258,6 +258,7 @@ class Encoder(nn.Module):
         super().__init__()
         dims, patch = config.dims, config.patch
         widths = [config.width * m for m in config.multipliers]
+        # A kernel of 2 * patch - 1 overlaps the neighbouring blocks.
         kernel = 3 if patch == 1 else 2 * patch - 1
         self.input = conv(dims, config.channels, widths[0], kernel=kernel, stride=patch)
         layers, last = list[nn.Module](), widths[0]

@@ -77,14 +77,15 @@ def labels(cond: Cond, classes: int) -> Tensor:
     label = cond.label
     if label is None:
         raise ValueError(
-            f"the network needs cond.label, a class from 0 to {classes} ({classes} = no class)"
+            f"the network needs cond.label, a class from 0 to {classes} ({classes} is the null"
+            " label)"
         )
     # On the CPU only: reading a label back from an accelerator would stall it in every step. Not
     # while compiling either, where a branch on a value breaks the graph in two.
     seen = label.device.type == "cpu" and not torch.compiler.is_compiling()
     if seen and not bool(((label >= 0) & (label <= classes)).all()):
         bad = int(label[(label < 0) | (label > classes)][0])
-        raise ValueError(f"label {bad} is not from 0 to {classes} ({classes} = no class)")
+        raise ValueError(f"label is {bad} but must be from 0 to {classes}, the null label")
     return label
 
 
@@ -100,8 +101,8 @@ def tokens(cond: Cond, size: int) -> Tensor:
     found = needed(cond.tokens, "tokens", size)
     if cond.mask is not None and cond.mask.shape != found.shape[:2]:
         raise ValueError(
-            f"cond.mask has shape {list(cond.mask.shape)} but cond.tokens holds"
-            f" {found.shape[1]} tokens for each of {found.shape[0]} samples"
+            f"cond.mask has shape {list(cond.mask.shape)} but must be {list(found.shape[:2])}, like"
+            " cond.tokens"
         )
     return found
 
@@ -109,12 +110,12 @@ def tokens(cond: Cond, size: int) -> Tensor:
 def needed(value: Tensor | None, name: str, size: int | None, axis: int = -1) -> Tensor:
     """The value of a condition's field `name`; ValueError if None or not of `size` along `axis`."""
     if value is None:
-        told = f"the network needs cond.{name} with {size} numbers along axis {axis}"
+        told = f"the network needs cond.{name}, of size {size} along axis {axis}"
         words = "; it reads text, but the model has no text encoder: get the complete model"
         raise ValueError(told + words * (name == "tokens"))
     if value.shape[axis] != size:
         raise ValueError(
-            f"cond.{name} has {value.shape[axis]} numbers along axis {axis} but the network"
-            f" takes {size}"
+            f"cond.{name} has size {value.shape[axis]} along axis {axis} but the network takes"
+            f" {size}"
         )
     return value

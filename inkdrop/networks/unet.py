@@ -175,6 +175,7 @@ class WayDown(nn.Module):
         config = self.config
         if config.patch == 1:
             return conv(config.dims, channels, config.channels_at(0))
+        # This kernel overlaps the neighbouring blocks.
         kernel = 2 * config.patch - 1
         return conv(
             config.dims, channels, config.channels_at(0), kernel=kernel, stride=config.patch

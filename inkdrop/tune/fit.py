@@ -24,7 +24,7 @@ from inkdrop.tune.weights import fit_weights
 
 # Tune on sample numbers far from 0, where users begin, so that no sample drawn later was tuned on.
 FIRST = 10**9
-CHECKED = 16
+CHECKED = 16  # noises of the final evaluation
 SCOUTS = 8  # noises of the smaller problem that ranks the starting points
 
 
@@ -94,6 +94,7 @@ def fit(
     known = problem(model, FIRST, count, sampling)
     trial = named = None
     # Reserve the time of the final evaluation.
+    # It solves a second problem and runs three samplers: tuned, default and best named.
     spare = (calls_to_solve() + 3 * steps) * _seconds(model, CHECKED, sampling)
     few = min(SCOUTS, count)
     scout = known.part(few, posed(model, FIRST, few, sampling)[1])

@@ -111,7 +111,7 @@ def test_what_does_not_fit() -> None:
     unet, branch = pair(2)
     x, t, cond = call(2)
     network = Controlled(unet, [Control(branch)])
-    with pytest.raises(ValueError, match=r"needs cond\.hint with 1"):
+    with pytest.raises(ValueError, match=r"needs cond\.hint, of size 1"):
         network(x, t, replace(cond, hint=None))
     with pytest.raises(ValueError, match="the hint is 16x10, but the sample is 14x10"):
         network(x, t, replace(cond, hint=torch.rand(2, 1, 16, 10)))

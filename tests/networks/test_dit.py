@@ -227,13 +227,13 @@ def test_a_bad_configuration_is_refused_in_words(change: dict[str, Any], words: 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"label": None}, "needs cond.label, a class from 0 to 3 (3 = no class)"),
-        ({"label": torch.tensor([0, 4])}, "label 4 is not from 0 to 3"),
-        ({"tokens": None}, "needs cond.tokens with 6"),
-        ({"tokens": torch.randn(2, 4, 7)}, "cond.tokens has 7 numbers"),
-        ({"mask": torch.ones(2, 5).bool()}, "cond.mask has shape [2, 5] but cond.tokens holds 4"),
-        ({"vector": None}, "needs cond.vector with 5"),
-        ({"concat": None}, "needs cond.concat with 1"),
+        ({"label": None}, "needs cond.label, a class from 0 to 3 (3 is the null label)"),
+        ({"label": torch.tensor([0, 4])}, "label is 4 but must be from 0 to 3"),
+        ({"tokens": None}, "needs cond.tokens, of size 6"),
+        ({"tokens": torch.randn(2, 4, 7)}, "cond.tokens has size 7"),
+        ({"mask": torch.ones(2, 5).bool()}, "cond.mask has shape [2, 5] but must be [2, 4]"),
+        ({"vector": None}, "needs cond.vector, of size 5"),
+        ({"concat": None}, "needs cond.concat, of size 1"),
     ],
     ids=str,
 )

@@ -60,6 +60,7 @@ def adaptive(
         accepted = going & (error <= 1)
         now = torch.where(accepted, torch.where(now + size > end - 1e-9, end, now + size), now)
         x = torch.where(like(accepted, x) > 0, y, x)
+        # The second-order error grows like size^3, hence the exponent -1/3.
         factor = SAFETY * error.clamp(min=1e-12) ** (-1 / 3)
         size = torch.where(going, size * factor.clamp(SLOWEST, FASTEST), size)
         if bool(accepted.any()):
@@ -92,6 +93,8 @@ def pair(
 
     Samples of size 0 do not move.
     """
+    # DPM-Solver++(3S) with stages at 1/3 and 2/3 of the step in lambda. Its first two predictions
+    # also give the embedded second-order result.
     t, u, v, s = (process.time_at(2 * (start + share * size)) for share in (0.0, 1 / 3, 2 / 3, 1.0))
     h = size.clamp(min=1e-12)
     alpha = {name: process.alpha(time) for name, time in (("v", v), ("s", s))}

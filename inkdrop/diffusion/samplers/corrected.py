@@ -37,6 +37,7 @@ def weights_of(
         if not nodes or end == math.inf:
             found.append(((1.0,), ()))
         elif len(nodes) == 1:
+            # With one prediction the corrector is the trapezoidal rule, as in the paper's B_2(h).
             found.append(((1.0,), (0.5, 0.5)))
         else:
             correct = adams([end, *nodes], nodes[0], end, rate)
