@@ -28,7 +28,8 @@ def option(
     unset: the meaning of None, such as "the model's own"
     names: further option names, such as those of other programs
     metavar: name of the value in --help
-    flag: name of the switch that inverts a bool, if it differs from the field's name
+    flag: name of the option, such as --label, if it differs from the field's name. A bool is a
+        pair of switches, --fast and --no-fast.
     """
     about = {"help": help, "unset": unset, "names": names, "metavar": metavar, "flag": flag}
     return dataclasses.field(default=default, metadata=about)

@@ -12,7 +12,9 @@ from torch import Tensor
 from benchmarks.emoji.samples import Pairs
 from inkdrop.evaluate.matrix import Neighbours, matrices, neighbours
 from inkdrop.evaluate.memorisation import memorisation
-from inkdrop.explain.style import INK, plate, stacked, tiles, tiles_height
+from inkdrop.explain.cells import Pictures
+from inkdrop.explain.style import INK, plate, stacked
+from inkdrop.explain.tiles import Labels, tiles, tiles_height
 from inkdrop.files import replacing
 
 SHOWN = 10
@@ -80,14 +82,14 @@ def draw(
 ) -> None:
     """For each block (title, pictures made, real ones, their nearest) the first few in columns."""
     columns = min(SHOWN, *(len(block[1]) for block in blocks))
-    height = tiles_height(4, columns, training.shape[1:], width=6.6) + 0.45
+    height = tiles_height(4, columns, Pictures().height(training.shape[1:]), width=6.6) + 0.45
     figure = plate("What the model draws, and the training pictures nearest to it",
                    height * len(blocks) + 0.6)  # fmt: skip
     for place, (title, made, real, near) in zip(stacked(figure, (1, 1)), blocks, strict=True):
         axes = figure.add_subplot(place)
         rows = [made[:columns], *(training[n.index[:columns]] for n in near.values())]
         names = ["drawn", "nearest, by the judge", "nearest, by pixels", "the real one"]
-        tiles(axes, [*rows, real[:columns]], left=names)
+        tiles(axes, Pictures(), [*rows, real[:columns]], Labels(left=names))
         axes.set_title(title, loc="left", fontsize=10.5, color=INK)
     with replacing(path) as beside:
         figure.savefig(beside)

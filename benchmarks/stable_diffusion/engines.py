@@ -20,7 +20,7 @@ from inkdrop.networks.unet import UNet
 
 def ours(folder: Path) -> UNet:
     """The U-Net in a folder, in memory of its own."""
-    found = read(folder / "unet").denoiser
+    found = read(folder / "unet").unet
     assert found is not None
     network, _ = filled(lambda: UNet(found.config), found, "unet", str(folder), torch.float32)
     for weight in network.parameters():

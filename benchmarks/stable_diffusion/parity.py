@@ -105,9 +105,9 @@ def of_xl(folder: Path) -> Iterator[str]:
     gc.collect()
 
     schedule, found = read_schedule(told, "here"), read(folder / "unet")
-    assert found.denoiser is not None
-    make = partial(UNet, found.denoiser.config)
-    network, _ = filled(make, found.denoiser, "unet", str(folder), torch.float32)
+    assert found.unet is not None
+    make = partial(UNet, found.unet.config)
+    network, _ = filled(make, found.unet, "unet", str(folder), torch.float32)
     vector = torch.cat([pooled, sinusoidal(sizes.flatten(), WAVES).view(2, -1)], dim=1)
     empty, cond = (Cond(tokens=tokens[i : i + 1], vector=vector[i : i + 1]) for i in (0, 1))
     model = Model(network, schedule.process, schedule.parameterization, Spec((4, 32, 32)))

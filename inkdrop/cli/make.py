@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,39 +27,41 @@ if TYPE_CHECKING:
     from inkdrop.make.make import Made
     from inkdrop.tasks.request import Guide
 
-PICTURES = ("pictures",)  # files that --pictures or an argument names
+NO_MODEL = {"model": None}  # of a command for which no model in the box is trained
+WALKS = ("model", "count", "batch", "weak")  # what means nothing for one batch along a path
+
+_control_options = all_of(
+    click.option(
+        "--control", multiple=True, help="A control network, which reads a hint (may repeat)."
+    ),
+    click.option("--hint", multiple=True, help="The picture that the control network reads."),
+    click.option("--control-scale", type=float, multiple=True, help="Its strength [1]."),
+)
 
 
 def making(
-    task: type[Task], out: str, *, without: tuple[str, ...] = (), count: int = 1
+    task: type[Task],
+    out: str,
+    *,
+    without: tuple[str, ...] = (),
+    defaults: Mapping[str, Any] | None = None,
 ) -> Decorator:
     """All options of a command that makes something: of its task, the request and the sampling.
 
     without: fields that are arguments of the command, or mean nothing there
+    defaults: what the command has instead of a field's default, for --help
     """
-    edits = task is Edit
+    fixed = without if task is Edit else (*without, "picture_guidance")
     return all_of(
         click.option("--like", help="A file made by this command: make the same again."),
         options_of(task),
-        options_of(Request, without=without, defaults={"count": count}),
-        *(
-            (_control_options,)
-            if task is Generate
-            else ()
-        ),
-        options_of(Sampling, without=() if edits else ("picture_guidance",)),
+        options_of(Request, without=without, defaults=defaults),
+        *([_control_options] if task is Generate else []),
+        options_of(Sampling, without=fixed),
         device_option,
         click.option("-v", "--verbose", is_flag=True, help="Print a line for every step."),
         out_option(out),
-    )  # fmt: skip
-
-
-_control_options = all_of(
-    click.option("--control", multiple=True, help="A control network, which reads a hint (may"
-                 " repeat)."),
-    click.option("--hint", multiple=True, help="The picture that the control network reads."),
-    click.option("--control-scale", type=float, multiple=True, help="Its strength [1]."),
-)  # fmt: skip
+    )
 
 
 @click.command()
@@ -82,8 +85,8 @@ def generate(**options: Any) -> None:
 
 
 @click.command()
-@click.argument("model", metavar="RUN")
-@making(Generate, "samples.png", without=("model",), count=16)
+@click.argument("model", metavar="RUN", required=False)
+@making(Generate, "samples.png", without=("model",), defaults={"count": 16})
 def sample(**options: Any) -> None:
     """Make samples by RUN (a run or any model), on one sheet or as an array.
 
@@ -91,6 +94,8 @@ def sample(**options: Any) -> None:
     inkdrop sample runs/photos --count 36 --steps 50 -o sheet.png
     inkdrop sample runs/digits --label 3 --label 7 -o digits.npz
     """
+    if options["model"] is None and options["like"] is None:
+        raise ValueError("say which model: inkdrop sample RUN, or --like a file that it made")
     made, out = _make("generate", options, count=16)
     made.save(out)
     seed, count = made.request.seed, made.request.count
@@ -99,7 +104,7 @@ def sample(**options: Any) -> None:
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="PICTURE [MASK] PROMPT")
-@making(Inpaint, "picture.png", without=("prompt", "size", "scale", "controls"))
+@making(Inpaint, "picture.png", without=("prompt", "size", "scale"), defaults=NO_MODEL)
 def inpaint(words: tuple[str, ...], **options: Any) -> None:
     """Paint PROMPT into PICTURE where MASK is white; all else stays as it is, to the bit.
 
@@ -114,7 +119,7 @@ def inpaint(words: tuple[str, ...], **options: Any) -> None:
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="PICTURE PROMPT")
-@making(Edit, "picture.png", without=("prompt", "size", "scale", "controls", "weak"))
+@making(Edit, "picture.png", without=("prompt", "size", "scale", "weak"), defaults=NO_MODEL)
 def edit(words: tuple[str, ...], **options: Any) -> None:
     """Change PICTURE as PROMPT says, by a model that was trained to edit.
 
@@ -128,7 +133,7 @@ def edit(words: tuple[str, ...], **options: Any) -> None:
 
 @click.command()
 @click.argument("model", default=BOX, required=False, metavar="[RUN]")
-@making(Interpolate, "walk.png", without=("model", "count", "batch", "weak"))
+@making(Interpolate, "walk.png", without=WALKS)
 def interpolate(**options: Any) -> None:
     """Walk between two prompts, seeds or files, by RUN or the model in the box.
 
@@ -151,7 +156,7 @@ def interpolate(**options: Any) -> None:
 @click.command()
 @click.argument("model", metavar="RUN")
 @click.argument("files", nargs=-1, required=True, metavar="FILES")
-@making(Invert, "inverted.png", without=("model", "count", "batch", "weak", "size"))
+@making(Invert, "inverted.png", without=(*WALKS, "size", "sampler", "eta", "tolerance"))
 def invert(files: tuple[str, ...], **options: Any) -> None:
     """Find the noise that makes FILES: rows of the originals, their noise, and what comes back.
 

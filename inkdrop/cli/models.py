@@ -59,7 +59,7 @@ def convert(model: str, out: str, to: str | None, half: bool, **options: Any) ->
     inkdrop convert ./sd15 ./folder --to folder --half
     """
     from inkdrop.convert.convert import convert as converted
-    from inkdrop.convert.sd.foreign import ReadOptions
+    from inkdrop.convert.files.options import ReadOptions
     from inkdrop.find import find
 
     read = ReadOptions(

@@ -1,1 +1,1 @@
-"""Foreign checkpoints to inkdrop's models and back; every historical quirk of others ends here."""
+"""Checkpoints of other libraries to models and back; their historical quirks end here."""

@@ -1,25 +1,22 @@
-"""Whatever holds a whole model, opened: ours, a diffusers folder, a single file, a Hub name."""
+"""Any checkpoint opened as a Model: a path to ours or another's, or a name on the Hub."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from inkdrop.convert.files.layout import layout_of_folder
+from inkdrop.convert.families import family_at
+from inkdrop.convert.files.layout import is_own
+from inkdrop.convert.files.options import PLAIN, ReadOptions
 from inkdrop.convert.files.report import PartReport, Report
 from inkdrop.convert.files.stored import types_of
-from inkdrop.convert.sd.foreign import PLAIN, Foreign, ReadOptions
-from inkdrop.convert.sd.model import to_model
-from inkdrop.convert.sd.read import read
-from inkdrop.convert.sd.text import to_text
 from inkdrop.files import is_hub_name, must_exist
 from inkdrop.model import Model
 
-# What is fetched of a repository: weights that run no code, settings and words.
+# What is fetched of a repository: weights that run no code, settings and vocabularies.
 FETCHED = ("*.safetensors", "*.json", "*.txt")
 
 
@@ -30,46 +27,38 @@ def open_checkpoint(
     dtype: torch.dtype | None = torch.float32,
     text: bool = True,
 ) -> tuple[Model, Report]:
-    """The model with its text, and what became of every weight.
+    """The model in a checkpoint, with its text encoders, and the report of every weight.
 
-    path: a Model folder of ours, a diffusers folder or a single file, or where nothing is there a
-    name on the Hub, "org/name". dtype: of all weights; None: what they are stored in, mapped.
-    text: whether it must have one
-    ValueError in one line for anything else, before any weight is read where that can be.
+    path: a Model folder, a diffusers folder, a single file, or if nothing is there a name on the
+        Hub, "org/name"
+    dtype: of all weights; None: what they are stored in, mapped
+    text: whether a checkpoint without text encoders is an error
+    ValueError in one line for anything else, before any weight is read where possible.
     """
     path = located(path)
-    if path.is_dir() and layout_of_folder(path) == "inkdrop":
+    if is_own(path):
         options.check(path, "a model of inkdrop's own", ())
         model = Model.load(path, dtype=dtype)
-        return model, Report(tuple(_of_own(model)))
-    return _whole(read(path, options), dtype, text)
-
-
-def _whole(foreign: Foreign, dtype: torch.dtype | None, text_needed: bool) -> tuple[Model, Report]:
-    """A foreign checkpoint with its text, if it has one."""
-    model, report = to_model(foreign, dtype=dtype)
-    if not foreign.text and not text_needed:
-        return model, dataclasses.replace(report, notes=(*report.notes, "there is no text encoder"))
-    text, parts = to_text(foreign, dtype=dtype)
-    model = dataclasses.replace(model, text=text).sized(*model.spec.shape[1:])
-    return model, dataclasses.replace(report, parts=(*report.parts, *parts), text=())
+        return model, Report(tuple(_own_parts(model)))
+    family = family_at(path, options)
+    return family.build(family.read(path, options), dtype, text)
 
 
 def located(path: str | Path, what: str = "model") -> Path:
-    """The path, or where the files of a Hub name are once they are fetched."""
+    """The path itself, or where the files of a Hub name are once they are fetched."""
     if Path(path).exists() or not is_hub_name(path):
         return must_exist(path, what)
     return _fetched(str(path))
 
 
 def _fetched(name: str) -> Path:
-    """The folder of a repository in the usual cache, from which or from the Hub it comes."""
+    """The folder of a repository in the usual cache, downloaded from the Hub if necessary."""
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
         raise ValueError(
-            f"there is no model {name} here, and to fetch one of this name from the Hub needs"
-            " huggingface_hub; install it with: pip install huggingface_hub"
+            f"there is no model {name} here, and fetching it from the Hub needs huggingface_hub;"
+            " install it with: pip install huggingface_hub"
         ) from None
     try:
         return Path(snapshot_download(name, allow_patterns=list(FETCHED)))
@@ -79,12 +68,12 @@ def _fetched(name: str) -> Path:
         reason = "HF_HUB_OFFLINE forbids the network" if offline else why
         raise ValueError(
             f"there is no model {name} here, and it could not be fetched from the Hub ({reason});"
-            " give a path, or the name again with a network"
+            " give a path, or try the name again with a network"
         ) from None
 
 
-def _of_own(model: Model) -> list[PartReport]:
-    """The networks of a model of ours."""
+def _own_parts(model: Model) -> list[PartReport]:
+    """The networks of a Model folder."""
     texts = () if model.text is None else model.text.networks
     named = [("network", model.network), ("codec", model.codec)]
     named += [(f"text {number}", network) for number, network in enumerate(texts, 1)]

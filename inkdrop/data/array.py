@@ -154,7 +154,10 @@ def _layout(array: NDArray[Any], where: str) -> tuple[NDArray[Any], list[str]]:
     """A view [N, C, H, W] and what to say of it."""
     shape = list(array.shape)
     if array.ndim == 3 and shape[2] <= 4:
-        raise ValueError(f"{where} is {shape}, one picture; many are [N, H, W] or [N, H, W, C]")
+        raise ValueError(
+            f"{where} is {shape}, one picture; many are [N, H, W] or [N, H, W, C], and series"
+            " [N, L, C] are read with medium='series'"
+        )
     if array.ndim not in (3, 4):
         raise ValueError(
             f"{where} is {shape}; pictures are [N, H, W], [N, H, W, C] or [N, C, H, W], and series"

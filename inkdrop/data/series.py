@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inkdrop.data import dataset
 from inkdrop.data.dataset import ArrayStore, Dataset
 from inkdrop.data.labels import classes
 from inkdrop.data.options import DataOptions
@@ -48,7 +49,8 @@ def from_series(
     unit = (high - low) / 2
     shift = low / unit + 1
     index, names = (None, ()) if labels is None else classes(labels, where)
-    array = np.ascontiguousarray(array)
+    if array.nbytes <= dataset.CACHE_BYTES:
+        array = np.ascontiguousarray(array)  # a mapped file is read, a view is packed
     said = f"{layout} series; -1 and 1 stand for {low:g} and {high:g}"
     return Dataset(
         name=where,
@@ -70,7 +72,7 @@ def _layout(array: NDArray[Any], where: str) -> tuple[NDArray[Any], str]:
     """A view [N, C, L], and the start of a sentence about it."""
     shape = list(array.shape)
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{where} holds {array.dtype}, not numbers")
+        raise ValueError(f"{where} holds {array.dtype}, and series are real numbers; convert them")
     if array.ndim not in (2, 3) or array.size == 0:
         raise ValueError(f"{where} is {shape}; series are [N, L] or [N, C, L], with values in each")
     if array.ndim == 2:

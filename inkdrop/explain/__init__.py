@@ -1,1 +1,1 @@
-"""What a lecture on diffusion draws, from the user's own model and pictures."""
+"""What a lecture on diffusion draws, from the user's own model and data."""

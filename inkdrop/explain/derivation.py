@@ -34,7 +34,7 @@ from inkdrop.explain.subject import Subject
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PICTURES, LEVELS = 24, 24
+SAMPLES, LEVELS = 24, 24
 SHARES = (0.002, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)  # of the table, for the report
 
 
@@ -72,9 +72,9 @@ def entries(process: Discrete) -> list[int]:
 
 
 @torch.no_grad()
-def check(subject: Subject, process: Discrete, count: int = PICTURES) -> list[Check]:
+def check(subject: Subject, process: Discrete, count: int = SAMPLES) -> list[Check]:
     """Both forms of the bound's terms for the model's own predictions, in float64."""
-    x0, cond = subject.pictures(count).double(), subject.cond(count)
+    x0, cond = subject.real(count).double(), subject.cond(count)
     eps = subject.noise(range(len(x0))).initial().double()
     found = []
     for entry in entries(process):
@@ -106,7 +106,7 @@ def derivation_figure(checks: list[Check], process: Discrete) -> Figure:
     return figure
 
 
-def table(checks: list[Check], process: Discrete) -> str:
+def table(checks: list[Check], process: Discrete, many: str) -> str:
     """The numbers, as an HTML table."""
     wanted = {min(max(round(share * process.steps), 2), checks[-1].entry) for share in SHARES}
     rows = []
@@ -120,7 +120,7 @@ def table(checks: list[Check], process: Discrete) -> str:
     head = "".join(f"<th>{name}</th>" for name in names)
     body = "".join(rows)
     return (
-        '<div class="wide"><table><caption>Means over your pictures, in nats per dimension; the'
+        f'<div class="wide"><table><caption>Means over your {many}, in nats per dimension; the'
         f" errors too are per dimension. Computed in double precision.</caption><thead><tr>{head}"
         f"</tr></thead><tbody>{body}</tbody></table></div>"
     )
@@ -130,13 +130,13 @@ def _number(value: float) -> str:
     return f"{value:.4f}" if 1e-2 <= abs(value) < 1e4 else power(value, 4)
 
 
-def story() -> str:
-    """The derivation in words and formulas."""
+def story(one: str, many: str) -> str:
+    """The derivation in words and formulas, for a medium in the singular and the plural."""
     tilde, mean = sub("μ̃", "t"), sub("μ̂", "t")
     words = p(
         "The model is to give the data a high likelihood. That cannot be computed, but a bound",
         "of it can: ink dissolves by a known law, so compare, step by step, the way back that",
-        "the model takes with the way back that is right when the picture is known.",
+        f"the model takes with the way back that is right when the {one} is known.",
     )
     words += equation(
         f"−log <i>p</i>({X0}) ≤ 𝔼 [ {sub('L', 'T')} + ∑<sub>t&gt;1</sub>"
@@ -165,8 +165,8 @@ def story() -> str:
     words += p(
         "<b>Leave the number out.</b> It is large in the first steps, where a trace of noise is",
         "removed that nobody can see, and hundreds of times smaller in the middle, where it is",
-        "decided what the picture shows. (At the end of some schedules it rises again, but",
-        "there the error is next to nothing.) Weight 1 looks for pictures instead of for bits,",
+        f"decided what the {one} shows. (At the end of some schedules it rises again, but",
+        f"there the error is next to nothing.) Weight 1 looks for {many} instead of for bits,",
         "and trains better ones:",
     )
     simple = f"{sub('L', 'simple')} = 𝔼 ‖{EPS} − {EPS_HAT}({XT}, <i>t</i>)‖²"
@@ -176,8 +176,9 @@ def story() -> str:
 def derivation_section(subject: Subject) -> Section:
     """The derivation, and for a discrete table its check with the model's own numbers."""
     process, name = subject.model.process, "Why the loss is so simple"
+    told = story(subject.one, subject.many)
     if not isinstance(process, Discrete):
-        return Section("derivation", name, story() + p(
+        return Section("derivation", name, told + p(
             "<b>Left out:</b> the check of (4) with this model's numbers. Its process",
             f"({type(process).__name__}) is continuous, and a KL between neighbouring steps",
             "exists for a discrete table only. In the limit of small steps the sum becomes an",
@@ -193,8 +194,8 @@ def derivation_section(subject: Subject) -> Section:
         "their value, which is the rounding of the machine. The weight at step",
         f"{checks[0].entry} is {ratio:,.0f} times that at step {checks[len(checks) // 2].entry}.",
     )
-    after += table(checks, process)
+    after += table(checks, process, subject.many)
     return Section(
-        "derivation", name, story(), derivation_figure(checks, process), after=after,
+        "derivation", name, told, derivation_figure(checks, process), after=after,
         alt="the KL form and the weighted error on one curve; the weight over t",
     )  # fmt: skip

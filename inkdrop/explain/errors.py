@@ -16,16 +16,15 @@ from inkdrop.explain.style import (
     plate,
     plot,
     stacked,
-    tiles,
-    tiles_height,
 )
 from inkdrop.explain.subject import Subject
+from inkdrop.explain.tiles import Labels, tiles, tiles_height
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEVELS, PICTURES, SHOWN = 25, 64, 9
+LEVELS, SAMPLES, SHOWN = 25, 64, 9
 MOST = 10.0
 
 
@@ -40,10 +39,10 @@ class Errors:
 
 
 @torch.no_grad()
-def measure(subject: Subject, count: int = PICTURES) -> Errors:
-    """The model's error on `count` pictures, the same noise at every level."""
+def measure(subject: Subject, count: int = SAMPLES) -> Errors:
+    """The model's error on `count` samples, the same noise at every level."""
     model, process = subject.model, subject.model.process
-    x0, cond = subject.pictures(count), subject.cond(count)
+    x0, cond = subject.real(count), subject.cond(count)
     eps = subject.noise(range(len(x0))).initial()
     ends = torch.tensor([process.t_min, process.t_start], dtype=torch.float64)
     high, low = process.logsnr(ends).clamp(-MOST, MOST).tolist()
@@ -61,9 +60,8 @@ def measure(subject: Subject, count: int = PICTURES) -> Errors:
 
 @torch.no_grad()
 def errors_figure(subject: Subject, errors: Errors) -> Figure:
-    """Both errors over log-SNR, and what one picture looks like at these levels."""
-    x0 = subject.pictures(1)
-    high = tiles_height(3, SHOWN, x0.shape, 6.9)
+    """Both errors over log-SNR, and what one sample looks like at these levels."""
+    high = tiles_height(3, SHOWN, subject.height, 6.9)
     figure = plate("Loss by noise level: where this model errs", high + 4.0)
     above, below = stacked(figure, (3.3, high))
     axes = figure.add_subplot(above)
@@ -77,23 +75,24 @@ def errors_figure(subject: Subject, errors: Errors) -> Figure:
     first, last = float(errors.levels[0]), float(errors.levels[-1])
     axes.axhline(errors.spread, color=INK, ls="--", lw=1, alpha=0.6)
     axes.axhline(1, color=ACCENT, ls="--", lw=1, alpha=0.6)
-    mean = "always the mean picture"
+    mean = f"always the mean {subject.one}"
     axes.text(first, errors.spread / 1.15, mean, ha="left", va="top", fontsize=8.5, color=INK)
     axes.text(last, 1.12, "always 0", ha="right", va="bottom", fontsize=8.5, color=ACCENT)
     label = r"noise level: log-SNR  (much noise $\rightarrow$)"
-    plot(axes, "mean squared error; the band holds 80 % of the pictures", label, "", log=True)
+    title = f"mean squared error; the band holds 80 % of the {subject.many}"
+    plot(axes, title, label, "", log=True)
     axes.set_xlim(first + 0.4, last - 0.4)
     legend(axes, "lower center")
-    _pictures(subject, figure.add_subplot(below), errors)
+    _states(subject, figure.add_subplot(below), errors)
     return figure
 
 
-def _pictures(subject: Subject, axes: Axes, errors: Errors) -> None:
-    """x_t, the prediction and the truth of one picture from little noise to much."""
+def _states(subject: Subject, axes: Axes, errors: Errors) -> None:
+    """x_t, the prediction and the truth of one sample from little noise to much."""
     model, process = subject.model, subject.model.process
     levels = errors.levels[torch.linspace(0, LEVELS - 1, SHOWN).round().long()]
     t = process.time_at(levels).to(model.device)
-    one, cond = subject.pictures(1), subject.cond(1)
+    one, cond = subject.real(1), subject.cond(1)
     x0 = one.expand(SHOWN, *one.shape[1:])
     eps = subject.noise([0]).initial().expand_as(x0)
     x = process.add_noise(x0, eps, t)
@@ -101,7 +100,8 @@ def _pictures(subject: Subject, axes: Axes, errors: Errors) -> None:
     rows = [subject.shown(x, t), subject.shown(found), subject.shown(x0)]
     names = [r"$x_t$", r"$\hat{x}_0$", r"$x_0$"]
     above = [f"{float(level):.1f}" for level in levels]
-    tiles(axes, rows, left=names, above=["log-SNR " + above[0], *above[1:]])
+    labels = Labels(left=names, above=["log-SNR " + above[0], *above[1:]])
+    tiles(axes, subject.cell, rows, labels)
 
 
 def errors_section(subject: Subject) -> Section:
@@ -112,19 +112,19 @@ def errors_section(subject: Subject) -> Section:
     words = p(
         "A single number for the loss hides that a diffusion model is many denoisers in one,",
         f"one for each noise level. Here is the error of yours on {errors.x0.shape[1]} of your",
-        f"pictures (some of which it may have learned from), as error of {X0} and as error of",
-        f"{EPS}. At a given level the one is a multiple of the other:",
+        f"{subject.many} (some of which it may have learned from), as error of {X0} and as error",
+        f"of {EPS}. At a given level the one is a multiple of the other:",
     )
     words += equation(f"‖{EPS_HAT} − {EPS}‖² = SNR · ‖{X0_HAT} − {X0}‖²")
     words += p(
         f"On the left {X0} is easy, for nearly all of it is seen, and {EPS} is hard: to find a",
-        "trace of noise the picture must be known exactly. On the right it is the other way",
+        f"trace of noise the {subject.one} must be known exactly. On the right it is the other way",
         "round. The dashed lines are what a model without knowledge reaches; where a model",
         "crosses its line it would do better to say nothing. Learning happens in the middle:",
-        f"this model's error is half of the pictures' variance at a log-SNR of about {half}.",
-        "Losses differ in which part of this curve they make count.",
+        f"this model's error is half of the variance of the {subject.many} at a log-SNR of about",
+        f"{half}. Losses differ in which part of this curve they make count.",
     )
     return Section(
         "loss", "Loss by noise level", words, errors_figure(subject, errors),
-        alt="error of x0 and of eps over log-SNR, with one picture at each level",
+        alt="error of x0 and of eps over log-SNR, with one sample at each level",
     )  # fmt: skip

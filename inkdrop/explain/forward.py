@@ -1,10 +1,11 @@
-"""The forward process: pictures dissolve like ink in water."""
+"""The forward process: samples dissolve like ink in water."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,14 +17,12 @@ from inkdrop.explain.style import (
     GREY,
     INK,
     beside,
-    colours,
     plate,
     plot,
     stacked,
-    tiles,
-    tiles_height,
 )
 from inkdrop.explain.subject import Subject
+from inkdrop.explain.tiles import Labels, tiles, tiles_height
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +42,7 @@ def moments(process: Process, count: int) -> Tensor:
 
 
 def dissolved(subject: Subject, x0: Tensor, on: Tensor) -> list[Tensor]:
-    """Each picture of x0 at all times `on` [T, C, H, W], under one noise that only grows."""
+    """Each sample of x0 at all times `on` [T, C, *sizes], under one noise that only grows."""
     eps = subject.noise(range(len(x0))).initial()
     rows = []
     for one, noise in zip(x0, eps, strict=True):
@@ -53,16 +52,16 @@ def dissolved(subject: Subject, x0: Tensor, on: Tensor) -> list[Tensor]:
 
 
 def forward_figure(subject: Subject) -> Figure:
-    """Pictures along the forward process, and below them the histogram of all their values."""
-    process, x0 = subject.model.process, subject.pictures(ROWS)
+    """Samples along the forward process, and below them the histogram of all their values."""
+    process, x0 = subject.model.process, subject.real(ROWS)
     on = moments(process, COLUMNS)
-    high = tiles_height(len(x0), COLUMNS, x0.shape)
+    high = tiles_height(len(x0), COLUMNS, subject.height)
     figure = plate("The forward process: a drop of ink in water", high + 3.0)
     above, below = stacked(figure, (high, 1.7))
     names = [f"t = {float(t):.3g}" for t in on]
     axes = figure.add_subplot(above)
-    tiles(axes, dissolved(subject, x0, on), above=names, size=8.5)
-    foot = len(x0) * (x0.shape[-2] / x0.shape[-1] + GAP)
+    tiles(axes, subject.cell, dissolved(subject, x0, on), Labels(above=names, size=8.5))
+    foot = len(x0) * (subject.height + GAP)
     for i, text in enumerate(_left(process, on)):
         at = i * (1 + GAP) + 0.5
         axes.text(at, foot + 0.08, text, ha="center", va="top", size=8.5, color=INK)
@@ -71,7 +70,7 @@ def forward_figure(subject: Subject) -> Figure:
 
 
 def _left(process: Process, on: Tensor) -> list[str]:
-    """What is left at each time: alpha-bar, or for VE, which never shrinks the picture, log-SNR."""
+    """What is left at each time: alpha-bar, or for VE, which never shrinks the data, log-SNR."""
     if isinstance(process, VE):
         levels = [float(v) for v in process.logsnr(on)]
         return [f"logSNR {v:.1f}" if math.isfinite(v) else "data" for v in levels]
@@ -80,8 +79,8 @@ def _left(process: Process, on: Tensor) -> list[str]:
 
 
 def _histograms(figure: Figure, place: SubplotSpec, subject: Subject) -> None:
-    """The values of many pictures at a few times, against the standard Gaussian."""
-    x0 = subject.pictures(256)
+    """The values of many samples at a few times, against the standard Gaussian."""
+    x0 = subject.real(256)
     eps = subject.noise(range(len(x0))).initial()
     on = moments(subject.model.process, COLUMNS)[:: (COLUMNS - 1) // (MOMENTS - 1)]
     line = torch.linspace(-3.5, 3.5, 141)
@@ -99,44 +98,40 @@ def _histograms(figure: Figure, place: SubplotSpec, subject: Subject) -> None:
 
 
 def forward_film(subject: Subject) -> tuple[Image, ...]:
-    """The same pictures side by side, dissolving frame by frame."""
+    """The same samples side by side, dissolving frame by frame."""
     from PIL import Image
 
-    x0 = subject.pictures(ROWS)
-    on = moments(subject.model.process, FRAMES)
-    scale = max(1, 128 // x0.shape[-1])
-    rows = [colours(row) for row in dissolved(subject, x0, on)]
-    frames = []
-    for i in range(FRAMES):
-        side = torch.cat([torch.from_numpy(row[i]) for row in rows], dim=1).numpy()
-        frame = Image.fromarray(side)
-        frames.append(frame.resize((frame.width * scale, frame.height * scale), 0))
+    rows = dissolved(subject, subject.real(ROWS), moments(subject.model.process, FRAMES))
+    cell = subject.cell.fitted(torch.cat(rows))
+    side_by_side = np.concatenate([cell.frames(row) for row in rows], axis=2)
+    frames = [Image.fromarray(frame) for frame in side_by_side]
     return (frames[0],) * 8 + tuple(frames) + (frames[-1],) * 8
 
 
 def forward_section(subject: Subject) -> Section:
     """The forward process, told and drawn."""
-    process = subject.model.process
+    process, one = subject.model.process, subject.one
     words = p(
-        "Nothing is learned here. A picture is mixed with Gaussian noise, a little more at",
+        f"Nothing is learned here. A {one} is mixed with Gaussian noise, a little more at",
         "every moment, until nothing of it can be told from noise. Because sums of Gaussians",
-        f"are Gaussian, any moment <i>t</i> is reached in one stride from the picture {X0}:",
+        f"are Gaussian, any moment <i>t</i> is reached in one stride from the {one} {X0}:",
     )
     unit = ""
     if isinstance(process, VE):
-        unit = "This process only adds noise and never shrinks the picture; drawn at unit size."
+        unit = f"This process only adds noise and never shrinks the {one}; drawn at unit size."
     mixed = f"{XT} = √{BAR} {X0} + {sigma_text(process)} {EPS}"
     words += equation(f"{mixed}, &ensp; {EPS} ~ 𝒩(0, 1)")
     words += p(
-        "<i>ᾱ</i> is the share of the picture that is left, as variance. The three pictures are",
+        f"<i>ᾱ</i> is the share of the {one} that is left, as variance. The {subject.many} are",
         "yours; each keeps the same noise from left to right, so that one drop spreads. Below:",
-        "how often each pixel value occurs. Whatever it was at first, it ends as the bell curve",
+        "how often each value occurs. Whatever it was at first, it ends as the bell curve",
         "in red, which is why sampling can begin there.",
         unit,
+        subject.cell.note,
     )
     return Section(
         "forward", "A drop of ink dissolves", words, forward_figure(subject),
-        forward_film(subject), alt="pictures dissolving into noise from left to right",
+        forward_film(subject), alt=f"{subject.many} dissolving into noise from left to right",
     )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from html import escape
 
 from inkdrop.explain.section import Section
 
+FILM = 480  # pixels; the width of a film on the page, 30rem
+
 STYLE = """
 :root { color-scheme: light dark; --ink: #12355b; --text: #1f2a36; --soft: #5f6b78;
   --page: #fbfbf9; --line: #dfe5ec; --accent: #c43d50; --wash: #f0f4f8; }
@@ -40,7 +42,8 @@ figure { margin: 1.8rem 0; }
   overflow-x: auto; }
 .paper img { display: block; width: 100%; min-width: 34rem; height: auto; }
 .film img { display: block; width: 100%; max-width: 30rem; margin: 0 auto; height: auto;
-  min-width: 0; border-radius: .4rem; image-rendering: pixelated; }
+  min-width: 0; border-radius: .4rem; }
+.small img { image-rendering: pixelated; }
 .film { text-align: center; }
 figcaption { color: var(--soft); font-size: .88rem; margin-top: .6rem; }
 @media (prefers-reduced-motion: reduce) { .film { display: none; } }
@@ -100,7 +103,8 @@ def _section(number: int, section: Section, png: bytes | None, webp: bytes | Non
     figure = ""
     if webp is not None:
         film = _image(webp, "webp", f"{section.alt}, moving")
-        figure += f'<figure class="film">{film}</figure>'
+        small = " small" if section.film[0].width < FILM else ""  # is enlarged, so keep it sharp
+        figure += f'<figure class="film{small}">{film}</figure>'
     if png is not None:
         figure += f'<figure><div class="paper">{_image(png, "png", section.alt)}</div></figure>'
     content = f"{head}{section.words}{figure}{section.after}"

@@ -7,7 +7,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inkdrop.data import Dataset
+import torch
+
+from inkdrop.data.dataset import Dataset
 from inkdrop.explain.derivation import derivation_section
 from inkdrop.explain.errors import errors_section
 from inkdrop.explain.forward import forward_section
@@ -37,7 +39,7 @@ def explain(
     quick: bool = False,
     plan: Plan | None = None,
 ) -> Iterator[tuple[str, Path]]:
-    """Draws the report on a model [C, H, W] into the folder `out`; (title, path) as each is done.
+    """Draws the report on a model into the folder `out`; (title, path) as each is done.
 
     The last one is report.html, which holds everything. `model` is in evaluation mode, `data` what
     it was trained on. plan: the training of the three small networks; quick: half of it, and
@@ -91,19 +93,21 @@ def written(subject: Subject, parts: list[tuple[Section, bytes | None, bytes | N
     """The HTML of the report."""
     model = subject.model
     count = sum(weight.numel() for weight in model.network.parameters())
-    channels, height, width = model.spec.shape
-    kind = {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels, the first shown")
+    makes = model.medium.describe(model.spec.shape)
+    if subject.cell.channels(torch.zeros(1, *model.spec.shape)).shape[1] < model.spec.shape[0]:
+        makes += ", the first shown"
     facts = [
-        ("Pictures", subject.data.describe()),
-        ("Model", f"{type(model.network).__name__}, {count:,} weights, {width}×{height} {kind}"),
+        (subject.many.capitalize(), subject.data.describe()),
+        ("Model", f"{type(model.network).__name__}, {count:,} weights, {makes}"),
         ("Process", name_of(model.process)),
         ("Predicts", type(model.parameterization).__name__),
         ("Seed", str(subject.seed)),
     ]
-    lead = "How pictures dissolve into noise and come back, drawn from your own model and pictures."
+    many = subject.many
+    lead = f"How {many} dissolve into noise and come back, drawn from your own model and {many}."
     foot = (
         "Made by inkdrop explain. Ho et al. 2020 (DDPM), Song et al. 2021 (DDIM), Nichol and"
         " Dhariwal 2021 (cosine schedule), Karras et al. 2022 (EDM). Times and steps are on the"
         " model's own clock; values are in [-1, 1]."
     )
-    return page("From a drop of ink to a picture", lead, facts, parts, foot)
+    return page(f"From a drop of ink to a {subject.one}", lead, facts, parts, foot)

@@ -10,8 +10,9 @@ import torch
 
 from inkdrop.diffusion.process import Discrete, Process
 from inkdrop.explain.section import ALPHA, EPS_HAT, SIGMA, X0_HAT, XT, Section, equation, p, sub
-from inkdrop.explain.style import GAP, GREY, INK, plate, tiles, tiles_height
+from inkdrop.explain.style import GAP, GREY, INK, plate
 from inkdrop.explain.subject import Run, Subject
+from inkdrop.explain.tiles import Labels, tiles, tiles_height
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,12 +32,13 @@ def reverse_figure(subject: Subject) -> Figure:
     rows: list[Tensor] = []
     for i in range(2):
         rows += [subject.shown(states[:, i], times), subject.shown(guesses[:, i])]
-    high = tiles_height(4, len(times), subject.model.spec.shape, 7.4)
+    high = tiles_height(4, len(times), subject.height, 7.4)
     figure = plate("The way back: what is there, and what the network takes it for", high + 0.75)
     axes = figure.add_subplot()
     names = [f"{float(t):.2g}" for t in times]
-    tiles(axes, rows, left=[r"$x_t$", r"$\hat{x}_0$"] * 2, above=["t = " + names[0], *names[1:]])
-    side = subject.model.spec.shape[-2] / subject.model.spec.shape[-1]
+    left, above = [r"$x_t$", r"$\hat{x}_0$"] * 2, ["t = " + names[0], *names[1:]]
+    tiles(axes, subject.cell, rows, Labels(left, above))
+    side = subject.height
     for row in (1, 3):
         at = (len(times) - 1) * (1 + GAP) + 0.5
         middle = row * (side + GAP) + side / 2
@@ -47,9 +49,10 @@ def reverse_figure(subject: Subject) -> Figure:
 
 def reverse_section(subject: Subject) -> Section:
     """One run, told and drawn."""
+    one = subject.one
     words = p(
         f"Sampling begins with noise alone. At every step the network looks at {XT}, says which",
-        f"picture {X0_HAT} it takes it for, and the state moves a little towards that picture:",
+        f"{one} {X0_HAT} it takes it for, and the state moves a little towards that {one}:",
         "to the noise level <i>s</i> that comes next, keeping the noise that would explain what",
         "was seen.",
     )
@@ -60,13 +63,13 @@ def reverse_section(subject: Subject) -> Section:
     )
     words += p(
         f"Two runs of {steps_at_most(subject.model.process, WALK)} steps, each in two rows. In",
-        "heavy noise the honest answer is an average of all pictures that could be meant, so",
-        f"{X0_HAT} begins blurred and grey; each step rules some of them out. Coarse things are",
-        "settled first, fine ones last.",
+        f"heavy noise the honest answer is an average of all {subject.many} that could be meant,",
+        f"so {X0_HAT} begins without contrast and detail; each step rules some of them out.",
+        "Coarse things are settled first, fine ones last.",
     )
     return Section(
         "reverse", "The way back, step by step", words, reverse_figure(subject),
-        alt="states and predicted pictures from noise on the left to a sample on the right",
+        alt=f"states and predicted {subject.many} from noise on the left to a sample on the right",
     )  # fmt: skip
 
 
@@ -106,19 +109,19 @@ def solvers_figure(subject: Subject, compared: Compared) -> Figure:
     """A row for each number of steps: the same samples by DDPM on the left, DDIM on the right."""
     rows, left = [], []
     for count, pair in compared.runs.items():
-        pictures = [subject.shown(pair[name].steps[-1].x) for name in ("ddpm", "ddim")]
-        rows.append(torch.cat(pictures))
+        ends = [subject.shown(pair[name].steps[-1].x) for name in ("ddpm", "ddim")]
+        rows.append(torch.cat(ends))
         left.append(f"{count} steps\n{pair['ddim'].calls} calls")
-    high = tiles_height(len(rows), 2 * SAMPLES + 1, rows[0].shape, 7.2)
+    high = tiles_height(len(rows), 2 * SAMPLES + 1, subject.height, 7.2)
     figure = plate("The same noise, by DDPM and by DDIM", high + 1.05)
     axes = figure.add_subplot()
-    tiles(axes, rows, left=left, breaks=[SAMPLES], size=8.5)
+    tiles(axes, subject.cell, rows, Labels(left, size=8.5), breaks=[SAMPLES])
     half = SAMPLES * (1 + GAP) / 2
     for name, middle in (("DDPM: fresh noise at each step", half),
                          ("DDIM: no fresh noise", 3 * half + 0.3)):  # fmt: skip
         axes.text(middle, -0.15, name, ha="center", va="bottom", fontsize=10, color=INK)
     if compared.left_out:
-        foot = len(rows) * (rows[0].shape[-2] / rows[0].shape[-1] + GAP) + 0.1
+        foot = len(rows) * (subject.height + GAP) + 0.1
         axes.text(0, foot, compared.left_out, ha="left", va="top", fontsize=9, color=GREY)
     return figure
 
@@ -132,8 +135,8 @@ def solvers_section(subject: Subject, *, quick: bool = False) -> Section:
         "none. Every column begins with the same noise.",
     )
     words += p(
-        "Read down a column. With DDIM the same noise leads to the same picture whatever the",
-        "number of steps, only better resolved, for it follows one fixed curve: noise becomes",
+        f"Read down a column. With DDIM the same noise leads to the same {subject.one} whatever",
+        "the number of steps, only better resolved, for it follows one fixed curve: noise becomes",
         "an address. DDPM throws the dice again in every row and ends elsewhere, and its noise",
         "needs many small steps to be cleaned up again. Guidance is off. The calls are those of",
         f"the network, each for all {SAMPLES} samples of one sampler at once.",

@@ -1,4 +1,4 @@
-"""Noise schedules side by side: how fast a picture is lost."""
+"""Noise schedules side by side: how fast a sample is lost."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from inkdrop.explain.style import (
     plate,
     plot,
     stacked,
-    tiles,
-    tiles_height,
 )
 from inkdrop.explain.subject import Subject
+from inkdrop.explain.tiles import Labels, tiles, tiles_height
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,17 +58,16 @@ def clock(process: Process, u: Tensor) -> Tensor:
 
 
 def schedules_figure(subject: Subject) -> Figure:
-    """alpha-bar and log-SNR of every schedule, and one picture that dissolves along each."""
+    """alpha-bar and log-SNR of every schedule, and one sample that dissolves along each."""
     own = name_of(subject.model.process)
     all_of_them = known() | {own: subject.model.process}
     shown = {name: process for name, process in all_of_them.items() if not isinstance(process, VE)}
-    high = tiles_height(len(shown), COLUMNS, subject.model.spec.shape, 6.4)
-    figure = plate("Noise schedules: how fast a picture is lost", high + 4.1)
+    high = tiles_height(len(shown), COLUMNS, subject.height, 6.4)
+    figure = plate(f"Noise schedules: how fast a {subject.one} is lost", high + 4.1)
     above, below = stacked(figure, (3.3, high))
-    left, right = beside(above, (1, 1))
-    _curves(figure, left, right, all_of_them, own)
+    _curves(figure, above, all_of_them, subject)
     axes = figure.add_subplot(below)
-    x0 = subject.pictures(1)
+    x0 = subject.real(1)
     eps = subject.noise([0]).initial()
     on = torch.linspace(0, 1, COLUMNS, dtype=torch.float64)
     rows, shape = [], (COLUMNS, *x0.shape[1:])
@@ -77,18 +75,17 @@ def schedules_figure(subject: Subject) -> Figure:
         noisy = process.add_noise(x0.expand(shape), eps.expand(shape), clock(process, on))
         rows.append(subject.model.codec.decode(noisy).cpu())
     names = [f"{name}\n(this model)" if name == own else name for name in shown]
-    tiles(axes, rows, left=names, above=["data", *[""] * (COLUMNS - 2), "noise"])
+    labels = Labels(left=names, above=["data", *[""] * (COLUMNS - 2), "noise"])
+    tiles(axes, subject.cell, rows, labels)
     return figure
 
 
 def _curves(
-    figure: Figure,
-    left: SubplotSpec,
-    right: SubplotSpec,
-    processes: dict[str, Process],
-    own: str,
+    figure: Figure, place: SubplotSpec, processes: dict[str, Process], subject: Subject
 ) -> None:
+    left, right = beside(place, (1, 1))
     share, level = figure.add_subplot(left), figure.add_subplot(right)
+    own = name_of(subject.model.process)
     u = torch.linspace(0, 1, 400, dtype=torch.float64)
     for (name, process), colour in zip(processes.items(), LINES, strict=False):
         mine = name == own
@@ -101,7 +98,8 @@ def _curves(
         if not isinstance(process, VE):  # its alpha is 1 throughout
             share.plot(u, process.alpha(on) ** 2, style, color=colour, lw=width, zorder=above)
         level.plot(u, process.logsnr(on), style, color=colour, lw=width, label=label, zorder=above)
-    plot(share, "what is left of the picture", "way from data to noise", "share left, ᾱ = α²")
+    title = f"what is left of the {subject.one}"
+    plot(share, title, "way from data to noise", "share left, ᾱ = α²")
     plot(level, "signal against noise", "way from data to noise", "log-SNR = log(α² / σ²)")
     level.set_ylim(-16, 14)
     legend(level, "lower left")
@@ -109,9 +107,9 @@ def _curves(
 
 def schedules_section(subject: Subject) -> Section:
     """The schedules, told and drawn."""
-    process = subject.model.process
+    process, one = subject.model.process, subject.one
     words = p(
-        "How fast the picture goes is a choice, not a law: the schedule. A step of the chain",
+        f"How fast the {one} goes is a choice, not a law: the schedule. A step of the chain",
         "keeps 1 − <i>β</i> of the variance and adds <i>β</i> of noise, and the shares",
         "multiply:",
     )
@@ -120,11 +118,11 @@ def schedules_section(subject: Subject) -> Section:
     words += equation(f"log-SNR(<i>t</i>) = log {ratio}")
     words += p(
         "The log-SNR is what a network feels: the same log-SNR is the same difficulty, whatever",
-        "the clock says. The linear schedule spends its last third on pictures that are lost",
-        "already; it suits large pictures better, where neighbouring pixels agree and noise",
-        "hides them later. The cosine takes the share away almost evenly. This model is trained",
-        f"on <b>{name_of(process)}</b>, drawn in red{_end(process)} VE never shrinks the picture",
-        "and only drowns it, so it appears on the right alone.",
+        f"the clock says. The linear schedule spends its last third on {subject.many} that are",
+        "lost already; it suits data of high resolution better, where neighbouring values agree",
+        "and noise hides them later. The cosine takes the share away almost evenly. This model is",
+        f"trained on <b>{name_of(process)}</b>, drawn in red{_end(process)} VE never shrinks the",
+        f"{one} and only drowns it, so it appears on the right alone.",
     )
     return Section(
         "schedules", "How fast to dissolve: the schedule", words, schedules_figure(subject),

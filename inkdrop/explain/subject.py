@@ -1,4 +1,4 @@
-"""What is explained: a model and the pictures that it is explained with."""
+"""What is explained: a model and the data that it is explained with."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from inkdrop.cond import Cond
-from inkdrop.data import Dataset, epoch_order
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.order import epoch_order
 from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.process import like
 from inkdrop.diffusion.samplers import Step
 from inkdrop.evaluate.samples import conditions_of
+from inkdrop.explain.cells import Cell, cell_of
 from inkdrop.model import Condition, Model
+from inkdrop.registry import medium
 from inkdrop.tasks.guided import denoiser
 from inkdrop.tasks.plan import start, times, walk
 from inkdrop.tasks.sampling import Sampling
@@ -24,9 +27,9 @@ from inkdrop.tune.problem import Counted
 
 @dataclass(frozen=True)
 class Subject:
-    """A model (in evaluation mode), pictures like those it makes, and a seed for all that is drawn.
+    """A model (in evaluation mode), data like what it makes, and a seed for all that is drawn.
 
-    ValueError if the model makes no pictures, or the data are not of its shape and classes.
+    ValueError if the data are not of the model's medium, shape and classes.
     """
 
     model: Model
@@ -35,9 +38,10 @@ class Subject:
 
     def __post_init__(self) -> None:
         shape, labels = self.model.spec.shape, self.model.spec.labels
-        if len(shape) != 3:
+        if self.data.medium != self.model.spec.medium:
             raise ValueError(
-                f"explain draws pictures [channels, height, width], and this model makes {shape}"
+                f"the model makes {self.many}, and {self.data.name} holds"
+                f" {medium(self.data.medium).many}; give the data that it was trained on"
             )
         if tuple(self.data.shape) != tuple(shape):
             raise ValueError(
@@ -52,17 +56,37 @@ class Subject:
                 " not have the same; give the data that it was trained on"
             )
 
+    @property
+    def one(self) -> str:
+        """What the model makes, in the singular, such as "picture"."""
+        return self.model.medium.name
+
+    @property
+    def many(self) -> str:
+        """What the model makes, in the plural, such as "pictures"."""
+        return self.model.medium.many
+
+    @property
+    def cell(self) -> Cell:
+        """How its samples are drawn."""
+        return cell_of(self.model.medium)
+
+    @property
+    def height(self) -> float:
+        """The height of a sample's cell, in units of its width."""
+        return self.cell.height(self.model.spec.shape)
+
     def indices(self, count: int) -> list[int]:
-        """The numbers of `count` pictures, or of all if there are fewer: a seeded choice."""
+        """The numbers of `count` samples, or of all if there are fewer: a seeded choice."""
         order = epoch_order(len(self.data), self.seed, 0)
         return [int(i) for i in order[:count]]
 
-    def pictures(self, count: int) -> Tensor:
-        """At most `count` pictures in diffusion space [B, C, H, W]."""
+    def real(self, count: int) -> Tensor:
+        """At most `count` samples of the data in diffusion space [B, C, *sizes]."""
         return self.model.codec.encode(self.data.take(self.indices(count)).to(self.model.device))
 
     def cond(self, count: int) -> Cond:
-        """What the network is told of `pictures(count)`."""
+        """The conditions of `real(count)`."""
         indices = self.indices(count)
         if self.data.labels is None and self.model.text is None:
             return self.model.null(len(indices))
@@ -81,7 +105,7 @@ class Subject:
         return [names[i % len(names)] for i in range(count)] if names else None
 
     def shown(self, z: Tensor, t: Tensor | None = None) -> Tensor:
-        """Pictures of a state in diffusion space; at times t [B] or [], kept near unit size."""
+        """A state in diffusion space as data; at times t [B] or [], kept near unit size."""
         if t is not None:
             process = self.model.process
             size = (process.alpha(t) ** 2 + process.sigma(t) ** 2).sqrt().clamp(min=1)

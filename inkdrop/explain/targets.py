@@ -28,20 +28,20 @@ from inkdrop.explain.style import (
     plate,
     plot,
     stacked,
-    tiles,
-    tiles_height,
 )
 from inkdrop.explain.subject import Subject
+from inkdrop.explain.tiles import Labels, tiles, tiles_height
 from inkdrop.networks.unet import UNet, UNetConfig
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.gridspec import SubplotSpec
 
 TARGETS: dict[str, Parameterization] = {"mean": Mean(), "x_0": X0(), "eps": Eps()}
 COLOURS = {"mean": INK, "x_0": TEAL, "eps": ACCENT}
 SPOKEN = {"mean": "mean", "x_0": r"$x_0$", "eps": r"$\epsilon$"}
-SIDE, SAMPLES, POINTS = 12, 10, 8
+SAMPLES, POINTS = 10, 8
+SIDES = {1: 64, 2: 12, 3: 6}  # of the small networks' data at most, by the number of axes
 PROCESS = Discrete("cosine")
 
 
@@ -53,7 +53,7 @@ class Plan:
     batch: int = 32
     lr: float = 2e-3
     width: int = 16
-    pictures: int = 1024
+    samples: int = 1024
     steps: int = 50
     seed: int = 0
 
@@ -63,7 +63,8 @@ class Taught:
     """What came of one target.
 
     levels, errors: log-SNR [L] and the squared error of x_0 there [L] after the last update;
-    curve: (update, the same error averaged in the logarithm over all levels); samples [B, C, H, W].
+    curve: (update, the same error averaged in the logarithm over all levels); samples
+    [B, C, *sizes].
     """
 
     levels: Tensor
@@ -73,18 +74,19 @@ class Taught:
 
 
 def small(x: Tensor) -> Tensor:
-    """Pictures at most 12 pixels wide and high, by means of areas."""
-    shrink = min(1.0, SIDE / max(x.shape[-2:]))
-    height, width = (max(1, round(side * shrink)) for side in x.shape[-2:])
-    return nn.functional.adaptive_avg_pool2d(x, (height, width))
+    """Samples [B, C, *sizes] scaled down to the longest side in SIDES, by means of areas."""
+    sides = x.shape[2:]
+    shrink = min(1.0, SIDES[len(sides)] / max(sides))
+    shorter = [max(1, round(side * shrink)) for side in sides]
+    return nn.functional.interpolate(x, shorter, mode="area")
 
 
-def network(channels: int, plan: Plan) -> UNet:
-    """The small U-Net, with the same first weights every time."""
+def network(shape: tuple[int, ...], plan: Plan) -> UNet:
+    """The small U-Net for samples [C, *sizes], with the same first weights every time."""
     groups = min(8, plan.width)
     config = UNetConfig(
-        in_channels=channels, width=plan.width, multipliers=(1, 2), blocks=1, attention=(),
-        middle_attention=False, head_channels=plan.width, norm_groups=groups,
+        dims=len(shape) - 1, in_channels=shape[0], width=plan.width, multipliers=(1, 2), blocks=1,
+        attention=(), middle_attention=False, head_channels=plan.width, norm_groups=groups,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(plan.seed, "targets", "weights") % 2**63)
@@ -92,14 +94,14 @@ def network(channels: int, plan: Plan) -> UNet:
 
 
 def predict(net: nn.Module, target: Parameterization, x: Tensor, t: Tensor) -> Tensor:
-    """x_0 [B, C, H, W] as the network's output means it."""
+    """x_0 [B, C, *sizes] as the network's output means it."""
     seen, feature = target.inputs(PROCESS, x, t)
     return target.x0(PROCESS, net(seen, feature, Cond()), x, t)
 
 
-def teach(target: Parameterization, pictures: Tensor, held: Tensor, plan: Plan) -> Taught:
+def teach(target: Parameterization, data: Tensor, held: Tensor, plan: Plan) -> Taught:
     """Trains one small network by the plain squared error of its target, and looks at it."""
-    net = network(pictures.shape[1], plan).to(pictures.device)
+    net = network(tuple(data.shape[1:]), plan).to(data.device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=plan.lr, betas=(0.9, 0.99), fused=True)
     curve = []
     for update in range(plan.updates):
@@ -108,7 +110,7 @@ def teach(target: Parameterization, pictures: Tensor, held: Tensor, plan: Plan) 
         for group in optimizer.param_groups:
             group["lr"] = plan.lr * min((update + 1) / 20, 1 - update / plan.updates)
         optimizer.zero_grad()
-        loss(net, target, pictures, update, plan).backward()  # type: ignore[no-untyped-call]
+        loss(net, target, data, update, plan).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
     levels, final = errors(net, target, held, plan)
@@ -116,13 +118,11 @@ def teach(target: Parameterization, pictures: Tensor, held: Tensor, plan: Plan) 
     return Taught(levels, final, curve, samples(net, target, held, plan))
 
 
-def loss(
-    net: nn.Module, target: Parameterization, pictures: Tensor, update: int, plan: Plan
-) -> Tensor:
-    """The loss of one update; pictures, times and noise depend on (seed, update) alone."""
+def loss(net: nn.Module, target: Parameterization, data: Tensor, update: int, plan: Plan) -> Tensor:
+    """The loss of one update; samples, times and noise depend on (seed, update) alone."""
     draw = generator(plan.seed, "targets", update)
-    rows = torch.randint(len(pictures), (plan.batch,), generator=draw)
-    x0 = pictures[rows.to(pictures.device)]
+    rows = torch.randint(len(data), (plan.batch,), generator=draw)
+    x0 = data[rows.to(data.device)]
     u = low_discrepancy(torch.rand(plan.batch, generator=draw, dtype=torch.float64))
     eps = torch.randn(x0.shape, generator=draw).to(x0.device)
     t = uniform_times(PROCESS, u).to(x0.device)
@@ -151,7 +151,7 @@ def errors(
 
 @torch.no_grad()
 def samples(net: nn.Module, target: Parameterization, like: Tensor, plan: Plan) -> Tensor:
-    """Pictures by DDIM from the same noise for every target; x_0 is clipped."""
+    """Samples by DDIM from the same noise for every target; x_0 is clipped."""
     noise = SeededNoise(plan.seed, range(SAMPLES), tuple(like.shape[1:]), PROCESS, like.device)
     denoise = clip(lambda x, t: predict(net, target, x, t))
     x = noise.initial()
@@ -166,25 +166,24 @@ def _mean(errors: Tensor) -> float:
 
 
 def teach_all(subject: Subject, plan: Plan) -> tuple[dict[str, Taught], Tensor]:
-    """Each target's result, and the small pictures that none of them trained on."""
-    pictures = small(subject.data.take(subject.indices(plan.pictures)))
-    pictures = pictures.to(subject.model.device)
-    if pictures.shape[1] not in (1, 3):
-        pictures = pictures[:, :1]
-    count = max(1, min(len(pictures) // 8, 96))
-    held, rest = pictures[:count], pictures[count:]
+    """Each target's result, and the small samples that none of them trained on."""
+    data = subject.cell.channels(small(subject.data.take(subject.indices(plan.samples))))
+    data = data.to(subject.model.device)
+    count = max(1, min(len(data) // 8, 96))
+    held, rest = data[:count], data[count:]
     rest = rest if len(rest) else held
     return {name: teach(target, rest, held, plan) for name, target in TARGETS.items()}, held
 
 
-def targets_figure(results: dict[str, Taught], held: Tensor) -> Figure:
+def targets_figure(subject: Subject, results: dict[str, Taught], held: Tensor) -> Figure:
     """Error by noise level, error by update, and samples of all three."""
     rows = [taught.samples for taught in results.values()] + [held[:SAMPLES]]
-    high = tiles_height(len(rows), SAMPLES, held.shape, 6.9)
+    high = tiles_height(len(rows), SAMPLES, subject.cell.height(held.shape[1:]), 6.9)
     figure = plate("One small network, three things to predict", high + 4.0)
     above, below = stacked(figure, (3.3, high))
     left, right = beside(above, (1.35, 1))
-    _by_level(figure, left, results, held)
+    by_level = figure.add_subplot(left)
+    _by_level(by_level, results, held, f"always the mean {subject.one}")
     by_update = figure.add_subplot(right)
     for name, taught in results.items():
         updates, values = zip(*taught.curve, strict=True)
@@ -193,20 +192,18 @@ def targets_figure(results: dict[str, Taught], held: Tensor) -> Figure:
     plot(by_update, "the same while learning, over all levels", "updates", "", log=True)
     axes = figure.add_subplot(below)
     names = [f"predicts {SPOKEN[name]}" for name in results] + ["real"]
-    tiles(axes, rows, left=names)
+    tiles(axes, subject.cell, rows, Labels(left=names))
     return figure
 
 
-def _by_level(figure: Figure, place: SubplotSpec, results: dict[str, Taught], held: Tensor) -> None:
-    axes = figure.add_subplot(place)
+def _by_level(axes: Axes, results: dict[str, Taught], held: Tensor, mean: str) -> None:
     for name, taught in results.items():
         label = f"predicts {SPOKEN[name]}"
         axes.plot(taught.levels, taught.errors, "o-", color=COLOURS[name], ms=4, lw=2, label=label)
     levels = next(iter(results.values())).levels
     spread = float((held - held.mean(0)).pow(2).mean()) if len(held) > 1 else float(held.var())
     axes.axhline(spread, color=GREY, ls="--", lw=1.2)
-    text = "always the mean picture"
-    axes.text(-6.4, spread / 1.2, text, ha="right", va="top", size=8.5, color=GREY)
+    axes.text(-6.4, spread / 1.2, mean, ha="right", va="top", size=8.5, color=GREY)
     axes.plot(levels, (-levels).exp(), color=GREY, ls=":", lw=1.4)
     axes.text(-1.9, 2.4, r"$x_t / \alpha_t$ as it is", size=8.5, color=GREY, ha="left")
     label = r"noise level: log-SNR  (much noise $\rightarrow$)"
@@ -221,9 +218,11 @@ def targets_section(subject: Subject, plan: Plan | None = None) -> Section:
     """The three targets, told, trained and drawn."""
     plan = plan or Plan(seed=subject.seed)
     results, held = teach_all(subject, plan)
+    one, many = subject.one, subject.many
+    size = subject.model.medium.describe(tuple(held.shape[1:]))
     words = p(
         "To go one step back is to know the mean of the Gaussian that leads there. That mean is",
-        f"a mixture of the present state {XT} and the picture {DATA}; and {DATA} and the noise",
+        f"a mixture of the present state {XT} and the {one} {DATA}; and {DATA} and the noise",
         f"{EPS} determine each other once {XT} is seen:",
     )
     words += equation(
@@ -233,20 +232,21 @@ def targets_section(subject: Subject, plan: Plan | None = None) -> Section:
     words += p(
         "So a network may be asked for any of the three: on paper it is the same. It is not the",
         f"same to learn. The same small network ({_count(plan, held):,} weights) was trained",
-        f"three times on {len(held[0, 0])} × {len(held[0, 0, 0])} pixel versions of your",
-        f"pictures: {plan.updates} updates, the same first weights, pictures, times and noise,",
-        "each by the plain squared error of its own target, on the cosine schedule of 1000",
-        "steps. To compare them, each answer is turned into the picture that it implies. The",
-        f"samples are made by DDIM in {plan.steps} steps, from the same noise in each column.",
+        f"three times on small versions of your {many} ({size}): {plan.updates} updates, the same",
+        f"first weights, {many}, times and noise, each by the plain squared error of its own",
+        "target, on the cosine schedule of 1000 steps. To compare them, each answer is turned into",
+        f"the {one} that it implies. The samples are made by DDIM in {plan.steps} steps, from the",
+        "same noise in each column.",
     )
     return Section(
-        "targets", "What to predict: mean, x₀ or ε", words, targets_figure(results, held),
+        "targets", "What to predict: mean, x₀ or ε", words,
+        targets_figure(subject, results, held),
         after=_lesson(results), alt="error of x0 of three targets by noise level, and samples",
     )  # fmt: skip
 
 
 def _count(plan: Plan, held: Tensor) -> int:
-    return sum(weight.numel() for weight in network(held.shape[1], plan).parameters())
+    return sum(weight.numel() for weight in network(tuple(held.shape[1:]), plan).parameters())
 
 
 def _short(value: float) -> str:

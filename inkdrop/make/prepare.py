@@ -12,9 +12,10 @@ import torch
 from inkdrop import engines
 from inkdrop.config import choose
 from inkdrop.convert.adapters.open import with_adapters
-from inkdrop.convert.inspect.estimate import COMPUTED, Kept, available, check_memory
-from inkdrop.convert.inspect.headers import Part, headers, part
-from inkdrop.convert.sd.control import open_control, read_control
+from inkdrop.convert.control import open_control, read_control
+from inkdrop.convert.files.parts import Part, part
+from inkdrop.convert.inspect.estimate import COMPUTED, Kept, Load, available, check_memory
+from inkdrop.convert.inspect.headers import headers
 from inkdrop.device import pick_device
 from inkdrop.engines.halved import halved
 from inkdrop.events import Note
@@ -90,15 +91,14 @@ def fitted(model: Model, job: Job) -> Generator[Note, None, Model]:
 def _check_memory(job: Job, found: Found) -> None:
     request = job.request
     own = request.size == job.size  # else the size is that of a picture
-    check_memory(
-        headers(found.path),
-        available(),
-        smaller="a smaller --size" if own else "a smaller picture",
+    load = Load(
         size=job.size,
         samples=max(len(rows) for rows in job.rows),
         kept=_kept(request),
         controls=_branches(request),
     )
+    smaller = "a smaller --size" if own else "a smaller picture"
+    check_memory(headers(found.path), available(), load, smaller=smaller)
 
 
 def _branches(request: Request) -> list[Part]:

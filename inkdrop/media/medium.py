@@ -7,10 +7,12 @@ sets to previews and files goes through these methods, and nothing else knows wh
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 from torch import Tensor
@@ -94,13 +96,16 @@ def write_array(x: Tensor, path: Path, settings: Mapping[str, Any] | None, span:
         if path.suffix.lower() == ".npy":
             np.save(file, values)
         else:
-            np.savez(file, samples=values, settings=np.array(json.dumps(dict(settings or {}))))
+            carried: dict[str, Any] = {"samples": values}
+            if settings is not None:
+                carried["settings"] = np.array(json.dumps(dict(settings)))
+            np.savez(file, **carried)
 
 
 def array_settings(path: Path) -> dict[str, Any]:
     """The settings in an .npz that `write_array` wrote."""
     try:
-        with np.load(path, allow_pickle=False) as found:
-            return dict(json.loads(str(found["settings"])))
-    except (KeyError, OSError, ValueError, EOFError, TypeError):
+        with path.open("rb") as file:  # opened here, for np.load leaves a broken one open
+            return dict(json.loads(str(np.load(file, allow_pickle=False)["settings"])))
+    except (LookupError, OSError, ValueError, EOFError, TypeError, BadZipFile, zlib.error):
         raise ValueError(f"{path} holds no settings; they are in an .npz as it was saved") from None

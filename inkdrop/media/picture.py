@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from inkdrop.media.image import MODES, read_image
+from inkdrop.media.image import read_image
 from inkdrop.media.medium import ARRAYS, PLAIN, Look, Span, array_settings, write_array
+from inkdrop.media.pixels import MODES
 from inkdrop.media.settings import read_settings
 from inkdrop.media.sheet import save_image, sheet
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 192, 96  # pixels of one sample on a sheet
 FINER = 3  # curves are drawn so many times larger and scaled down, which smooths them
 ROOM = 0.06  # above and below the values -1 and 1, as a share of the height
+INSET = 0.05  # left and right of the curves, as a share of the width
 PAPER, RULE = (255, 255, 255), (214, 210, 203)
 INKS = ((31, 58, 95), (178, 73, 43), (72, 118, 68), (128, 84, 138), (150, 120, 40), (60, 130, 140))
 
@@ -35,22 +38,25 @@ class Series:
     settings_in: tuple[str, ...] = (".png", ".npz")
 
     def read(self, path: Path, shape: tuple[int, ...], span: Span) -> Tensor:
-        """An .npy of [C, L], or [L] for one channel; of a longer one the middle part."""
-        values = _numbers(path)
+        """An .npy or .npz of [C, L] or [1, C, L], or [L] for one channel.
+
+        Of a longer one the middle part is taken.
+        """
+        found = _numbers(path)
         channels, length = shape
-        if values.ndim == 1:
-            values = values[None]
+        values = found[None] if found.ndim == 1 else found
         if values.ndim == 3 and len(values) == 1:
             values = values[0]
         if values.ndim != 2 or values.shape[0] != channels or values.shape[1] < length:
             raise ValueError(
-                f"{path} holds an array {list(values.shape)}; the model takes {channels} channels"
-                f" of at least {length} values, [{channels}, {length}]"
+                f"{path} holds an array {list(found.shape)}; the model takes [{channels}, {length}]"
+                " or more values in each channel, of which the middle ones count"
             )
         first = (values.shape[1] - length) // 2
         low, high = span
-        part = torch.from_numpy(values[:, first : first + length].astype(np.float32))
-        return (part - low) * (2 / (high - low)) - 1
+        # In float64, for values far from 0 would lose their differences in float32.
+        part = values[:, first : first + length].astype(np.float64)
+        return torch.from_numpy((part - low) * (2 / (high - low)) - 1).float()
 
     def write(
         self, x: Tensor, path: Path, settings: Mapping[str, Any] | None, look: Look, span: Span
@@ -85,20 +91,25 @@ class Series:
 
 def _numbers(path: Path) -> NDArray[Any]:
     """The one array of an .npy or .npz; never a pickle."""
+    must_exist(path, "series")
     try:
-        loaded = np.load(must_exist(path, "series"), allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            values = loaded
-        else:
-            with loaded:
+        with path.open("rb") as file:  # opened here, for np.load leaves a broken one open
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                values: NDArray[Any] | None = loaded
+            else:
                 names = [name for name in loaded.files if loaded[name].dtype.kind in "fiub"]
-                if len(names) != 1:
-                    raise ValueError(f"it holds {len(names)} arrays of numbers, not one")
-                values = loaded[names[0]]
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as a series: {error}") from None
+                values = loaded[names[0]] if len(names) == 1 else None
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error):
+        raise ValueError(
+            f"{path} cannot be read as a series; save it again as an .npy with numpy.save"
+        ) from None
+    if values is None:
+        raise ValueError(
+            f"{path} holds {len(names)} arrays of numbers; a series is one, so save it as an .npy"
+        )
     if values.dtype.kind not in "fiub":
-        raise ValueError(f"{path} holds {values.dtype}, not numbers")
+        raise ValueError(f"{path} holds {values.dtype}, and a series is real numbers; convert it")
     if not np.isfinite(values).all():
         raise ValueError(f"{path} holds values that are NaN or infinite; replace them first")
     return values
@@ -111,13 +122,17 @@ def _cell(sample: Tensor) -> Tensor:
     wide, high = WIDTH * FINER, HEIGHT * FINER
     picture = Image.new("RGB", (wide, high), PAPER)
     draw = ImageDraw.Draw(picture)
-    draw.line([(0, high / 2), (wide, high / 2)], fill=RULE, width=FINER)
+    left, right = wide * INSET, wide * (1 - INSET)
+    draw.line([(left, high / 2), (right, high / 2)], fill=RULE, width=FINER)
     length = sample.shape[-1]
-    across = torch.linspace(0, wide - 1, length) if length > 1 else torch.tensor([wide / 2])
+    across = torch.linspace(left, right, length) if length > 1 else torch.tensor([wide / 2])
     for channel, values in enumerate(sample):
         down = (0.5 - values.clamp(-1.2, 1.2) * (0.5 - ROOM)) * high
         points = list(zip(across.tolist(), down.tolist(), strict=True))
-        draw.line(points, fill=INKS[channel % len(INKS)], width=2 * FINER - 1, joint="curve")
+        ink = INKS[channel % len(INKS)]
+        if length == 1:  # no line, but a point
+            draw.circle(points[0], 2 * FINER, fill=ink)
+        draw.line(points, fill=ink, width=2 * FINER - 1, joint="curve")
     small = picture.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
     pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1)
     return pixels.float() / 127.5 - 1

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from inkdrop.config import choose
 from inkdrop.files import replacing
-from inkdrop.media.image import FORMATS, MODES
+from inkdrop.media.image import FORMATS
+from inkdrop.media.pixels import MODES
 from inkdrop.media.settings import text_chunks
 
 if TYPE_CHECKING:

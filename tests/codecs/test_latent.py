@@ -91,5 +91,5 @@ def test_folder_round_trip(tmp_path: Path) -> None:
 
 def test_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text(json.dumps({"format_version": 1}))
-    with pytest.raises(ValueError, match="not of an autoencoder"):
+    with pytest.raises(ValueError, match="an autoencoder is needed"):
         load_autoencoder(tmp_path)

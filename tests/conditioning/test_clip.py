@@ -206,7 +206,7 @@ def test_a_model_folder_that_was_changed(tmp_path: Path, key: str, value: Any, s
 def test_a_sequence_beyond_the_context_is_refused(tmp_path: Path) -> None:
     clip(tmp_path)
     ids = torch.ones(1, 17, dtype=torch.int64)
-    with pytest.raises(ValueError, match="has 17 tokens but this text encoder reads 16"):
+    with pytest.raises(ValueError, match="has 17 tokens but this text encoder reads at most 16"):
         of(open_pretrained(tmp_path))(ids, ids.bool())
 
 

@@ -369,7 +369,7 @@ def test_a_pickle_is_refused_and_never_opened(tmp_path: Path) -> None:
             return os.mkdir, (str(opened),)
 
     (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(ValueError, match=r"as pytorch_model\.bin, a pickle, .* save them as saf"):
+    with pytest.raises(ValueError, match=r"are pytorch_model\.bin, a pickle, .* save them as saf"):
         open_pretrained(tmp_path)
     assert not opened.exists()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ import torch
 from clips import clip, words
 from safetensors.torch import load_file, save_file
 
-from inkdrop.convert.convert import convert
+from inkdrop.convert.control import read_control
+from inkdrop.convert.convert import convert, write
+from inkdrop.convert.files.options import ReadOptions
 from inkdrop.convert.inspect.summary import summary
 from inkdrop.convert.open import open_checkpoint
 from inkdrop.convert.sd.clip_words import SIZE
-from inkdrop.convert.sd.control import read_control
-from inkdrop.convert.sd.foreign import ReadOptions
+from inkdrop.networks.unet import UNet
 
 WEIGHTS = "**/*.safetensors"
 
@@ -121,9 +123,9 @@ def test_diffusers_opens_what_is_written(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("out", "to", "said"),
     [
-        ("there", None, "there is there already"),
-        ("new", "single", "new is no name for a single file"),
-        ("new.safetensors", "folder", "is no name for a folder"),
+        ("there", None, "there exists already"),
+        ("new", "single", "new is not a name for a single file"),
+        ("new.safetensors", "folder", "is not a name for a folder"),
         ("new", "foldr", "Did you mean 'folder'"),
         ("new.safetensors", None, "entries that are not CLIP's own 49408|of the text encoder is"),
     ],
@@ -138,6 +140,16 @@ def test_what_is_not_written(
         convert("first", out, to)
     assert "\n" not in str(error.value)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["first", "there"]
+
+
+def test_a_strange_unet_with_text_has_no_single_file(tmp_path: Path) -> None:
+    real(tmp_path / "first", "sd15")
+    model, _ = open_checkpoint(tmp_path / "first")
+    assert isinstance(model.network, UNet)
+    strange = UNet(replace(model.network.config, attention=(1, 2)))
+    with pytest.raises(ValueError, match=r"1 text encoders, is none of them; export a folder"):
+        write(replace(model, network=strange), tmp_path / "out.safetensors", "single")
+    assert [each.name for each in tmp_path.iterdir()] == ["first"]
 
 
 @pytest.mark.parametrize("name", ["sd15", "sdxl"])
@@ -169,25 +181,25 @@ def test_a_control_network_beside_a_model(tmp_path: Path) -> None:
     both = load_file(tmp_path / "model.safetensors") | load_file(tmp_path / "control.safetensors")
     save_file(both, tmp_path / "both.safetensors")
     report = convert(tmp_path / "both.safetensors", tmp_path / "last" / "control")
-    assert list(report.unused.values()) == ["of the model that it lies beside"]
+    assert list(report.unused.values()) == ["of the model beside it"]
     assert identical(tmp_path / "first", tmp_path / "last")
     lines = summary(tmp_path / "both.safetensors")
     assert lines[0] == "layout: a single file of a control network"
-    assert any("unused, of the model that it lies beside" in line for line in lines)
+    assert any("unused, of the model beside it" in line for line in lines)
     only = ReadOptions(ignore=("control_model.",))
     convert(tmp_path / "both.safetensors", tmp_path / "out", "folder", only)
     assert identical(tmp_path / "model", tmp_path / "out")
     strange = load_file(tmp_path / "control.safetensors") | {"more.a": torch.ones(2)}
     save_file(strange, tmp_path / "more.safetensors")
     report = convert(tmp_path / "more.safetensors", tmp_path / "more")
-    assert report.unused == {"more.a": "no part of the control network"}
+    assert report.unused == {"more.a": "not part of the control network"}
     bare = {name.removeprefix("control_model."): value for name, value in strange.items()}
     save_file(bare, tmp_path / "bare.safetensors")
     with pytest.raises(ValueError, match=r"does not use 1 weights: more.a \[2\]"):
         convert(tmp_path / "bare.safetensors", tmp_path / "bare")
     only = ReadOptions(ignore=("more.",))
     report = convert(tmp_path / "bare.safetensors", tmp_path / "again" / "control", options=only)
-    assert report.unused == {"more.a": "left out as was asked"}
+    assert report.unused == {"more.a": "left out as asked"}
     assert identical(tmp_path / "first", tmp_path / "again")
 
 
@@ -233,7 +245,7 @@ def test_a_pickle_whose_weights_share_their_memory(tmp_path: Path) -> None:
 
 def test_a_control_network_has_no_layout_of_ours(tmp_path: Path) -> None:
     checkpoints.controlnet("sd15").save_pretrained(tmp_path / "first")
-    with pytest.raises(ValueError, match="of which there is no layout of inkdrop's own"):
+    with pytest.raises(ValueError, match="for which inkdrop has no layout of its own"):
         convert(tmp_path / "first", tmp_path / "out", "inkdrop")
     assert [file.name for file in tmp_path.iterdir()] == ["first"]
 
@@ -244,20 +256,20 @@ def test_a_control_network_has_no_layout_of_ours(tmp_path: Path) -> None:
         (
             "own",
             ReadOptions(prediction="v"),
-            "of inkdrop's own, of which --prediction changes nothing",
+            "of inkdrop's own, where --prediction changes nothing",
         ),
-        ("folder", ReadOptions(averaged=True), "is a folder, of which --averaged changes nothing"),
-        ("folder", ReadOptions(ignore=("a",)), "is a folder, of which --ignore changes nothing"),
+        ("folder", ReadOptions(averaged=True), "is a folder, where --averaged changes nothing"),
+        ("folder", ReadOptions(ignore=("a",)), "is a folder, where --ignore changes nothing"),
         (
             "one.safetensors",
             ReadOptions(variant="fp16"),
-            "a single file, of which --variant changes",
+            "a single file, where --variant changes",
         ),
         ("control", ReadOptions(zero_terminal_snr=True), "--zero-terminal-snr changes nothing"),
         (
             "lora.safetensors",
             ReadOptions(prediction="v"),
-            "an adapter, of which --prediction changes",
+            "an adapter, where --prediction changes",
         ),
     ],
 )

@@ -25,7 +25,7 @@ def test_the_error_of_eps_is_snr_times_that_of_x0(tmp_path: Path, kind: str) -> 
 
 def test_the_spread_is_the_error_of_the_mean_picture(tmp_path: Path) -> None:
     it = subject(tmp_path, count=5)
-    x0 = it.pictures(5)
+    x0 = it.real(5)
     expected = x0.var(0, correction=0).mean()
     assert measure(it).spread == pytest.approx(float(expected), rel=1e-5)
 

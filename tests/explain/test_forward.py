@@ -21,7 +21,7 @@ def test_moments_run_from_data_to_noise(process: Process) -> None:
 
 def test_a_picture_dissolves_under_one_growing_noise(tmp_path: Path) -> None:
     it = subject(tmp_path)
-    x0 = it.pictures(2)
+    x0 = it.real(2)
     on = torch.tensor([0, 0.5, 1], dtype=torch.float64)
     rows = dissolved(it, x0, on)
     assert torch.equal(rows[1][0], x0[1])

@@ -13,7 +13,7 @@ from inkdrop.explain.report import encoded, explain
 from inkdrop.explain.subject import Subject
 from inkdrop.explain.targets import Plan
 
-TINY = Plan(updates=2, batch=2, width=8, pictures=8, steps=2)
+TINY = Plan(updates=2, batch=2, width=8, samples=8, steps=2)
 SHORT = {"kind": "discrete", "steps": 12}
 NAMES = ["forward", "schedules", "derivation", "targets", "loss", "reverse", "ddpm-ddim"]
 

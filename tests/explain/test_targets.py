@@ -21,7 +21,7 @@ from inkdrop.explain.targets import (
     teach_all,
 )
 
-TINY = Plan(updates=3, batch=4, width=8, pictures=16, steps=3)
+TINY = Plan(updates=3, batch=4, width=8, samples=16, steps=3)
 
 
 def test_large_pictures_shrink_and_small_ones_stay() -> None:
@@ -34,7 +34,7 @@ def test_large_pictures_shrink_and_small_ones_stay() -> None:
 def test_all_targets_begin_with_the_same_weights() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    one, two = network(1, TINY), network(1, TINY)
+    one, two = network((1, 4, 4), TINY), network((1, 4, 4), TINY)
     for a, b in zip(one.parameters(), two.parameters(), strict=True):
         assert torch.equal(a, b)
     assert torch.equal(torch.get_rng_state(), before)
@@ -67,7 +67,7 @@ def test_training_lowers_the_error_and_a_seed_repeats_it() -> None:
 
 
 def test_errors_are_asked_at_whole_entries_from_little_noise_to_much() -> None:
-    levels, found = errors(network(1, TINY), Eps(), torch.zeros(2, 1, 4, 4), TINY)
+    levels, found = errors(network((1, 4, 4), TINY), Eps(), torch.zeros(2, 1, 4, 4), TINY)
     entry = PROCESS.time_at(levels) * PROCESS.steps
     assert torch.allclose(entry, entry.round(), atol=1e-6)
     assert bool((levels[1:] < levels[:-1]).all())

@@ -1,4 +1,4 @@
-"""Tiny models and pictures to explain."""
+"""Tiny models, and pictures or series, to explain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from inkdrop.data import Dataset, open_data
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.open import open_data
 from inkdrop.explain.subject import Subject
 from inkdrop.model import Model
 from inkdrop.model.folder import build_model
@@ -25,20 +26,39 @@ def data(folder: Path, *, channels: int = 1, count: int = 20, labels: bool = Fal
     return open_data(path, channels=channels if channels in (1, 3) else None)
 
 
-def model(pictures: Dataset, process: dict[str, Any] | None = None, **spec: Any) -> Model:
+def waves(
+    folder: Path, *, channels: int = 1, length: int = 24, count: int = 20, labels: bool = False
+) -> Dataset:
+    """`count` series of sines with values from about -30 to 30; labels alternate."""
+    rng, across = np.random.default_rng(0), np.linspace(0, 1, length)
+    times = rng.integers(1, 4, (count, channels, 1))
+    values = 30 * np.sin(2 * np.pi * (times * across + rng.uniform(0, 1, (count, channels, 1))))
+    fields: dict[str, Any] = {"x": values.astype(np.float32)}
+    if labels:
+        fields["y"] = np.arange(count) % 2
+    path = folder / f"waves{channels}.npz"
+    np.savez(path, **fields)
+    return open_data(path)
+
+
+def model(data: Dataset, process: dict[str, Any] | None = None, **spec: Any) -> Model:
     """A U-Net of width 8 with random weights, the last layer's included."""
-    labels = pictures.label_names if pictures.labels is not None else ()
+    labels = data.label_names if data.labels is not None else ()
     description = {
         "format_version": 1,
         "process": process or {"kind": "discrete", "schedule": "cosine", "steps": 50},
         "parameterization": {"kind": "edm"},
         "network": {
-            "kind": "unet", "in_channels": pictures.shape[0], "width": 8, "multipliers": (1, 2),
+            "kind": "unet", "dims": len(data.shape) - 1, "in_channels": data.shape[0],
+            "width": 8, "multipliers": (1, 2),
             "blocks": 1, "attention": (), "middle_attention": False, "norm_groups": 4,
             "head_channels": 8, "num_classes": len(labels) or None,
         },
         "codec": {"kind": "identity"},
-        "spec": {"shape": pictures.shape, "labels": labels, **spec},
+        "spec": {
+            "shape": data.shape, "labels": labels, "medium": data.medium,
+            "span": data.span, **spec,
+        },
     }  # fmt: skip
     torch.manual_seed(0)
     made = build_model(description, "the test's model")
@@ -53,3 +73,9 @@ def subject(folder: Path, process: dict[str, Any] | None = None, **options: Any)
     """A tiny model with its pictures."""
     pictures = data(folder, **options)
     return Subject(model(pictures, process), pictures)
+
+
+def series(folder: Path, process: dict[str, Any] | None = None, **options: Any) -> Subject:
+    """A tiny model over one axis with its series."""
+    found = waves(folder, **options)
+    return Subject(model(found, process), found)

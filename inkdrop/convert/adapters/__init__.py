@@ -1,1 +1,1 @@
-"""Files that change a model and are not models: LoRAs and embeddings."""
+"""Files that change a model: LoRAs and embeddings."""

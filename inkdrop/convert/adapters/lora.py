@@ -1,4 +1,4 @@
-"""LoRAs (Hu et al. 2021) of others, read: which pairs they hold, and how strongly each is meant."""
+"""LoRAs (Hu et al. 2021) read from files: their pairs, and the strength of each."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ import torch
 from torch import Tensor
 
 from inkdrop.convert.adapters.lora_keys import (
-    CONTEXTS,
     NUMBERED,
     TRANSFORMERS,
     other_kind,
     part_of,
-    taken_apart,
+    split_name,
 )
-from inkdrop.convert.adapters.lora_numbered import told_classes
+from inkdrop.convert.adapters.lora_numbered import listed_classes
 from inkdrop.convert.adapters.lora_settings import AS_RANK, CONFIG, Strength, in_folder, in_header
 from inkdrop.convert.adapters.parts import PARTS
 from inkdrop.convert.files.fill import check_floats
 from inkdrop.convert.files.folders import open_file
+from inkdrop.convert.files.options import PLAIN, ReadOptions
 from inkdrop.convert.files.report import shapes_of
 from inkdrop.convert.files.safe import SafeFile
 from inkdrop.convert.files.stored import Stored, Weights, types_of
-from inkdrop.convert.sd.foreign import PLAIN, ReadOptions
+from inkdrop.convert.sd.versions import VERSIONS
 from inkdrop.files import must_exist
 from inkdrop.weights import listed
 
-# What a folder's file of weights is called: by PEFT, and by diffusers.
+# The file of weights in a folder of PEFT, and in one of diffusers.
 ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 WHOLE = "pytorch_lora_weights.safetensors"
-EMBED = "<embed>"  # what lora_diffusion's header says of a word
+EMBED = "<embed>"  # the entry for a word in lora_diffusion's header
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
     """The edit of one weight [out, in, *kernel]: up [out, r], down [r, in, *kernel].
 
-    mid: of a convolution that LoCon takes apart further, [r, r, *kernel]; down has a kernel of 1
-    alpha: stored beside it, else what strength says of the layer
+    mid: for a convolution that LoCon factors further, [r, r, *kernel]; down has a kernel of 1 then
+    alpha: stored beside it; else `strength` gives it for the layer
     """
 
     base: str
@@ -61,7 +61,7 @@ class Pair:
 
     @property
     def weights(self) -> dict[str, Stored]:
-        """The weights that are multiplied, by what they are called in messages."""
+        """The weights that are multiplied, by their names in messages."""
         three = {"up": self.up, "down": self.down, "mid": self.mid}
         return {f"{self.base}, {role}": each for role, each in three.items() if each is not None}
 
@@ -90,10 +90,10 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Lora:
-    """A LoRA of others; its weights are read when it is applied.
+    """A LoRA whose weights are read when it is applied.
 
-    layout: whose names it has; pairs: by their names, made uniform
-    words: embeddings that came with it, [D] each; classes: of a numbered one, those with pairs
+    layout: the library whose names it has; pairs: by their names, made uniform
+    words: embeddings that come with it, [D] each; classes: for numbered pairs, those that have some
     """
 
     path: Path
@@ -103,25 +103,25 @@ class Lora:
     classes: Mapping[str, tuple[str, ...]]
 
     @property
-    def family(self) -> str | None:
-        """The family that it was made for, if the width that its cross-attention reads says it."""
+    def version(self) -> str | None:
+        """The version of Stable Diffusion that it is for, by the width of cross-attention."""
         if any(re.match(TRANSFORMERS, base) for base in self.pairs):
             return "a transformer, such as Flux or SD 3"
         pairs = [pair for base, pair in self.pairs.items() if part_of(base) == "unet"]
         named = [pair for pair in pairs if re.search(r"attn2[._]to_[kv]$", pair.base)]
         some = named or [p for p in pairs if self.layout == NUMBERED and p.down.shape[1] != 1280]
         widths = {pair.down.shape[1] for pair in some}
-        return next((name for width, name in CONTEXTS.items() if width in widths), None)
+        return next((each.name for each in VERSIONS if each.context in widths), None)
 
     def lines(self) -> list[str]:
-        """What it is, as `inkdrop info` prints it."""
+        """The LoRA as `inkdrop info` prints it."""
         ranks = sorted({pair.rank for pair in self.pairs.values()})
         parts = Counter(part_of(base) for base in self.pairs)
         weights = [each for pair in self.pairs.values() for each in pair.weights.values()]
         numbers = sum(prod(each.shape) for each in weights)
         return [
             f"layout: a LoRA with names of {self.layout}",
-            f"family: {self.family or 'its weights do not say'}",
+            f"family: {self.version or 'unknown from its weights'}",
             f"rank: {ranks[0]}" + (f" to {ranks[-1]}" if len(ranks) > 1 else ""),
             f"edits: {len(self.pairs)} weights, {numbers / 1e6:.1f} million numbers,"
             f" {' and '.join(types_of(weights))}",
@@ -131,7 +131,7 @@ class Lora:
 
 
 class _Source(NamedTuple):
-    """A file of a LoRA: its weights by names that say their part, and the parts' strengths."""
+    """A file of a LoRA: its weights by names that include their part, and the parts' strengths."""
 
     weights: Weights
     metadata: Mapping[str, str]
@@ -141,7 +141,7 @@ class _Source(NamedTuple):
 def read_lora(path: str | Path, options: ReadOptions = PLAIN) -> Lora:
     """The LoRA in a file, or in a folder of PEFT or diffusers; no weight is read yet.
 
-    ValueError in one line for an adapter of another kind and for weights that are no pairs.
+    ValueError in one line for an adapter of another kind and for weights that form no pairs.
     """
     path = must_exist(path, "LoRA")
     pairs, layouts, words = dict[str, Pair](), set[str](), dict[str, Stored]()
@@ -157,7 +157,7 @@ def read_lora(path: str | Path, options: ReadOptions = PLAIN) -> Lora:
         pairs |= _pairs(path, rest, source.strengths, layouts)
         if NUMBERED in layouts:
             parts = {part_of(base) for base in pairs}
-            classes |= {p: told_classes(source.metadata, p, str(path)) for p in parts}
+            classes |= {p: listed_classes(source.metadata, p, str(path)) for p in parts}
     if len(layouts) != 1:
         found = f"pairs of {' and '.join(sorted(layouts))}" if layouts else "no pair of weights"
         raise ValueError(f"{path} holds {found}; a LoRA has pairs of one layout")
@@ -175,12 +175,12 @@ def _sources(path: Path, options: ReadOptions) -> list[_Source]:
     if (path / CONFIG).is_file():
         return [_of_peft(path, "", options)]
     if not found:
-        raise ValueError(f"{path} is no folder of a LoRA: it has neither {CONFIG} nor {WHOLE}")
+        raise ValueError(f"{path} is not the folder of a LoRA: it has neither {CONFIG} nor {WHOLE}")
     return [_of_peft(path / part, f"{part}.", options) for part in found]
 
 
 def _of_peft(folder: Path, begin: str, options: ReadOptions) -> _Source:
-    """A folder of PEFT, whose name says a part, or the names in it do."""
+    """A folder of PEFT; its name is that of a part, or the names in it include their parts."""
     file: SafeFile | None = None
     for name in ADAPTERS:
         if (folder / name).is_file():
@@ -196,11 +196,11 @@ def _of_peft(folder: Path, begin: str, options: ReadOptions) -> _Source:
 def _pairs(
     path: Path, weights: Weights, strengths: Mapping[str, Strength], layouts: set[str]
 ) -> dict[str, Pair]:
-    """The weights put together; adds their layouts. ValueError for one that belongs to none."""
+    """The pairs that weights form; adds to `layouts`. ValueError for a weight without a pair."""
     roles = dict[str, dict[str, Stored]]()
     strays = list[str]()
     for name, value in weights.items():
-        ending = taken_apart(name)
+        ending = split_name(name)
         if ending is None:
             strays.append(name)
             continue
@@ -210,7 +210,7 @@ def _pairs(
         layouts |= {ending.layout} - {""}
     if strays:
         raise ValueError(
-            f"{path} holds {len(strays)} weights that are no LoRA's: "
+            f"{path} holds {len(strays)} weights that are not a LoRA's: "
             f"{listed(shapes_of(weights, strays))}"
         )
     made = dict[str, Pair]()
@@ -224,22 +224,22 @@ def _pairs(
 
 
 def _check(path: Path, pair: Pair) -> None:
-    """ValueError unless the shapes of a pair go together."""
+    """ValueError unless the shapes of a pair can be multiplied."""
     up, down, mid = pair.up.shape, pair.down.shape, pair.mid
     two = len(up) >= 2 and len(down) >= 2 and pair.rank > 0
     beside = mid is None or (mid.shape[:2] == (pair.rank,) * 2 and prod(down[2:]) == 1)
     if not two or prod(up[1:]) != pair.rank or not beside:
         other = "" if mid is None else f" and {list(mid.shape)}"
         raise ValueError(
-            f"{path} has for {pair.base} the shapes {list(up)} and {list(down)}{other}, which make"
-            " no product"
+            f"{path} has for {pair.base} the shapes {list(up)} and {list(down)}{other}, which"
+            " cannot be multiplied"
         )
     if pair.alpha is not None and prod(pair.alpha.shape) != 1:
         raise ValueError(f"{path} has an alpha of {list(pair.alpha.shape)} for {pair.base}")
 
 
 def all_finite(value: Tensor) -> bool:
-    """True for a weight without NaN and infinity: then its sum, which float64 holds, has none."""
+    """True if a weight has no NaN or infinity, which its sum in float64 would keep."""
     return bool(value.sum(dtype=torch.float64).isfinite())
 
 

@@ -1,6 +1,6 @@
-"""Names of LoRAs' weights as tables: in PEFT and diffusers, in kohya's trainers, in lora_diffusion.
+"""The names of LoRAs' weights as tables: PEFT's and diffusers', kohya's, lora_diffusion's.
 
-A weight of ours has several names there, and a pair's name, made uniform, is one of them.
+Each of our weights has several names there; a pair's name, made uniform, is one of them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from inkdrop.conditioning.clip import theirs as clip_name
 from inkdrop.config import nearest
 from inkdrop.convert.adapters.parts import FIRST, SECOND, UNET, texts_of
 from inkdrop.convert.files.keys import Rules, renamed
-from inkdrop.convert.sd.families import family_of, title
 from inkdrop.convert.sd.unet_keys import diffusers_naming, ldm_naming
+from inkdrop.convert.sd.versions import title, version_of
 from inkdrop.model import Model
 from inkdrop.networks.clip import Clip
 from inkdrop.networks.unet import UNet
 
 NUMBERED = "lora_diffusion"
-# How the name of a weight ends, which of its pair it is, and whose names are so.
+# How a weight's name ends, its role in the pair, and the library with such names.
 ENDS = (
     (r"\.lora_A(\.\w+)?\.weight", "down", "PEFT"),
     (r"\.lora_B(\.\w+)?\.weight", "up", "PEFT"),
@@ -35,7 +35,7 @@ ENDS = (
     (r"(?<=:\d):up|(?<=:\d\d):up|(?<=:\d\d\d):up", "up", NUMBERED),
     (r"\.alpha", "alpha", ""),
 )
-# What a name holds in adapters of other kinds, and what these are called.
+# What names contain in adapters of other kinds, and what these are called.
 OTHERS = (
     (r"\.hada_", "a LoHa (hada_)"),
     (r"\.lokr_", "a LoKr (lokr_)"),
@@ -49,13 +49,11 @@ OTHERS = (
     (r"\.lora_[AB](\.\w+)?\.bias$|\.lora_(up|down)\.bias$", "a LoRA with biases"),
     (r"^bundle_emb\.", "a LoRA with embeddings bundled (bundle_emb)"),
 )
-# Beginnings of names in LoRAs for denoisers that are no U-Nets.
+# How names begin in LoRAs for denoisers that are not U-Nets.
 TRANSFORMERS = r"(base_model\.model\.)?(lora_)?(unet_|diffusion_model\.)?" \
     r"(transformer[._]|(double|single|joint)_(transformer_)?blocks|blocks[._]\d)"  # fmt: skip
-# Widths that a U-Net's cross-attention reads, and of which family that is.
-CONTEXTS = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl refiner"}
 
-# From a name in PEFT's or diffusers' files to the part's name and that of a weight in its folder.
+# From a name in PEFT's or diffusers' files to a part's name and a weight's name in its folder.
 SPELLINGS: Rules = (
     (r"^base_model\.model\.", ""),
     (r"\.processor\b", ""),
@@ -67,27 +65,27 @@ SPELLINGS: Rules = (
     (r"\.self_attn\.to_([qkv])$", r".self_attn.\1_proj"),
     (r"\.to_out$", ".to_out.0"),
 )  # fmt: skip
-# What kohya's names begin with. The first encoder is te where there is one, te1 beside another.
+# The prefixes of kohya's names. The first encoder is te if it is alone, te1 beside another.
 KOHYA = {UNET: ("lora_unet_",), FIRST: ("lora_te_", "lora_te1_"), SECOND: ("lora_te2_",)}
 
 
 class Target(NamedTuple):
-    """A weight of a model: its part, and its name in that part's network."""
+    """A weight of a model: its part, and its name in the part's network."""
 
     part: str
     name: str
 
 
 class Ending(NamedTuple):
-    """A weight's name taken apart: whose it is, which of its pair (up, down, mid, alpha)."""
+    """A weight's name split: its pair, its role there (up, down, mid, alpha), and the library."""
 
     base: str
     role: str
     layout: str
 
 
-def taken_apart(name: str) -> Ending | None:
-    """The name of a pair and what of it a weight is; None for a name that is no LoRA's."""
+def split_name(name: str) -> Ending | None:
+    """A weight's name split into its pair and its role there; None if it is not a LoRA's."""
     for pattern, role, layout in ENDS:
         match = re.search(f"(?:{pattern})$", name)
         if match:
@@ -96,12 +94,12 @@ def taken_apart(name: str) -> Ending | None:
 
 
 def other_kind(name: str) -> str | None:
-    """What an adapter of another kind is called that has such a weight."""
+    """The kind of adapter that has a weight of this name; None for a LoRA."""
     return next((what for pattern, what in OTHERS if re.search(pattern, name)), None)
 
 
 def part_of(base: str) -> str:
-    """The part that a pair's name is of, by its beginning."""
+    """The part that a pair belongs to, by the start of its name."""
     for part, kohya in KOHYA.items():
         if base.startswith((f"{part}.", f"{part}:", *kohya)):
             return part
@@ -111,11 +109,11 @@ def part_of(base: str) -> str:
 def networks_of(model: Model, where: str) -> dict[str, nn.Module]:
     """The networks that a LoRA can change, by the names of their parts.
 
-    ValueError for a model that is not of Stable Diffusion's kind, or whose weights are no longer.
+    ValueError for a model that is not of Stable Diffusion's kind, or whose weights are packed.
     """
     if not isinstance(model.network, UNet) or model.network.config.cross_attention_dim is None:
         raise ValueError(
-            f"{where} is a LoRA for Stable Diffusion's U-Nets, but this model's network is another"
+            f"{where} is a LoRA for Stable Diffusion's U-Nets, but this model's network is not one"
             f" ({type(model.network).__name__})"
         )
     if "input.weight" not in dict(model.network.named_parameters()):
@@ -127,15 +125,15 @@ def networks_of(model: Model, where: str) -> dict[str, nn.Module]:
     return {UNET: model.network, **{n: e for n, e in encoders.items() if isinstance(e, Clip)}}
 
 
-def family(model: Model) -> str:
-    """What a model's family is called."""
+def version_title(model: Model) -> str:
+    """The version of Stable Diffusion that a model is, in words."""
     assert isinstance(model.network, UNet)
-    found = family_of(model.network.config)
-    return "no family by name" if found is None else title(found, model.network.config)
+    found = version_of(model.network.config)
+    return "of no known family" if found is None else title(found, model.network.config)
 
 
 def targets(networks: Mapping[str, nn.Module]) -> dict[str, Target]:
-    """Every name that a pair can have in files -> the weight it changes."""
+    """Every name that a pair can have in a file -> the weight that it edits."""
     found = dict[str, Target]()
     for part, network in networks.items():
         for name, value in network.named_parameters():
@@ -148,7 +146,7 @@ def targets(networks: Mapping[str, nn.Module]) -> dict[str, Target]:
 
 
 def folder_names(part: str, network: nn.Module) -> dict[str, Target]:
-    """Of the weights of one part: their names in diffusers' folders -> the weight."""
+    """The names of a part's weights in diffusers' folders -> the weights."""
     names = [n for n, _ in network.named_parameters() if n.endswith(".weight")]
     return {_folder_name(network, name): Target(part, name) for name in names}
 
@@ -173,9 +171,12 @@ def _names(part: str, network: nn.Module, name: str) -> Iterator[str]:
 
 
 def hint(base: str, known: Mapping[str, Target], looks: str | None, model: Model) -> str:
-    """What may be wrong with a pair that finds no place: another family, or a name misspelt."""
+    """What may be wrong with a pair that finds no weight: another version, or a misspelt name.
+
+    looks: the version that the LoRA seems to be for
+    """
     assert isinstance(model.network, UNet)
-    own = family_of(model.network.config)
+    own = version_of(model.network.config)
     if looks is not None and (own is None or own.name != looks):
         return f"; it looks like a LoRA for {looks}"
     return f".{near}" if (near := nearest(base, known)) else ""

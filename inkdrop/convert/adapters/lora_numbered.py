@@ -1,7 +1,7 @@
-"""LoRAs of lora_diffusion (cloneofsimo), which number their pairs and do not name them.
+"""LoRAs of lora_diffusion (cloneofsimo), whose pairs have numbers in place of names.
 
-A file says which classes of diffusers and transformers have pairs; they are counted as these
-libraries go through their modules, which is not the order in which a U-Net computes.
+A file lists the classes of diffusers and transformers that have pairs. They are numbered in the
+order of these libraries' modules, which is not the order in which a U-Net computes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from inkdrop.convert.adapters.lora_keys import Target, folder_names
 from inkdrop.convert.adapters.parts import FIRST, UNET
 
 ATTENTION = r"\.attn[12]\.to_(q|k|v|out\.0)$"
-# The layers inside of each class, by their names in folders.
+# The layers inside each class, by their names in diffusers' folders.
 INSIDE = {
     "CrossAttention": ATTENTION,
     "Attention": ATTENTION,
@@ -27,9 +27,10 @@ INSIDE = {
     "CLIPAttention": r"\.self_attn\.\w+_proj$",
     "CLIPSdpaAttention": r"\.self_attn\.\w+_proj$",
 }
-USUAL = {UNET: ("CrossAttention", "Attention", "GEGLU"), FIRST: ("CLIPAttention",)}
-# The order of modules. Until version 0.13 diffusers had the feed-forward layer between the others;
-# the shapes of a file's weights tell which order it has.
+# The classes with pairs where a file does not list them: the defaults of lora_diffusion.
+DEFAULT_CLASSES = {UNET: ("CrossAttention", "Attention", "GEGLU"), FIRST: ("CLIPAttention",)}
+# The order of modules. Until version 0.13 of diffusers the feed-forward layer was between the two
+# attentions; the shapes of a file's weights reveal which order it has.
 _BLOCKS = ("down_blocks", "up_blocks", "mid_block", "attentions", "resnets")
 _LAYERS = (
     "to_q", "to_k", "to_v", "to_out", "k_proj", "v_proj", "q_proj", "out_proj",
@@ -41,23 +42,23 @@ ORDERS = (
 )
 
 
-def told_classes(metadata: Mapping[str, str], part: str, where: str) -> tuple[str, ...]:
-    """The classes that a file's header says have pairs, or the usual ones if it says none."""
+def listed_classes(metadata: Mapping[str, str], part: str, where: str) -> tuple[str, ...]:
+    """The classes with pairs according to a file's header, or the defaults if it lists none."""
     if part not in metadata:
-        return USUAL.get(part, ())
+        return DEFAULT_CLASSES.get(part, ())
     try:
-        said: Any = json.loads(metadata[part])
+        names: Any = json.loads(metadata[part])
     except ValueError:
-        said = None
-    if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
-        raise ValueError(f"{where} must say in its header a list of classes for {part}")
-    for name in said:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{where} must have in its header a list of classes for {part}")
+    for name in names:
         choose(f"class whose layers are known in {where}, {part}:", name, INSIDE)
-    return tuple(said)
+    return tuple(names)
 
 
 def numbered(part: str, network: nn.Module, classes: Sequence[str]) -> Iterator[list[Target]]:
-    """The weights of a part that have pairs, as they are counted, in each order there has been."""
+    """The weights of a part that have pairs, as they are numbered in each known order."""
     pattern = "|".join(f"(?:{INSIDE[name]})" for name in classes)
     known = folder_names(part, network)
     names = [name for name in known if classes and re.search(pattern, f".{name}")]

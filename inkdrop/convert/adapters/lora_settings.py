@@ -1,4 +1,4 @@
-"""How strongly PEFT means a pair: settings beside the weights or in the header, not in the file."""
+"""The strength of a pair by PEFT's settings, beside the weights or in a file's header."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inkdrop.convert.files.settings import read_settings
 
 HEADER = "lora_adapter_metadata"  # of files that diffusers wrote
 CONFIG = "adapter_config.json"
-# Settings that change what a pair means, and the value of each that does not.
+# Settings that change what a pair means, and the values of each that leave it plain.
 PLAIN_VALUES: dict[str, tuple[Any, ...]] = {
     "peft_type": ("LORA", None),
     "use_dora": (False, None),
@@ -27,9 +27,9 @@ PLAIN_VALUES: dict[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True)
 class Strength:
-    """What a pair of rank r is multiplied with: alpha / r, or alpha / sqrt(r) with rank-stabilised.
+    """The factor of a pair of rank r: alpha / r, or alpha / sqrt(r) if rank-stabilised.
 
-    alpha: None: as much as the rank; patterns: ends of layers' names with an alpha of their own
+    alpha: None: equal to the rank; patterns: suffixes of layers with an alpha of their own
     """
 
     alpha: float | None = None
@@ -52,7 +52,7 @@ AS_RANK = Strength()
 
 
 def strength(settings: Mapping[str, Any], where: str) -> Strength:
-    """The strength that PEFT's settings say; ValueError for one that is not read here."""
+    """The strength by PEFT's settings; ValueError for a setting that is not read here."""
     for name, plain in PLAIN_VALUES.items():
         if settings.get(name) not in plain:
             raise ValueError(
@@ -61,7 +61,7 @@ def strength(settings: Mapping[str, Any], where: str) -> Strength:
             )
     patterns = settings.get("alpha_pattern") or {}
     if not isinstance(patterns, dict):
-        raise ValueError(f"{where} must say in alpha_pattern an alpha for each layer")
+        raise ValueError(f"{where} must map layers to numbers in alpha_pattern")
     for end in patterns:
         if not re.fullmatch(r"[\w.]*", end):
             raise ValueError(f"{where} has the layer {end!r} in alpha_pattern; give plain names")
@@ -73,7 +73,7 @@ def strength(settings: Mapping[str, Any], where: str) -> Strength:
 
 
 def number(value: Any, what: str) -> float | None:
-    """A finite number, or None if nothing is said."""
+    """A finite number, or None if there is none."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -84,23 +84,23 @@ def number(value: Any, what: str) -> float | None:
 def in_header(
     metadata: Mapping[str, str], parts: tuple[str, ...], where: str
 ) -> dict[str, Strength]:
-    """The strengths of the parts that diffusers wrote into a file's header."""
+    """The strengths of parts that diffusers wrote into a file's header."""
     if HEADER not in metadata:
         return {}
     try:
-        said = json.loads(metadata[HEADER])
+        settings = json.loads(metadata[HEADER])
     except ValueError:
-        said = None
-    if not isinstance(said, dict):
-        raise ValueError(f"{where} must say settings as JSON in its header's {HEADER}")
+        settings = None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{where} must have settings as JSON in its header's {HEADER}")
     found = {}
     for part in parts:
         begin = f"{part}."
-        own = {k.removeprefix(begin): v for k, v in said.items() if k.startswith(begin)}
+        own = {k.removeprefix(begin): v for k, v in settings.items() if k.startswith(begin)}
         found[part] = strength(own, f"{where}, {HEADER}, {part}")
     return found
 
 
 def in_folder(folder: Path) -> Strength:
-    """The strength that a folder of PEFT says."""
+    """The strength by the settings in a folder of PEFT."""
     return strength(read_settings(folder / CONFIG), str(folder / CONFIG))

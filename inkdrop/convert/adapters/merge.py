@@ -2,8 +2,8 @@
 
     W <- W + weight * alpha / r * up @ down
 
-An edit is made once, so a step costs what it did, and in a new model: the one that is given stays
-as it was, and both share every weight that is not edited.
+An edit is made once, so steps cost the same as before, and in a new model: the given one stays as
+it was, and both share every weight that is not edited.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from inkdrop.convert.adapters.lora import Lora, Pair, all_finite, read_lora
 from inkdrop.convert.adapters.lora_keys import (
     NUMBERED,
     Target,
-    family,
     hint,
     networks_of,
     part_of,
     targets,
+    version_title,
 )
 from inkdrop.convert.adapters.lora_numbered import numbered
 from inkdrop.convert.adapters.parts import UNET, texts_of, with_texts, with_weights
+from inkdrop.convert.files.options import PLAIN, ReadOptions
 from inkdrop.convert.files.stored import Stored
-from inkdrop.convert.sd.foreign import PLAIN, ReadOptions
 from inkdrop.model import Model
 from inkdrop.weights import listed
 
@@ -38,9 +38,10 @@ from inkdrop.weights import listed
 def with_lora(
     model: Model, lora: Lora | str | Path, weight: float = 1.0, options: ReadOptions = PLAIN
 ) -> Model:
-    """A new model with a LoRA applied so strongly; several add up, one call after the other.
+    """A new model with a LoRA applied; call it again to add another.
 
-    lora: what `read_lora` gives, or its path. Words that come with it become words of prompts.
+    lora: the result of `read_lora`, or a path; weight: its strength, any finite number
+    Words that come with it become words of prompts.
     ValueError in one line unless every pair finds the weight that it edits, with its shape.
     """
     if not math.isfinite(weight):
@@ -64,13 +65,13 @@ def _edited(lora: Lora, pair: Pair, old: Tensor, weight: float) -> Tensor:
     if not all_finite(new):
         raise ValueError(
             f"{lora.path} with the weight {weight} makes {pair.base} larger than {old.dtype} holds;"
-            " take a smaller weight"
+            " give a smaller weight"
         )
     return new
 
 
 def _replaced(model: Model, changed: Mapping[str, Mapping[str, Tensor]]) -> Model:
-    """The model with other weights in some of its parts."""
+    """The model with some weights replaced."""
     texts = {
         name: dataclasses.replace(
             text,
@@ -89,13 +90,13 @@ def _replaced(model: Model, changed: Mapping[str, Mapping[str, Tensor]]) -> Mode
 
 
 def _placed(lora: Lora, model: Model, networks: Mapping[str, nn.Module]) -> dict[Target, Pair]:
-    """Every pair at the weight that it edits; ValueError unless all are, each at its own."""
+    """The pair that edits each weight; ValueError unless every pair has a weight of its own."""
     known = targets(networks) if lora.layout != NUMBERED else dict(_counted(lora, networks))
     lost = {base: pair for base, pair in lora.pairs.items() if base not in known}
     if lost:
-        first = hint(next(iter(lost)), known, lora.family, model)
+        first = hint(next(iter(lost)), known, lora.version, model)
         raise ValueError(
-            f"{lora.path} does not fit this model ({family(model)}): {len(lost)} of its"
+            f"{lora.path} does not fit this model ({version_title(model)}): {len(lost)} of its"
             f" {len(lora.pairs)} pairs find no weight: {listed(_shapes(lost))}{first}"
         )
     placed = {known[base]: pair for base, pair in lora.pairs.items()}
@@ -104,9 +105,9 @@ def _placed(lora: Lora, model: Model, networks: Mapping[str, nn.Module]) -> dict
     shapes = {t: tuple(networks[t.part].get_parameter(t.name).shape) for t in placed}
     wrong = {pair.base: pair for t, pair in placed.items() if not pair.fits(shapes[t])}
     if wrong:
-        first = hint("", {}, lora.family, model)
+        first = hint("", {}, lora.version, model)
         raise ValueError(
-            f"{lora.path} does not fit this model ({family(model)}): {len(wrong)} of its"
+            f"{lora.path} does not fit this model ({version_title(model)}): {len(wrong)} of its"
             f" {len(lora.pairs)} pairs are for weights of other shapes: {listed(_shapes(wrong))}"
             f"{first}"
         )
@@ -114,7 +115,7 @@ def _placed(lora: Lora, model: Model, networks: Mapping[str, nn.Module]) -> dict
 
 
 def _counted(lora: Lora, networks: Mapping[str, nn.Module]) -> Iterator[tuple[str, Target]]:
-    """The names of numbered pairs and their weights, in the order whose shapes fit."""
+    """The names of numbered pairs with their weights, in the order whose shapes fit."""
     for part in {part_of(base) for base in lora.pairs} & set(networks):
         network = networks[part]
         pairs = {b: p for b, p in lora.pairs.items() if part_of(b) == part}
@@ -122,7 +123,7 @@ def _counted(lora: Lora, networks: Mapping[str, nn.Module]) -> Iterator[tuple[st
         if len(orders[0]) != len(pairs):
             raise ValueError(
                 f"{lora.path} numbers {len(pairs)} pairs for {part}, but this model has"
-                f" {len(orders[0])} such weights; it is for another"
+                f" {len(orders[0])} such weights; it is for another model"
             )
         tables = [{f"{part}:{n}": target for n, target in enumerate(order)} for order in orders]
         yield from next((t for t in tables if _all_fit(t, pairs, network)), tables[-1]).items()
@@ -136,7 +137,7 @@ def _all_fit(table: Mapping[str, Target], pairs: Mapping[str, Pair], network: nn
 
 
 def _shapes(pairs: Mapping[str, Pair]) -> dict[str, tuple[int, ...]]:
-    """What errors tell of pairs: the shape of the weight that each edits."""
+    """The shape of the weight that each pair edits, for messages."""
 
     def of(up: Stored, down: Stored) -> tuple[int, ...]:
         return (up.shape[0], *down.shape[1:])

@@ -1,4 +1,4 @@
-"""Parts of a model by the names that others give them, and copies with a few changes."""
+"""The parts of a model under diffusers' names, and copies with a few changes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from inkdrop.networks.clip import Clip
 N = TypeVar("N", bound=nn.Module)
 
 UNET = "unet"
-# Of a text: the first encoder, and bigG, which is SDXL's second and its refiner's only one.
+# The first text encoder, and bigG, which is SDXL's second and its refiner's only one.
 FIRST, SECOND = "text_encoder", "text_encoder_2"
 PARTS = (UNET, FIRST, SECOND)
 
 
 def texts_of(text: TextConditioner | None) -> dict[str, Text]:
-    """The texts with a CLIP in a model's text, by the names of folders."""
+    """The CLIP text encoders of a model's text, by the names of diffusers' folders."""
     if isinstance(text, JoinedText):
         found = dict(zip((FIRST, SECOND)[-len(text.parts) :], text.parts, strict=False))
     else:
@@ -33,7 +33,7 @@ def texts_of(text: TextConditioner | None) -> dict[str, Text]:
 
 
 def with_texts(model: Model, changed: Mapping[str, Text]) -> Model:
-    """The model with other texts in the place of some."""
+    """The model with some texts replaced."""
     if not changed:
         return model
     if not isinstance(model.text, JoinedText):
@@ -43,9 +43,9 @@ def with_texts(model: Model, changed: Mapping[str, Text]) -> Model:
 
 
 def with_weights(network: N, changed: Mapping[str, Tensor]) -> N:
-    """A copy of a network with some weights replaced; it shares all others with the original."""
+    """A copy of a network with some weights replaced, which shares all others with the original."""
     shared = {id(value): value for value in chain(network.parameters(), network.buffers())}
-    made = copy.deepcopy(network, shared)  # which takes what is there for copied already
+    made = copy.deepcopy(network, shared)  # which skips what is in `shared`
     for name, value in changed.items():
         place, _, last = name.rpartition(".")
         setattr(made.get_submodule(place), last, nn.Parameter(value, requires_grad=False))

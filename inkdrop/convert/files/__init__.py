@@ -1,1 +1,1 @@
-"""Files of strangers: opened safely, their names mapped; nothing here knows a family."""
+"""Files of others, opened safely, and tools for mapping their names; no family is known here."""

@@ -1,4 +1,4 @@
-"""Networks filled with weights of other names: mapped into place, not copied."""
+"""Networks filled with weights under other names, which are mapped, not copied."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ N = TypeVar("N", bound=nn.Module)
 
 
 class Source(Protocol):
-    """Weights and their names, as a foreign file has them."""
+    """Weights under the names of a foreign file."""
 
     @property
     def naming(self) -> Naming: ...
@@ -29,10 +29,11 @@ class Source(Protocol):
 def filled(
     make: Callable[[], N], source: Source, name: str, where: str, dtype: torch.dtype | None
 ) -> tuple[N, PartReport]:
-    """A network with foreign weights, in evaluation mode, and what became of each of them.
+    """A network with foreign weights, in evaluation mode, and the report of each weight.
 
-    The weights stay of the type they are stored in, and in the file, unless dtype asks for another
-    or they are of several: then all are of the widest. ValueError unless all find a place.
+    make: builds the network; name, where: the part and the file, for messages
+    dtype: of all weights; None: the stored type, or the widest if there are several
+    Weights that keep their type stay in the file. ValueError unless all of them fit.
     """
     weights = source.weights
     with on_meta():
@@ -52,7 +53,10 @@ def compared(
     theirs: Mapping[str, str],
     weights: Weights,
 ) -> PartReport:
-    """What fits of the weights in a file: `wanted` are our shapes, `theirs` the foreign names."""
+    """Which weights of a file fit.
+
+    wanted: our names and shapes; theirs: our names -> the foreign ones
+    """
     ours = {foreign: own for own, foreign in theirs.items()}
     fits = {n for n in ours if n in weights and _fits(weights[n].shape, wanted[ours[n]])}
     return PartReport(
@@ -67,7 +71,7 @@ def compared(
 
 
 def _fits(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """True for the same shape, or that of a convolution with a kernel of 1 for a linear layer."""
+    """True for the same shape, or for a convolution with a kernel of 1 as a linear layer."""
     return found == wanted or (found[:2] == wanted and set(found[2:]) == {1})
 
 
@@ -76,7 +80,7 @@ def _shaped(stored: Stored, shape: tuple[int, ...]) -> Tensor:
 
 
 def check_floats(where: str, weights: Weights) -> None:
-    """ValueError for whole numbers, which quantized models keep instead of weights."""
+    """ValueError for integers, which quantized models hold in place of weights."""
     for name, value in weights.items():
         if not value.dtype.is_floating_point:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The weights of a part in a folder of diffusers or transformers: plain, sharded or a variant."""
+"""The weights in a part's folder of diffusers or transformers: plain, sharded or a variant."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from inkdrop.convert.files.options import ReadOptions
 from inkdrop.convert.files.pickled import open_trusted_pickle
 from inkdrop.convert.files.safe import SafeFile, is_pickle, open_safe, refuse_pickle
 from inkdrop.convert.files.stored import Stored
-from inkdrop.convert.sd.foreign import ReadOptions
 from inkdrop.shards import read_shards
 
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 _STEMS = "|".join(STEMS)
 
-# One file, or the list of shards, each with its variant between: fp16, non_ema ...
+# One file, or the index of shards; the variant is in the middle: fp16, non_ema ...
 _PLAIN = re.compile(rf"(?:{_STEMS})(?:\.(\w+))?\.safetensors")
 _INDEX = re.compile(rf"(?:{_STEMS})\.safetensors\.index(?:\.(\w+))?\.json")
 _PICKLE_INDEX = re.compile(rf"(?:{_STEMS})\.bin\.index(?:\.(\w+))?\.json")
@@ -34,7 +34,7 @@ def open_file(path: Path, options: ReadOptions) -> SafeFile:
 
 
 def open_part(folder: Path, options: ReadOptions) -> tuple[dict[str, Stored], str]:
-    """The weights of a part's folder, and the variant that they are ("" for the plain ones)."""
+    """The weights in a part's folder, and their variant ("" for the plain ones)."""
     found = _found(folder, _PLAIN) | _found(folder, _INDEX)
     found = found or _found(folder, _PICKLE) | _found(folder, _PICKLE_INDEX)
     if not found:

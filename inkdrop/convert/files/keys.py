@@ -1,7 +1,6 @@
-"""Key maps as data: what turns our name of a weight into another library's.
+"""Key maps as data: they turn our name of a weight into another library's.
 
-They go one way, from ours; the way back is the same table read from the other side, for a network
-knows all its names.
+The way back is the same table read from the other side, because a network knows all its names.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-# (pattern, replacement), applied one after the other to a whole name.
+# (pattern, replacement), applied one after another to a whole name.
 Rules = Sequence[tuple[str, str]]
 
 # Inside a residual block, a map's transformer, and a map's plain self-attention.
@@ -39,8 +38,8 @@ ATTENTION: Rules = (
 class Naming:
     """Another library's names of a network's weights.
 
-    places: what a weight's name begins with here and there, the longest that fits; rules: for all
-    that comes after
+    places: our prefix of a name -> theirs; the longest that fits is replaced
+    rules: applied to the name after that
     """
 
     places: Mapping[str, str]
@@ -57,7 +56,7 @@ class Naming:
         return renamed(name, self.rules)
 
     def table(self, names: Iterable[str]) -> dict[str, str]:
-        """Our name -> theirs for all weights of a network; no two of theirs are alike."""
+        """Our name -> theirs for all weights of a network, where all of theirs differ."""
         theirs = {name: self.theirs(name) for name in names}
         assert len(set(theirs.values())) == len(theirs), "two weights have one foreign name"
         return theirs

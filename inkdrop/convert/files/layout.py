@@ -1,65 +1,57 @@
-"""What a path holds: a folder of diffusers, a single file, an adapter, one of ours, or no model."""
+"""What lies at a path, recognised by the names of files and of weights alone.
+
+The kinds themselves are declared by the rooms that read them: `families.FAMILIES` and `adapters`.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from inkdrop.weights import read_json
+Layout = Literal["inkdrop", "folder", "part"]
 
-Layout = Literal["inkdrop", "folder", "part", "single", "lora", "embedding", "control"]
+INDEX, CONFIG = "model_index.json", "config.json"
+# The file that shows what a folder holds; the first that exists decides.
+FOLDERS: dict[str, Layout] = {"model.json": "inkdrop", INDEX: "folder", CONFIG: "part"}
 
-CONTROL_CLASS = "ControlNetModel"
-CONTROL = r"control_model\.|controlnet_|input_hint_block\."
 
-# What the names in a file begin with or hold, and what the file then is; the first that fits.
-MARKS: tuple[tuple[str, Layout], ...] = (
-    (r"model\.diffusion_model\.|first_stage_model\.|cond_stage_model\.|conditioner\.", "single"),
-    (r"(.*\.)?(lora_(up|down|A|B)|lora\.(up|down))\.|lora_(unet|te\d?)_|.*\.hada_w\d", "lora"),
-    (r".*[._]lora(_linear_layer)?\.(up|down)\.|(unet|text_encoder(_2)?):\d+:(up|down)$", "lora"),
-    (r"emb_params$|string_to_param|clip_[lg]$|<.*>$", "embedding"),
-    (CONTROL, "control"),
-    (r"(encoder|decoder)\.(conv_in|down|up|mid)\.", "single"),
-    (r"(encoder\.|decoder\.)?\d+\.(conv\.\d\.)?(weight|bias)$", "single"),
-)
+@dataclass(frozen=True)
+class Kind:
+    """A kind of checkpoint and the names by which it is recognised.
 
-# The file that says what a folder holds; the first that is there.
-FOLDERS: dict[str, Layout] = {
-    "model.json": "inkdrop",
-    "model_index.json": "folder",
-    "config.json": "part",
-    "adapter_config.json": "lora",
-    "pytorch_lora_weights.safetensors": "lora",
-    # Of PEFT, a folder for each part.
-    "unet/adapter_config.json": "lora",
-    "text_encoder/adapter_config.json": "lora",
-    "text_encoder_2/adapter_config.json": "lora",
-}
+    what: a description for messages, such as "a LoRA"
+    weights: patterns; a file is of this kind if the start of a weight's name matches one of them
+    files: a folder is of this kind if it contains one of them
+    """
 
-ADAPTERS = {
-    "lora": "a LoRA, which changes a model and is none by itself",
-    "embedding": "an embedding for a text encoder, which is no model by itself",
-    "control": "a control network, which guides a model and is none by itself (--control takes it)",
-}
+    what: str
+    weights: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    def matches(self, names: Iterable[str]) -> bool:
+        """True if a file with weights of these names is of this kind."""
+        return any(re.match(pattern, name) for name in names for pattern in self.weights)
+
+    def marks(self, folder: Path) -> bool:
+        """True if a folder is of this kind."""
+        return any((folder / name).is_file() for name in self.files)
 
 
 def marked(folder: Path) -> Layout | None:
-    """What a folder holds, by the file that says it; None if none does."""
-    return next((what for name, what in FOLDERS.items() if (folder / name).is_file()), None)
+    """The layout of a model's folder; None if no file shows it."""
+    return next((layout for name, layout in FOLDERS.items() if (folder / name).is_file()), None)
 
 
-def is_control_folder(folder: Path) -> bool:
-    """True for a folder of diffusers of a control network, of whatever class."""
-    if marked(folder) != "part":
-        return False
-    name = read_json(folder / "config.json").get("_class_name")
-    return isinstance(name, str) and name.startswith(CONTROL_CLASS.removesuffix("Model"))
+def is_own(path: Path) -> bool:
+    """True for a Model folder of this library."""
+    return path.is_dir() and marked(path) == "inkdrop"
 
 
 def layout_of_folder(folder: Path) -> Layout:
-    """What a folder holds, by its files; ValueError if it is no model."""
+    """The layout of a model's folder; ValueError if it is not one."""
     layout = marked(folder)
     if layout is not None:
         return layout
@@ -68,23 +60,3 @@ def layout_of_folder(folder: Path) -> Layout:
     raise ValueError(
         f"{folder} is not a model: it has no model.json, model_index.json or config.json{inside}"
     )
-
-
-def holds_control(names: Iterable[str]) -> bool:
-    """True for the names of a control network's weights, with or without a model beside."""
-    return any(re.match(CONTROL, name) for name in names)
-
-
-def layout_of_names(names: Iterable[str], where: str) -> Layout:
-    """What a file holds, by the names of its weights; ValueError if it is no model."""
-    names = list(names)
-    for pattern, layout in MARKS:
-        if any(re.match(pattern, name) for name in names):
-            return layout
-    if any(re.match(r"(down_blocks|conv_in|text_model|encoder)\.", name) for name in names):
-        raise ValueError(
-            f"{where} is one part of a diffusers folder; give the folder, whose config.json says"
-            " its shape"
-        )
-    found = ", ".join(names[:10]) or "nothing"
-    raise ValueError(f"{where} is not a model that is read here; its weights are {found}")

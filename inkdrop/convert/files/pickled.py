@@ -1,4 +1,4 @@
-"""Pickles that somebody trusts: only `inkdrop convert --i-trust-this-pickle` comes here."""
+"""Trusted pickles, which only `inkdrop convert --i-trust-this-pickle` opens."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from inkdrop.convert.files.stored import held
 
 
 def open_trusted_pickle(path: Path) -> SafeFile:
-    """The tensors of a torch checkpoint, by the loader that makes tensors and plain values only.
+    """The tensors of a torch checkpoint, by the loader that makes only tensors and plain values.
 
-    ValueError for one that holds anything else. Numbers and texts beside the tensors are metadata.
+    Numbers and texts beside the tensors become metadata. ValueError if there is anything else.
     """
     try:
         data = _restricted(path)
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # whatever the loader's machine raises for bytes that are damaged
+    except Exception as error:  # whatever the loader raises for damaged bytes
         raise ValueError(
             f"{path} cannot be opened by the restricted loader, which makes tensors and nothing"
             f" else ({_reason(error)}); get the model as safetensors"
         ) from None
     if not isinstance(data, Mapping):
-        raise ValueError(f"{path} holds a {type(data).__name__} and no weights by name")
+        raise ValueError(f"{path} holds a {type(data).__name__}, not weights by name")
     metadata = {str(k): str(v) for k, v in data.items() if isinstance(v, str | int | float)}
     weights = _apart(_weights(data))
     if not weights:
@@ -39,26 +39,26 @@ def open_trusted_pickle(path: Path) -> SafeFile:
 
 
 def _reason(error: Exception) -> str:
-    """Why it was refused, in short: torch's own words advise to open it without the restriction."""
+    """Why it was refused, in short: torch's own message advises to lift the restriction."""
     if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
         return f"it asks for {found[1]}"
     return "it is damaged, or holds something else"
 
 
 def _restricted(path: Path) -> Any:
-    """What the restricted loader makes of a pickle, mapped if it is a zip, as since torch 1.6."""
+    """What the restricted loader makes of a pickle, mapped if it is a zip (since torch 1.6)."""
     with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of protocols that it may not know: then it says so
+        warnings.simplefilter("ignore")  # about protocols it may not know; those that fail raise
         zipped = file.read(2) == b"PK"
         file.seek(0)
-        # torch takes a name that ends in .safetensors at its word.
+        # torch would open a name that ends in .safetensors as such.
         if zipped and path.suffix != ".safetensors":
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _weights(data: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """The tensors, which a trainer keeps under `state_dict`, or of a word by their own name."""
+    """The tensors: a trainer's under `state_dict`, or a word's under `string_to_param`."""
     word = data.get("string_to_param")
     if isinstance(word, Mapping):
         return {f"string_to_param.{n}": v for n, v in word.items() if isinstance(v, Tensor)}
@@ -68,7 +68,7 @@ def _weights(data: Mapping[Any, Any]) -> dict[str, Tensor]:
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same, none of which shares its memory with another: safetensors holds no such."""
+    """The tensors with memory of their own each, as safetensors requires."""
     seen = set[int]()
     apart = {}
     for name, value in tensors.items():

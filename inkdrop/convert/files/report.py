@@ -1,4 +1,4 @@
-"""What became of every weight of a foreign file: used, unused and why, missing, of other shapes."""
+"""Reports of the weights in a foreign file: used, unused and why, missing, or misshapen."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from inkdrop.weights import check_fit
 
 @dataclass(frozen=True)
 class PartReport:
-    """Of one network: how many weights it took and their types, and what did not fit.
+    """The weights of one network: how many were used, their types, and which did not fit.
 
-    missing: names of the file, with the shape they should have; unused, misshapen: with the shape
-    they have; left: what is of no use, as it should be, and why
+    missing: names in the file, with the shapes they should have; unused, misshapen: with the shapes
+    they have; left: what is rightly left out, and why
     """
 
     name: str
@@ -27,22 +27,23 @@ class PartReport:
     left: Mapping[str, str] = field(default_factory=dict)
 
     def notes(self) -> tuple[str, ...]:
-        """What was done to its weights."""
+        """What was done to the weights."""
         if len(self.dtypes) < 2:
             return ()
         return (f"{self.name}: weights of {' and '.join(self.dtypes)} were all made the widest",)
 
     def check(self, where: str) -> None:
-        """ValueError in one line unless every weight found its place."""
+        """ValueError in one line unless every weight fits."""
         check_fit(f"{where}, {self.name}:", self.missing, self.unused, self.misshapen)
 
 
 @dataclass(frozen=True)
 class Report:
-    """Of a whole checkpoint.
+    """The report of a whole checkpoint.
 
-    unused: parts and weights that were left out, and why; text: parts for text encoders, which are
-    built elsewhere; notes: what had to be assumed
+    unused: parts and weights that were left out, and why
+    text: parts for text encoders, which are built separately
+    notes: what had to be assumed
     """
 
     parts: tuple[PartReport, ...]

@@ -18,14 +18,14 @@ from inkdrop.weights import once
 
 # An honest header holds some hundred bytes a weight.
 MOST_HEADER = 100_000_000
-# What a tensor of torch can have: axes, and numbers in all, those along axes of none counted as 1.
+# What a tensor of torch can have: axes, and numbers in all, where empty axes count as 1.
 AXES, LARGEST = 64, 1 << 63
 
-# What other files begin with, and what they are.
+# The first bytes of other kinds of files, and what these are.
 PICKLES = (b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
 OTHERS = {
-    b"version https://git-lfs": "a pointer of Git LFS and not the file itself; `git lfs pull` gets"
-    " it",
+    b"version https://git-lfs": "a pointer of Git LFS, not the file itself; get that with `git lfs"
+    " pull`",
     b"GGUF": "a GGUF file, which is not read here; get the model's safetensors",
     b"<!DOCTYPE": "a web page, not a model; download the file itself",
     b"<html": "a web page, not a model; download the file itself",
@@ -33,7 +33,7 @@ OTHERS = {
 
 
 class SafeFile(NamedTuple):
-    """The weights of a safetensors file and the words in its header."""
+    """The weights of a safetensors file and the metadata in its header."""
 
     weights: dict[str, Stored]
     metadata: Mapping[str, str]
@@ -48,9 +48,9 @@ class _Entry(NamedTuple):
 
 
 def open_safe(path: Path) -> SafeFile:
-    """The weights of a safetensors file, mapped when they are read; ValueError if it is not sound.
+    """The weights of a safetensors file, mapped when they are read; ValueError if it is damaged.
 
-    A pickle under this name is recognised by its first bytes and never loaded.
+    A pickle with this name is recognised by its first bytes and never loaded.
     """
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
@@ -58,7 +58,7 @@ def open_safe(path: Path) -> SafeFile:
     header, start = _header(path, size)
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise ValueError(f"{path} has words in its header that are no texts; it is damaged")
+        raise ValueError(f"{path} has metadata in its header that are not texts; it is damaged")
     entries = [_entry(path, name, about) for name, about in header.items()]
     _check_layout(path, entries, size - start)
 
@@ -76,7 +76,7 @@ def open_safe(path: Path) -> SafeFile:
 
 
 def is_pickle(path: Path) -> bool:
-    """True for a file that begins as torch's pickles and zip archives do."""
+    """True for a file that begins like torch's pickles and zip archives."""
     with path.open("rb") as file:
         begin = file.read(9)
     return begin.startswith(PICKLES) and begin[8:] != b"{"
@@ -85,13 +85,14 @@ def is_pickle(path: Path) -> bool:
 def refuse_pickle(path: Path) -> ValueError:
     """The error for a pickle, whatever its name."""
     return ValueError(
-        f"{path} is a pickle, which can run code when it is opened, so it was not; get the model as"
-        " safetensors, or if you trust who made it: `inkdrop convert --i-trust-this-pickle`"
+        f"{path} is a pickle, which can run code when it is opened, so it was not opened; get the"
+        " model as safetensors, or if you trust its author, use `inkdrop convert"
+        " --i-trust-this-pickle`"
     )
 
 
 def _header(path: Path, size: int) -> tuple[dict[str, Any], int]:
-    """The header as JSON, and where the weights begin."""
+    """The header as JSON, and the offset of the first weight."""
     with path.open("rb") as file:
         begin = file.read(64)
         length = int.from_bytes(begin[:8], "little")
@@ -113,7 +114,7 @@ def _no_safetensors(path: Path, begin: bytes, length: int, size: int) -> ValueEr
         if begin.startswith(magic):
             return ValueError(f"{path} is {what}")
     if size <= 8:
-        return ValueError(f"{path} is no model: it has {size} bytes; download it again")
+        return ValueError(f"{path} is not a model: it has {size} bytes; download it again")
     if begin[8:9] == b"{":
         return ValueError(
             f"{path} is cut short or damaged: its header should have {length} bytes, and the file"
@@ -126,19 +127,20 @@ def _no_safetensors(path: Path, begin: bytes, length: int, size: int) -> ValueEr
 
 
 def _entry(path: Path, name: str, about: Any) -> _Entry:
-    """One weight of the header, with numbers that agree."""
+    """One entry of the header; ValueError unless its numbers agree."""
     if not name.isprintable():
-        raise ValueError(f"{path} names a weight {name[:40]!r}, which no model does")
+        raise ValueError(f"{path} has a weight named {name[:40]!r}, which no model has")
     if not isinstance(about, dict) or set(about) != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"{path} does not say dtype, shape and data_offsets of {name!r}")
+        raise ValueError(f"{path} does not give dtype, shape and data_offsets for {name!r}")
     shape, offsets = about["shape"], about["data_offsets"]
     if not _shape(shape) or not _counts(offsets) or len(offsets) != 2:
-        told = f"shape {shape} at {offsets}"
-        raise ValueError(f"{path} has {name!r} with {told[:100]}, which are no sizes")
+        found = f"shape {shape} at {offsets}"
+        raise ValueError(f"{path} has {name!r} with {found[:100]}, which are not sizes")
     dtype = DTYPES.get(str(about["dtype"]))
     if dtype is None:
         raise ValueError(
-            f"{path} holds {name!r} as {about['dtype']!r}; read here are {', '.join(DTYPES)}"
+            f"{path} holds {name!r} as {about['dtype']!r}; the types read here are"
+            f" {', '.join(DTYPES)}"
         )
     needed = math.prod(shape) * dtype.itemsize
     if offsets[1] - offsets[0] != needed:
@@ -154,14 +156,14 @@ def _counts(value: Any) -> bool:
 
 
 def _shape(value: Any) -> bool:
-    """True for what a tensor can have; the product of thousands of sizes would take minutes."""
+    """True for a shape of a tensor; the product of thousands of sizes would take minutes."""
     if not _counts(value) or len(value) > AXES:
         return False
     return bool(math.prod(max(n, 1) for n in value) < LARGEST)
 
 
 def _check_layout(path: Path, entries: list[_Entry], there: int) -> None:
-    """ValueError unless the weights lie one behind the other, from first byte to last."""
+    """ValueError unless the weights follow each other from the first byte to the last."""
     end = 0
     for entry in sorted(entries, key=lambda e: (e.begin, e.end)):
         if entry.begin != end:
@@ -175,6 +177,6 @@ def _check_layout(path: Path, entries: list[_Entry], there: int) -> None:
         )
     if there > end:
         raise ValueError(
-            f"{path} has {there - end} bytes behind its last weight, which no safetensors file has;"
+            f"{path} has {there - end} bytes after its last weight, which no safetensors file has;"
             " download it again"
         )

@@ -1,4 +1,4 @@
-"""Foreign settings: JSON in which a class is a name from a list, and no key is passed over."""
+"""Foreign settings: JSON in which a class is a name from a list, and every key is checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """A JSON object from a file; ValueError if it asks for code of its own."""
+    """A JSON object from a file; ValueError if it asks for code from the model's folder."""
     data = read_json(file)
     if "auto_map" in data:
         raise ValueError(
@@ -26,13 +26,13 @@ def read_settings(file: Path) -> dict[str, Any]:
 
 
 def write_settings(file: Path, data: Mapping[str, Any]) -> None:
-    """A JSON object into a file, in a folder that somebody else commits."""
+    """Write a JSON object to a file, in a folder that the caller commits."""
     text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
     file.write_text(text, encoding="utf-8")
 
 
 def class_of(data: Mapping[str, Any], known: Collection[str], where: str) -> str:
-    """The class that settings are of, one of `known`; only its name is ever used."""
+    """The class that settings name, one of `known`; only its name is ever used."""
     name = data.get("_class_name")
     if not isinstance(name, str) or name not in known:
         raise ValueError(
@@ -43,13 +43,13 @@ def class_of(data: Mapping[str, Any], known: Collection[str], where: str) -> str
 
 
 def parsed(cls: type[T], data: Mapping[str, Any], where: str) -> T:
-    """The settings as a dataclass that lists every key; those that begin with _ are notes."""
+    """The settings as a dataclass that lists every key; keys that begin with _ are ignored."""
     return parse(cls, {k: v for k, v in data.items() if not k.startswith("_")}, where)
 
 
 @contextmanager
-def said_by(where: str) -> Iterator[None]:
-    """What is wrong with numbers inside is told with the file or folder that says them."""
+def named_errors(where: str) -> Iterator[None]:
+    """Errors about settings inside are raised with the file or folder that holds them."""
     try:
         yield
     except ValueError as error:
@@ -59,10 +59,10 @@ def said_by(where: str) -> Iterator[None]:
 LEVELS = 64  # more than any network has
 
 
-def check_sane(told: object, names: Sequence[str], most: int, where: str) -> None:
-    """ValueError for a number that no model has and that would take all memory or time."""
+def check_sane(settings: object, names: Sequence[str], most: int, where: str) -> None:
+    """ValueError for a number that no model has and that would exhaust memory or time."""
     for name in names:
-        value = getattr(told, name)
+        value = getattr(settings, name)
         numbers = value if isinstance(value, tuple) else () if value is None else (value,)
         if len(numbers) > LEVELS:
             raise ValueError(f"{where} has {len(numbers)} {name}: more than {LEVELS} levels")

@@ -1,1 +1,1 @@
-"""What a checkpoint is and what it takes, by its headers alone."""
+"""What a checkpoint is and how much memory it needs, from its headers alone."""

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Literal
 
 from inkdrop.codecs.latent import TILE, WHOLE
-from inkdrop.convert.inspect.headers import CODERS, DENOISERS, Headers, Part
+from inkdrop.convert.family import Headers
+from inkdrop.convert.files.parts import Part
 from inkdrop.networks.autoencoder import AutoencoderConfig
 from inkdrop.networks.unet_config import UNetConfig
 
-# Maps of the first level that are alive at once at the highest point, for each pixel or place:
-# measured from widths of 32 to 128 and 512 to 1024 pixels a side, rounded up. Attention keeps no
-# table of all pairs, so both grow as the picture does. A control network adds its own.
+# The parts that are called at every step, in foreign checkpoints and in ours.
+DENOISERS = ("unet", "network")
+CODERS = ("autoencoder", "codec")
+# Maps of the first level that are alive at once at the peak, for each pixel or place: measured at
+# widths of 32 to 128 and 512 to 1024 pixels a side, and rounded up. Attention keeps no table of all
+# pairs, so both grow with the picture. A control network adds its own.
 DECODER, UNET, CONTROL = 8.5, 42.0, 13.0
-PROGRAM = 400_000_000  # bytes of the program and its libraries, before it has a model
-FLOAT, HALF = 4, 2  # bytes of a number; CPUs compute in the first, weights may be kept in the other
-# Bytes of a number of a network that an engine computes in these; some layers stay in float32.
+PROGRAM = 400_000_000  # bytes of the program and its libraries, without a model
+# Bytes of a number; CPUs compute in the first type and may keep weights in the second.
+FLOAT, HALF = 4, 2
+# Bytes of a number of a network in an engine's precision; some layers stay in float32.
 COMPUTED = {"float32": 4.0, "bfloat16": 2.1, "int8": 1.4}
 
-# How weights are kept: all in half precision, or the denoiser's as an engine computes with them.
+# How weights are kept: all in half precision, or the denoiser's in the precision of its engine.
 Kept = Literal["half", "float32", "bfloat16", "int8"]
 
 
@@ -33,12 +39,13 @@ def memory(
     kept: Kept = "float32",
     controls: Sequence[Part] = (),
 ) -> int | None:
-    """Bytes at the highest point of a picture, as `inkdrop generate` makes it.
+    """Peak memory in bytes while `inkdrop generate` makes a picture.
 
-    There text encoders go once words are read, and the denoiser before the picture is decoded.
+    It drops text encoders once words are read, and the denoiser before the picture is decoded.
     Weights that are views into their file take nothing before they are used.
-    sizes: of the picture; samples: made at once; controls: the control networks beside the denoiser
-    None for networks it was not measured on.
+    sizes: height and width of the picture; samples: how many are made at once; controls: the
+    control networks beside the denoiser
+    None for networks that the formula was not measured on.
     """
     network, coder = about.network, about.autoencoder
     if not isinstance(network, UNetConfig) or not isinstance(coder, AutoencoderConfig):
@@ -62,7 +69,7 @@ def _called(parts: Sequence[Part], names: Sequence[str]) -> list[Part]:
 
 
 def opening(parts: Sequence[Part], controls: Sequence[Part], kept: Kept) -> int:
-    """Bytes of the weights before an engine has them: what is no view into its file is float32."""
+    """Bytes of the weights before an engine packs them: those that are not mapped are float32."""
     opened = [*controls, *([] if kept == "half" else parts)]
     return FLOAT * _numbers([part for part in opened if part.dtypes != ("float32",)])
 
@@ -72,7 +79,7 @@ def _numbers(parts: Sequence[Part]) -> int:
 
 
 def decoding(config: AutoencoderConfig, sizes: Sequence[int], samples: int = 1) -> int:
-    """Bytes that the decoder takes beside its weights; large pictures are made in tiles."""
+    """Bytes that the decoder takes beside its weights; large pictures are decoded in tiles."""
     if prod(sizes) > WHOLE * config.factor**2:
         sizes = (TILE * config.factor,) * 2
     return round(DECODER * FLOAT * samples * prod(sizes) * config.width)
@@ -81,38 +88,48 @@ def decoding(config: AutoencoderConfig, sizes: Sequence[int], samples: int = 1) 
 def calling(
     config: UNetConfig, factor: int, sizes: Sequence[int], samples: int = 1, controls: int = 0
 ) -> int:
-    """Bytes that a call with guidance, which is of twice the samples, takes beside the weights.
+    """Bytes that a call with guidance, which doubles the samples, takes beside the weights.
 
-    controls: how many control networks are called with it
+    controls: how many control networks are called with the denoiser
     """
     places = prod(size // factor for size in sizes)
     maps = UNET + CONTROL * controls
     return round(maps * FLOAT * 2 * samples * places * config.width)
 
 
+@dataclass(frozen=True)
+class Load:
+    """What is to be made at once.
+
+    size: of the picture, None for the model's own; samples, kept, controls: see `memory`
+    """
+
+    size: int | Sequence[int] | None = None
+    samples: int = 1
+    kept: Kept = "float32"
+    controls: Sequence[Part] = ()
+
+
 def check_memory(
     about: Headers,
     there: int | None,
+    load: Load | None = None,
     *,
     smaller: str = "a smaller --size",
-    size: int | Sequence[int] | None = None,
-    samples: int = 1,
-    kept: Kept = "float32",
-    controls: Sequence[Part] = (),
 ) -> None:
-    """ValueError if a model with so many pictures at once takes more than the bytes that are there.
+    """ValueError if making the pictures takes more memory than there is.
 
-    there: None if nobody knows; smaller: how a smaller picture is asked for; size: that is asked
-    for; kept, controls: see `memory`
+    there: the free bytes, None if unknown; smaller: how the caller asks for a smaller picture
     """
-    sizes = about.sizes_for(size)
-    needed = memory(about, sizes, samples, kept=kept, controls=controls)
+    load = load or Load()
+    sizes, samples = about.sizes_for(load.size), load.samples
+    needed = memory(about, sizes, samples, kept=load.kept, controls=load.controls)
     if needed is None or there is None or needed <= there:
         return
     what = "a picture" if samples == 1 else f"{samples} pictures"
-    beside = " with its control networks" if controls else ""
+    beside = " with its control networks" if load.controls else ""
     ways = [
-        *(["--half"] if kept == "float32" else []),
+        *(["--half"] if load.kept == "float32" else []),
         smaller,
         *(["a smaller --count"] if samples > 1 else []),
     ]
@@ -125,7 +142,7 @@ def check_memory(
 
 
 def available() -> int | None:
-    """Bytes of memory that programs may still take, where the system says it."""
+    """Bytes of memory that programs may still take; None where the system does not report it."""
     file = Path("/proc/meminfo")
     lines = file.read_text(encoding="ascii").splitlines() if file.is_file() else []
     found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]

@@ -1,4 +1,4 @@
-"""What a model is, told without reading its weights: family, parts, schedule, memory of a run."""
+"""A description of a model without reading its weights: family, parts, schedule, memory."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from inkdrop.config import dump
 from inkdrop.convert.adapters.open import adapter_lines
-from inkdrop.convert.files.layout import layout_of_folder
+from inkdrop.convert.control import read_control
+from inkdrop.convert.families import adapter_at, family_at, is_control
+from inkdrop.convert.files.layout import is_own
+from inkdrop.convert.files.options import PLAIN
+from inkdrop.convert.files.parts import Part, size
 from inkdrop.convert.inspect.estimate import Kept, memory
-from inkdrop.convert.inspect.headers import Headers, Part, part, parts_of, parts_of_own
+from inkdrop.convert.inspect.headers import headers_of, own_parts
 from inkdrop.convert.open import located
-from inkdrop.convert.sd.control import Branch, is_control, read_control
-from inkdrop.convert.sd.model import to_model
-from inkdrop.convert.sd.read import read
-from inkdrop.convert.sd.text import to_text
 from inkdrop.diffusion.process import Discrete
 from inkdrop.folder import NAME, read_description
 from inkdrop.model import Model
@@ -25,51 +25,36 @@ from inkdrop.registry import PARAMETERIZATIONS, describe
 
 
 def summary(path: str | Path) -> list[str]:
-    """Lines that say what is at a path: one of ours, a diffusers folder, a single file, an adapter.
+    """The lines that describe what is at a path: a model, a control network or an adapter.
 
-    ValueError if it is neither a whole model nor a LoRA, an embedding or a control network.
+    ValueError if it is none of these, or if the model is incomplete.
     """
     path = located(path)
+    if is_own(path):
+        model = build_model(read_description(path, "model"), str(path / NAME), meta=True)
+        return _lines("a model of inkdrop's own", model, own_parts(path), ())
     if is_control(path):
-        return _about_control(read_control(path))
-    if (lines := adapter_lines(path)) is not None:
-        return lines
-    if path.is_dir() and layout_of_folder(path) == "inkdrop":
-        data = read_description(path, "model")
-        model = build_model(data, str(path / NAME), meta=True)
-        return _lines("a model of inkdrop's own", model, parts_of_own(path), [])
-    foreign = read(path)
-    model, report = to_model(foreign)
-    if foreign.text:
-        to_text(foreign)  # nothing is told of a text that cannot be read
+        return read_control(path).lines()
+    if (kind := adapter_at(path)) is not None:
+        return adapter_lines(path, kind)
+    family = family_at(path)
+    foreign = family.read(path, PLAIN)
+    # With its text encoders, so that an incomplete model is an error here too.
+    model, report = family.build(foreign, None, False)
     what = "a diffusers folder" if foreign.layout == "folder" else "a single file"
-    return _lines(what, model, parts_of(foreign), [*report.notes])
+    return _lines(what, model, family.headers(foreign).parts, report.notes)
 
 
-def _about_control(branch: Branch) -> list[str]:
-    family, config = branch.family, branch.config
-    what = "a diffusers folder" if branch.layout == "folder" else "a single file"
-    return [
-        f"layout: {what} of a control network",
-        f"family: {'unknown' if family is None else family.name}",
-        _line(part("control", branch.weights)),
-        f"hint: {config.hint_channels} channels, {config.hint_order}, {config.factor} times the"
-        " size of the code",
-        *(f"{name}: unused, {why}" for name, why in branch.unused.items()),
-        *branch.notes,
-    ]
-
-
-def _lines(what: str, model: Model, parts: Sequence[Part], notes: list[str]) -> list[str]:
+def _lines(what: str, model: Model, parts: tuple[Part, ...], notes: Sequence[str]) -> list[str]:
     spec = model.spec
-    sizes = spec.shape[1:]
+    any_size = ", or any other size" if spec.any_size else ""
     numbers = sum(each.numbers for each in parts)
     return [
         f"layout: {what}",
         *([f"family: {spec.notes['family']}"] if "family" in spec.notes else []),
-        *(_line(each) for each in parts),
-        _line(Part("all", numbers, sum(each.bytes for each in parts), ())),
-        f"pictures: {'x'.join(map(str, sizes))}{', or any other size' if spec.any_size else ''}",
+        *(each.line() for each in parts),
+        Part("all", numbers, sum(each.bytes for each in parts), ()).line(),
+        f"{model.medium.many}: {model.medium.describe(spec.shape)}{any_size}",
         f"predicts: {describe(PARAMETERIZATIONS, model.parameterization)['kind']}",
         f"schedule: {_schedule(model)}",
         *([f"beside words: {spec.notes['concat']}"] if "concat" in spec.notes else []),
@@ -78,21 +63,16 @@ def _lines(what: str, model: Model, parts: Sequence[Part], notes: list[str]) -> 
     ]
 
 
-def _line(each: Part) -> str:
-    types = f", {' and '.join(each.dtypes)}" if each.dtypes else ""
-    return f"{each.name}: {each.numbers / 1e6:.1f} million numbers{types}, {_size(each.bytes)}"
-
-
 def _schedule(model: Model) -> str:
     process = model.process
     if not isinstance(process, Discrete):
-        told: Mapping[str, Any] = dump(process)
-        return f"{type(process).__name__} {json.dumps(told)}"
+        settings: Mapping[str, Any] = dump(process)
+        return f"{type(process).__name__} {json.dumps(settings)}"
     end = ", ends in pure noise" if process.zero_terminal_snr else ""
     return f"{process.schedule}, {process.steps} steps{end}"
 
 
-# What `info` says the memory of: how weights may be kept.
+# The ways to keep weights for which `info` prints the memory of a run.
 KEPT: dict[Kept, str] = {
     "float32": "in float32",
     "half": "with --half",
@@ -101,15 +81,8 @@ KEPT: dict[Kept, str] = {
 }
 
 
-def _memory(model: Model, parts: Sequence[Part]) -> list[str]:
-    network = getattr(model.network, "config", None)
-    coder = getattr(getattr(model.codec, "config", None), "autoencoder", None)
-    sizes, any_size = model.spec.shape[1:], model.spec.any_size
-    known = Headers(network, coder, sizes, any_size, tuple(parts))
-    needed = {words: memory(known, sizes, kept=kept) for kept, words in KEPT.items()}
-    told = [f"{_size(count)} {words}" for words, count in needed.items() if count is not None]
-    return [f"memory: for a picture of its size about {', '.join(told)}"] if told else []
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+def _memory(model: Model, parts: tuple[Part, ...]) -> list[str]:
+    known = headers_of(model, parts)
+    needed = {words: memory(known, known.sizes, kept=kept) for kept, words in KEPT.items()}
+    lines = [f"{size(count)} {words}" for words, count in needed.items() if count is not None]
+    return [f"memory: for a picture of its size about {', '.join(lines)}"] if lines else []

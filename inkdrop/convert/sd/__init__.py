@@ -1,1 +1,1 @@
-"""Stable Diffusion's family: its folders and single files, read, built and written."""
+"""Stable Diffusion's U-Net models: folders and single files, read, built and written."""

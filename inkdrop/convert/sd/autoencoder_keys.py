@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from inkdrop.convert.files.keys import ATTENTION, RESBLOCK, Naming, Rules
 from inkdrop.networks.autoencoder import AutoencoderConfig
 
-# Where a layer is: {level} counts from full size, {way} along the way, {n} blocks of one level.
+# The place of a layer: {level} counts from full size, {way} along the way, {n} within a level.
 Places = Mapping[str, Mapping[str, str]]
 
 PLACES: Places = {
@@ -55,7 +55,7 @@ INNER_LDM: Rules = (
     (r"\.attn_1\.attention\.", ".attn_1."),
 )
 
-# What diffusers called the parts of the attention until its version 0.18 -> its names since.
+# The names of attention's parts in diffusers until version 0.18 -> its names since.
 FORMER: Rules = (
     (r"\.query\.", ".to_q."),
     (r"\.key\.", ".to_k."),
@@ -63,7 +63,7 @@ FORMER: Rules = (
     (r"\.proj_attn\.", ".to_out.0."),
 )
 
-# Linear layers that are convolutions with a kernel of 1 in LDM, of [C', C, 1, 1].
+# Linear layers that LDM stores as convolutions with a kernel of 1, [C', C, 1, 1].
 CONVOLUTIONS_LDM = r"\.attn_1\.(q|k|v|proj_out)\.weight$"
 
 
@@ -78,7 +78,7 @@ def ldm_naming(config: AutoencoderConfig) -> Naming:
 
 
 def _placed(config: AutoencoderConfig, places: Places) -> dict[str, str]:
-    """The place of each layer of both halves, which here are one sequence each."""
+    """The place of each layer in both halves, which are one sequence each in our network."""
     levels = len(config.multipliers)
     down = [*_way(range(levels), config.blocks), *_middle(config)]
     up = [*_middle(config), *_way(range(levels - 1, -1, -1), config.blocks + 1)]

@@ -1,4 +1,4 @@
-"""config.json of a diffusers autoencoder (AutoencoderKL, AutoencoderTiny) as ours, and back."""
+"""config.json of AutoencoderKL and AutoencoderTiny as our configuration, and back."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from inkdrop.codecs.latent import LatentConfig
-from inkdrop.convert.files.settings import check_sane, class_of, parsed, said_by
+from inkdrop.convert.files.settings import check_sane, class_of, named_errors, parsed
 from inkdrop.convert.sd.multiples import multiples
 from inkdrop.networks.autoencoder import AutoencoderConfig
 from inkdrop.networks.taesd import TAESDConfig
 
 
 class Scaling(NamedTuple):
-    """What diffusion sees of a code is (code - shift) * scale, for each of its channels.
+    """Diffusion works on (code - shift) * scale, for each channel of the code.
 
     upcast: see `LatentConfig`
     """
@@ -26,9 +26,9 @@ class Scaling(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the config.json of an AutoencoderKL can say.
+    """The keys of an AutoencoderKL's config.json.
 
-    latents_mean, latents_std, shift_factor, scaling_factor: what diffusion sees of a code is
+    latents_mean, latents_std, shift_factor, scaling_factor: diffusion works on
     (code - mean - shift) * scaling / std
     """
 
@@ -52,13 +52,13 @@ class Settings:
 
     force_upcast: bool | None = True
 
-    # The size of its training.
+    # Ignored: the size of the pictures it was trained on.
     sample_size: Any = None
 
 
 @dataclass(frozen=True)
 class TinySettings:
-    """What the config.json of an AutoencoderTiny can say."""
+    """The keys of an AutoencoderTiny's config.json."""
 
     in_channels: int = 3
     out_channels: int = 3
@@ -76,7 +76,7 @@ class TinySettings:
     upsample_fn: Literal["nearest"] = "nearest"
     upsampling_scaling_factor: Literal[2] = 2
 
-    # Of storing codes as bytes, and a copy of another key.
+    # Ignored: for codes stored as bytes, and a copy of another key.
     latent_magnitude: Any = None
     latent_shift: Any = None
     block_out_channels: Any = None
@@ -88,18 +88,18 @@ AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
 def read_autoencoder(
     data: Mapping[str, Any], where: str
 ) -> tuple[AutoencoderConfig | TAESDConfig, Scaling]:
-    """The shape that a config.json describes, and what diffusion sees of its code."""
+    """The configuration in a config.json, and the scaling of its code."""
     if class_of(data, AUTOENCODERS, where) == "AutoencoderTiny":
         tiny = parsed(TinySettings, data, where)
-        with said_by(where):
+        with named_errors(where):
             return _tiny(tiny, where)
-    told = parsed(Settings, data, where)
-    with said_by(where):
-        return _usual(told, where)
+    settings = parsed(Settings, data, where)
+    with named_errors(where):
+        return _usual(settings, where)
 
 
 def write_autoencoder(codec: LatentConfig, sample_size: int | None = None) -> dict[str, Any]:
-    """A config.json for an autoencoder and its scaling; ValueError if this format cannot say it."""
+    """A config.json for an autoencoder with its scaling; ValueError if it cannot express it."""
     config = codec.autoencoder
     if isinstance(config, TAESDConfig):
         return _write_tiny(config, codec)
@@ -108,7 +108,7 @@ def write_autoencoder(codec: LatentConfig, sample_size: int | None = None) -> di
         if getattr(config, name) != getattr(usual, name):
             raise ValueError(
                 f"{name} of the autoencoder is {getattr(config, name)!r}, which this format cannot"
-                f" say; it takes {getattr(usual, name)!r}"
+                f" express; it takes {getattr(usual, name)!r}"
             )
     levels = len(config.multipliers)
     return {
@@ -131,47 +131,51 @@ def write_autoencoder(codec: LatentConfig, sample_size: int | None = None) -> di
     }
 
 
-def _usual(told: Settings, where: str) -> tuple[AutoencoderConfig, Scaling]:
-    check_sane(told, ("layers_per_block",), 64, where)
-    check_sane(told, ("in_channels", "latent_channels", "block_out_channels"), 65536, where)
-    _same(told, ("in_channels", "out_channels"), where)
-    _same(told, ("use_quant_conv", "use_post_quant_conv"), where)
-    width, multipliers = multiples(told.block_out_channels, where)
+def _usual(settings: Settings, where: str) -> tuple[AutoencoderConfig, Scaling]:
+    check_sane(settings, ("layers_per_block",), 64, where)
+    check_sane(settings, ("in_channels", "latent_channels", "block_out_channels"), 65536, where)
+    _same(settings, ("in_channels", "out_channels"), where)
+    _same(settings, ("use_quant_conv", "use_post_quant_conv"), where)
+    width, multipliers = multiples(settings.block_out_channels, where)
     config = AutoencoderConfig(
-        channels=told.in_channels,
-        latent_channels=told.latent_channels,
+        channels=settings.in_channels,
+        latent_channels=settings.latent_channels,
         width=width,
         multipliers=multipliers,
-        blocks=told.layers_per_block,
-        middle_attention=told.mid_block_add_attention,
-        code_conv=told.use_quant_conv,
-        norm_groups=told.norm_num_groups,
+        blocks=settings.layers_per_block,
+        middle_attention=settings.mid_block_add_attention,
+        code_conv=settings.use_quant_conv,
+        norm_groups=settings.norm_num_groups,
     )
-    return config, _scaling(told, where)
+    return config, _scaling(settings, where)
 
 
-def _tiny(told: TinySettings, where: str) -> tuple[TAESDConfig, Scaling]:
-    check_sane(told, ("num_encoder_blocks", "num_decoder_blocks"), 64, where)
-    check_sane(told, ("in_channels", "latent_channels", "encoder_block_out_channels"), 65536, where)
-    widths = {*told.encoder_block_out_channels, *told.decoder_block_out_channels}
-    _same(told, ("in_channels", "out_channels"), where)
+def _tiny(settings: TinySettings, where: str) -> tuple[TAESDConfig, Scaling]:
+    check_sane(settings, ("num_encoder_blocks", "num_decoder_blocks"), 64, where)
+    check_sane(
+        settings, ("in_channels", "latent_channels", "encoder_block_out_channels"), 65536, where
+    )
+    widths = {*settings.encoder_block_out_channels, *settings.decoder_block_out_channels}
+    _same(settings, ("in_channels", "out_channels"), where)
     if len(widths) != 1:
-        raise ValueError(f"{where} has levels of {sorted(widths)} channels; here all have as many")
+        raise ValueError(
+            f"{where} has levels of {sorted(widths)} channels; only equal levels are read"
+        )
     config = TAESDConfig(
-        channels=told.in_channels,
-        latent_channels=told.latent_channels,
+        channels=settings.in_channels,
+        latent_channels=settings.latent_channels,
         width=widths.pop(),
-        encoder_blocks=told.num_encoder_blocks,
-        decoder_blocks=told.num_decoder_blocks,
+        encoder_blocks=settings.num_encoder_blocks,
+        decoder_blocks=settings.num_decoder_blocks,
     )
-    channels = told.latent_channels
-    shift, scale = (told.shift_factor,) * channels, (told.scaling_factor,) * channels
-    return config, Scaling(shift, scale, bool(told.force_upcast))
+    count = settings.latent_channels
+    shift, scale = (settings.shift_factor,) * count, (settings.scaling_factor,) * count
+    return config, Scaling(shift, scale, bool(settings.force_upcast))
 
 
 def _write_tiny(config: TAESDConfig, codec: LatentConfig) -> dict[str, Any]:
     if len({*codec.shift}) > 1 or len({*codec.scale}) > 1 or config.dims != 2:
-        raise ValueError("a tiny autoencoder in this format has 2 axes and one shift and one scale")
+        raise ValueError("a tiny autoencoder in this format has 2 axes, one shift and one scale")
     return {
         "_class_name": "AutoencoderTiny",
         "in_channels": config.channels,
@@ -188,22 +192,22 @@ def _write_tiny(config: TAESDConfig, codec: LatentConfig) -> dict[str, Any]:
     }
 
 
-def _scaling(told: Settings, where: str) -> Scaling:
-    channels = told.latent_channels
-    mean = told.latents_mean or (0.0,) * channels
-    std = told.latents_std or (1.0,) * channels
+def _scaling(settings: Settings, where: str) -> Scaling:
+    channels = settings.latent_channels
+    mean = settings.latents_mean or (0.0,) * channels
+    std = settings.latents_std or (1.0,) * channels
     for name, values in (("latents_mean", mean), ("latents_std", std)):
         if len(values) != channels:
             raise ValueError(f"{where} has {len(values)} {name} for {channels} latent_channels")
     if not all(spread > 0 for spread in std):
         raise ValueError(f"{where} has latents_std {list(std)}: every spread must be above 0")
-    shift = told.shift_factor or 0.0
-    scale = tuple(told.scaling_factor / s for s in std)
-    return Scaling(tuple(m + shift for m in mean), scale, bool(told.force_upcast))
+    shift = settings.shift_factor or 0.0
+    scale = tuple(settings.scaling_factor / s for s in std)
+    return Scaling(tuple(m + shift for m in mean), scale, bool(settings.force_upcast))
 
 
 def _write_scaling(codec: LatentConfig) -> dict[str, Any]:
-    """One shift and one factor where all channels have the same, else mean and spread of each."""
+    """One shift and one factor if all channels share them, else mean and spread of each."""
     if len({*codec.shift}) == 1 and len({*codec.scale}) == 1:
         shift = {"shift_factor": codec.shift[0]} if codec.shift[0] else {}
         return {"scaling_factor": codec.scale[0], **shift}
@@ -214,9 +218,9 @@ def _write_scaling(codec: LatentConfig) -> dict[str, Any]:
     }
 
 
-def _same(told: object, names: tuple[str, str], where: str) -> None:
-    first, second = (getattr(told, name) for name in names)
+def _same(settings: object, names: tuple[str, str], where: str) -> None:
+    first, second = (getattr(settings, name) for name in names)
     if first != second:
         raise ValueError(
-            f"{where} has {names[0]} {first} and {names[1]} {second}; here both are the same"
+            f"{where} has {names[0]} {first} and {names[1]} {second}; only equal values are read"
         )

@@ -1,4 +1,4 @@
-"""CLIP's byte-pair vocabulary, which single files mean and do not hold (Radford et al. 2021)."""
+"""CLIP's byte-pair vocabulary, which single files assume but do not hold (Radford et al. 2021)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from inkdrop.conditioning.tokenizer import Tokenizer
 
 FILE = Path(__file__).parent / "clip" / "bpe_simple_vocab_16e6.txt.gz"
 SIZE = 49408
-# The file lists more pairs than CLIP uses: as many as fill it up beside bytes, start and end.
+# CLIP uses the first of the file's pairs, as many as fill it up beside bytes, start and end.
 _PAIRS = SIZE - 2 * 256 - 2
 
 
 @cache
 def usual_tokenizer() -> Tokenizer:
-    """The tokenizer with 49,408 entries that all of the Stable Diffusion family share."""
+    """The tokenizer with 49,408 entries that all versions of Stable Diffusion share."""
     pairs = _merges()
     tokens = [*_bytes(), *(letter + "</w>" for letter in _bytes()), *map("".join, pairs)]
     vocabulary = {token: number for number, token in enumerate([*tokens, CLIP_START, CLIP_END])}

@@ -27,7 +27,7 @@ def diffusers_naming(config: ControlNetConfig) -> Naming:
 def ldm_naming(config: ControlNetConfig) -> Naming:
     """The names in LDM, without the prefix `control_model.`.
 
-    An activation stands between two layers of the hint and is counted as one.
+    An activation between two layers of the hint has a number of its own.
     """
     layers = _layers(config)
     hint = {f"hint.layers.{n}": f"input_hint_block.{2 * n}" for n in range(layers)}
@@ -45,7 +45,7 @@ def _layers(config: ControlNetConfig) -> int:
 
 
 def _kept(config: ControlNetConfig) -> int:
-    """How many maps a U-Net keeps for the way up."""
+    """The number of maps that a U-Net keeps for the way up."""
     blocks, levels = config.unet.blocks, config.unet.levels
     each = levels * blocks if isinstance(blocks, int) else sum(blocks)
     return each + levels

@@ -1,4 +1,4 @@
-"""config.json of a diffusers control network (ControlNetModel) as our shape, and back."""
+"""config.json of a diffusers control network (ControlNetModel) as our configuration, and back."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from inkdrop.convert.files.layout import CONTROL_CLASS
-from inkdrop.convert.files.settings import check_sane, parsed, said_by
+from inkdrop.convert.files.settings import check_sane, class_of, named_errors, parsed
 from inkdrop.convert.sd.unet_settings import DOWN, UP, Settings, shape_of, write_unet
 from inkdrop.networks.control import ControlNetConfig
 from inkdrop.networks.unet_config import UNetConfig
 
-# What a U-Net's settings say and those of a control network do not.
-NOT_SAID = (
+CLASS = "ControlNetModel"
+# Settings of a U-Net that a control network does not have.
+ABSENT = (
     "out_channels",
     "up_block_types",
     "sample_size",
@@ -25,7 +25,7 @@ NOT_SAID = (
 
 @dataclass(frozen=True)
 class ControlSettings(Settings):
-    """What such a config.json can say: what a U-Net's can, and of the hint."""
+    """The keys of such a config.json: those of a U-Net, and those for the hint."""
 
     conditioning_channels: int = 3
     controlnet_conditioning_channel_order: Literal["rgb", "bgr"] = "rgb"
@@ -34,35 +34,36 @@ class ControlSettings(Settings):
 
 
 def read_control_settings(data: Mapping[str, Any], where: str) -> ControlNetConfig:
-    """The shape that a config.json describes."""
-    told = parsed(ControlSettings, data, where)
+    """The configuration in a config.json."""
+    class_of(data, (CLASS,), where)
+    settings = parsed(ControlSettings, data, where)
     hint = ("conditioning_channels", "conditioning_embedding_out_channels")
-    check_sane(told, hint, 65536, where)
+    check_sane(settings, hint, 65536, where)
     up = {has: name for name, has in UP.items()}
-    mirrored = tuple(up[DOWN[name]] for name in reversed(told.down_block_types) if name in DOWN)
-    whole = replace(told, up_block_types=mirrored, out_channels=told.in_channels)
-    with said_by(where):
+    mirrored = tuple(up[DOWN[name]] for name in reversed(settings.down_block_types) if name in DOWN)
+    whole = replace(settings, up_block_types=mirrored, out_channels=settings.in_channels)
+    with named_errors(where):
         return ControlNetConfig(
             shape_of(whole, where),
-            told.conditioning_channels,
-            told.controlnet_conditioning_channel_order,
-            told.conditioning_embedding_out_channels,
+            settings.conditioning_channels,
+            settings.controlnet_conditioning_channel_order,
+            settings.conditioning_embedding_out_channels,
         )
 
 
 def write_control_settings(config: ControlNetConfig) -> dict[str, Any]:
-    """A config.json for a shape; ValueError for one that this format cannot say."""
-    said = write_unet(config.unet)
+    """A config.json for a configuration; ValueError for one that this format cannot express."""
+    written = write_unet(config.unet)
     plain = UNetConfig()
     for name in ("dropout", "time_dim", "guidance_dim"):
         if getattr(config.unet, name) != getattr(plain, name):
             raise ValueError(
-                f"{name} is {getattr(config.unet, name)}, which this format cannot say; it takes"
-                f" {getattr(plain, name)}"
+                f"{name} is {getattr(config.unet, name)}, which this format cannot express; it"
+                f" takes {getattr(plain, name)}"
             )
     return {
-        **{name: value for name, value in said.items() if name not in NOT_SAID},
-        "_class_name": CONTROL_CLASS,
+        **{name: value for name, value in written.items() if name not in ABSENT},
+        "_class_name": CLASS,
         "conditioning_channels": config.hint_channels,
         "controlnet_conditioning_channel_order": config.hint_order,
         "conditioning_embedding_out_channels": list(config.hint_widths),

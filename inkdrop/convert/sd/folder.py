@@ -1,4 +1,4 @@
-"""Folders of diffusers: model_index.json names the parts, each of which is a folder of its own."""
+"""Folders of diffusers: model_index.json names the parts, and each part is a folder."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from typing import Any
 from inkdrop.config import nearest
 from inkdrop.convert.files.folders import open_part
 from inkdrop.convert.files.keys import Naming, renamed
+from inkdrop.convert.files.layout import CONFIG, INDEX
+from inkdrop.convert.files.options import ReadOptions
 from inkdrop.convert.files.settings import class_of, read_settings
 from inkdrop.convert.sd import pipelines
 from inkdrop.convert.sd.autoencoder_keys import FORMER, diffusers_naming
 from inkdrop.convert.sd.autoencoder_settings import AUTOENCODERS, read_autoencoder
-from inkdrop.convert.sd.families import family_of
-from inkdrop.convert.sd.foreign import AutoencoderPart, Foreign, ReadOptions, TextPart, UNetPart
-from inkdrop.convert.sd.schedule import SCHEDULERS, Schedule, read_schedule
+from inkdrop.convert.sd.foreign import AutoencoderPart, Foreign, TextPart, UNetPart
+from inkdrop.convert.sd.schedule import Schedule, read_schedule
+from inkdrop.convert.sd.schedule_settings import SCHEDULERS
 from inkdrop.convert.sd.taesd_keys import diffusers_naming as taesd_naming
 from inkdrop.convert.sd.unet_keys import diffusers_naming as unet_naming
 from inkdrop.convert.sd.unet_settings import read_unet
 from inkdrop.networks.taesd import TAESDConfig
 
-# The classes that a model_index.json may name for each part. Nothing of them is ever imported; a
-# name is a key of this table or an error.
+# The classes that model_index.json may give for each part. None is ever imported; a name is in this
+# table or an error.
 _TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
 _ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection")
 PARTS: Mapping[str, tuple[str, ...]] = {
@@ -41,15 +43,16 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "depth_estimator": ("DPTForDepthEstimation",),
     "image_encoder": ("CLIPVisionModelWithProjection",),
 }
+NETWORKS = (*PARTS["unet"], *PARTS["vae"])  # whose folders are read by themselves
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 UNUSED = {
-    "safety_checker": "judges finished pictures and is no part of the model",
+    "safety_checker": "checks finished pictures and is not part of the model",
     "feature_extractor": "prepares pictures for such networks",
-    "depth_estimator": "guesses the depth that a model is told",
+    "depth_estimator": "estimates the depth that the model is given",
     "image_encoder": "reads pictures for adapters",
 }
 TEXT = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
-# Flags beside the parts that are of pipelines and not of models.
+# Flags of pipelines, beside the parts.
 FLAGS = (
     "requires_safety_checker",
     "requires_aesthetics_score",
@@ -60,22 +63,18 @@ FLAGS = (
 
 
 def read_folder(folder: Path, options: ReadOptions) -> Foreign:
-    """The parts of a whole folder."""
-    file = folder / "model_index.json"
+    """The parts of a folder with a whole model."""
+    file = folder / INDEX
     index = read_settings(file)
     class_of(index, pipelines.NAMES, str(file))
     parts = _parts(index, str(file))
     notes = list[str]()
-    denoiser = _read_unet(folder / "unet", options, notes) if "unet" in parts else None
-    coder = _read_vae(folder / "vae", options, notes) if "vae" in parts else None
-    schedule = _schedule(folder / "scheduler", options) if "scheduler" in parts else None
     return Foreign(
         folder,
         "folder",
-        family=None if denoiser is None else family_of(denoiser.config),
-        denoiser=denoiser,
-        coder=coder,
-        schedule=schedule,
+        _read_unet(folder / "unet", options, notes) if "unet" in parts else None,
+        _read_vae(folder / "vae", options, notes) if "vae" in parts else None,
+        _schedule(folder / "scheduler", options) if "scheduler" in parts else None,
         text={n: _text(folder / n, parts[n], options, notes) for n in TEXT if n in parts},
         unused={name: why for name, why in UNUSED.items() if name in parts},
         notes=tuple(notes),
@@ -83,20 +82,19 @@ def read_folder(folder: Path, options: ReadOptions) -> Foreign:
 
 
 def read_part(folder: Path, options: ReadOptions) -> Foreign:
-    """The folder of one network by itself: a U-Net or an autoencoder."""
-    file = folder / "config.json"
-    name = class_of(read_settings(file), (*PARTS["unet"], *AUTOENCODERS), str(file))
+    """The folder of a single network: a U-Net or an autoencoder."""
+    file = folder / CONFIG
+    name = class_of(read_settings(file), NETWORKS, str(file))
     notes = list[str]()
     if name in AUTOENCODERS:
-        coder = _read_vae(folder, options, notes)
-        return Foreign(folder, "part", coder=coder, notes=tuple(notes))
-    denoiser = _read_unet(folder, options, notes)
-    family = family_of(denoiser.config)
-    return Foreign(folder, "part", family=family, denoiser=denoiser, notes=tuple(notes))
+        autoencoder = _read_vae(folder, options, notes)
+        return Foreign(folder, "part", autoencoder=autoencoder, notes=tuple(notes))
+    unet = _read_unet(folder, options, notes)
+    return Foreign(folder, "part", unet, notes=tuple(notes))
 
 
 def _parts(index: Mapping[str, Any], where: str) -> dict[str, str]:
-    """The parts that are there and their classes; ValueError for one that is not in the table."""
+    """The parts of a model and their classes; ValueError for one that is not in the table."""
     found = {}
     for name, value in index.items():
         if name.startswith("_") or name in FLAGS:
@@ -109,8 +107,8 @@ def _parts(index: Mapping[str, Any], where: str) -> dict[str, str]:
             continue
         if not isinstance(value, list) or len(value) != 2 or value[0] not in LIBRARIES:
             raise ValueError(
-                f"{where} says that {name} is {value!r}; read here are parts of diffusers and"
-                " transformers"
+                f"{where} says that {name} is {value!r}; only parts of diffusers and transformers"
+                " are read here"
             )
         class_of({"_class_name": value[1]}, PARTS[name], f"{where}, {name}")
         found[name] = value[1]
@@ -118,19 +116,19 @@ def _parts(index: Mapping[str, Any], where: str) -> dict[str, str]:
 
 
 def _read_unet(folder: Path, options: ReadOptions, notes: list[str]) -> UNetPart:
-    file = folder / "config.json"
+    file = folder / CONFIG
     settings = read_settings(file)
     class_of(settings, PARTS["unet"], str(file))
-    config, told = read_unet(settings, str(file))
+    config, found = read_unet(settings, str(file))
     weights, variant = open_part(folder, options)
     _note(notes, folder, variant)
-    size = told.sample_size
+    size = found.sample_size
     sizes = (size, size) if isinstance(size, int) else size
     return UNetPart(config, unet_naming(config), weights, sizes)
 
 
 def _read_vae(folder: Path, options: ReadOptions, notes: list[str]) -> AutoencoderPart:
-    file = folder / "config.json"
+    file = folder / CONFIG
     config, scaling = read_autoencoder(read_settings(file), str(file))
     weights, variant = open_part(folder, options)
     _note(notes, folder, variant)
@@ -158,7 +156,7 @@ def _text(folder: Path, kind: str, options: ReadOptions, notes: list[str]) -> Te
         if not folder.is_dir():
             raise ValueError(f"the folder {folder} is missing; download the model again")
         return TextPart(folder.name, kind, folder, {}, {})
-    settings = read_settings(folder / "config.json")
+    settings = read_settings(folder / CONFIG)
     weights, variant = open_part(folder, options)
     _note(notes, folder, variant)
     return TextPart(folder.name, kind, folder, settings, weights)

@@ -1,4 +1,4 @@
-"""What stands in single files beside a model's parts, and why it is of no use."""
+"""What single files hold beside a model's parts, and why it is not used."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ UNUSED: tuple[tuple[str, str], ...] = (
     (r"v_pred$|ztsnr$", "a mark, which was read"),
     (
         r"(cond_stage_model|conditioner\.embedders\.\d)\.logit_scale$",
-        "of a text encoder's training",
+        "used only in training a text encoder",
     ),
     (
         r"(cond_stage_model|conditioner\.embedders\.0)\.text_projection(\.weight)?$",
-        "a projection of text that this family does not read",
+        "a projection of text that this model does not read",
     ),
-    (r"global_step$|epoch$|scale_factor$", "of the training"),
+    (r"global_step$|epoch$|scale_factor$", "state of the training"),
 )
-IGNORED = "left out as was asked"
+IGNORED = "left out as asked"
 # Marks of schedules that are not read here.
 OTHER_SCHEDULES = ("edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min")
 
 
 def unused(weights: Weights, ignore: tuple[str, ...], where: str) -> dict[str, str]:
-    """The names that are of no use, and why; ValueError for marks of what is not read here."""
+    """The weights that are not used, and why; ValueError for the mark of an unknown schedule."""
     found = {}
     for name in weights:
         if name in OTHER_SCHEDULES:
@@ -45,7 +45,7 @@ def unused(weights: Weights, ignore: tuple[str, ...], where: str) -> dict[str, s
 
 
 def summed(unused: Mapping[str, str]) -> dict[str, str]:
-    """One entry a reason: its first name, and how many more."""
+    """One entry for each reason: its first weight, and how many more there are."""
     reasons: dict[str, list[str]] = {}
     for name, why in sorted(unused.items()):
         reasons.setdefault(why, []).append(name)

@@ -1,4 +1,4 @@
-"""A foreign checkpoint as a Model of ours, yet without its text."""
+"""A foreign checkpoint as a Model, still without its text."""
 
 from __future__ import annotations
 
@@ -10,39 +10,38 @@ import torch
 from inkdrop.codecs.latent import Latent, LatentConfig, fresh
 from inkdrop.convert.files.fill import filled
 from inkdrop.convert.files.report import PartReport, Report
-from inkdrop.convert.files.settings import said_by
+from inkdrop.convert.files.settings import named_errors
 from inkdrop.convert.sd.autoencoder_settings import Scaling
-from inkdrop.convert.sd.families import BESIDE, title
 from inkdrop.convert.sd.foreign import Foreign, UNetPart
 from inkdrop.convert.sd.schedule import Schedule
+from inkdrop.convert.sd.versions import BESIDE, title
 from inkdrop.diffusion.parameterization import V
 from inkdrop.model import Model, Spec, Tuned
 from inkdrop.networks.unet import UNet
 
-# How often the family's training left the prompt out, so that guidance has a null condition.
+# How often training left the prompt out, so that guidance has a null condition.
 CONDITION_DROP = 0.1
-# Of latent consistency models, as their pipeline has it: the usual number of steps and guidance,
-# and the largest number of steps for which a grid is kept.
+# For latent consistency models, as in their pipeline: the usual number of steps and guidance, and
+# the largest number of steps for which a grid is stored.
 STUDENT_STEPS, STUDENT_GUIDANCE, STUDENT_MOST = 4, 8.5, 10
-ORIGINAL = "trained timesteps"  # the note that says how many, so that an export can
+ORIGINAL = "trained timesteps"  # the note that records how many, for an export
 
 
 def to_model(
     foreign: Foreign, *, autoencoder: Foreign | None = None, dtype: torch.dtype | None = None
 ) -> tuple[Model, Report]:
-    """The model that a checkpoint holds, without its text, and what became of every weight.
+    """The model of a checkpoint, without its text, and the report of every weight.
 
-    autoencoder: one from elsewhere, such as a tiny one, instead of its own; dtype: of all weights,
-    by default what they are stored in. Weights that need no change stay in the mapped file.
+    autoencoder: another to use in place of its own, such as a tiny one
+    dtype: of all weights; None: what they are stored in
+    Weights that need no change stay in the mapped file.
     """
-    denoiser, schedule = _needed(foreign)
-    network, of_unet = filled(
-        partial(UNet, denoiser.config), denoiser, "unet", str(foreign.path), dtype
-    )
+    unet, schedule = _needed(foreign)
+    network, of_unet = filled(partial(UNet, unet.config), unet, "unet", str(foreign.path), dtype)
     codec, of_codec = _codec(foreign, autoencoder, dtype)
-    _check_code(denoiser, codec)
-    with said_by(str(foreign.path)):
-        spec = _spec(foreign, denoiser, codec, schedule)
+    _check_code(unet, codec)
+    with named_errors(str(foreign.path)):
+        spec = _spec(foreign, unet, codec, schedule)
     model = Model(network, schedule.process, schedule.parameterization, spec, codec)
     report = Report(
         (of_unet, of_codec), foreign.unused, tuple(foreign.text), (*foreign.notes, *of_unet.notes())
@@ -55,50 +54,50 @@ def to_codec(
 ) -> tuple[Latent, PartReport]:
     """The autoencoder of a checkpoint as a codec.
 
-    scaling: of its code, where the file does not say it
+    scaling: of its code, where the file does not state it
     """
-    coder = foreign.coder
-    if coder is None:
+    part = foreign.autoencoder
+    if part is None:
         raise ValueError(f"{foreign.path} has no autoencoder; give one of its family beside it")
-    found = coder.scaling or scaling
+    found = part.scaling or scaling
     if found is None:
         raise ValueError(
-            f"{foreign.path} does not say how its code is scaled; use it with a model, whose family"
-            " says it"
+            f"{foreign.path} does not give the scale of its code; use it with a model, whose family"
+            " determines it"
         )
     autoencoder, report = filled(
-        partial(fresh, coder.config), coder, "autoencoder", str(foreign.path), dtype
+        partial(fresh, part.config), part, "autoencoder", str(foreign.path), dtype
     )
-    with said_by(str(foreign.path)):
-        config = LatentConfig(coder.config, *found)
+    with named_errors(str(foreign.path)):
+        config = LatentConfig(part.config, *found)
     codec = Latent(config, autoencoder)
     return codec.eval().requires_grad_(False), report
 
 
 def _needed(foreign: Foreign) -> tuple[UNetPart, Schedule]:
-    if foreign.denoiser is None:
-        raise ValueError(f"{foreign.path} has no denoiser, so it is no whole model")
+    if foreign.unet is None:
+        raise ValueError(f"{foreign.path} has no denoiser; get the whole model")
     if foreign.schedule is None:
         raise ValueError(
             f"{foreign.path} is a denoiser alone, without the schedule it was trained with; give"
             " the whole folder"
         )
-    return foreign.denoiser, foreign.schedule
+    return foreign.unet, foreign.schedule
 
 
 def _codec(
     foreign: Foreign, autoencoder: Foreign | None, dtype: torch.dtype | None
 ) -> tuple[Latent, PartReport]:
-    family, own = foreign.family, foreign.coder
-    channels = 0 if foreign.denoiser is None else foreign.denoiser.config.in_channels
+    version, own = foreign.version, foreign.autoencoder
+    channels = 0 if foreign.unet is None else foreign.unet.config.in_channels
     scaling = None if own is None else own.scaling
-    if scaling is None and family is not None:
-        scaling = Scaling((0.0,) * channels, (family.scale,) * channels, upcast=True)
+    if scaling is None and version is not None:
+        scaling = Scaling((0.0,) * channels, (version.scale,) * channels, upcast=True)
     return to_codec(autoencoder or foreign, scaling=scaling, dtype=dtype)
 
 
-def _check_code(denoiser: UNetPart, codec: Latent) -> None:
-    made, taken = codec.config.autoencoder.latent_channels, denoiser.config.in_channels
+def _check_code(unet: UNetPart, codec: Latent) -> None:
+    made, taken = codec.config.autoencoder.latent_channels, unet.config.in_channels
     if made != taken:
         raise ValueError(
             f"the autoencoder's code has {made} channels, but the denoiser takes {taken}; give an"
@@ -106,37 +105,37 @@ def _check_code(denoiser: UNetPart, codec: Latent) -> None:
         )
 
 
-def _spec(foreign: Foreign, denoiser: UNetPart, codec: Latent, schedule: Schedule) -> Spec:
-    family, config = foreign.family, codec.config.autoencoder
-    notes = {} if family is None else {"family": title(family, denoiser.config)}
-    beside = BESIDE.get(denoiser.config.concat_channels, ("", ""))[1]
+def _spec(foreign: Foreign, unet: UNetPart, codec: Latent, schedule: Schedule) -> Spec:
+    version, config = foreign.version, codec.config.autoencoder
+    notes = {} if version is None else {"family": title(version, unet.config)}
+    beside = BESIDE.get(unet.config.concat_channels)
     spec = Spec(
         shape=(config.channels, *usual_sizes(foreign)),
         condition_drop=CONDITION_DROP,
         clip=False,
-        told_guidance=denoiser.config.guidance_dim is not None,
+        told_guidance=unet.config.guidance_dim is not None,
         any_size=True,
-        guidance=7.5 if family is None else family.guidance,
-        notes={**notes, **({"concat": beside} if beside else {})},
+        guidance=7.5 if version is None else version.guidance,
+        notes=notes if beside is None else {**notes, "concat": beside.holds},
     )
     return _student(spec, schedule) if schedule.spacing.rule == "lcm" else spec
 
 
 def usual_sizes(foreign: Foreign) -> tuple[int, int]:
-    """Height and width of the pictures that a checkpoint was trained on."""
-    family, denoiser, schedule = foreign.family, foreign.denoiser, foreign.schedule
-    if denoiser is not None and denoiser.size is not None and foreign.coder is not None:
-        factor = foreign.coder.config.factor
-        return denoiser.size[0] * factor, denoiser.size[1] * factor
-    size = 512 if family is None else family.size
+    """Height and width of the pictures that a checkpoint was trained on, in pixels."""
+    version, unet, schedule = foreign.version, foreign.unet, foreign.schedule
+    if unet is not None and unet.size is not None and foreign.autoencoder is not None:
+        factor = foreign.autoencoder.config.factor
+        return unet.size[0] * factor, unet.size[1] * factor
+    size = 512 if version is None else version.size
     predicts = None if schedule is None else schedule.parameterization
-    if family is not None and family.prediction == "v" and predicts != V():
+    if version is not None and version.prediction == "v" and predicts != V():
         size = 512  # SD 2 at 512 pixels predicts eps
     return size, size
 
 
 def _student(spec: Spec, schedule: Schedule) -> Spec:
-    """The same for a latent consistency model: few steps, each at a time that it was trained on."""
+    """The spec of a latent consistency model: few steps, each at a time that it was trained on."""
     original = schedule.spacing.original
     assert schedule.sampler is not None
     return dataclasses.replace(

@@ -1,4 +1,4 @@
-"""The channels of a network's levels, which here are multiples of one width."""
+"""The channels of a network's levels as multiples of one width."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 
 def multiples(channels: Sequence[int], where: str) -> tuple[int, tuple[int, ...]]:
-    """(width, multipliers) of the levels' channels; ValueError unless all divide by the first."""
+    """(width, multipliers) for the levels' channels; ValueError unless the first divides all."""
     width = channels[0] if channels else 0
     if width < 1 or any(c % width for c in channels):
         raise ValueError(
-            f"{where} has levels of {list(channels)} channels: here each is a multiple of the first"
+            f"{where} has levels of {list(channels)} channels, but each must be a multiple of the"
+            " first"
         )
     return width, tuple(c // width for c in channels)

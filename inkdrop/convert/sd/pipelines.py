@@ -1,36 +1,23 @@
-"""What a model_index.json calls a whole model: a class of pipeline, and what it must be told."""
+"""What model_index.json states about a whole model: a pipeline's class and its parts."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from inkdrop.convert.sd.families import Family
+from inkdrop.convert.sd.versions import SD1, VERSIONS, Version
 
-# By family, and by the channels beside the noisy ones (`families.BESIDE`).
-CLASSES = {
-    ("sd1", 0): "StableDiffusionPipeline",
-    ("sd1", 4): "StableDiffusionInstructPix2PixPipeline",
-    ("sd1", 5): "StableDiffusionInpaintPipeline",
-    ("sd2", 0): "StableDiffusionPipeline",
-    ("sd2", 1): "StableDiffusionDepth2ImgPipeline",
-    ("sd2", 4): "StableDiffusionInstructPix2PixPipeline",
-    ("sd2", 5): "StableDiffusionInpaintPipeline",
-    ("sdxl", 0): "StableDiffusionXLPipeline",
-    ("sdxl", 4): "StableDiffusionXLInstructPix2PixPipeline",
-    ("sdxl", 5): "StableDiffusionXLInpaintPipeline",
-    ("sdxl refiner", 0): "StableDiffusionXLImg2ImgPipeline",
-}
-# Those that are read: nothing of a class is ever imported, a name is one of these or an error.
 STUDENT = "LatentConsistencyModelPipeline"
+# The classes that are read. No class is ever imported: a name is one of these or an error.
 NAMES = (
-    *sorted({*CLASSES.values()}),
+    *sorted({name for version in VERSIONS for name in version.pipelines.values()}),
     STUDENT,
     "LatentConsistencyModelImg2ImgPipeline",
     "StableDiffusionImg2ImgPipeline",
     "StableDiffusionInpaintPipelineLegacy",
 )
 
-# Of diffusers, whose settings are meant; without it inpainting is taken for that of its beginnings.
+# The version of diffusers whose settings are written; without it, diffusers takes inpainting for
+# the legacy pipeline.
 VERSION = "0.30.0"
 
 _UNCHECKED = {
@@ -38,8 +25,8 @@ _UNCHECKED = {
     "feature_extractor": [None, None],
     "requires_safety_checker": False,
 }
-# Parts that a class asks for and that are not of the model, and flags that change what it does.
-TOLD: dict[str, dict[str, Any]] = {
+# Parts that a class expects beside the model, and flags that change what it does.
+EXTRAS: dict[str, dict[str, Any]] = {
     "StableDiffusionPipeline": _UNCHECKED,
     STUDENT: _UNCHECKED,
     "StableDiffusionInpaintPipeline": _UNCHECKED,
@@ -52,19 +39,21 @@ TOLD: dict[str, dict[str, Any]] = {
 }
 
 
-def pipeline(family: Family | None, beside: int, student: bool = False) -> dict[str, Any]:
-    """What model_index.json says of a whole model.
+def pipeline(version: Version | None, beside: int, student: bool = False) -> dict[str, Any]:
+    """The entries of model_index.json for a whole model.
 
-    beside: channels beside the noisy ones; student: a latent consistency model, told its guidance
-    ValueError where no pipeline takes such a U-Net. One of no family is taken for SD 1's kind.
+    version: None is written as SD 1
+    beside: the number of channels beside the noisy ones
+    student: a latent consistency model with guidance as an input
+    ValueError if no pipeline takes such a U-Net.
     """
-    name = "sd1" if family is None else family.name
-    found = CLASSES.get((name, beside))
+    known = version or SD1
+    found = known.pipelines.get(beside)
     if found is None:
         raise ValueError(
-            f"no pipeline of diffusers takes {beside} channels beside the picture with {name};"
-            " convert to a folder of inkdrop's own"
+            f"no pipeline of diffusers takes {beside} channels beside the picture with"
+            f" {known.name}; convert to a folder of inkdrop's own"
         )
     if student and "XL" not in found and not beside:
         found = STUDENT
-    return {"_class_name": found, "_diffusers_version": VERSION, **TOLD.get(found, {})}
+    return {"_class_name": found, "_diffusers_version": VERSION, **EXTRAS.get(found, {})}

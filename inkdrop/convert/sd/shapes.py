@@ -1,4 +1,4 @@
-"""The shape of a network from the names and shapes of its weights in a single file."""
+"""A network's configuration from the names and shapes of its weights in a single file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from typing import NamedTuple
 
 from inkdrop.convert.files.stored import Weights
-from inkdrop.convert.sd.families import HEAD_CHANNELS, recognised
 from inkdrop.convert.sd.multiples import multiples
+from inkdrop.convert.sd.versions import HEAD_CHANNELS, recognised
 from inkdrop.networks.autoencoder import AutoencoderConfig
 from inkdrop.networks.control import ControlNetConfig
 from inkdrop.networks.taesd import TAESDConfig
@@ -15,7 +15,7 @@ from inkdrop.networks.unet_config import UNetConfig
 
 
 class _Shapes:
-    """Looks weights up, and says in words what is not there."""
+    """The sizes of weights by name; ValueError for a missing one."""
 
     def __init__(self, weights: Weights, where: str) -> None:
         self.weights, self.where = weights, where
@@ -24,8 +24,8 @@ class _Shapes:
         """The size of a weight along an axis."""
         if name not in self.weights or len(self.weights[name].shape) <= axis:
             raise ValueError(
-                f"{self.where} has no weight {name!r} of {axis + 1} or more axes; it is not whole,"
-                " or of no family that is read here"
+                f"{self.where} has no weight {name!r} of {axis + 1} or more axes; it is incomplete,"
+                " or of a family that is not read here"
             )
         return self.weights[name].shape[axis]
 
@@ -33,17 +33,17 @@ class _Shapes:
         return name in self.weights
 
     def has_axes(self, name: str, axes: int) -> bool:
-        """True if a weight is there with so many axes."""
+        """True if there is a weight with this many axes."""
         return name in self.weights and len(self.weights[name].shape) == axes
 
     def count(self, pattern: str) -> int:
-        """How many different numbers stand where the pattern has its group."""
+        """How many different numbers the group of a pattern matches."""
         found = (re.match(pattern, name) for name in self.weights)
         return len({match[1] for match in found if match})
 
 
 class _Level(NamedTuple):
-    """A size on the way down; depth 0: it does not attend."""
+    """A level on the way down; depth 0: it does not attend."""
 
     channels: int
     blocks: int
@@ -51,7 +51,7 @@ class _Level(NamedTuple):
 
 
 class _Names(NamedTuple):
-    """Where a layout has the layers that tell most of a U-Net's shape."""
+    """A layout's names of the layers that reveal most of a U-Net's configuration."""
 
     input: str
     middle: str
@@ -63,21 +63,21 @@ DIFFUSERS = _Names("conv_in.weight", "mid_block.attentions.0", "add_embedding.li
 
 
 def unet_shape(weights: Weights, where: str) -> UNetConfig:
-    """The shape of LDM's U-Net, whose names begin with input_blocks and the like.
+    """The configuration of a U-Net with LDM's names, which begin with input_blocks and the like.
 
-    The number of heads is what its family has.
+    The number of heads follows from the version.
     """
     shapes = _Shapes(weights, where)
     return _unet_shape(shapes, LDM, _levels(shapes), shapes("out.2.weight", 0))
 
 
 def control_shape(weights: Weights, where: str) -> ControlNetConfig:
-    """The shape of a control network in LDM's names or in diffusers', by its family too."""
+    """The configuration of a control network with the names of LDM or of diffusers."""
     shapes = _Shapes(weights, where)
     ldm = "input_hint_block.0.weight" in shapes
     names, levels = (LDM, _levels(shapes)) if ldm else (DIFFUSERS, _levels_of_diffusers(shapes))
     hint = "input_hint_block.{}.weight" if ldm else "controlnet_cond_embedding.blocks.{}.weight"
-    # The first of each pair of layers, which keeps the size; the last ends in the U-Net's width.
+    # The first of each pair of layers keeps the size; the last layer has the U-Net's width.
     first = hint.format(0) if ldm else "controlnet_cond_embedding.conv_in.weight"
     pairs = [hint.format(n) for n in (range(4, 64, 4) if ldm else range(1, 64, 2))]
     widths = (shapes(first, 0), *(shapes(name, 0) for name in pairs if name in shapes))
@@ -89,11 +89,11 @@ def _unet_shape(shapes: _Shapes, names: _Names, levels: list[_Level], out: int) 
     where, middle = shapes.where, names.middle
     linear = not shapes.has_axes(f"{middle}.proj_in.weight", 4)
     vector = shapes(names.vector, 1) if names.vector in shapes else None
-    family = recognised(len(levels), levels[0].depth > 0, linear, vector is not None)
-    if family is None:
+    version = recognised(len(levels), levels[0].depth > 0, linear, vector is not None)
+    if version is None:
         raise ValueError(
-            f"{where} holds a U-Net of {len(levels)} sizes that is of no family read here (SD 1,"
-            " SD 2, SDXL and its refiner); get it as a diffusers folder, which says its shape"
+            f"{where} holds a U-Net of {len(levels)} sizes that is not SD 1, SD 2, SDXL or its"
+            " refiner; get it as a diffusers folder, which describes its shape"
         )
     channels = [level.channels for level in levels]
     width, multipliers = multiples(channels, where)
@@ -107,7 +107,7 @@ def _unet_shape(shapes: _Shapes, names: _Names, levels: list[_Level], out: int) 
         multipliers=multipliers,
         blocks=blocks.pop() if len(blocks) == 1 else tuple(level.blocks for level in levels),
         attention=tuple(number for number, level in enumerate(levels) if level.depth),
-        heads=family.heads or tuple(c // HEAD_CHANNELS for c in channels),
+        heads=version.heads or tuple(c // HEAD_CHANNELS for c in channels),
         cross_attention_dim=shapes(f"{middle}.transformer_blocks.0.attn2.to_k.weight", 1),
         transformer_depth=depths[-1] if {*used, depths[-1]} == {depths[-1]} else tuple(depths),
         projection="linear" if linear else "conv",
@@ -118,7 +118,7 @@ def _unet_shape(shapes: _Shapes, names: _Names, levels: list[_Level], out: int) 
 
 
 def autoencoder_shape(weights: Weights, where: str) -> AutoencoderConfig:
-    """The shape of LDM's autoencoder, whose names begin with encoder.down and the like."""
+    """The configuration of an autoencoder with LDM's names, such as encoder.down.0."""
     shapes = _Shapes(weights, where)
     levels = shapes.count(r"encoder\.down\.(\d+)\.")
     channels = [shapes(f"encoder.down.{n}.block.0.conv2.weight", 0) for n in range(levels)]
@@ -135,7 +135,7 @@ def autoencoder_shape(weights: Weights, where: str) -> AutoencoderConfig:
 
 
 def taesd_shape(weights: Weights, where: str) -> TAESDConfig:
-    """The shape of a TAESD in its own numbered names, behind `encoder.` and `decoder.`."""
+    """The configuration of a TAESD with numbered layers, behind `encoder.` and `decoder.`."""
     shapes = _Shapes(weights, where)
     return TAESDConfig(
         channels=shapes("encoder.0.weight", 1),
@@ -147,7 +147,7 @@ def taesd_shape(weights: Weights, where: str) -> TAESDConfig:
 
 
 def _levels(shapes: _Shapes) -> list[_Level]:
-    """The sizes on the way down, which a step to the next one ends."""
+    """The levels on the way down; a step to the next size ends each."""
     levels, places = list[_Level](), list[str]()
     for number in range(1, shapes.count(r"input_blocks\.(\d+)\.")):
         if f"input_blocks.{number}.0.op.weight" in shapes:
@@ -165,7 +165,7 @@ def _level(shapes: _Shapes, places: list[str]) -> _Level:
 
 
 def _levels_of_diffusers(shapes: _Shapes) -> list[_Level]:
-    """The same in diffusers' names, which count levels and their blocks apart."""
+    """The same with diffusers' names, which number levels and their blocks separately."""
     count = max(1, shapes.count(r"down_blocks\.(\d+)\."))
     places = [f"down_blocks.{n}" for n in range(count)]
     return [
@@ -183,13 +183,13 @@ def _depth(shapes: _Shapes, place: str) -> int:
 
 
 def _runs(weights: Weights, half: str) -> tuple[int, ...]:
-    """How many blocks stand between two single convolutions, by the order of their numbers."""
+    """How many blocks lie between two single convolutions, in the order of their numbers."""
     kinds = {}
     for name in weights:
         if match := re.fullmatch(rf"{half}\.(\d+)\.(conv\.\d\.)?(?:weight|bias)", name):
             kinds[int(match[1])] = match[2] is not None
     runs = [0]
-    for number in sorted(kinds)[1:-1]:  # the first and the last convolution are of no level
+    for number in sorted(kinds)[1:-1]:  # the first and the last convolution belong to no level
         if kinds[number]:
             runs[-1] += 1
         else:

@@ -1,4 +1,4 @@
-"""A TAESD in its own files of numbered layers."""
+"""A tiny autoencoder (TAESD) in its original files, whose layers are numbered."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import re
 from pathlib import Path
 
 from inkdrop.convert.files.folders import open_file
+from inkdrop.convert.files.options import ReadOptions
 from inkdrop.convert.files.stored import Weights
 from inkdrop.convert.sd.autoencoder_settings import Scaling
-from inkdrop.convert.sd.foreign import AutoencoderPart, Foreign, ReadOptions
+from inkdrop.convert.sd.foreign import AutoencoderPart, Foreign
 from inkdrop.convert.sd.shapes import taesd_shape
 from inkdrop.convert.sd.taesd_keys import original_naming
 
 
 def is_taesd(weights: Weights) -> bool:
-    """True if layers are known by their numbers alone."""
+    """True if layers are named by numbers alone."""
     return any(re.match(r"((en|de)coder\.)?\d+\.", name) for name in weights)
 
 
 def read_taesd(path: Path, weights: Weights, options: ReadOptions) -> Foreign:
-    """A TAESD in its own numbered names: in one file, or encoder and decoder beside each other."""
+    """A TAESD with numbered layers, in one file or in two beside each other."""
     if not any(name.startswith(("encoder.", "decoder.")) for name in weights):
         half, other = ("encoder", "decoder") if "0.weight" in weights else ("decoder", "encoder")
         beside = path.with_name(path.name.replace(half, other))
         if beside == path or not beside.is_file():
             raise ValueError(
                 f"{path} is the {half} of a TAESD alone; put its {other} beside it, under the same"
-                f" name with {other} for {half}"
+                f" name with {other} in place of {half}"
             )
         second = open_file(beside, options).weights
         weights = {f"{half}.{name}": value for name, value in weights.items()}
@@ -34,6 +35,5 @@ def read_taesd(path: Path, weights: Weights, options: ReadOptions) -> Foreign:
     config = taesd_shape(weights, str(path))
     channels = config.latent_channels
     scaling = Scaling((0.0,) * channels, (1.0,) * channels)
-    return Foreign(
-        path, "single", coder=AutoencoderPart(config, original_naming(config), weights, scaling)
-    )
+    part = AutoencoderPart(config, original_naming(config), weights, scaling)
+    return Foreign(path, "single", autoencoder=part)

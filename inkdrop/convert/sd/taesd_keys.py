@@ -16,7 +16,7 @@ def diffusers_naming(config: TAESDConfig) -> Naming:
 
 
 def original_naming(config: TAESDConfig) -> Naming:
-    """The original's names; its decoder counts the limit of its input as a layer."""
+    """The original names; its decoder numbers the clamp of its input as a layer."""
     return Naming(_encoder(config) | _decoder(config, clamp=1), BLOCK)
 
 
@@ -26,7 +26,7 @@ def _encoder(config: TAESDConfig) -> dict[str, str]:
 
 
 def _decoder(config: TAESDConfig, clamp: int) -> dict[str, str]:
-    """Theirs counts a step up as two layers, of which the second has weights; ours is one."""
+    """Theirs numbers a step up as two layers, the second with weights; ours is one layer."""
     places = {"decoder.0": f"decoder.{clamp}"}
     ours, theirs = 2, 2 + clamp
     for level, blocks in enumerate(config.decoder_blocks):

@@ -1,4 +1,4 @@
-"""The text of a foreign checkpoint: encoders with their tokenizers, as its family reads them."""
+"""The text encoders of a foreign checkpoint with their tokenizers, as its U-Net reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from inkdrop.conditioning.architectures import CLIPS, read_settings
+from inkdrop.conditioning.architectures import CLIPS
+from inkdrop.conditioning.architectures import read_settings as read_architecture
 from inkdrop.conditioning.chunks import Padding
 from inkdrop.conditioning.clip import (
     LAYER,
@@ -25,23 +26,23 @@ from inkdrop.conditioning.foreign import find_tokenizer, padding_id
 from inkdrop.conditioning.joined import JoinedText
 from inkdrop.conditioning.text import Pooled, Text, TextConditioner
 from inkdrop.conditioning.tokenizer import Tokenizer
-from inkdrop.convert.files import settings as index
 from inkdrop.convert.files.fill import check_floats
+from inkdrop.convert.files.layout import INDEX
 from inkdrop.convert.files.report import PartReport
+from inkdrop.convert.files.settings import read_settings
 from inkdrop.convert.files.stored import Weights, types_of
 from inkdrop.convert.sd.clip_words import SIZE, usual_tokenizer
-from inkdrop.convert.sd.families import HEAD_CHANNELS
 from inkdrop.convert.sd.foreign import Foreign, TextPart
 from inkdrop.convert.sd.text_keys import OPEN_CLIP, UNUSED, from_open_clip
+from inkdrop.convert.sd.versions import HEAD_CHANNELS, SDXL
 
-# Layers of OpenCLIP's ViT-H. Stable Diffusion 2 reads the last but one, and folders end with it.
+# The layers of OpenCLIP's ViT-H. Stable Diffusion 2 reads the last but one, where folders end.
 WHOLE = 24
-SIZES = (1024.0, 1024.0, 0.0, 0.0, 1024.0, 1024.0)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a denoiser reads of an encoder; see `ClipConfig`."""
+    """What a U-Net reads of an encoder; see `ClipConfig`."""
 
     layer: int
     norm: bool
@@ -55,9 +56,10 @@ LAST = Reading(-2, False, "projected")
 
 @dataclass(frozen=True)
 class Found:
-    """A CLIP text encoder as it was found: settings, weights as `transformers` has them, its words.
+    """A CLIP text encoder as it was found, its weights under the names of `transformers`.
 
-    padding: what fills prompts up; left: what of them no denoiser of its family reads, and why
+    padding: the token that fills prompts up
+    left: weights that its U-Net does not read, and why
     """
 
     settings: ClipSettings
@@ -70,34 +72,35 @@ class Found:
 def to_text(
     foreign: Foreign, *, dtype: torch.dtype | None = None
 ) -> tuple[TextConditioner, tuple[PartReport, ...]]:
-    """The text of a checkpoint, frozen, and what became of its weights.
+    """The text encoders of a checkpoint, frozen, and the reports of their weights.
 
-    dtype: of the encoders' weights, by default what they are stored in
+    dtype: of the encoders' weights; None: what they are stored in
+    ValueError for encoders or tokenizers that are missing, or that the U-Net does not read.
     """
     parts = [part for part in foreign.text.values() if part.weights]
-    vector = foreign.denoiser is not None and foreign.denoiser.config.vector_dim is not None
+    vector = foreign.unet is not None and foreign.unet.config.vector_dim is not None
     _check_whole(foreign, len(parts))
     read = zip(parts, readings(vector, len(parts)), strict=True)
-    made = [_made(foreign, part, reading, dtype) for part, reading in read]
-    texts, reports = tuple(text for text, _ in made), tuple(report for _, report in made)
+    built = [_built(foreign, part, reading, dtype) for part, reading in read]
+    texts, reports = tuple(text for text, _ in built), tuple(report for _, report in built)
     if not vector:
         return texts[0], reports
-    sizes = SIZES if foreign.family is None else foreign.family.sizes
+    sizes = (SDXL if foreign.version is None else foreign.version).sizes
     return JoinedText(texts, sizes, zeros=_zeros(foreign)), reports
 
 
 def readings(vector: bool, count: int) -> tuple[Reading, ...]:
-    """What is read of so many encoders by a denoiser with or without a vector."""
+    """What a U-Net with or without a vector reads of each of its `count` encoders."""
     return (*(BESIDE for _ in range(count - 1)), LAST) if vector else (PLAIN,)
 
 
 def _check_whole(foreign: Foreign, found: int) -> None:
-    """ValueError for text encoders that are not there, or more than the denoiser reads."""
-    assert foreign.denoiser is not None
-    config, path = foreign.denoiser.config, foreign.path
+    """ValueError if text encoders are missing, or if there are more than the U-Net reads."""
+    assert foreign.unet is not None
+    config, path = foreign.unet.config, foreign.path
     if not found:
         raise ValueError(
-            f"{path} has no text encoder, so it can read no prompt; get the whole model"
+            f"{path} has no text encoder, so it cannot read a prompt; get the whole model"
         )
     most = 1 if config.vector_dim is None else 2
     if found > most:
@@ -105,15 +108,15 @@ def _check_whole(foreign: Foreign, found: int) -> None:
 
 
 def _zeros(foreign: Foreign) -> bool:
-    """True if a model was trained with zeros where no prompt was given, as SDXL was."""
-    base = foreign.family is not None and foreign.family.name == "sdxl"
+    """True if a model was trained with zeros for the empty prompt, as SDXL was."""
+    usual = foreign.version is not None and foreign.version.zeros
     if foreign.layout != "folder":
-        return base
-    said = index.read_settings(foreign.path / "model_index.json")
-    return bool(said.get("force_zeros_for_empty_prompt", base))
+        return usual
+    index = read_settings(foreign.path / INDEX)
+    return bool(index.get("force_zeros_for_empty_prompt", usual))
 
 
-def _made(
+def _built(
     foreign: Foreign, part: TextPart, reading: Reading, dtype: torch.dtype | None
 ) -> tuple[Text, PartReport]:
     """One encoder with its tokenizer."""
@@ -147,28 +150,30 @@ def _of_folder(foreign: Foreign, part: TextPart) -> Found:
     if name not in foreign.text:
         raise ValueError(f"{foreign.path} has {part.name} but no {name}; get the whole model")
     folder = foreign.path / name
-    kind, told = read_settings(part.folder)
+    kind, config = read_architecture(part.folder)
     if kind not in CLIPS:
-        raise ValueError(f"{part.folder} is a {kind}, but text encoders of this family are CLIP's")
-    settings = clip_settings(told, str(part.folder / "config.json"))
+        raise ValueError(
+            f"{part.folder} is a {kind}, but the text encoders of Stable Diffusion are CLIP's"
+        )
+    settings = clip_settings(config, str(part.folder / "config.json"))
     weights = _read(part.weights)
     tokenizer = find_tokenizer(folder, settings.vocab_size)
     return Found(settings, weights, tokenizer, padding_id(folder, tokenizer), {})
 
 
 def _of_single(part: TextPart, where: str) -> Found:
-    """An encoder of a single file, whose settings and words are CLIP's own."""
+    """An encoder of a single file, whose settings and vocabulary are CLIP's own."""
     tokenizer = usual_tokenizer()
     if not any(name.startswith(OPEN_CLIP) for name in part.weights):
         weights = _read(part.weights)
         end = SIZE - 1
-        return Found(told_by_shapes(weights, "quick_gelu", where), weights, tokenizer, end, {})
+        return Found(settings_of_shapes(weights, "quick_gelu", where), weights, tokenizer, end, {})
     weights = from_open_clip({name: value.read() for name, value in part.weights.items()})
-    left = {name: "of its training" for name in UNUSED if name in part.weights}
+    left = {name: "used only in training" for name in UNUSED if name in part.weights}
     if part.name.startswith("cond_stage_model"):
         weights, more = _without_last(weights)
         left |= more
-    return Found(told_by_shapes(weights, "gelu", where), weights, tokenizer, 0, left)
+    return Found(settings_of_shapes(weights, "gelu", where), weights, tokenizer, 0, left)
 
 
 def _read(weights: Weights) -> dict[str, Tensor]:
@@ -176,14 +181,14 @@ def _read(weights: Weights) -> dict[str, Tensor]:
 
 
 def _without_last(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """What Stable Diffusion 2 reads of a whole OpenCLIP; files from folders end there already."""
+    """What Stable Diffusion 2 reads of a whole OpenCLIP; files made from folders end there."""
     last = _layers(weights) - 1
     projection = f"{PROJECTION}.weight"
     if projection not in weights and last + 1 != WHOLE:
         return weights, {}
     lost = [n for n in weights if n.startswith(f"{LAYER}{last}.") or n == projection]
     kept = {name: value for name, value in weights.items() if name not in lost}
-    return kept, {f"its last layer, {len(lost)} weights": "not read by this family"}
+    return kept, {f"its last layer, {len(lost)} weights": "not read by this model"}
 
 
 def _layers(weights: Mapping[str, Tensor]) -> int:
@@ -191,10 +196,10 @@ def _layers(weights: Mapping[str, Tensor]) -> int:
     return len(numbers)
 
 
-def told_by_shapes(
+def settings_of_shapes(
     weights: Mapping[str, Tensor], activation: Literal["quick_gelu", "gelu"], where: str
 ) -> ClipSettings:
-    """The settings of a CLIP by the shapes of its weights; heads have 64 channels."""
+    """The settings of a CLIP from the shapes of its weights; heads have 64 channels."""
 
     def sizes(name: str) -> torch.Size:
         if name not in weights or weights[name].ndim != 2:

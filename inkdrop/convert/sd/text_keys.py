@@ -1,6 +1,6 @@
-"""Names of CLIP's text encoder in OpenCLIP, and what is stored otherwise there, as tables.
+"""OpenCLIP's names for the weights of CLIP's text encoder, and what it stores differently.
 
-They lead to those of `transformers`, which diffusers' folders and most single files have too.
+They are mapped to those of `transformers`, which diffusers' folders and most single files use.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from torch import Tensor
 
 from inkdrop.conditioning.clip import LAYER, PROJECTION
 
-# Its layers, which tell its names; it holds query, key and value of one in a single weight.
+# The prefix of its layers; each holds query, key and value in a single weight.
 OPEN_CLIP = "transformer.resblocks."
-# Parts of names, those of `transformers` and OpenCLIP's.
+# Parts of names, in `transformers` and in OpenCLIP.
 PAIRS = (
     (LAYER, OPEN_CLIP),
     (".layer_norm1.", ".ln_1."),
@@ -28,16 +28,16 @@ PAIRS = (
     ("text_model.embeddings.position_embedding.weight", "positional_embedding"),
     (f"{PROJECTION}.weight", PROJECTION),
 )
-# Of training alone.
+# Used only in training.
 UNUSED = ("logit_scale", "attn_mask")
 _FUSED = re.compile(r"(.*\.self_attn\.)in_proj_(weight|bias)")
 _SPLIT = re.compile(r"(.*\.self_attn\.)([qkv])_proj\.(weight|bias)")
 
 
 def from_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """OpenCLIP's weights by the names of `transformers`.
+    """OpenCLIP's weights under the names of `transformers`.
 
-    Query, key and value, [3 D, ...], become three; the projection is turned.
+    Query, key and value, [3 D, ...], become three; the projection is transposed.
     """
     found = dict[str, Tensor]()
     for name, value in weights.items():
@@ -54,7 +54,7 @@ def from_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The way back."""
+    """The weights of `transformers` under OpenCLIP's names."""
     found = dict[str, Tensor]()
     for name, value in weights.items():
         match = _SPLIT.fullmatch(name)
@@ -69,7 +69,7 @@ def to_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_form(name: str, value: Tensor) -> None:
-    """ValueError for a weight that cannot be taken apart or turned."""
+    """ValueError for a weight that cannot be split or transposed."""
     fused = "in_proj_" in name
     if (fused and (value.ndim == 0 or value.shape[0] % 3)) or (
         name == PROJECTION and value.ndim != 2

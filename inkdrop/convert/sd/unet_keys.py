@@ -36,7 +36,7 @@ LDM = {
     "mid.0.attention": "middle_block.1",
     "mid.1.block": "middle_block.2",
 }
-# Residual blocks are known by their places: transformers have a norm1 and a norm2 too.
+# Residual blocks are recognised by their places, since transformers have a norm1 and norm2 too.
 _BLOCK = r"^((?:input|output)_blocks\.\d+\.0|middle_block\.[02])"
 RESBLOCK_LDM: Rules = (
     (rf"{_BLOCK}\.norm1\.", r"\1.in_layers.0."),
@@ -57,8 +57,8 @@ def diffusers_naming(config: UNetConfig) -> Naming:
 def ldm_naming(config: UNetConfig) -> Naming:
     """The names in LDM, without the prefix `model.diffusion_model.`.
 
-    LDM counts all blocks of a way through, and a step to the next size as one of them (down) or as
-    the last member of one (up).
+    LDM numbers all blocks of a way consecutively. A step to the next size is a block of its own on
+    the way down, and the last member of a block on the way up.
     """
     return Naming(LDM | _down(config) | _up(config), (*RESBLOCK_LDM, *TRANSFORMER))
 

@@ -1,4 +1,4 @@
-"""config.json of a diffusers U-Net (UNet2DConditionModel) as our shape, and back."""
+"""config.json of a diffusers U-Net (UNet2DConditionModel) as our configuration, and back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from inkdrop.convert.files.settings import check_sane, parsed, said_by
+from inkdrop.convert.files.settings import check_sane, named_errors, parsed
 from inkdrop.convert.sd.multiples import multiples
 from inkdrop.networks.unet_config import UNetConfig, at_level
 
@@ -23,9 +23,9 @@ CHANNELS = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What a config.json can say: what makes a shape, what must be so, what does not matter here.
+    """The keys of config.json: those that make the shape, those that are fixed, those ignored.
 
-    attention_head_dim is a number of heads, whatever its name says.
+    attention_head_dim is a number of heads, whatever its name suggests.
     """
 
     in_channels: int = 4
@@ -76,65 +76,62 @@ class Settings:
     attention_type: Literal["default"] = "default"
     cross_attention_norm: None = None
 
-    # Of precision, which is chosen here when a model runs, and of what is off above.
+    # Ignored: precision is chosen when a model runs, and the other belongs to a key that is off.
     upcast_attention: bool | None = None
     addition_embed_type_num_heads: Any = None
 
 
 def read_unet(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, Settings]:
-    """The shape that a config.json describes, and its settings."""
-    told = parsed(Settings, data, where)
-    with said_by(where):
-        return shape_of(told, where), told
+    """The configuration in a config.json, and its settings."""
+    settings = parsed(Settings, data, where)
+    with named_errors(where):
+        return shape_of(settings, where), settings
 
 
-def shape_of(told: Settings, where: str) -> UNetConfig:
-    """The shape that settings describe."""
-    check_sane(told, COUNTS, 64, where)
-    check_sane(told, (*CHANNELS, "sample_size"), 65536, where)
-    check_sane(told, ("norm_eps", "dropout"), 1, where)
-    attends = _attends(told, where)
-    width, multipliers = multiples(told.block_out_channels, where)
-    if told.in_channels < told.out_channels:
+def shape_of(settings: Settings, where: str) -> UNetConfig:
+    """The configuration that settings describe."""
+    check_sane(settings, COUNTS, 64, where)
+    check_sane(settings, (*CHANNELS, "sample_size"), 65536, where)
+    check_sane(settings, ("norm_eps", "dropout"), 1, where)
+    attends = _attends(settings, where)
+    width, multipliers = multiples(settings.block_out_channels, where)
+    if settings.in_channels < settings.out_channels:
         raise ValueError(
-            f"{where} has in_channels {told.in_channels} below out_channels {told.out_channels}"
+            f"{where} has in_channels {settings.in_channels} below out_channels"
+            f" {settings.out_channels}"
         )
-    levels = len(multipliers)
-    used = [*(level for level in range(levels - 1) if attends[level]), levels - 1]
     return UNetConfig(
-        in_channels=told.out_channels,
-        concat_channels=told.in_channels - told.out_channels,
+        in_channels=settings.out_channels,
+        concat_channels=settings.in_channels - settings.out_channels,
         width=width,
         multipliers=multipliers,
-        blocks=told.layers_per_block,
-        attention=tuple(level for level in range(levels) if attends[level]),
-        heads=_of_levels("attention_head_dim", told.attention_head_dim, used, levels, where),
-        cross_attention_dim=told.cross_attention_dim,
-        transformer_depth=_of_levels(
-            "transformer_layers_per_block", told.transformer_layers_per_block, used, levels, where
-        ),
-        projection="linear" if told.use_linear_projection else "conv",
-        vector_dim=_vector(told, where),
-        guidance_dim=told.time_cond_proj_dim,
-        time_dim=told.time_embedding_dim,
-        time_order="cos_sin" if told.flip_sin_to_cos else "sin_cos",
-        time_shift=told.freq_shift,
+        blocks=settings.layers_per_block,
+        attention=tuple(level for level, has in enumerate(attends) if has),
+        heads=_of_levels(settings, "attention_head_dim", attends, where),
+        cross_attention_dim=settings.cross_attention_dim,
+        transformer_depth=_of_levels(settings, "transformer_layers_per_block", attends, where),
+        projection="linear" if settings.use_linear_projection else "conv",
+        vector_dim=_vector(settings, where),
+        guidance_dim=settings.time_cond_proj_dim,
+        time_dim=settings.time_embedding_dim,
+        time_order="cos_sin" if settings.flip_sin_to_cos else "sin_cos",
+        time_shift=settings.freq_shift,
         modulation="add",
-        down_padding="symmetric" if told.downsample_padding else "asymmetric",
-        norm_groups=told.norm_num_groups,
-        norm_eps=told.norm_eps,
-        activation="gelu" if told.act_fn == "gelu" else "silu",
-        dropout=told.dropout,
+        down_padding="symmetric" if settings.downsample_padding else "asymmetric",
+        norm_groups=settings.norm_num_groups,
+        norm_eps=settings.norm_eps,
+        activation="gelu" if settings.act_fn == "gelu" else "silu",
+        dropout=settings.dropout,
         odd_sizes="resize",
     )
 
 
 def write_unet(config: UNetConfig, sizes: Sequence[int] = ()) -> dict[str, Any]:
-    """A config.json for a shape; ValueError for one that this format cannot say.
+    """A config.json for a configuration; ValueError for one that this format cannot express.
 
-    sizes: of the codes it was trained on, if they are known
+    sizes: height and width of the codes it was trained on, if known
     """
-    _check_sayable(config)
+    _check_expressible(config)
     levels = range(config.levels)
     attends = [config.attends(level) for level in levels]
     down, up = ({has: name for name, has in names.items()} for names in (DOWN, UP))
@@ -168,63 +165,69 @@ def write_unet(config: UNetConfig, sizes: Sequence[int] = ()) -> dict[str, Any]:
     }
 
 
-def _attends(told: Settings, where: str) -> list[bool]:
-    """Which levels attend; ValueError unless the way up is the way down backwards."""
-    for names, known in ((told.down_block_types, DOWN), (told.up_block_types, UP)):
+def _attends(settings: Settings, where: str) -> list[bool]:
+    """Which levels attend; ValueError unless the way up mirrors the way down."""
+    for names, known in ((settings.down_block_types, DOWN), (settings.up_block_types, UP)):
         for name in names:
             if name not in known:
                 raise ValueError(
                     f"{where} has a block of type {name!r}, which is not read here; known are:"
                     f" {', '.join(known)}"
                 )
-    down = [DOWN[name] for name in told.down_block_types]
-    if [UP[name] for name in reversed(told.up_block_types)] != down:
+    down = [DOWN[name] for name in settings.down_block_types]
+    if [UP[name] for name in reversed(settings.up_block_types)] != down:
         raise ValueError(f"{where} has up_block_types that do not mirror down_block_types")
-    if len(down) != len(told.block_out_channels) or not down:
+    if len(down) != len(settings.block_out_channels) or not down:
         raise ValueError(
-            f"{where} has {len(down)} block types and {len(told.block_out_channels)}"
-            " block_out_channels: each level needs one of both"
+            f"{where} has {len(down)} block types and {len(settings.block_out_channels)}"
+            " block_out_channels: each level needs one of each"
         )
     return down
 
 
 def _of_levels(
-    name: str, value: int | tuple[int, ...], used: Sequence[int], levels: int, where: str
+    settings: Settings, name: str, attends: Sequence[bool], where: str
 ) -> int | tuple[int, ...]:
-    """A number for all levels or one each; one for all where those that are used are alike."""
-    if isinstance(value, tuple) and len(value) != levels:
-        raise ValueError(f"{where} has {len(value)} {name} for {levels} levels")
+    """A setting of attention: one number for all levels, or one for each where they differ.
+
+    The levels that attend count, and the last one, whose number the middle has too.
+    """
+    value: int | tuple[int, ...] = getattr(settings, name)
+    last = len(attends) - 1
+    if isinstance(value, tuple) and len(value) != len(attends):
+        raise ValueError(f"{where} has {len(value)} {name} for {len(attends)} levels")
+    used = [*(level for level in range(last) if attends[level]), last]
     numbers = {at_level(value, level) for level in used}
     return numbers.pop() if len(numbers) == 1 else value
 
 
-def _vector(told: Settings, where: str) -> int | None:
+def _vector(settings: Settings, where: str) -> int | None:
     """The width of what is added to the embedding of time: pooled text and sizes."""
-    if told.addition_embed_type is None:
+    if settings.addition_embed_type is None:
         return None
-    if told.projection_class_embeddings_input_dim is None:
+    if settings.projection_class_embeddings_input_dim is None:
         raise ValueError(
-            f"{where} adds pooled text, but does not say projection_class_embeddings_input_dim"
+            f"{where} adds pooled text, but lacks projection_class_embeddings_input_dim"
         )
-    return told.projection_class_embeddings_input_dim
+    return settings.projection_class_embeddings_input_dim
 
 
-def _check_sayable(config: UNetConfig) -> None:
-    """ValueError for what only a U-Net of ours can be."""
+def _check_expressible(config: UNetConfig) -> None:
+    """ValueError for a configuration that only our U-Net has."""
     usual = UNetConfig(modulation="add", odd_sizes="resize", middle_attention=True)
     fixed = ("dims", "patch", "middle_attention", "num_classes", "modulation", "resample",
              "skip_scale", "odd_sizes")  # fmt: skip
     for name in fixed:
         if getattr(config, name) != getattr(usual, name):
             raise ValueError(
-                f"{name} is {getattr(config, name)!r}, which this format cannot say; it takes"
+                f"{name} is {getattr(config, name)!r}, which this format cannot express; it takes"
                 f" {getattr(usual, name)!r}"
             )
     if config.cross_attention_dim is None:
-        raise ValueError("a U-Net that reads no tokens has no place in this format")
+        raise ValueError("a U-Net that reads no tokens cannot be written in this format")
     if config.out_channels not in (None, config.in_channels):
         raise ValueError(
-            f"out_channels is {config.out_channels}, which this format cannot say; it takes"
+            f"out_channels is {config.out_channels}, which this format cannot express; it takes"
             f" {config.in_channels}"
         )
 

@@ -22,7 +22,8 @@ from inkdrop.data.dataset import ArrayStore, Store
 from inkdrop.data.options import DataOptions
 from inkdrop.data.pictures.buckets import Buckets, Size, assign
 from inkdrop.digest import digest
-from inkdrop.media.image import PictureInfo, parse_colour, picture_info, read_image
+from inkdrop.media.image import PictureInfo, picture_info, read_image
+from inkdrop.media.pixels import parse_colour
 
 DEFAULT_SIZE = 64
 R = TypeVar("R")

@@ -19,8 +19,8 @@ from inkdrop.conditioning.joined import JoinedText
 from inkdrop.conditioning.text import Text
 from inkdrop.convert.adapters.embedding import read_embedding, with_embedding
 from inkdrop.convert.adapters.parts import texts_of
+from inkdrop.convert.files.options import ReadOptions
 from inkdrop.convert.open import open_checkpoint
-from inkdrop.convert.sd.foreign import ReadOptions
 from inkdrop.convert.sd.text_export import write_text_folders
 from inkdrop.model import Model
 
@@ -199,7 +199,7 @@ def test_names(sd15: Case, tmp_path: Path) -> None:
     path = stored(tmp_path / "glow.safetensors", {"emb_params": vectors(2)})
     model = with_embedding(sd15.model, path, "my style")
     assert list(text_of(model).tokenizer.words) == ["my style"]
-    with pytest.raises(ValueError, match="has a word 'My Style' already"):
+    with pytest.raises(ValueError, match="already has a word 'My Style'"):
         with_embedding(model, path, "My Style")
     with pytest.raises(ValueError, match="word is ' '; give it a name"):
         with_embedding(model, path, " ")
@@ -216,16 +216,16 @@ def test_names(sd15: Case, tmp_path: Path) -> None:
     [
         ({"emb_params": vectors(2, 768)}, "has vectors of 768, as sd1 has them, but .* reads 24$"),
         ({"emb_params": vectors(2, 1024)}, "as sd2 has them"),
-        ({"<a>": vectors(1, 5)}, r"of 5, as no family here \(5\) has them"),
+        ({"<a>": vectors(1, 5)}, r"of 5, as no known family \(5\) has them"),
         ({"clip_l": vectors(1, 768), "clip_g": vectors(1, 1280)},
          "has vectors of 768 for clip_l and 1280 for clip_g, as sdxl has them, but .* reads 24$"),
         ({"emb_params": vectors(80)}, "has 80 vectors, not 1 to 75"),
         ({"emb_params": torch.full((1, 24), float("nan"))}, "NaN or infinite numbers"),
         ({"emb_params": torch.ones(1, 24, dtype=torch.int8)}, "holds whole numbers"),
-        ({"<a>": torch.ones(1, 2, 24)}, r"is no embedding: it has 1 weights that are no vectors"),
-        ({"<a>": torch.ones(())}, "is no embedding"),
+        ({"<a>": torch.ones(1, 2, 24)}, r"is not an embedding: it has 1 weights that are"),
+        ({"<a>": torch.ones(())}, "is not an embedding"),
         ({"<a>": torch.ones(0, 24)}, "has 0 vectors"),
-        ({"clip_l": vectors(1, 8), "clip_g": vectors(2, 16)}, "not as many vectors for each"),
+        ({"clip_l": vectors(1, 8), "clip_g": vectors(2, 16)}, "different numbers of vectors for"),
         ({}, "holds no words"),
     ],
 )  # fmt: skip

@@ -20,13 +20,15 @@ from torch import Tensor, nn
 
 from inkdrop.cond import Cond
 from inkdrop.conditioning.joined import JoinedText
+from inkdrop.convert.adapters.kinds import LORA
 from inkdrop.convert.adapters.lora import read_lora
-from inkdrop.convert.adapters.lora_keys import folder_names, taken_apart
+from inkdrop.convert.adapters.lora_keys import folder_names, split_name
 from inkdrop.convert.adapters.merge import with_lora
 from inkdrop.convert.adapters.parts import texts_of
-from inkdrop.convert.files.layout import layout_of_names
+from inkdrop.convert.families import kind_of_file
+from inkdrop.convert.files.options import ReadOptions
+from inkdrop.convert.files.stored import held
 from inkdrop.convert.open import open_checkpoint
-from inkdrop.convert.sd.foreign import ReadOptions
 from inkdrop.convert.sd.unet_keys import ldm_naming
 from inkdrop.engines import prepare
 from inkdrop.engines.halved import halved
@@ -357,10 +359,10 @@ UP = GOOD.replace("lora_A", "lora_B")
         ({"lora_unet_a.diff": torch.ones(2, 2)}, "whole differences"),
         ({"unet.a.lora_B.bias": torch.ones(2)}, "with biases"),
         ({"bundle_emb.a.clip_l": torch.ones(2)}, "embeddings bundled"),
-        ({"unet.a.weight": torch.ones(2, 2)}, r"holds 1 weights that are no LoRA's: unet.a.weight"),
+        ({"unet.a.weight": torch.ones(2, 2)}, r"1 weights that are not a LoRA's: unet.a.weight"),
         ({"conv_in.alpha": torch.ones(())}, "lacks the weight up of the pair unet.conv_in"),
         ({GOOD: torch.ones(2, 4)}, "lacks the weight up of the pair unet.mid_block.attentions.0"),
-        ({GOOD: torch.ones(2, 4), UP: torch.ones(4, 3)}, "which make no product"),
+        ({GOOD: torch.ones(2, 4), UP: torch.ones(4, 3)}, "which cannot be multiplied"),
         ({GOOD: torch.ones(2, 4, dtype=torch.int8), UP: torch.ones(4, 2)}, "holds whole numbers"),
         ({GOOD: torch.ones(2, 4), UP: torch.ones(4, 2),
           GOOD.replace("lora_A", "lora.up"): torch.ones(4, 2)}, "has two weights"),
@@ -476,9 +478,9 @@ def test_a_model_of_another_kind(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_spellings(name: str, base: str) -> None:
-    ending = taken_apart(name)
+    ending = split_name(name)
     assert ending is not None and ending.base == base and ending.role == "up"
-    assert layout_of_names([name], "here") == "lora"
+    assert kind_of_file({name: held(torch.ones(1, 1))}) is LORA
 
 
 @pytest.mark.parametrize("change", [halved, lambda model: prepare(model, "packed")])

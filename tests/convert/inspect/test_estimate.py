@@ -8,15 +8,17 @@ from dataclasses import replace
 import pytest
 from resident import resident
 
+from inkdrop.convert.family import Headers
+from inkdrop.convert.files.parts import Part
 from inkdrop.convert.inspect.estimate import (
     COMPUTED,
     PROGRAM,
+    Load,
     calling,
     check_memory,
     decoding,
     memory,
 )
-from inkdrop.convert.inspect.headers import Headers, Part
 from inkdrop.engines.cpu import fast_bfloat16, fast_int8
 from inkdrop.networks.autoencoder import AutoencoderConfig
 from inkdrop.networks.unet import UNet
@@ -184,15 +186,15 @@ def test_what_does_not_fit_is_refused_with_the_ways_to_less() -> None:
     numbers = 10**9
     about, least = told(numbers), CALL
     check_memory(about, 4 * numbers + least)
-    check_memory(about, 2 * numbers + least, kept="half")
+    check_memory(about, 2 * numbers + least, Load(kept="half"))
     check_memory(about, None)
     said = r"a picture of 384x512 .* about 4\.5 GB, .* 4\.0 GB are free; give --half or a smaller"
     with pytest.raises(ValueError, match=said):
         check_memory(about, 4 * numbers)
     with pytest.raises(ValueError, match=r"of 1024x512 .* free; give a smaller --size$"):
-        check_memory(about, 2 * numbers, size=(1024, 512), kept="half")
+        check_memory(about, 2 * numbers, Load(size=(1024, 512), kept="half"))
     with pytest.raises(ValueError, match=r"4 pictures of 64x64 .* or a smaller --count$"):
-        check_memory(about, 4 * numbers, size=64, samples=4)
+        check_memory(about, 4 * numbers, Load(size=64, samples=4))
     control = Part("control", numbers, 4 * numbers, ("float32",))
     with pytest.raises(ValueError, match=r"model with its control networks takes about 8\.\d GB"):
-        check_memory(about, 4 * numbers + least, controls=[control])
+        check_memory(about, 4 * numbers + least, Load(controls=[control]))

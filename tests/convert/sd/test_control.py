@@ -13,14 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from inkdrop.cond import Cond
+from inkdrop.convert.control import open_control, read_control
+from inkdrop.convert.families import family_at
 from inkdrop.convert.inspect.summary import summary
 from inkdrop.convert.sd import control_keys
-from inkdrop.convert.sd.control import (
-    export_control_folder,
-    export_control_single,
-    open_control,
-    read_control,
-)
+from inkdrop.convert.sd.control import export_control_folder, export_control_single
 from inkdrop.convert.sd.model import to_model
 from inkdrop.convert.sd.read import read
 from inkdrop.networks.control import Control, Controlled, ControlNet
@@ -176,7 +173,7 @@ def test_a_model_beside_it_is_left_out(case: Case, tmp_path: Path) -> None:
     both = {**weights, "model.diffusion_model.a": torch.ones(2), "betas": torch.ones(2)}
     save_file(both, tmp_path / "both.safetensors")
     _, report = open_control(tmp_path / "both.safetensors", case.model)
-    assert list(report.unused.values()) == ["of the model that it lies beside"]
+    assert list(report.unused.values()) == ["of the model beside it"]
 
 
 def test_order_of_colours(tmp_path: Path) -> None:
@@ -257,9 +254,9 @@ def test_what_is_no_control_network(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no config\.json"):
         read_control(tmp_path)
     with pytest.raises(ValueError, match="--control takes it"):
-        read(folder)
+        family_at(folder)
     with pytest.raises(ValueError, match="--control takes it"):
-        read(folder / WEIGHTS)
+        family_at(folder / WEIGHTS)
 
 
 def test_a_new_branch_changes_nothing_and_learns(case: Case) -> None:

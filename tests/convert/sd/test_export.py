@@ -23,10 +23,10 @@ from safetensors.torch import load_file
 from inkdrop.codecs.latent import Latent, LatentConfig
 from inkdrop.convert.convert import convert
 from inkdrop.convert.sd.export import export_folder, export_single, single_weights
-from inkdrop.convert.sd.families import FAMILIES
 from inkdrop.convert.sd.model import to_model
-from inkdrop.convert.sd.pipelines import CLASSES, pipeline
+from inkdrop.convert.sd.pipelines import pipeline
 from inkdrop.convert.sd.read import read
+from inkdrop.convert.sd.versions import SD2, SDXL, VERSIONS
 from inkdrop.diffusion.parameterization import X0, Eps, V
 from inkdrop.diffusion.process import VP, Discrete
 from inkdrop.model import Model
@@ -165,31 +165,31 @@ def test_schedules_survive(
 
 def test_schedules_that_only_a_folder_can_say(sd15: Model, tmp_path: Path) -> None:
     model = dataclasses.replace(sd15, process=Discrete("linear", ends=(0.001, 0.01)))
-    with pytest.raises(ValueError, match="is not what a single file means; export a folder"):
+    with pytest.raises(ValueError, match="is not what a single file implies; export a folder"):
         single_weights(model)
     export_folder(model, tmp_path / "a")
     assert to_model(read(tmp_path / "a"))[0].process == model.process
-    with pytest.raises(ValueError, match=r"X0.* is not what a single file means"):
+    with pytest.raises(ValueError, match=r"X0.* is not what a single file implies"):
         single_weights(dataclasses.replace(sd15, parameterization=X0()))
 
 
 def test_what_has_no_place_in_a_layout(sd15: Model, tmp_path: Path) -> None:
     assert isinstance(sd15.network, UNet) and isinstance(sd15.codec, Latent)
     wide = dataclasses.replace(sd15.codec.config, scale=(0.5,) * 4)
-    with pytest.raises(ValueError, match=r"scaled by 0.5, but a single file of sd1 means 0.18215"):
+    with pytest.raises(ValueError, match=r"scaled by 0.5, but a .* file of sd1 implies 0.18215"):
         single_weights(dataclasses.replace(sd15, codec=Latent(wide, sd15.codec.autoencoder)))
     heads = UNet(dataclasses.replace(sd15.network.config, heads=4))
-    with pytest.raises(ValueError, match=r"heads of the U-Net is 4, but a single file .* means 8"):
+    with pytest.raises(ValueError, match=r"heads of the U-Net is 4, but a single .* implies 8"):
         single_weights(dataclasses.replace(sd15, network=heads))
     patched = UNet(dataclasses.replace(sd15.network.config, odd_sizes="pad"))
-    with pytest.raises(ValueError, match="odd_sizes is 'pad', which this format cannot say"):
+    with pytest.raises(ValueError, match="odd_sizes is 'pad', which this format cannot express"):
         export_folder(dataclasses.replace(sd15, network=patched), tmp_path / "a")
     config = sd15.codec.config.autoencoder
     norm = dataclasses.replace(config, norm_eps=1e-5)
     codec = Latent(LatentConfig(norm, (0.0,) * 4, (1.0,) * 4))
     with pytest.raises(ValueError, match="norm_eps of the autoencoder is 1e-05"):
         export_folder(dataclasses.replace(sd15, codec=codec), tmp_path / "a")
-    with pytest.raises(ValueError, match="a VP process of which a network predicts Eps has no"):
+    with pytest.raises(ValueError, match="a VP process with a network that predicts Eps cannot"):
         export_folder(dataclasses.replace(sd15, process=VP()), tmp_path / "a")
     assert not (tmp_path / "a").exists()  # nothing half written
 
@@ -198,9 +198,10 @@ def test_channels_that_no_pipeline_takes() -> None:
     with pytest.raises(
         ValueError, match=r"no pipeline of diffusers takes 3 channels beside .* sdxl"
     ):
-        pipeline(FAMILIES[2], 3)
-    assert pipeline(FAMILIES[1], 1)["depth_estimator"] == [None, None]
-    assert all(hasattr(diffusers, name) for name in CLASSES.values())
+        pipeline(SDXL, 3)
+    assert pipeline(SD2, 1)["depth_estimator"] == [None, None]
+    known = {name for version in VERSIONS for name in version.pipelines.values()}
+    assert all(hasattr(diffusers, name) for name in known)
 
 
 @pytest.mark.parametrize("name", pipelines.TEXTS)

@@ -17,7 +17,8 @@ from bomb import Bomb
 from checkpoints import edit, save, write
 from safetensors.torch import load_file, save_file
 
-from inkdrop.convert.sd.foreign import ReadOptions
+from inkdrop.convert.families import family_at
+from inkdrop.convert.files.options import ReadOptions
 from inkdrop.convert.sd.model import to_model
 from inkdrop.convert.sd.read import read
 from inkdrop.model import Model
@@ -43,7 +44,7 @@ def folder(original: Path, tmp_path: Path) -> Path:
 def refused(path: Path, said: str, options: ReadOptions | None = None) -> None:
     """Reading and building fails in one line that says this."""
     with pytest.raises(ValueError, match=said) as error:
-        to_model(read(path, options or ReadOptions()))
+        to_model(family_at(path, options or ReadOptions()).read(path, options or ReadOptions()))
     assert "\n" not in str(error.value)
 
 
@@ -98,8 +99,8 @@ def test_weights_stay_in_the_file(original: Path) -> None:
 
 
 def test_one_part_by_itself(original: Path) -> None:
-    assert read(original / "unet").denoiser is not None
-    assert read(original / "vae").coder is not None
+    assert read(original / "unet").unet is not None
+    assert read(original / "vae").autoencoder is not None
     refused(original / "unet", "a denoiser alone, without the schedule")
     refused(original / "vae", "has no denoiser")
 
@@ -133,7 +134,7 @@ def test_text_is_handed_over(folder: Path) -> None:
     assert foreign.text["tokenizer"].folder == folder / "tokenizer"
     _, report = to_model(foreign)
     assert report.text == ("text_encoder", "tokenizer")
-    assert "safety_checker: unused, judges finished pictures" in "\n".join(report.lines())
+    assert "safety_checker: unused, checks finished pictures" in "\n".join(report.lines())
 
 
 @pytest.mark.parametrize(
@@ -177,11 +178,11 @@ def test_hostile_or_broken_index(folder: Path, change: dict[str, Any], said: str
         ({"down_block_types": ["KDownBlock2D"] * 4}, "of type 'KDownBlock2D', which is not read"),
         ({"up_block_types": ["UpBlock2D"] * 4}, "do not mirror down_block_types"),
         ({"block_out_channels": [32, 64]}, "4 block types and 2 block_out_channels"),
-        ({"block_out_channels": [32, 65, 128, 128]}, "each is a multiple of the first"),
+        ({"block_out_channels": [32, 65, 128, 128]}, "each must be a multiple of the first"),
         ({"in_channels": 2}, "in_channels 2 below out_channels 4"),
         ({"attention_head_dim": [1, 2]}, "has 2 attention_head_dim for 4 levels"),
         ({"attention_head_dim": 7}, "cannot be split into 7 heads"),
-        ({"addition_embed_type": "text_time"}, "does not say projection_class_embeddings"),
+        ({"addition_embed_type": "text_time"}, "but lacks projection_class_embeddings"),
         ({"layers_per_block": "many"}, "layers_per_block"),
         ({"layers_per_block": 10**9}, r"has layers_per_block 1000000000: 0 to 64 is sane"),
         ({"block_out_channels": [32] * 100_000}, "has 100000 block_out_channels: more than 64"),
@@ -206,7 +207,7 @@ def test_hostile_or_broken_unet(folder: Path, change: dict[str, Any], said: str)
     ("change", "said"),
     [
         ({"_class_name": "VQModel"}, "of class 'VQModel'"),
-        ({"out_channels": 4}, "in_channels 3 and out_channels 4; here both are the same"),
+        ({"out_channels": 4}, "in_channels 3 and out_channels 4; only equal values are read"),
         ({"use_quant_conv": False}, "use_quant_conv False and use_post_quant_conv True"),
         ({"latents_mean": [0.0]}, "1 latents_mean for 4 latent_channels"),
         ({"latents_std": [1, 1, 0, 1]}, "every spread must be above 0"),
@@ -216,7 +217,7 @@ def test_hostile_or_broken_unet(folder: Path, change: dict[str, Any], said: str)
         ({"layers_per_block": 10**9}, "0 to 64 is sane"),
         ({"latent_channels": 10**12}, "0 to 65536 is sane"),
         ({"down_block_types": ["AttnDownEncoderBlock2D"] * 4}, "down_block_types"),
-        ({"block_out_channels": []}, "each is a multiple of the first"),
+        ({"block_out_channels": []}, "each must be a multiple of the first"),
         ({"latent_channels": 3}, "autoencoder: has other shapes"),
     ],
 )
@@ -230,7 +231,7 @@ def test_lost_and_broken_files(folder: Path) -> None:
     whole = weights.read_bytes()
     for content, said in (
         (whole[:-100], "is cut short: 100 of its"),
-        (whole + b"more", "4 bytes behind its last weight"),
+        (whole + b"more", "4 bytes after its last weight"),
         (b"PK\x03\x04", "is a pickle"),
     ):
         weights.write_bytes(content)
@@ -323,6 +324,7 @@ def test_nothing_of_others_is_imported(original: Path) -> None:
     code = f"""
 import sys
 from inkdrop.convert.sd.model import to_model
+from inkdrop.convert.families import family_at
 from inkdrop.convert.sd.read import read
 to_model(read({str(original)!r}))
 print(*sys.modules)

@@ -192,9 +192,9 @@ def test_what_is_refused(change: dict[str, Any], said: str) -> None:
 
 
 def test_what_has_no_place_in_their_format() -> None:
-    with pytest.raises(ValueError, match="a VP process of which a network predicts Eps"):
+    with pytest.raises(ValueError, match="a VP process with a network that predicts Eps"):
         write_schedule(VP(), Eps())
-    with pytest.raises(ValueError, match="a network predicts Velocity"):
+    with pytest.raises(ValueError, match="a network that predicts Velocity"):
         write_schedule(Discrete("linear"), Velocity())
 
 

@@ -11,8 +11,9 @@ import torch
 from checkpoints import save, stored
 from torch import Tensor
 
+from inkdrop.convert.families import family_at
+from inkdrop.convert.files.options import ReadOptions
 from inkdrop.convert.sd.export import single_weights
-from inkdrop.convert.sd.foreign import ReadOptions
 from inkdrop.convert.sd.model import to_codec, to_model
 from inkdrop.convert.sd.read import read
 from inkdrop.diffusion.parameterization import Eps, V
@@ -40,7 +41,7 @@ def sd2(tmp_path_factory: Any) -> Weights:
 
 def refused(path: Path, said: str, options: ReadOptions | None = None) -> None:
     with pytest.raises(ValueError, match=said) as error:
-        to_model(read(path, options or ReadOptions()))
+        to_model(family_at(path, options or ReadOptions()).read(path, options or ReadOptions()))
     assert "\n" not in str(error.value)
 
 
@@ -129,7 +130,7 @@ def test_averaged_weights(sd1: Weights, tmp_path: Path) -> None:
         to_model(read(path, ReadOptions(averaged=a))) for a in (False, True)
     )
     assert [(next(iter(r.unused)).split(".")[0], *r.unused.values()) for r in (told, other)] == [
-        ("model_ema", "averaged weights"), ("model", "the averaged ones were read"),
+        ("model_ema", "averaged weights"), ("model", "the averaged weights were read"),
     ]  # fmt: skip
     first = plain.network.input.weight  # type: ignore[union-attr]
     assert torch.equal(averaged.network.input.weight, first + 1)  # type: ignore[union-attr, operator]
@@ -141,10 +142,11 @@ def test_strange_weights_are_refused_or_left_out(sd1: Weights, tmp_path: Path) -
     path = stored(tmp_path / "a.safetensors", {**sd1, **more})
     refused(
         path,
-        r"12 weights of no part.*embedding_manager.0 \[1, 2\].* and 2 more; if they are.*--ignore",
+        r"12 weights that belong to no part.*: embedding_manager.0 \[1, 2\].* and 2 more; if they"
+        r" are.*--ignore",
     )
     _, report = to_model(read(path, ReadOptions(ignore=("embedding_manager.",))))
-    assert "embedding_manager.0 and 11 more: unused, left out as was asked" in report.lines()
+    assert "embedding_manager.0 and 11 more: unused, left out as asked" in report.lines()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_strange_weights_are_refused_or_left_out(sd1: Weights, tmp_path: Path) -
         ("", {"model.diffusion_model.out.0.bias": torch.ones(31)},
          r"has other shapes for 1 weights: out.0.bias \[31\]"),
         ("", {"model.diffusion_model.label_emb.0.0.weight": torch.ones(3, 4)},
-         "a U-Net of 4 sizes that is of no family"),
+         "a U-Net of 4 sizes that is not SD 1, SD 2, SDXL or its refiner"),
     ],
 )  # fmt: skip
 def test_weights_that_do_not_fit(
@@ -194,7 +196,7 @@ def test_a_model_without_its_autoencoder(sd1: Weights, tmp_path: Path) -> None:
     inner = {n.removeprefix("first_stage_model."): v for n, v in groups[True].items()}
     inner["loss.logvar"] = torch.zeros(())  # as published autoencoders have it
     alone = read(stored(tmp_path / "vae.safetensors", inner))
-    with pytest.raises(ValueError, match="does not say how its code is scaled"):
+    with pytest.raises(ValueError, match="does not give the scale of its code"):
         to_codec(alone)
     model, _ = to_model(read(unet), autoencoder=alone)
     assert model.codec.config.scale == (0.18215,) * 4  # type: ignore[union-attr]

@@ -21,7 +21,6 @@ from inkdrop.conditioning.text import Text
 from inkdrop.convert.files.keys import Naming
 from inkdrop.convert.files.stored import held
 from inkdrop.convert.sd.clip_words import SIZE, usual_tokenizer
-from inkdrop.convert.sd.families import FAMILIES
 from inkdrop.convert.sd.foreign import Foreign, TextPart, UNetPart
 from inkdrop.convert.sd.read import read
 from inkdrop.convert.sd.text import to_text
@@ -46,8 +45,7 @@ def single(family: str, texts: dict[str, dict[str, Tensor]]) -> Foreign:
         prefix: TextPart(prefix, "", None, {}, {n: held(v) for n, v in weights.items()})
         for prefix, weights in texts.items()
     }
-    found = next(f for f in FAMILIES if f.name == family)
-    return Foreign(Path("x"), "single", found, UNetPart(config, Naming({}), {}), text=parts)
+    return Foreign(Path("x"), "single", UNetPart(config, Naming({}), {}), text=parts)
 
 
 def test_words_are_those_of_clip() -> None:

@@ -12,8 +12,8 @@ import torch
 from checkpoints import controlnet, difference, scheduler
 from torch import Tensor
 
+from inkdrop.convert.control import open_control
 from inkdrop.convert.open import open_checkpoint
-from inkdrop.convert.sd.control import open_control
 from inkdrop.convert.sd.schedule import read_schedule
 from inkdrop.diffusion.samplers import sampler
 from inkdrop.model import Model, Prompt

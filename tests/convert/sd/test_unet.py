@@ -107,7 +107,7 @@ def test_what_is_reported(case: Case) -> None:
 
 
 def test_what_the_model_is_for(case: Case) -> None:
-    spec, family = case.folder.spec, case.foreign.family
+    spec, family = case.folder.spec, case.foreign.version
     assert family is not None
     assert spec.shape == (3, 64, 64) and not spec.clip and spec.condition_drop > 0
     assert spec.notes["family"].startswith(family.name)

@@ -51,7 +51,7 @@ def test_what_a_model_is(
         told = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
         assert told["layout"] == what and told["family"] == "sd1"
         assert told["predicts"] == "eps" and told["schedule"] == "scaled_linear, 1000 steps"
-        assert told["pictures"] == "64x64, or any other size"
+        assert told["pictures"] == "64x64 RGB, or any other size"
         assert all("million numbers, float32, " in told[part] for part in parts)
         assert told["memory"].startswith("for a picture of its size about ")
         ways = re.findall(r"([\d.]+) GB ([^,]+)", told["memory"])
@@ -133,18 +133,18 @@ def test_one_of_several_variants_is_converted_as_asked(
     [
         (["{tmp}/nothing", "out"], "there is no model folder or run"),
         (["{tmp}/cut.safetensors", "out"], "is cut short"),
-        (["{tmp}/padded.safetensors", "out"], "bytes behind its last weight"),
+        (["{tmp}/padded.safetensors", "out"], "bytes after its last weight"),
         (["{tmp}/lora.safetensors", "out"], "is a LoRA"),
         (["{tmp}/empty", "out"], "neither a model folder nor a run"),
-        (["SD1", "{tmp}/empty"], "is there already"),
+        (["SD1", "{tmp}/empty"], "exists already"),
         (["SD1", "out", "--to", "folders"], "Did you mean 'folder'"),
         (["SD1", "out", "--prediction", "w"], "no prediction 'w'"),
         (["SD1", "out", "--zero-terminal-snr"], "ends in pure noise"),
         (["SD1", "out.safetensors"], "export a folder"),
-        (["SD1", "out.ckpt"], "is no name for a folder"),
+        (["SD1", "out.ckpt"], "is not a name for a folder"),
         (["SD1", "out", "--variant", "fp16"], "no variant 'fp16' of its weights"),
         (["word.safetensors", "out.safetensors", "--half"], "leave out --half"),
-        (["emoji", "out", "--to", "folder"], "has no place in these layouts"),
+        (["emoji", "out", "--to", "folder"], "has no place in the layouts of others"),
     ],
 )
 def test_what_cannot_be_converted(
@@ -244,7 +244,7 @@ def test_a_hub_name_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "PATH": "",
         "HOME": str(tmp_path),
     }
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parent.parent.parent)
     run = [sys.executable, "-m", "inkdrop", "generate", "a", "--model", "someone/some-model"]
     found = subprocess.run(
         run, cwd=tmp_path, env={**environment, "PYTHONPATH": root}, capture_output=True, text=True

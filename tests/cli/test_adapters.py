@@ -65,7 +65,7 @@ def test_what_they_are(
     save_file({"a-word": torch.ones(768)}, "word.safetensors")
     for name, line in (
         ("boat", "layout: a LoRA with names of kohya"),
-        ("glow", "the word 'glow': 2 vectors of 24, of no family here (24)"),
+        ("glow", "the word 'glow': 2 vectors of 24, of no known family (24)"),
         ("word", "the word 'a-word': 1 vector of 768, of sd1"),
     ):
         capsys.readouterr()
@@ -124,9 +124,9 @@ def test_pickles_become_safetensors_where_they_are_trusted(
         (["--lora", "bout.safetensors:0.5"], "there is no LoRA bout.safetensors."),
         (["--lora", "boat.safetensors:much"], "there is no LoRA boat.safetensors:much"),
         (["--lora", "boat.safetensors:nan"], "the weight of a LoRA is nan; it must be finite"),
-        (["--lora", "glow.safetensors"], "weights that are no LoRA's: emb_params [2, 24]"),
+        (["--lora", "glow.safetensors"], "weights that are not a LoRA's: emb_params [2, 24]"),
         (["--embedding", "glaw.safetensors"], "there is no embedding glaw.safetensors."),
-        (["--embedding", "boat.safetensors"], "is no embedding: it has 2 weights that are no"),
+        (["--embedding", "boat.safetensors"], "is not an embedding: it has 2 weights that are not"),
         (["--model", "emoji", "--lora", "boat.safetensors"], "for Stable Diffusion's U-Nets"),
         (["--model", "emoji", "--embedding", "glow.safetensors"], "for CLIP's text encoders"),
     ],

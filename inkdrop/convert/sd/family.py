@@ -1,0 +1,85 @@
+"""Stable Diffusion's U-Net models as one family: SD 1, SD 2, SDXL and its refiner."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from inkdrop.convert.family import Controls, Family, ForeignLayout, Headers
+from inkdrop.convert.files.layout import Kind
+from inkdrop.convert.files.parts import Part, part
+from inkdrop.convert.files.report import Report
+from inkdrop.convert.sd import control
+from inkdrop.convert.sd.control_settings import CLASS
+from inkdrop.convert.sd.export import export_single, is_exported, write_folder
+from inkdrop.convert.sd.folder import NETWORKS
+from inkdrop.convert.sd.foreign import Foreign
+from inkdrop.convert.sd.model import to_model, usual_sizes
+from inkdrop.convert.sd.pipelines import NAMES
+from inkdrop.convert.sd.read import read
+from inkdrop.convert.sd.single import MARKS
+from inkdrop.convert.sd.text import to_text
+from inkdrop.convert.sd.text_export import single_text, write_text_folders
+from inkdrop.files import commit_folder
+from inkdrop.model import Model
+
+
+def headers(foreign: Foreign) -> Headers:
+    """The settings of the networks, the usual size of a picture, and the parts."""
+    network = None if foreign.unet is None else foreign.unet.config
+    autoencoder = None if foreign.autoencoder is None else foreign.autoencoder.config
+    return Headers(network, autoencoder, usual_sizes(foreign), True, _parts(foreign))
+
+
+def build(foreign: Foreign, dtype: torch.dtype | None, text_needed: bool) -> tuple[Model, Report]:
+    """The model with its text; without text encoders only where none is needed."""
+    model, report = to_model(foreign, dtype=dtype)
+    if not foreign.text and not text_needed:
+        return model, dataclasses.replace(report, notes=(*report.notes, "there is no text encoder"))
+    text, parts = to_text(foreign, dtype=dtype)
+    model = dataclasses.replace(model, text=text).sized(*model.spec.shape[1:])
+    return model, dataclasses.replace(report, parts=(*report.parts, *parts), text=())
+
+
+def export(model: Model, out: Path, layout: ForeignLayout) -> None:
+    """The model with its text, as a diffusers folder or a single file."""
+    if layout == "single":
+        export_single(model, out, text=single_text(model))
+        return
+    with commit_folder(out) as beside:
+        write_folder(model, beside, write_text_folders(model, beside))
+
+
+def _parts(foreign: Foreign) -> tuple[Part, ...]:
+    named = (("unet", foreign.unet), ("autoencoder", foreign.autoencoder))
+    texts = [text for text in foreign.text.values() if text.weights]
+    return (
+        *(part(name, found.weights) for name, found in named if found is not None),
+        *(part(text.name, text.weights) for text in texts),
+    )
+
+
+STABLE_DIFFUSION = Family(
+    kind=Kind("a model or a part of one", weights=MARKS),
+    pipelines=NAMES,
+    networks=NETWORKS,
+    read=read,
+    headers=headers,
+    build=build,
+    exports=is_exported,
+    takes="a UNet on the code of an autoencoder",
+    export=export,
+    part=Kind(
+        "one part of a diffusers folder; give the folder, whose config.json describes its shape",
+        weights=(r"(down_blocks|conv_in|text_model|encoder)\.",),
+    ),
+    controls=Controls(
+        kind=control.KIND,
+        classes=(CLASS,),
+        read=control.read_control,
+        build=control.build_control,
+        export=control.export_control,
+    ),
+)
