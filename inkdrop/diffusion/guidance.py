@@ -16,7 +16,9 @@ from torch import Tensor
 from inkdrop.cond import Cond, cat
 from inkdrop.diffusion.process import Process, lambdas, like, shared
 
+# (x_t [B, ...], t [B], condition) -> x_0 [B, ...]
 Predictor = Callable[[Tensor, Tensor, Cond], Tensor]
+# (x_t [B, ...], t [B]) -> x_0 [B, ...]: a predictor with condition, guidance and constraints bound
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 # (x, t) -> (x_0, fraction of the log variance between its bounds): a network with learned variance
 VarianceDenoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -56,7 +58,7 @@ def many(
 def guide(
     predict: Predictor, cond: Cond, uncond: Cond, combine: Combine, *, batched: bool = True
 ) -> Denoiser:
-    """Both predictions, combined; in one call of twice the batch or in two with less memory.
+    """Both predictions, combined; batched: in one call of twice the batch, not two calls.
 
     A negative prompt takes the place of the null condition as `uncond`.
     """
@@ -171,8 +173,8 @@ def compose(
     """
     if len(conds) != len(weights) or not conds:
         raise ValueError(
-            f"there are {len(conds)} conditions but {len(weights)} weights; give one weight for"
-            " each of at least one condition"
+            f"there are {len(conds)} conditions and {len(weights)} weights; give at least one"
+            " condition, and one weight for each"
         )
 
     ask = many(predict, [uncond, *conds], batched=batched)

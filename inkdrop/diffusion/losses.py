@@ -12,6 +12,7 @@ from inkdrop.config import choose
 from inkdrop.diffusion.parameterization import Parameterization
 from inkdrop.diffusion.process import Discrete, Process, like
 
+# (process, parameterization, t [B]) -> the weight [B] of the squared error of the network's output
 Weight = Callable[[Process, Parameterization, Tensor], Tensor]
 
 GAMMA = 5.0  # the clipping value that Min-SNR recommends

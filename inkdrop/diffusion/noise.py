@@ -48,6 +48,7 @@ def generator(*parts: int | float | str) -> torch.Generator:
 LOW, HIGH, DEPTH = -32.0, 32.0, 20
 LEAF = (HIGH - LOW) / 2**DEPTH
 
+# A node of the tree: its index within its level, and the path at its left and right end.
 Cell = tuple[int, Tensor, Tensor]
 
 
@@ -59,6 +60,8 @@ class SeededNoise:
     increment of the Brownian path over that interval as unit Gaussian noise [B, *shape]: a run with
     different steps follows the same path, and disjoint intervals are independent. If s is equal to
     t or noisier, the noise is independent, keyed by (t, s, k), for samplers that go back up.
+
+    shape: of one sample; process: gives the log-SNR of a time; device, dtype: of the result
     """
 
     seed: int

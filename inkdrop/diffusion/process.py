@@ -27,10 +27,10 @@ def like(c: Tensor, x: Tensor) -> Tensor:
 def shared(t: Tensor) -> float | None:
     """The time of t [B] as a number if the whole batch shares it, else None.
 
-    Samplers pass such times.
-    Coefficients are then plain numbers, computed once. Outside the network, arithmetic on tiny
-    tensors is most of the cost of a sampling loop. The check is free: a t on the CPU that was
-    expanded from one element has stride 0; no values are compared.
+    Samplers pass such times. Coefficients are then plain numbers, computed once, which matters:
+    outside the network, arithmetic on tiny tensors is most of the cost of a sampling loop. The
+    check compares no values: a t that was expanded from one element has stride 0. Only on the CPU,
+    because reading a number from a GPU would synchronise.
     """
     if not t.is_cpu:
         return None
@@ -176,7 +176,7 @@ SCHEDULES = tuple(ENDS)
 def betas(schedule: str, steps: int, ends: tuple[float, float] | None = None) -> Tensor:
     """The variances beta_1 ... beta_T of a discrete chain, float64 [T], from ends[0] to ends[1].
 
-    linear: DDPM's; cosine: s = 0.008, clipped at 0.999 (Improved DDPM, eq. 17), ignores `ends`;
+    linear: DDPM's; cosine: s = 0.008, clipped at 0.999 (Improved DDPM, eq. 17), takes no `ends`;
     scaled_linear: linear in the square root (Stable Diffusion); sigmoid: the sigmoid of -6 to 6.
     ValueError for an unknown schedule.
     """

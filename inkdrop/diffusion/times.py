@@ -10,6 +10,7 @@ from torch import Tensor
 from inkdrop.config import choose
 from inkdrop.diffusion.process import Discrete, Process
 
+# (process, steps) -> times, float64 [steps + 1]
 Grid = Callable[[Process, int], Tensor]
 
 

@@ -12,6 +12,7 @@ from inkdrop.diffusion.noise import Noise
 from inkdrop.diffusion.process import Process
 from inkdrop.diffusion.samplers.step import Sampler, Step, Walk, only_ode
 
+# One row per step: the weights of x, of the newest x_0, then of older ones.
 Weights = Sequence[Sequence[float]]
 
 
