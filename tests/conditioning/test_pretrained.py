@@ -271,7 +271,7 @@ def test_a_config_may_say_how_it_was_trained(tmp_path: Path) -> None:
         ("kind", "pretraind", "Did you mean 'pretrained'"),
         ("layr", -1, "unknown key 'layr'. Did you mean 'layer'"),
         ("layer", 0, "layer is 0 but must be -1, the last layer"),
-        ("layer", -9, "layer is -9, but BertModel here has 3 layers"),
+        ("layer", -9, "layer is -9, but this BertModel has 3 layers"),
         ("pooled", "max", "pooled"),
         ("architecture", "os.system", "no text encoder 'os.system'"),
         ("padding", {"id": 1}, "padding"),
