@@ -1,4 +1,4 @@
-"""What every network is made of: convolutions of any dimension, norms, residual blocks, time."""
+"""Building blocks of all networks: convolutions over any axes, norms, residual blocks, time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ Modulation = Literal["scale_shift", "add"]
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
 Resample = Literal["up", "down"]
 
-# From so many places on an upsampling is computed in phases: to fold its weights anew takes as long
-# as the convolution of some hundred places saves (320 and 1280 channels, one core).
+# From this many positions on, an upsampling is computed in phases. Folding its weights in every
+# call takes as long as the convolution saves on a few hundred positions (320 and 1280 channels, one
+# core).
 FOLDED = 512
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -54,7 +55,7 @@ def conv(
 
 
 def unpatch(x: Tensor, patch: int) -> Tensor:
-    """[B, C patch^dims, *spatial] -> [B, C, *spatial * patch]: channels become blocks of pixels."""
+    """Depth to space: [B, C patch^dims, *spatial] -> [B, C, *spatial * patch]."""
     dims, sizes = x.ndim - 2, x.shape[2:]
     x = x.reshape(x.shape[0], -1, *(patch,) * dims, *sizes)
     order = [n for axis in range(dims) for n in (2 + dims + axis, 2 + axis)]
@@ -62,7 +63,7 @@ def unpatch(x: Tensor, patch: int) -> Tensor:
 
 
 def blocks(x: Tensor, patch: int) -> Tensor:
-    """[B, C, *spatial] -> [B, C patch^dims, *spatial / patch]: the inverse of `unpatch`."""
+    """Space to depth: [B, C, *spatial] -> [B, C patch^dims, *spatial / patch]; undoes `unpatch`."""
     dims, sizes = x.ndim - 2, [n // patch for n in x.shape[2:]]
     x = x.reshape(*x.shape[:2], *(n for size in sizes for n in (size, patch)))
     order = [*range(3, 3 + 2 * dims, 2), *range(2, 2 + 2 * dims, 2)]
@@ -70,48 +71,48 @@ def blocks(x: Tensor, patch: int) -> Tensor:
 
 
 def traced() -> bool:
-    """Whether another engine's graph is being made: it has plain forms and leaves sizes open."""
+    """Whether a graph for another engine is being traced, which needs plain ops and open sizes."""
     return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
 
 
 def for_torch(x: Tensor) -> bool:
-    """Whether torch's own kernels on the CPU compute with x; for these some layers have a form."""
+    """Whether x is computed by torch's CPU kernels, for which some layers have a faster form."""
     return x.device.type == "cpu" and not traced()
 
 
 def zeroed(module: nn.Module) -> nn.Module:
-    """The module with all its parameters set to zero, so that a new branch starts as nothing."""
+    """The module with all its parameters set to zero, so that a new branch adds nothing."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
 
 
 def pool(x: Tensor) -> Tensor:
-    """[B, C, *spatial] -> half of each size by the mean of 2 neighbours an axis."""
+    """[B, C, *spatial] -> [B, C, *spatial / 2]: the mean of 2 neighbours along each axis."""
     return _POOLS[x.ndim - 2](x, 2)
 
 
 def upsample(x: Tensor, size: torch.Size | None = None) -> Tensor:
-    """[B, C, *spatial] -> twice each size, or the given spatial size, by the nearest neighbour."""
+    """[B, C, *spatial] -> twice each size, or the given spatial size, by nearest neighbour."""
     if size is None:
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
     return F.interpolate(x, size=list(size), mode="nearest")
 
 
 def upsample_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """conv(upsample(x)) with a kernel of 3, without the large map in between: see `phases`."""
+    """conv(upsample(x)) for a kernel of 3, without the large intermediate map: see `phases`."""
     weight, bias = phases(weight, bias)
     y = _CONV_FUNCTIONS[x.ndim - 2](x, weight, bias, padding=1).contiguous()
     return interleaved(y)
 
 
 def phases(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """A convolution of a doubled map as one of the map itself: [O, C, 3..] -> [2^d O, C, 2..].
+    """A convolution of an upsampled map as one of the map itself: [O, C, 3..] -> [2^d O, C, 2..].
 
-    Doubled by its neighbour, a pixel meets the kernel's taps twice, so each of the 2^dims phases
-    of the output is a convolution of x with a kernel of 2 whose taps are sums: (w0, w1 + w2) for
-    even and (w0 + w1, w2) for odd positions. That is (2/3)^dims of the arithmetic. It is padded by
-    1, and `interleaved` puts the phases together.
+    After nearest-neighbour upsampling two of a kernel's three taps read the same pixel, so each of
+    the 2^dims phases of the output is a convolution of x with a kernel of 2 whose taps are sums:
+    (w0, w1 + w2) at even and (w0 + w1, w2) at odd positions. That is (2/3)^dims of the arithmetic.
+    The input is padded by 1, and `interleaved` merges the phases.
     """
     dims = weight.ndim - 2
     bias = None if bias is None else bias.repeat(2**dims)
@@ -123,7 +124,7 @@ def phases(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
 
 
 def unfolded(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """The way back from `phases`: [2^d O, C, 2..] -> [O, C, 3..]."""
+    """The inverse of `phases`: [2^d O, C, 2..] -> [O, C, 3..]."""
     dims = weight.ndim - 2
     bias = None if bias is None else bias[: len(bias) // 2**dims]
     for axis in range(1 + dims, 1, -1):
@@ -133,13 +134,14 @@ def unfolded(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None
 
 
 def interleaved(y: Tensor) -> Tensor:
-    """Phases [B, 2^d C, *(n + 1)] as a map [B, C, *2n]; an odd phase starts one place later.
+    """Phases [B, 2^d C, *(n + 1)] merged into a map [B, C, *2n]; odd phases start one later.
 
-    Phases with channels last give a map with channels last.
+    Phases in channels-last format give a map in channels-last format.
     """
     dims, sizes = y.ndim - 2, [n - 1 for n in y.shape[2:]]
     channels = y.shape[1] // 2**dims
-    # As a stride along each axis: next phase, next place.
+    # Each spatial axis becomes two strided axes, position and phase. A phase is a block of
+    # channels, and its stride includes the offset of the odd phases, so nothing is copied here.
     shape, strides = list[int](), list[int]()
     for axis in range(dims):
         place, phase = y.stride(2 + axis), 2**axis * channels * y.stride(1)
@@ -156,7 +158,7 @@ def interleaved(y: Tensor) -> Tensor:
 class Pointwise(nn.Module):
     """A convolution with a kernel of 1: [B, C, *spatial] -> [B, C', *spatial].
 
-    As a product of matrices a sample on the CPU, where that trains twice as fast on large maps.
+    On the CPU it is one matrix product per sample, which trains twice as fast on large maps.
     """
 
     def __init__(self, dims: int, channels: int, out: int) -> None:
@@ -175,7 +177,7 @@ class Pointwise(nn.Module):
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[slice | EllipsisType, ...]]:
-    """x with its edges repeated up to a multiple, and the index that crops it back."""
+    """x [B, C, *spatial] padded to a multiple by repeating edges, and the index that undoes it."""
     sizes = x.shape[2:]
     extra = [-size % multiple for size in sizes]
     kept = (slice(e // 2, e // 2 + size) for e, size in zip(extra, sizes, strict=True))
@@ -189,10 +191,10 @@ def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[slice | Ell
 def sinusoidal(
     t: Tensor, dim: int, *, order: TimeOrder = "cos_sin", shift: float = 0.0, period: float = 1e4
 ) -> Tensor:
-    """[B] -> [B, dim] float32: sines and cosines of t (Vaswani et al. 2017, section 3.5).
+    """[B] -> [B, dim] float32: the sinusoidal embedding of t (Vaswani et al. 2017, section 3.5).
 
-    t may be fractional. The k-th frequency is period^(-k / (dim/2 - shift)); an odd `dim` ends
-    with a zero.
+    t may be fractional. The k-th frequency is period^(-k / (dim/2 - shift)); for an odd `dim` the
+    last element is zero. order: whether cosines or sines come first.
     """
     half = dim // 2
     index = torch.arange(half, dtype=torch.float32, device=t.device)
@@ -204,7 +206,7 @@ def sinusoidal(
 
 
 class Embed(nn.Module):
-    """[B, dim] -> [B, out]: linear, SiLU, linear; what times and vectors go through."""
+    """[B, dim] -> [B, out]: linear, SiLU, linear; embeds times and vectors."""
 
     def __init__(self, dim: int, out: int) -> None:
         super().__init__()
@@ -217,7 +219,7 @@ class Embed(nn.Module):
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalization (Wu and He 2018) that takes a scale and a shift per sample."""
+    """Group normalization (Wu and He 2018) with an optional per-sample scale and shift."""
 
     def forward(
         self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None
@@ -229,8 +231,8 @@ class GroupNorm(nn.GroupNorm):
             ones = (1,) * (x.ndim - 2)
             scale, shift = scale.view(*scale.shape, *ones), shift.view(*shift.shape, *ones)
             return torch.addcmul(shift, super().forward(x), 1 + scale)
-        # Read as one sample of B*C channels, the norm's own affine step applies the modulation:
-        # one pass over memory instead of three.
+        # Viewed as one sample with B*C channels, the norm's own affine step can apply the
+        # modulation: one pass over memory instead of three.
         batch, channels = x.shape[:2]
         weight = torch.addcmul(self.weight, self.weight, scale)
         bias = torch.addcmul(shift, self.bias, 1 + scale)
@@ -241,10 +243,10 @@ class GroupNorm(nn.GroupNorm):
 
 @dataclass(frozen=True)
 class BlockStyle:
-    """What all residual blocks of one network share.
+    """Settings shared by all residual blocks of a network.
 
-    dims: spatial axes; embed: width of the embedding that modulates (None: not modulated);
-    groups, eps: of the group norms; scale: what the sum with the input is multiplied with.
+    dims: spatial axes; embed: width of the modulating embedding (None: no modulation);
+    groups, eps: of the group norms; scale: factor of each residual sum.
     """
 
     dims: int
@@ -262,10 +264,10 @@ class BlockStyle:
 
 
 class ResBlock(nn.Module):
-    """norm, activation, conv, modulated norm, activation, conv, and the input added.
+    """Residual block: norm, activation, conv, modulated norm, activation, dropout, conv.
 
-    Ho et al. 2020, appendix B; scale and shift and resampling inside as in Dhariwal and Nichol
-    2021, appendix A. The last convolution starts at zero.
+    Ho et al. 2020, appendix B; scale-shift modulation and resampling inside the block as in
+    Dhariwal and Nichol 2021, appendix A. The last convolution starts at zero.
     """
 
     def __init__(
@@ -290,13 +292,16 @@ class ResBlock(nn.Module):
     def forward(
         self, x: Tensor, emb: Tensor | None = None, size: torch.Size | None = None
     ) -> Tensor:
-        """x [B, C, *spatial], emb [B, E] already activated -> [B, out, *spatial]."""
+        """x [B, C, *spatial], emb [B, E] already activated -> [B, out, *spatial].
+
+        size: spatial size after upsampling (None: twice x's).
+        """
         h: Tensor = self.activation(self.norm1(x))
         if self.resample is not None:
             h, x = self._resampled(h, size), self._resampled(x, size)
         h = self._modulated(self.conv1(h), emb)
         h = self.conv2(self.dropout(self.activation(h)))
-        # In place: a convolution does not need its output for the gradient.
+        # In place is safe: the backward pass of a convolution does not need its output.
         h += x if self.shortcut is None else self.shortcut(x)
         return h if self.style.scale == 1.0 else h.mul_(self.style.scale)
 
@@ -315,9 +320,9 @@ class ResBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Half of each size: a convolution of stride 2, or the mean of neighbours.
+    """Halve each size: a convolution of stride 2 if `learned`, else the mean of neighbours.
 
-    padding "asymmetric" pads only the far end of each axis, as the first DDPM did.
+    padding: "asymmetric" pads only the far end of each axis, as in the original DDPM.
     """
 
     def __init__(
@@ -344,7 +349,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice each size by the nearest neighbour, then a convolution where it is learned."""
+    """Double each size by nearest neighbour, followed by a convolution if `learned`."""
 
     def __init__(
         self, dims: int, channels: int, *, learned: bool = True, bias: bool = True
@@ -355,7 +360,7 @@ class Upsample(nn.Module):
     def forward(
         self, x: Tensor, emb: Tensor | None = None, size: torch.Size | None = None
     ) -> Tensor:
-        """[B, C, *spatial] -> [B, C, *2 spatial] or the given spatial size."""
+        """[B, C, *spatial] -> [B, C, *2 spatial], or the given spatial size."""
         if self.conv is None:
             return upsample(x, size)
         doubled = size is None or all(n == 2 * m for n, m in zip(size, x.shape[2:], strict=True))

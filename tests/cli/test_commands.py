@@ -121,7 +121,7 @@ def test_evaluate_prints_the_table(
         (["train", "{tmp}/tiny.npz", "--latent", "--text-encoder", "x"], "has no captions"),
         (["train", "{tmp}/tiny.npz", "--latent", "--text"], "has no captions"),
         (["train", "{tmp}/tiny.npz", "--latent", "--width", "32"], "leave it out"),
-        (["train", "{tmp}/tiny.npz", "--latent", "--factor", "16"], "8 is no multiple of 16"),
+        (["train", "{tmp}/tiny.npz", "--latent", "--factor", "16"], "8 is not a multiple of 16"),
         (
             ["train", "{tmp}/tiny.npz", "--latent", "--network", "vit"],
             "no network for latents 'vit'",

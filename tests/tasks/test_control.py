@@ -114,7 +114,7 @@ def test_what_cannot_be_controlled() -> None:
     with pytest.raises(ValueError, match=r"\[1, 3, 15, 16\].*multiples of 4"):
         controlled(model, branch(model), hint()[:, :, 1:])
     small = controlled(model, branch(model), hint()[:, :, :8])
-    with pytest.raises(ValueError, match="the hint is of 8x16, but what is made of 16x16"):
+    with pytest.raises(ValueError, match="the hint is 8x16, but the sample is 16x16"):
         last(small)
     wide = ControlNetConfig(dataclasses.replace(_config(model), width=16))
     with pytest.raises(ValueError, match="width 16, but this one has 8"):

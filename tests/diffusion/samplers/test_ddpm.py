@@ -90,5 +90,5 @@ def test_the_learned_variance_is_exact_where_the_true_one_is_told(process: Proce
 def test_a_denoiser_without_variance_is_refused() -> None:
     process = PROCESSES["vp"]
     run = ddpm_learned(process, lambda x, t: x, gaussian(2, 1), grid(process, "logsnr", 4))
-    with pytest.raises(ValueError, match="also says its variance; use ddpm"):
+    with pytest.raises(ValueError, match="predicts its variance, and this one does not; use ddpm"):
         list(run)

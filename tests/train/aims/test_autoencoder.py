@@ -154,6 +154,6 @@ def test_bad_input(tmp_path: Path) -> None:
         train_autoencoder(data, tmp_path / "x", SHAPE, AutoencoderLoss(perceptual=1.0))
     with pytest.raises(ValueError, match="factor is 3: it must be a power of 2"):
         shape_for(data, factor=3)
-    with pytest.raises(ValueError, match="8 is no multiple of 16"):
+    with pytest.raises(ValueError, match="8 is not a multiple of 16"):
         train_autoencoder(data, tmp_path / "x", shape_for(data, factor=16))
     assert not (tmp_path / "x").exists()

@@ -137,7 +137,7 @@ def test_it_follows_a_codebook_and_other_axes(tmp_path: Path) -> None:
 def test_shapes_that_do_not_fit_are_refused(tmp_path: Path, big: Autoencoder) -> None:
     data, fits = tiny.data(tmp_path), tiny_shape(BIG)
     for change, words in (
-        ({"patch": 2}, "factor is 2, but 4 of the autoencoder whose code"),
+        ({"patch": 2}, "factor is 2, but 4 in the autoencoder whose code"),
         ({"latent_channels": 3}, "latent_channels is 3, but 4"),
         ({"channels": 3}, "channels is 3, but 1"),
         ({"codes": 8}, "codes is for a codebook"),
