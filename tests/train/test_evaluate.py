@@ -126,7 +126,7 @@ def test_bad_input(tmp_path: Path) -> None:
     tiny.model(data).save(tmp_path / "model")
     for change, said in (
         ({"count": 5}, "count is 5 and batch 4: measure at least 6"),
-        ({"judge": tmp_path, "pretrained": tmp_path}, "either a judge or a pretrained network"),
+        ({"judge": tmp_path, "features": tmp_path}, "either a judge or a pretrained network"),
     ):
         with pytest.raises(ValueError, match=said):
             dataclasses.replace(ASKED, **change)  # type: ignore[arg-type]
