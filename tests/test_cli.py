@@ -116,7 +116,7 @@ def test_evaluate_prints_the_table(
         (["train", "{tmp}/tiny.npz", "--text-encoder", "x"], "--text-encoder needs --latent"),
         (
             ["train", "{tmp}/tiny.npz", "--latent", "--text-encoder", "x", "--no-text"],
-            "leave --no-text out",
+            "text is off; leave one out",
         ),
         (["train", "{tmp}/tiny.npz", "--latent", "--text-encoder", "x"], "has no captions"),
         (["train", "{tmp}/tiny.npz", "--latent", "--text"], "has no captions"),
@@ -126,10 +126,10 @@ def test_evaluate_prints_the_table(
             ["train", "{tmp}/tiny.npz", "--latent", "--network", "vit"],
             "no network for latents 'vit'",
         ),
-        (["train", "{tmp}/tiny.npz", "--latent", "--autoencoder", "{tmp}/model"], "not of an auto"),
+        (["train", "{tmp}/tiny.npz", "--latent", "--autoencoder", "{tmp}/model"], "an autoencoder is needed"),
         (
             ["train", "{tmp}/tiny.npz", "--latent", "--autoencoder", "a", "--factor", "4"],
-            "--autoencoder names one to reuse",
+            "names one to reuse; leave one out",
         ),
         (["interpolate", "{tmp}/model", "--seeds", "1", "2", "--eta", "1"], "deterministic"),
     ],
