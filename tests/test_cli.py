@@ -126,7 +126,10 @@ def test_evaluate_prints_the_table(
             ["train", "{tmp}/tiny.npz", "--latent", "--network", "vit"],
             "no network for latents 'vit'",
         ),
-        (["train", "{tmp}/tiny.npz", "--latent", "--autoencoder", "{tmp}/model"], "an autoencoder is needed"),
+        (
+            ["train", "{tmp}/tiny.npz", "--latent", "--autoencoder", "{tmp}/model"],
+            "an autoencoder is needed",
+        ),
         (
             ["train", "{tmp}/tiny.npz", "--latent", "--autoencoder", "a", "--factor", "4"],
             "names one to reuse; leave one out",

@@ -1,4 +1,4 @@
-"""The model that is trained when nobody says otherwise."""
+"""The model that is trained by default."""
 
 from __future__ import annotations
 
@@ -131,5 +131,5 @@ def model_description(
 
 
 def description(data: Dataset, request: TrainRequest) -> dict[str, Any]:
-    """The content of a model.json for what was asked of a run."""
+    """The content of a model.json for the request of a run."""
     return model_description(data, request.config, request.model)

@@ -135,8 +135,8 @@ def objective(model: Candidate, config: TrainConfig, batch: Batch, turn: Turn) -
     """The loss [B] of each row."""
     labelled = cast(Labelled, batch)
     with autocast(config, labelled.x0.device):
-        said = model.network(labelled.x0)
-    return cross_entropies(said, labelled.labels)
+        logits = model.network(labelled.x0)
+    return cross_entropies(logits, labelled.labels)
 
 
 def turns(data: Dataset) -> tuple[str, ...]:

@@ -192,7 +192,7 @@ def text_aim(aim: Aim, words: Tokenizer, encoder: TextEncoder, captioner: Captio
 def reading(aim: Aim, read: Reader, captioner: Captioner) -> Aim:
     """The same aim, of a model that reads captions: its feed, its null condition, how far it is.
 
-    read: what makes of captions what the network is told
+    read: turns captions into the network's condition
     """
 
     def describe(data: Dataset, request: TrainRequest) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """A tiny autoencoder that shares the code of a big one, for previews: distillation on real data.
 
-The small encoder learns to say the big one's code, the small decoder to make the picture of the
-big one's code. The two never meet in training, so either can stand in for the big one's alone. (The
-idea is TAESD's, Bohan 2023.)
+The small encoder learns to predict the big one's code, the small decoder to decode it. The two
+never meet in training, so either can replace the big one's alone. (The idea: TAESD, Bohan 2023.)
 """
 
 from __future__ import annotations
@@ -138,7 +137,7 @@ def train_tiny(
     check_same_code(shape, big.config)
     check_sizes(shape, data.shape[1:])
     if shape.codes is not None:
-        raise ValueError("codes is for a codebook, but a tiny autoencoder says codes; leave it out")
+        raise ValueError("codes is for a codebook, but a tiny autoencoder has none; leave it out")
     check_loss(loss, maps, world)
     big = copy.deepcopy(big).to(world.device).eval().requires_grad_(False)
     start, variance = linear_start(big, data, world.device)
