@@ -18,7 +18,7 @@ def open_archive(path: Path, options: DataOptions) -> Dataset:
     try:
         archive = zipfile.ZipFile(path)  # stays open: pictures may be asked for at any time
     except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{path.name} is corrupt, truncated or no zip: {error}") from None
+        raise ValueError(f"{path.name} is corrupt, truncated or not a zip: {error}") from None
     names = [info.filename for info in archive.infolist() if not info.is_dir()]
     return open_tree(Tree(path.name, names, lambda name: _read(archive, name)), options)
 

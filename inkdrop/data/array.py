@@ -88,7 +88,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
     if not start:
         raise ValueError(f"{path.name} is empty (0 bytes)")
     if start != b"\x93NUMPY" and start[:2] != b"PK":
-        raise ValueError(f"{path.name} is no NumPy file, whatever its name says")
+        raise ValueError(f"{path.name} is not a NumPy file, whatever its name")
     try:
         if start == b"\x93NUMPY":
             return {"": np.load(path, mmap_mode="r", allow_pickle=False)}

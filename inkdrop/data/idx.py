@@ -74,7 +74,7 @@ def read_idx(path: Path) -> NDArray[Any]:
 
 def _header(magic: bytes, rest: bytes, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or magic[3] == 0:
-        raise ValueError(f"{name} is no IDX file, whatever its name says")
+        raise ValueError(f"{name} is not an IDX file, whatever its name")
     if len(rest) < 4 * magic[3]:
         raise ValueError(f"{name} is truncated in its header")
     shape = np.frombuffer(rest[: 4 * magic[3]], ">u4")

@@ -87,7 +87,9 @@ def _csv_rows(text: str, file: str, where: str) -> Iterator[tuple[str, Row]]:
             if values:
                 rows.append((place, _csv_row(columns, values, place)))
     except csv.Error as error:
-        raise ValueError(f"{file} line {reader.line_num} in {where} is no CSV: {error}") from None
+        raise ValueError(
+            f"{file} line {reader.line_num} in {where} is not valid CSV: {error}"
+        ) from None
     whole = all(_is_whole(row.get("label")) for _, row in rows)
     for _, row in rows:
         if row.get("label") is not None and whole:

@@ -126,7 +126,7 @@ def _opener(path: Path) -> tuple[Opener, Path]:
     if is_picture(path.name):
         raise ValueError(f"{path} is one picture; give the folder that holds all of them")
     raise ValueError(
-        f"{path} is no data that can be read: give a folder of pictures, a"
+        f"{path} cannot be read as data: give a folder of pictures, a"
         f" {', '.join(_BY_SUFFIX)} file or IDX files (such as train-images-idx3-ubyte.gz)"
     )
 

@@ -127,7 +127,7 @@ def _encoded(row: Any, number: int, path: Path) -> EncodedPicture:
 def _loader(name: str, data: Any) -> Callable[[], Path | bytes]:
     def load() -> bytes:
         if not isinstance(data, bytes):
-            raise ValueError(f"{name} holds no encoded picture but {type(data).__name__}")
+            raise ValueError(f"{name} holds {type(data).__name__}, not an encoded picture")
         return data
 
     return load

@@ -35,7 +35,7 @@ class Tree:
             data = source if isinstance(source, bytes) else source.read_bytes()
             return data.decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{name} in {self.where} is no UTF-8 text: {error}") from None
+            raise ValueError(f"{name} in {self.where} is not UTF-8 text: {error}") from None
 
 
 def is_picture(name: str) -> bool:

@@ -88,7 +88,7 @@ def test_a_student_is_told_what_its_teacher_is(tmp_path: Path) -> None:
     request = dataclasses.replace(request, model={})
     list(distill(teacher, both, tmp_path / "student", config, request, world=HERE))
     assert "concat" in Model.load(own_folder(tmp_path / "student")[0]).spec.notes
-    with pytest.raises(ValueError, match=r"lacks what the teacher is told"):
+    with pytest.raises(ValueError, match=r"lacks a condition of the teacher"):
         list(distill(teacher, data, tmp_path / "other", config, request, world=HERE))
 
 
