@@ -8,7 +8,8 @@ import scipy.stats
 import torch
 from exact import PROCESSES, f64
 
-from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
+from inkdrop.diffusion.discrete import Discrete
+from inkdrop.diffusion.process import VE, VP, Flow, Process
 from inkdrop.diffusion.times import GRID_ALIASES, GRIDS, grid, resolution_shift, snap
 
 ALL = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())

@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inkdrop.networks import layers
-from inkdrop.networks.layers import BlockStyle, Downsample, GroupNorm, ResBlock, Upsample
+from inkdrop.networks.layers import GroupNorm
+from inkdrop.networks.resample import Downsample, Upsample
+from inkdrop.networks.resblock import BlockStyle, ResBlock
 
 SHAPES = {1: (5,), 2: (3, 4), 3: (2, 3, 4)}
 

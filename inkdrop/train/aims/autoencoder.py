@@ -15,8 +15,9 @@ from inkdrop.config import dump, parse
 from inkdrop.data.dataset import Dataset
 from inkdrop.digest import digest_of_weights
 from inkdrop.media.medium import Look
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig, check_sizes
-from inkdrop.networks.layers import blocks
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig, check_sizes
+from inkdrop.networks.resample import blocks
 from inkdrop.registry import medium
 from inkdrop.train.aim import Aim
 from inkdrop.train.aims.reconstruction import (

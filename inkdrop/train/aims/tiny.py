@@ -19,13 +19,9 @@ from inkdrop.codecs.latent import autoencoder_description
 from inkdrop.config import dump
 from inkdrop.data.dataset import Dataset
 from inkdrop.digest import digest_of_weights
-from inkdrop.networks.autoencoder import (
-    Autoencoder,
-    AutoencoderConfig,
-    check_same_code,
-    check_sizes,
-)
-from inkdrop.networks.layers import blocks
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig, check_same_code, check_sizes
+from inkdrop.networks.resample import blocks
 from inkdrop.train.aim import Aim
 from inkdrop.train.aims.autoencoder import Coder, filled, pairs
 from inkdrop.train.aims.reconstruction import (
