@@ -73,7 +73,8 @@ def parse(cls: type[T], data: Mapping[str, Any], where: str) -> T:
                 f" Known keys: {', '.join(known)}"
             )
     try:
-        return _adapter(cls).validate_python(dict(data))
+        value: T = _adapter(cls).validate_python(dict(data))
+        return value
     except ValidationError as error:
         errors = error.errors()
         # For a union of dataclasses, report the errors of the one that fits best.
