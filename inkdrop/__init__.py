@@ -8,14 +8,14 @@ __version__ = "0.1.0"
 
 # The public names and where they live; nothing is loaded before its first use.
 _HOME = {
-    "Batch": "inkdrop.train.updates",
+    "Batch": "inkdrop.train.objective",
     "Cond": "inkdrop.cond",
     "Dataset": "inkdrop.data.dataset",
     "Denoiser": "inkdrop.diffusion.guidance",
     "DiT": "inkdrop.networks.dit",
     "DiTConfig": "inkdrop.networks.dit",
     "Discrete": "inkdrop.diffusion.process",
-    "DistillConfig": "inkdrop.train.aims.distill",
+    "DistillConfig": "inkdrop.train.aims.distill_config",
     "EDM": "inkdrop.diffusion.parameterization",
     "Eps": "inkdrop.diffusion.parameterization",
     "Flow": "inkdrop.diffusion.process",

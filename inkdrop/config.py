@@ -25,8 +25,8 @@ def option(
     It is the one place where its default and its help are written; `cli/options.py` makes options
     of such fields. help: one sentence without the default; unset: what None stands for, such as
     "the model's own"; names: further option names, such as those of other programs; metavar: what
-    --help calls its value; flag: the name of the switch that gives a bool its other value, if not
-    the field's own name.
+    --help calls its value; flag: the option's name, such as --label, if not the field's own. A bool
+    is a pair of switches, --fast and --no-fast.
     """
     about = {"help": help, "unset": unset, "names": names, "metavar": metavar, "flag": flag}
     return dataclasses.field(default=default, metadata=about)

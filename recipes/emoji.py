@@ -46,12 +46,15 @@ from inkdrop.model import Model, Prompt
 from inkdrop.networks.text import TextEncoder, TextEncoderConfig
 from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
+from inkdrop.train.aim import Aim
 from inkdrop.train.aims.autoencoder import train_autoencoder
-from inkdrop.train.aims.latent import LATENT_TRAINING, latent_aim, sketched, text_aim
+from inkdrop.train.aims.latent import latent_aim, sketched, text_aim
 from inkdrop.train.aims.prompted import Joined, Prompted
-from inkdrop.train.config import TrainConfig
+from inkdrop.train.config import LATENT_TRAINING, TrainConfig
+from inkdrop.train.events import Event, Validated
 from inkdrop.train.feed import HeldOut, split
-from inkdrop.train.run import Aim, Event, TrainRequest, Validated, train
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
 
 # OpenMoji is share-alike, so it is left out of what ships.
 STYLES = ("noto", "twemoji", "fluent-3d", "fluent-flat")
@@ -123,7 +126,7 @@ def autoencoder(table: Path, out: Path, updates: int) -> Path:
     data = open_data(table, size=64, channels=3, label="style")
     run = out / "autoencoder"
     ask = TrainRequest(TrainConfig(updates=updates, batch=32, condition_drop=0.0))
-    for event in train_autoencoder(data, run, ask=ask):
+    for event in train_autoencoder(data, run, request=ask):
         show("autoencoder", event)
     return run
 

@@ -26,9 +26,11 @@ from inkdrop.data.dataset import Dataset
 from inkdrop.data.open import open_data
 from inkdrop.data.pictures.turned import turned
 from inkdrop.train.aims.autoencoder import shape_for, train_autoencoder
-from inkdrop.train.aims.latent import LATENT_TRAINING, TEXT, Latents, train_latent
-from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import TrainRequest, Validated
+from inkdrop.train.aims.latent import train_latent
+from inkdrop.train.aims.latent_config import Latents
+from inkdrop.train.config import LATENT_TRAINING, TrainConfig
+from inkdrop.train.events import Validated
+from inkdrop.train.request import TrainRequest
 
 CHANNELS = 8
 
@@ -42,7 +44,7 @@ def autoencoder(data: Dataset, source: Mapping[str, Any], out: Path, updates: in
     config = TrainConfig(updates=updates, batch=32, flip=True, cooldown=0.4, condition_drop=0.0)
     run, data = out / "autoencoder", turned(data)
     shape = replace(shape_for(data, factor=4, channels=CHANNELS), width=64)
-    for event in train_autoencoder(data, run, shape, ask=TrainRequest(config, source=source)):
+    for event in train_autoencoder(data, run, shape, request=TrainRequest(config, source=source)):
         show("autoencoder", event)
     return run
 
@@ -52,7 +54,7 @@ def denoiser(
 ) -> None:
     """Trains the denoiser with its text encoder."""
     ask = TrainRequest(replace(LATENT_TRAINING, updates=updates, ema=0.9995), source=source)
-    for event in train_latent(data, out, ask, Latents(autoencoder=coder, text=TEXT)):
+    for event in train_latent(data, out, ask, Latents(autoencoder=coder, text=True)):
         show("denoiser", event)
 
 

@@ -28,3 +28,10 @@ def test_help_does_not_import_torch() -> None:
 def test_public_names_pull_in_no_optional_library() -> None:
     modules = loaded("import inkdrop; [getattr(inkdrop, n) for n in inkdrop.__all__]")
     assert not modules & {"sklearn", "pyarrow", "matplotlib", "PIL", "rich", "transformers"}
+
+
+def test_options_load_neither_torch_nor_numpy() -> None:
+    light = ("data.options", "train.config", "train.request", "train.evaluation")
+    light += ("train.aims.distill_config", "train.aims.latent_config")
+    modules = loaded("; ".join(f"import inkdrop.{name}" for name in light))
+    assert not modules & {"torch", "numpy", "PIL", "pydantic", "rich"}

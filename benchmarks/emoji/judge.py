@@ -21,8 +21,9 @@ from inkdrop.events import Note
 from inkdrop.files import replacing
 from inkdrop.train.aims.judge import Head, load_judge, shape_for, train_judge
 from inkdrop.train.config import TrainConfig
+from inkdrop.train.events import Validated
 from inkdrop.train.feed import split
-from inkdrop.train.run import TrainRequest, Validated
+from inkdrop.train.request import TrainRequest
 from inkdrop.train.updates import Update
 from recipes import emoji
 
@@ -85,7 +86,7 @@ def train(real: Real, run: Path, updates: int) -> None:
         updates=updates, batch=64, lr=2e-3, warmup=200, weight_decay=0.02, ema=0.998,
         condition_drop=0.0, compile="on",
     )  # fmt: skip
-    for event in train_judge(real.data, run, real.heads, shape, ask=TrainRequest(config)):
+    for event in train_judge(real.data, run, real.heads, shape, request=TrainRequest(config)):
         if isinstance(event, Update) and (event.index + 1) % 100 == 0:
             print(f"update {event.index + 1} of {event.total}: loss {event.loss:.3f}", flush=True)
         elif isinstance(event, Validated):

@@ -17,7 +17,7 @@ from inkdrop.tasks.generate import generate
 from inkdrop.tasks.plan import chosen
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.updates import autocast
+from inkdrop.train.precision import autocast
 from recipes import emoji
 
 BATCH = 50

@@ -34,7 +34,8 @@ from inkdrop.runs import own_folder
 from inkdrop.train.aims.autoencoder import AutoencoderLoss, FeatureMaps, train_autoencoder
 from inkdrop.train.aims.judge import load_judge
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import TrainRequest, Validated
+from inkdrop.train.events import Validated
+from inkdrop.train.request import TrainRequest
 
 RESULTS = places.RESULTS / "autoencoder_adversarial.json"
 PICTURE = places.PICTURES / "autoencoder_adversarial.png"

@@ -36,11 +36,16 @@ from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train import defaults
-from inkdrop.train.aims.latent import LATENT_TRAINING, latent_aim
-from inkdrop.train.config import TrainConfig
-from inkdrop.train.evaluate import Evaluated, Evaluation, evaluate
+from inkdrop.train.aim import Aim
+from inkdrop.train.aims.latent import latent_aim
+from inkdrop.train.config import LATENT_TRAINING, TrainConfig
+from inkdrop.train.evaluate import Evaluated, evaluate
+from inkdrop.train.evaluation import Evaluation
+from inkdrop.train.events import Validated
 from inkdrop.train.feed import split
-from inkdrop.train.run import Aim, TrainRequest, Validated, train
+from inkdrop.train.parallel import World
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
 from inkdrop.train.updates import start, updates
 
 RESULTS = places.RESULTS / "latent_pixel.json"
@@ -98,7 +103,9 @@ def trained(name: str, one: Contestant, run: Path, minutes: float) -> dict[str, 
     """Trains it for so long; how fast it was."""
     each, weights = once(run.with_suffix(".json"), lambda: seconds(one))
     config: TrainConfig = replace(one.ask.config, updates=round(minutes * 60 / each))
-    for event in train(one.data, run, replace(one.ask, config=config), aim=one.aim, device=CPU):
+    for event in train(
+        one.data, run, replace(one.ask, config=config), aim=one.aim, world=World(device=CPU)
+    ):
         if isinstance(event, Validated):
             print(f"{name}: update {event.update} of {config.updates}", flush=True)
     speed = round(config.batch / each, 1)

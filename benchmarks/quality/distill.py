@@ -31,8 +31,12 @@ from inkdrop.media.sheet import save_image, sheet
 from inkdrop.model import Model
 from inkdrop.runs import own_folder
 from inkdrop.tasks.sampling import Sampling
-from inkdrop.train.aims.distill import DISTILL_TRAINING, DistillConfig, distill
-from inkdrop.train.run import TrainRequest, Validated
+from inkdrop.train.aims.distill import distill
+from inkdrop.train.aims.distill_config import DistillConfig
+from inkdrop.train.config import DISTILL_TRAINING
+from inkdrop.train.events import Validated
+from inkdrop.train.parallel import World
+from inkdrop.train.request import TrainRequest
 from inkdrop.train.updates import Update
 
 KEPT = places.MODELS / "fashion_4"
@@ -61,7 +65,7 @@ def train(calls: int, data: Path) -> None:
     began = time.monotonic()
     events = distill(
         Model.load(folder), open_data(data), RUNS[calls], PLANS[calls],
-        TrainRequest(TRAININGS[calls]), name="fashion", device=torch.device("cpu"),
+        TrainRequest(TRAININGS[calls]), name="fashion", world=World(device=torch.device("cpu")),
     )  # fmt: skip
     for event in events:
         if isinstance(event, Validated):

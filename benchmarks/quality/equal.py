@@ -34,7 +34,7 @@ from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.plan import faster
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.updates import autocast
+from inkdrop.train.precision import autocast
 
 RESULTS = places.RESULTS / "equal_quality.json"
 PNDM = Sampling(sampler="plms", grid="leading", steps=50)

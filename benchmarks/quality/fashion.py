@@ -29,7 +29,7 @@ from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.updates import autocast
+from inkdrop.train.precision import autocast
 
 FOLDER = places.MODELS / "fashion"
 RESULTS = places.RESULTS / "fashion_quality.json"

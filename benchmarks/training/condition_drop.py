@@ -19,7 +19,8 @@ from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import TrainRequest, train
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
 
 PICTURE = places.PICTURES / "condition_drop.png"
 DROPS, SCALES, DIGITS = (0.0, 0.1, 0.2), (1.0, 3.0, 6.0), ("2", "5", "8")

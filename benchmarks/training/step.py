@@ -39,7 +39,8 @@ from benchmarks.training.peers import PEERS
 from inkdrop.cond import Cond
 from inkdrop.model.folder import build_model
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.updates import Batch, start, updates
+from inkdrop.train.objective import Batch
+from inkdrop.train.updates import start, updates
 
 MULTIPLIERS, BLOCKS = (1, 2, 2), 2
 RESULTS = places.RESULTS / "training.json"

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from inkdrop.cli.options import device_option, options_of
+from inkdrop.cli.options import device_option, given, options_of
+from inkdrop.config import parse
 from inkdrop.tasks.sampling import Sampling
+from inkdrop.train.evaluation import Evaluation
 
 
 @click.command()
 @click.argument("run")
 @click.option("--data", help="Data to measure against [the run's own].")
 @click.option("--label", help="A table's column of labels, if not the run's.")
-@click.option("--count", default=1000, help="Samples, or reconstructions.", show_default=True)
-@click.option("--judge", help="Measure by the judge in this folder [one is trained].")
-@click.option("--judge-updates", default=1000, help="If one is trained.", show_default=True)
-@click.option("--features", help="Measure by a transformers vision model, such as DINOv2.")
-@click.option("--seed", default=0, help="The seed of the samples.", show_default=True)
-@click.option("--batch", default=64, help="Samples at a time.", show_default=True)
+@options_of(Evaluation)
 @options_of(Sampling, without=("picture_guidance",))
 @device_option
 @click.option("-o", "--out", help="The report's folder [RUN/evaluate].")
@@ -33,9 +31,27 @@ def evaluate(run: str, **options: Any) -> None:
     \b
     inkdrop evaluate runs/photos --count 1000 --steps 20
     """
-    from inkdrop.train.show import evaluate_and_show
+    from inkdrop.cli.training import show_evaluation
+    from inkdrop.cli.tune import sampling_of
+    from inkdrop.data.open import open_data
+    from inkdrop.device import pick_device
+    from inkdrop.train.evaluate import evaluate as measured
+    from inkdrop.train.evaluate import subject
+    from inkdrop.train.source import source_of
 
-    evaluate_and_show(run, options)
+    asked = replace(_evaluation(options), sampling=sampling_of(options))
+    source = source_of(Path(run), options["data"], subject(run).opening)
+    opened = source["options"] | ({"label": options["label"]} if options["label"] else {})
+    data = open_data(source["path"], **opened)
+    show_evaluation(
+        measured(run, data, asked, options["out"], device=pick_device(options["device"]))
+    )
+
+
+def _evaluation(options: dict[str, Any]) -> Evaluation:
+    names = Evaluation.__dataclass_fields__
+    asked = {name: value for name, value in given(options).items() if name in names}
+    return parse(Evaluation, asked, "")
 
 
 @click.command()
@@ -56,7 +72,7 @@ def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any
     from inkdrop.evaluate.samples import conditions_of
     from inkdrop.registry import medium
     from inkdrop.tasks.likelihood import likelihood as measured
-    from inkdrop.train.run import data_of
+    from inkdrop.train.source import data_of
 
     if count < 1:
         raise ValueError(f"count is {count}: measure at least 1 sample")

@@ -28,7 +28,7 @@ def explain(
     """
     from inkdrop.cli.tune import opened
     from inkdrop.explain.report import explain as figures
-    from inkdrop.train.run import data_of
+    from inkdrop.train.source import data_of
 
     model = opened(run, device)
     samples = data_of(Path(run), data)

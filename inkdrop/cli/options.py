@@ -7,6 +7,7 @@ None, and left out by `given`; the dataclass then has its own default.
 from __future__ import annotations
 
 import dataclasses
+import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -29,9 +30,8 @@ def options_of(
     without, only: fields by name; defaults: what a command has instead of the field's default, for
     --help (the command itself applies it).
     """
-    hints = typing.get_type_hints(cls)
     chosen = [
-        _option(each, hints[each.name], (defaults or {}).get(each.name, each.default))
+        _option(each, _hint(cls, each), (defaults or {}).get(each.name, each.default))
         for each in dataclasses.fields(cls)
         if "help" in each.metadata
         and each.name not in without
@@ -56,6 +56,11 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value not in (None, ())}
 
 
+def _hint(cls: type[Any], field: dataclasses.Field[Any]) -> Any:
+    """The type of one field; others may name what is imported for type checkers alone."""
+    return eval(str(field.type), vars(sys.modules[cls.__module__]))
+
+
 def _option(field: dataclasses.Field[Any], hint: Any, default: Any) -> Decorator:
     about = field.metadata
     main = about["flag"] or f"--{field.name.replace('_', '-')}"
@@ -76,7 +81,7 @@ def _shown(default: Any, unset: str) -> str:
     if default is None or default == () or default is dataclasses.MISSING:
         return unset
     if isinstance(default, bool):
-        return ""
+        return "on" if default else ""
     if isinstance(default, tuple):
         return " ".join(map(str, default))
     return f"{default:g}" if isinstance(default, float) else str(default)

@@ -2,81 +2,182 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from inkdrop.cli.options import device_option
+from inkdrop.cli.options import device_option, given, options_of
+from inkdrop.config import dump, parse
+from inkdrop.data.options import DataOptions
+from inkdrop.train.aims.distill_config import DistillConfig
+from inkdrop.train.aims.latent_config import Latents
+from inkdrop.train.config import DISTILL_TRAINING, LATENT_TRAINING, TrainConfig
+from inkdrop.train.request import TrainRequest
+
+if TYPE_CHECKING:
+    from inkdrop.data.dataset import Dataset
+    from inkdrop.data.latents import Encoding
+    from inkdrop.train.events import Event
 
 
 @click.command()
 @click.argument("data")
 @click.option("--out", help="The run's folder [runs/NAME].")
-@click.option("--minutes", type=float, help="Train about this long; measured at the start.")
-@click.option("--updates", type=int, help="Train this many updates [20000].")
-@click.option("--medium", help="picture or series [by the data].")
-@click.option("--size", type=int, help="Side of the square pictures [64 or less].")
-@click.option("--channels", type=int, help="1 grey, 3 RGB, 4 RGBA [as the data].")
-@click.option("--background", default="white", help="Colour behind transparent pictures.")
-@click.option("--split", help="The part of the data to use, such as train.")
-@click.option("--label", help="A table's column of labels.")
-@click.option("--batch", type=int, help="Pictures per update [64].")
-@click.option("--accumulate", type=int, help="Parts a batch is split into, to save memory.")
-@click.option("--lr", type=float, help="Peak learning rate [0.001].")
-@click.option("--warmup", type=int, help="Updates until the peak [200].")
-@click.option("--ema", type=float, help="Decay of the averaged weights [0.999].")
-@click.option("--loss", help="simple, min_snr, edm or hybrid [edm].")
-@click.option("--times", help="uniform or lognormal [lognormal].")
-@click.option("--condition-drop", type=float, help="How often labels are dropped [0.1].")
-@click.option("--flip", is_flag=True, default=None, help="Mirror pictures at random.")
-@click.option("--precision", help="auto, float32 or bfloat16.")
-@click.option("--compile", help="auto, on or off.")
-@click.option("--seed", type=int, help="Of weights, order, noise and all else [0].")
-@click.option("--process", help="cosine, linear, scaled_linear, sigmoid, vp, ve or flow.")
-@click.option("--predict", help="What the network predicts: edm, eps, x0, v, velocity, mean.")
-@click.option("--width", type=int, help="Channels of the U-Net at full resolution.")
-@click.option("--latent", is_flag=True, help="Diffuse in an autoencoder's code, trained first.")
-@click.option("--text/--no-text", default=None, help="Read captions [if there are any].")
-@click.option("--text-encoder", help="A transformers folder to read captions with, as it is.")
-@click.option("--autoencoder", help="A run or folder of one to reuse [trained here].")
-@click.option("--autoencoder-updates", type=int, help="Train it this many updates [2000].")
-@click.option("--factor", type=int, help="Pixels a side that a place of the code holds [4 or 8].")
-@click.option("--code-channels", type=int, help="Channels of the code [8].")
-@click.option("--network", help="On the code: dit or unet [dit].")
-@click.option("--save-every", type=int, help="Updates between checkpoints [two minutes].")
+@options_of(TrainRequest)
+@options_of(DataOptions)
+@options_of(TrainConfig)
+@click.option("--process", help="cosine, linear, scaled_linear, sigmoid, vp, ve or flow [cosine].")
+@click.option("--predict", help="edm, eps, x0, v, velocity, score or mean [edm].")
+@click.option("--width", type=int, help="Channels of the U-Net at full size [by the data].")
+@click.option("--latent", is_flag=True, help="Diffuse in an autoencoder's code.")
+@options_of(Latents)
 @click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
 @device_option
 def train(**options: Any) -> None:
-    """Train on DATA: a folder, zip, array, table or IDX files of pictures, or "digits".
+    """Train on DATA: a folder, zip, array, table or IDX files, or "digits".
 
-    The same command again resumes exactly where it stopped.
+    No configuration is needed. The same command again resumes exactly where it stopped. With
+    --latent an autoencoder is trained first and, where there are captions, a text encoder.
+
+    \b
+    inkdrop train ./photos
+    inkdrop train ./captioned --latent --minutes 60
+    torchrun --nproc-per-node 2 -m inkdrop train ./photos
     """
-    from inkdrop.train.show import train_and_show
+    from inkdrop.cli.training import show_training, signals
+    from inkdrop.data.open import open_data
+    from inkdrop.device import pick_device
+    from inkdrop.train.aims.latent import train_latent
+    from inkdrop.train.parallel import world
+    from inkdrop.train.run import train as trained
 
-    train_and_show(options)
+    opened = _fields(DataOptions, options)
+    path = _absolute(options["data"])
+    data = open_data(options["data"], **opened)
+    out = Path(options["out"] or Path("runs") / Path(path).stem)
+    latents = _latents(options)
+    config = _config(TrainConfig() if latents is None else LATENT_TRAINING, options)
+    request = TrainRequest(
+        config,
+        options["minutes"],
+        _parts(data, config, options),
+        options["save_every"],
+        {"path": path, "options": opened},
+    )
+    with signals() as stop, world(pick_device(options["device"]), stop) as here:
+        events: Iterator[Event | Encoding]
+        if latents is None:
+            more = f"sample {out}"
+            events = trained(data, out, request, world=here)
+        else:
+            reads = latents.reads(data)
+            more = f'generate "{_words(data)}" --model {out}' if reads else f"sample {out}"
+            events = train_latent(data, out, request, latents, world=here)
+        log = out / "tensorboard" if options["tensorboard"] else None
+        show_training(events, data, more, quiet=not here.main, tensorboard=log)
 
 
 @click.command()
 @click.argument("run")
-@click.option("--steps", type=int, help="Network calls of the student [4].")
-@click.option("--method", help="rollout, consistency or training [rollout].")
-@click.option("--guidance", type=float, help="Scale to build in [the teacher's own].")
-@click.option("--teacher-steps", type=int, help="The teacher's, from noise to data [16].")
-@click.option("--data", help="Pictures to distill on [the run's own].")
+@click.option("--data", help="Data to distill on [the run's own].")
 @click.option("--out", help="The student's run [runs/NAME-STEPS].")
-@click.option("--minutes", type=float, help="Train about this long; measured at the start.")
-@click.option("--updates", type=int, help="Train this many updates [1000].")
-@click.option("--batch", type=int, help="Pictures per update [64].")
-@click.option("--lr", type=float, help="Peak learning rate [0.0005].")
-@click.option("--seed", type=int, help="Of data order, noise and times [0].")
-@click.option("--save-every", type=int, help="Updates between checkpoints [two minutes].")
+@options_of(DistillConfig)
+@options_of(TrainRequest)
+@options_of(
+    TrainConfig,
+    without=("condition_drop", "low_discrepancy", "log_noise_mean", "log_noise_std", "times"),
+    defaults=dump(DISTILL_TRAINING),
+)
 @device_option
 def distill(run: str, **options: Any) -> None:
     """Distill RUN into a student of few steps: a run of its own, sampled like any other.
 
     The same command again resumes exactly where it stopped.
-    """
-    from inkdrop.cli.tune import opened
-    from inkdrop.train.show import distill_and_show
 
-    distill_and_show(opened(run, options["device"]), run, options)
+    \b
+    inkdrop distill runs/photos --steps 4
+    """
+    from inkdrop.cli.training import show_training, signals
+    from inkdrop.cli.tune import opened
+    from inkdrop.data.open import open_data
+    from inkdrop.train.aims.distill import check
+    from inkdrop.train.aims.distill import distill as distilled
+    from inkdrop.train.parallel import world
+    from inkdrop.train.source import opening, source_of
+
+    config = parse(DistillConfig, _fields(DistillConfig, options), "")
+    training = _config(DISTILL_TRAINING, options)
+    teacher = opened(run, options["device"])
+    check(teacher, config)
+    source = source_of(Path(run), options["data"], opening(teacher.spec))
+    source["path"] = _absolute(source["path"])
+    data = open_data(source["path"], **source["options"])
+    name = Path(run).resolve().name
+    out = Path(options["out"] or Path("runs") / f"{name}-{config.steps}")
+    save_every = options["save_every"]
+    request = TrainRequest(training, options["minutes"], save_every=save_every, source=source)
+    with signals() as stop, world(teacher.device, stop) as here:
+        events = distilled(teacher, data, out, config, request, name=name, world=here)
+        show_training(events, data, f"sample {out}", quiet=not here.main)
+
+
+def _fields(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given and are fields of a value."""
+    names = cls.__dataclass_fields__
+    return {name: value for name, value in given(options).items() if name in names}
+
+
+def _config(usual: TrainConfig, options: Mapping[str, Any]) -> TrainConfig:
+    """The usual TrainConfig with what was given."""
+    if options["minutes"] is not None and options["updates"] is not None:
+        raise ValueError("say how long to train either with --minutes or with --updates, not both")
+    return parse(TrainConfig, {**dump(usual), **_fields(TrainConfig, options)}, "")
+
+
+def _latents(options: Mapping[str, Any]) -> Latents | None:
+    """How the autoencoder's code is made and read; None without --latent."""
+    asked = _fields(Latents, options)
+    if not options["latent"]:
+        for name in asked:
+            raise ValueError(f"--{name.replace('_', '-')} needs --latent")
+        return None
+    if options["width"] is not None:
+        raise ValueError("--width is of the U-Net on pixels; with --latent leave it out")
+    for name in asked.keys() & {"autoencoder", "text_encoder"}:
+        asked[name] = Path(asked[name])
+    return Latents(**asked)
+
+
+def _parts(data: Dataset, config: TrainConfig, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of model.json that the command line replaces."""
+    from inkdrop.config import choose
+    from inkdrop.diffusion.process import SCHEDULES
+    from inkdrop.registry import PARAMETERIZATIONS
+    from inkdrop.train import defaults
+
+    parts: dict[str, Any] = {}
+    process, predict, width = options["process"], options["predict"], options["width"]
+    if process is not None:
+        continuous = {"vp": {"kind": "vp"}, "ve": {"kind": "ve"}, "flow": {"kind": "flow"}}
+        tables = {name: {"kind": "discrete", "schedule": name} for name in SCHEDULES}
+        parts["process"] = choose("process", process, tables | continuous)
+    if predict is not None:
+        choose("prediction", predict, PARAMETERIZATIONS)
+        parts["parameterization"] = {"kind": predict}
+    if width is not None:
+        classes, variance = len(data.label_names), config.loss == "hybrid"
+        parts["network"] = defaults.network(data.shape, classes, width=width, variance=variance)
+    return parts
+
+
+def _absolute(path: str) -> str:
+    from inkdrop.data.embedded import EMBEDDED
+
+    return path if path in EMBEDDED else str(Path(path).resolve())
+
+
+def _words(data: Dataset) -> str:
+    """A caption that a shell takes between quotes."""
+    return next((c for c in data.captions or () if not set(c) & set('"$`!\\\n')), "")

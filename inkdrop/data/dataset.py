@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,18 +12,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inkdrop.cond import Cond
+from inkdrop.config import choose
 from inkdrop.digest import digest
 from inkdrop.registry import medium
 
 # decoded pictures up to this many bytes are kept in memory, more are decoded on demand
 CACHE_BYTES = 1_500_000_000
 
+# The fields of `Cond` that have the samples' own axes, and are mirrored and turned with them.
+SPATIAL = ("concat", "hint")
+
 
 class Store(Protocol):
-    """Where pictures come from."""
+    """Where samples come from."""
 
     def take(self, indices: NDArray[np.int64]) -> Tensor:
-        """float32 [B, C, *sizes] in [-1, 1]."""
+        """float32 [B, ...]: of the samples themselves [B, C, *sizes] in [-1, 1]."""
         ...
 
 
@@ -35,6 +40,7 @@ class Dataset:
     that -1 and 1 stand for
     notes: sentences for the user, to be shown once (the size and its reason, what was skipped)
     fingerprint: sha256 of content and options; the same data has it wherever it lies
+    beside: stores of as many values, by the field of `Cond` that they are; see `with_beside`
     """
 
     name: str
@@ -48,8 +54,11 @@ class Dataset:
     notes: tuple[str, ...] = ()
     medium: str = "picture"
     span: tuple[float, float] = (-1.0, 1.0)
+    beside: Mapping[str, Store] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in self.beside:
+            choose("field of a condition", name, {f.name: f for f in dataclasses.fields(Cond)})
         for what, values in (("labels", self.labels), ("captions", self.captions)):
             if values is not None and len(values) != self.count:
                 raise ValueError(
@@ -62,10 +71,18 @@ class Dataset:
 
     def take(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
         """float32 [B, C, *sizes] in [-1, 1] of the samples with these numbers, in this order."""
+        return self.store.take(self._numbers(indices))
+
+    def take_beside(self, indices: Sequence[int] | NDArray[np.int64]) -> dict[str, Tensor]:
+        """What stands beside these samples, by field of `Cond`: [B, ...] each."""
+        wanted = self._numbers(indices)
+        return {name: store.take(wanted) for name, store in self.beside.items()}
+
+    def _numbers(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
         wanted = np.asarray(indices, np.int64).reshape(-1)
         if len(wanted) and (wanted.min() < 0 or wanted.max() >= self.count):
             raise IndexError(f"{self.name} has samples 0 to {self.count - 1}, not all of {indices}")
-        return self.store.take(wanted)
+        return wanted
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> Dataset:
         """Only these samples, in this order, with the same label names."""
@@ -78,10 +95,11 @@ class Dataset:
             fingerprint=digest([self.fingerprint, wanted]),
             labels=None if self.labels is None else self.labels[wanted],
             captions=None if captions is None else tuple(captions[i] for i in wanted),
+            beside={name: _Some(store, wanted) for name, store in self.beside.items()},
         )
 
     def describe(self) -> str:
-        """One line: how many samples, their shape, labels and captions."""
+        """One line: how many samples, their shape, labels, captions and what is beside them."""
         kind = medium(self.medium)
         many = kind.name if self.count == 1 else kind.many
         parts = [f"{self.name}: {self.count:,} {many}, {kind.describe(self.shape)}"]
@@ -90,6 +108,7 @@ class Dataset:
             parts.append(f"{len(self.label_names)} labels ({shown})")
         if self.captions is not None:
             parts.append("captions")
+        parts += list(self.beside)
         return ", ".join(parts)
 
 

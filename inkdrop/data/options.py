@@ -1,27 +1,51 @@
-"""How data is opened: one frozen value, handed to the opener of each kind."""
+"""How data is opened: one frozen value, handed to the opener of each kind.
+
+It loads without torch and numpy, so that the command line can list its options.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from inkdrop.config import choose
-from inkdrop.data.pictures.buckets import Buckets
-from inkdrop.media.pixels import parse_colour
-from inkdrop.registry import MEDIA
+from inkdrop.config import choose, option
+
+if TYPE_CHECKING:
+    from inkdrop.data.pictures.buckets import Buckets
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How data is read; see `open_data`, and for buckets `open_buckets`, for what fields mean."""
+    """How data is read; buckets: as several sizes, see `open_buckets`."""
 
-    medium: str | None = None
-    size: int | None = None
-    channels: int | None = None
-    background: str = "white"
-    image: str | None = None
-    label: str | None = None
-    caption: str | None = None
-    split: str | None = None
+    medium: str | None = option(
+        None,
+        "What the samples are: picture or series.",
+        unset="series for arrays [N, C, L] of up to 4 channels, else pictures",
+    )
+    size: int | None = option(
+        None,
+        "Side of the square pictures in pixels.",
+        unset="an array's own; for files 64, or less if one is smaller",
+    )
+    channels: int | None = option(
+        None, "Channels of pictures: 1 grey, 3 RGB, 4 RGBA.", unset="as the data"
+    )
+    background: str = option("white", "Colour behind transparent pictures, a name or #rrggbb.")
+    image: str | None = option(
+        None, "Column of a table, or array of an .npz, with the samples.", unset="the usual names"
+    )
+    label: str | None = option(
+        None, "Column of a table, or array of an .npz, with the labels.", unset="the usual names"
+    )
+    caption: str | None = option(
+        None,
+        "Column with the captions, or suffix of the text files beside pictures.",
+        unset="the usual names",
+    )
+    split: str | None = option(
+        None, "Part of divided data to use, such as train.", unset="all parts"
+    )
     buckets: Buckets | None = None
 
     def __post_init__(self) -> None:
@@ -31,6 +55,10 @@ class DataOptions:
             )
         if self.channels is not None and self.channels < 1:
             raise ValueError(f"channels must be at least 1, not {self.channels}")
+        # Lazily, because both load torch.
+        from inkdrop.media.pixels import parse_colour
+        from inkdrop.registry import MEDIA
+
         if self.medium is not None:
             choose("medium", self.medium, MEDIA)
         parse_colour(self.background)

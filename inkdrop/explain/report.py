@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from inkdrop.data import Dataset
+from inkdrop.data.dataset import Dataset
 from inkdrop.explain.derivation import derivation_section
 from inkdrop.explain.errors import errors_section
 from inkdrop.explain.forward import forward_section

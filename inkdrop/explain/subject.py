@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from inkdrop.cond import Cond
-from inkdrop.data import Dataset, epoch_order
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.order import epoch_order
 from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.process import like
 from inkdrop.diffusion.samplers import Step

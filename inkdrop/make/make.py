@@ -8,7 +8,7 @@ event.save("heart.png")
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -39,9 +39,9 @@ class Made:
     written out, so that it makes the same again; look: how the samples stand on a sheet
     """
 
-    samples: Tensor
+    samples: Tensor = field(repr=False)
     request: Request
-    medium: Medium
+    medium: Medium = field(repr=False)
     span: Span
     look: Look
 

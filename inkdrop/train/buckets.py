@@ -14,9 +14,9 @@ import torch
 
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.order import bucket_turn
+from inkdrop.train.aim import DIFFUSION, Aim
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import DIFFUSION, Aim
-from inkdrop.train.updates import Batch, Batches
+from inkdrop.train.objective import Batch, Batches
 
 
 @dataclass(frozen=True)

@@ -1,60 +1,67 @@
-"""TrainConfig: everything that decides what a training computes, as one frozen value."""
+"""TrainConfig: everything that decides what a training computes, as one frozen value.
+
+It loads without torch, so that the command line can list its options.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from inkdrop.config import choose
-from inkdrop.diffusion.losses import LOSSES, TIMES
+from inkdrop.config import choose, option
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Compile = Literal["auto", "on", "off"]
+
+# The keys of the tables in `diffusion.losses`, which cannot be imported without torch.
+LOSSES = ("simple", "min_snr", "edm", "hybrid")
+TIMES = ("uniform", "lognormal")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """How to train; with the data and the model's description it fixes every bit of the result.
 
-    updates: optimizer steps in all
-    batch: samples per update, over all processes; accumulate: parts that a process splits its share
-        into, one after the other, to save memory
-    lr: peak learning rate of AdamW; warmup: updates of linear rise; cooldown: the last fraction of
-        the updates, in which it falls to 0 in a straight line
-    weight_decay, betas: of AdamW; clip_norm: the gradient's largest norm
-    ema: decay of the averaged weights, which are the ones that are kept for use; it is shorter at
-        first: min(ema, (1 + n) / (10 + n)) at update n
-    loss: simple, min_snr, edm or hybrid; times: uniform or lognormal; low_discrepancy: spread the
-        times of a batch evenly
-    log_noise_mean, log_noise_std: of log(sigma / alpha) at lognormal times; EDM's suit pictures,
-        latents of spread 1 need more noise before words matter (Karras et al. 2024, EDM2, table 6)
-    condition_drop: how often the condition is replaced by null (0: no guidance later)
-    flip: mirror pictures left to right at random
-    precision: auto is bfloat16 where the device computes with it; weights stay float32
-    compile: torch.compile; auto compiles on a GPU only, where it pays
-    seed: of weights, data order, noise, times, drop and dropout
+    low_discrepancy: spread the times of a batch evenly
+
+    Each option's help says what its field is. Weights are float32 whatever the precision. The
+    defaults of the log-noise are EDM's, which suit pictures; latents of spread 1 need more noise
+    before words matter (Karras et al. 2024, EDM2, table 6).
     """
 
-    updates: int = 20_000
-    batch: int = 64
-    accumulate: int = 1
-    lr: float = 1e-3
-    warmup: int = 200
-    cooldown: float = 0.3
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.99)
-    clip_norm: float = 1.0
-    ema: float = 0.999
-    loss: str = "edm"
-    times: str = "lognormal"
-    log_noise_mean: float = -1.2
-    log_noise_std: float = 1.2
-    low_discrepancy: bool = True
-    condition_drop: float = 0.1
-    flip: bool = False
-    precision: Precision = "auto"
-    compile: Compile = "auto"
-    seed: int = 0
+    updates: int = option(20_000, "How many optimizer steps to train in all.")
+    batch: int = option(64, "Samples per update, over all processes.")
+    accumulate: int = option(
+        1, "Parts into which each process splits its share of a batch, to save memory."
+    )
+    lr: float = option(1e-3, "Peak learning rate of AdamW.")
+    warmup: int = option(200, "Updates during which the learning rate rises to its peak.")
+    cooldown: float = option(
+        0.3, "Last fraction of the updates, during which the learning rate falls to 0."
+    )
+    weight_decay: float = option(0.0, "Weight decay of AdamW.")
+    betas: tuple[float, float] = option((0.9, 0.99), "Decay rates of AdamW's two moments.")
+    clip_norm: float = option(1.0, "Largest norm of the gradient; a longer one is shortened to it.")
+    ema: float = option(
+        0.999, "Decay of the averaged weights, which are the ones kept for sampling."
+    )
+    loss: str = option("edm", "Weighting of the loss: simple, min_snr, edm or hybrid.")
+    times: str = option("lognormal", "Distribution of training times: uniform or lognormal.")
+    log_noise_mean: float = option(-1.2, "Mean of log(sigma / alpha) at lognormal times.")
+    log_noise_std: float = option(
+        1.2, "Standard deviation of log(sigma / alpha) at lognormal times."
+    )
+    low_discrepancy: bool = option(True, "Spread the times of a batch evenly.")
+    condition_drop: float = option(
+        0.1, "How often labels and words are dropped, which guidance needs: from 0 to below 1."
+    )
+    flip: bool = option(False, "Mirror pictures left to right at random.")
+    precision: Precision = option(
+        "auto", "Precision of the network: float32, bfloat16, or auto for the faster one."
+    )
+    compile: Compile = option("auto", "Use torch.compile: on, off, or auto for on a GPU only.")
+    seed: int = option(0, "Seed of weights, data order, noise, times and everything random.")
 
     def __post_init__(self) -> None:
         choose("loss", self.loss, dict.fromkeys(LOSSES))
@@ -70,8 +77,8 @@ class TrainConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be from 0 to below 1")
         if self.loss == "hybrid" and self.times != "uniform":
             raise ValueError(
-                f"times is {self.times!r}, but loss 'hybrid' holds a sum over the table that is"
-                " estimated by times drawn evenly; use times 'uniform'"
+                f"times is {self.times!r}, but loss 'hybrid' contains a sum over the table that is"
+                " estimated by evenly drawn times; use times 'uniform'"
             )
         if self.warmup < 0:
             raise ValueError(f"warmup is {self.warmup}: it cannot be negative")
@@ -81,3 +88,20 @@ class TrainConfig:
         rise = min(1.0, (update + 1) / max(self.warmup, 1))
         left = (self.updates - update) / max(self.updates * self.cooldown, 1)
         return self.lr * rise * min(1.0, max(left, 0.0))
+
+
+# The usual training of each aim.
+LATENT_TRAINING = TrainConfig(
+    # Through as little noise as suits pixels a latent shows by itself what it is, and words would
+    # not be learned.
+    log_noise_mean=0.5,
+    log_noise_std=1.3,
+)
+AUTOENCODER_TRAINING = TrainConfig(updates=10_000, batch=32, condition_drop=0.0)
+# Before a latent model, where the denoiser is what takes the time.
+CODING_TRAINING = dataclasses.replace(AUTOENCODER_TRAINING, updates=2000)
+JUDGE_TRAINING = TrainConfig(
+    updates=1000, batch=64, lr=2e-3, warmup=100, weight_decay=0.01, ema=0.995, condition_drop=0.0
+)
+# A student starts where its teacher ended: a smaller rate, little warmup, and no null condition.
+DISTILL_TRAINING = TrainConfig(updates=1000, batch=64, lr=5e-4, warmup=20, condition_drop=0.0)

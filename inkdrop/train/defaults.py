@@ -9,11 +9,12 @@ from typing import Any, Protocol
 from inkdrop.config import choose
 from inkdrop.data.dataset import Dataset
 from inkdrop.folder import described
+from inkdrop.train.aims.latent_config import LATENT_NETWORKS
 from inkdrop.train.config import TrainConfig
 
 
 class Asked(Protocol):
-    """The part of `run.TrainRequest` that a description depends on."""
+    """The part of `TrainRequest` that a description depends on."""
 
     @property
     def config(self) -> TrainConfig: ...
@@ -29,12 +30,26 @@ def spread(data: Dataset) -> float:
     return round(max(float(pixels.std()), 0.05), 3)
 
 
+def channels_beside(data: Dataset, name: str) -> int:
+    """The channels, or numbers, of the field `name` that stands beside the data; 0 if none does."""
+    if name not in data.beside:
+        return 0
+    return int(data.take_beside([0])[name].shape[1])
+
+
 def network(
-    shape: tuple[int, ...], classes: int, *, width: int | None = None, variance: bool = False
+    shape: tuple[int, ...],
+    classes: int,
+    *,
+    width: int | None = None,
+    variance: bool = False,
+    concat: int = 0,
+    vector: int = 0,
 ) -> dict[str, Any]:
     """A U-Net that suits samples of this shape; its width grows with the picture.
 
-    variance: it has as many channels again for the log variance, as loss "hybrid" needs.
+    variance: it has as many channels again for the log variance, as loss "hybrid" needs
+    concat, vector: channels of `Cond.concat` and numbers of `Cond.vector` that it reads
     """
     size = max(shape[1:])
     # At 28x28, in four minutes on two cores, the middle one came nearest to real pictures among
@@ -60,10 +75,9 @@ def network(
         "num_classes": classes or None,
         "multipliers": multipliers,
         **shaped,
+        **({"concat_channels": concat} if concat else {}),
+        **({"vector_dim": vector} if vector else {}),
     }
-
-
-LATENT_NETWORKS = {"dit": "diffusion transformer", "unet": "U-Net"}
 
 
 def latent_network(
@@ -99,10 +113,14 @@ def model_description(
     """The content of a model.json for this data and training; `changes` replaces parts by name."""
     labels = tuple(data.label_names) if data.labels is not None else ()
     variance, drop = config.loss == "hybrid", config.condition_drop if labels else 0.0
+    concat, vector = channels_beside(data, "concat"), channels_beside(data, "vector")
+    told = f"{concat} channel{'s' * (concat > 1)} of a picture that belongs to each sample"
     whole: dict[str, Any] = {
         "process": {"kind": "discrete", "schedule": "cosine", "steps": 1000},
         "parameterization": {"kind": "edm", "sigma_data": spread(data)},
-        "network": network(data.shape, len(labels), variance=variance),
+        "network": network(
+            data.shape, len(labels), variance=variance, concat=concat, vector=vector
+        ),
         "codec": {"kind": "identity"},
         "spec": {
             "medium": data.medium,
@@ -112,6 +130,7 @@ def model_description(
             "condition_drop": drop,
             "learned_variance": variance,
             "guidance": 2.0 if drop else 1.0,
+            **({"notes": {"concat": told}} if concat else {}),
         },
     }
     whole |= changes or {}

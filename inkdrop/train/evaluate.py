@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inkdrop.codecs.latent import load_autoencoder
+from inkdrop.config import parse
+from inkdrop.convert.inspect.headers import headers
 from inkdrop.data.dataset import Dataset
 from inkdrop.evaluate.features import Features, extract, reference
 from inkdrop.evaluate.frechet import fit, frechet_distance
@@ -32,16 +34,19 @@ from inkdrop.evaluate.reconstruction import WINDOW, psnr, ssim
 from inkdrop.evaluate.report import Measure, Report, frechet_notes, measure
 from inkdrop.evaluate.samples import conditions_like, drawn
 from inkdrop.events import Note
+from inkdrop.find import Found, find, open_model
+from inkdrop.folder import NAME
 from inkdrop.media.medium import Look
 from inkdrop.media.sheet import save_image
-from inkdrop.model import Model
+from inkdrop.model import Model, Spec
 from inkdrop.registry import medium
-from inkdrop.runs import own_folder
 from inkdrop.tasks.plan import chosen
-from inkdrop.tasks.sampling import Sampling
-from inkdrop.train.aims.judge import JUDGE_TRAINING, load_judge, train_judge
+from inkdrop.train.aims.judge import load_judge, train_judge
+from inkdrop.train.evaluation import LEAST, Evaluation
+from inkdrop.train.events import Event
 from inkdrop.train.feed import split_rows
-from inkdrop.train.run import Event, TrainRequest
+from inkdrop.train.parallel import World
+from inkdrop.train.source import opening
 from inkdrop.weights import read_json
 
 if TYPE_CHECKING:
@@ -49,34 +54,6 @@ if TYPE_CHECKING:
 
 SHOWN = 64
 LATENTS = Path("latents", "latents.json")  # in a run of `train.latent`
-LEAST = 6  # rows, for every measure of `report.measure`
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How to measure a run.
-
-    count: samples, or pictures to reconstruct; seed, batch, sampling: of the samples
-    judge: a folder with a judge; pretrained: one with a vision model; by default a judge is trained
-    training: of that judge
-    """
-
-    count: int = 1000
-    seed: int = 0
-    batch: int = 64
-    sampling: Sampling = field(default_factory=Sampling)
-    judge: Path | None = None
-    pretrained: Path | None = None
-    training: TrainRequest = field(default_factory=lambda: TrainRequest(JUDGE_TRAINING))
-
-    def __post_init__(self) -> None:
-        if self.count < LEAST or self.batch < 1:
-            raise ValueError(
-                f"count is {self.count} and batch {self.batch}: measure at least {LEAST} pictures,"
-                " in batches of at least 1"
-            )
-        if self.judge is not None and self.pretrained is not None:
-            raise ValueError("name either a judge or a pretrained network to measure by, not both")
 
 
 @dataclass(frozen=True)
@@ -110,19 +87,47 @@ def evaluate(
 
     ValueError, before anything is computed, if model and data do not go together.
     """
+    measured = subject(run)
     run = Path(run)
     home = run / "evaluate" if out is None else Path(out)
-    folder, said = own_folder(run)
-    yield from map(Note, (*data.notes, *said))
-    whole = read_json(folder / "model.json")
-    coder = "autoencoder" in whole
+    yield from map(Note, (*data.notes, *measured.found.notes))
     if len(data) < LEAST:
-        raise ValueError(f"{data.name} has {len(data)} pictures; measuring takes at least {LEAST}")
+        raise ValueError(f"{data.name} has {len(data)} samples; measuring takes at least {LEAST}")
+    if data.medium != "picture":
+        raise ValueError(
+            f"{data.name} holds {medium(data.medium).many}; only pictures are measured"
+        )
     own = _Own.of(run, data)
-    if coder:
-        yield from _reconstructed(folder, data, own, asked, home, device)
+    if measured.coder:
+        yield from _reconstructed(measured.found.path, data, own, asked, home, device)
     else:
-        yield from _sampled(Model.load(folder).to(device), data, own, asked, home, device)
+        model = open_model(measured.found, device=device)
+        yield from _sampled(model, data, own, asked, home, device)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured: a model, or an autoencoder alone (coder).
+
+    opening: how data is opened for it, if its run does not say
+    """
+
+    found: Found
+    opening: dict[str, Any]
+    coder: bool = False
+
+
+def subject(name: str | Path) -> Measured:
+    """The model or the autoencoder of any name; its weights are not read yet."""
+    found = find(name)
+    if not found.own:
+        seen = headers(found.path)
+        spec = Spec((seen.autoencoder.channels, *seen.sizes))
+        return Measured(found, opening(spec))
+    about = read_json(found.path / NAME)
+    if "autoencoder" in about:
+        return Measured(found, {"channels": int(about["autoencoder"]["channels"])}, coder=True)
+    return Measured(found, opening(parse(Spec, about["spec"], str(found.path / NAME))))
 
 
 @dataclass(frozen=True)
@@ -161,13 +166,13 @@ class _By:
 def _by(
     data: Dataset, own: _Own, asked: Evaluation, home: Path, device: torch.device
 ) -> Generator[Event, None, _By]:
-    if asked.pretrained is not None:
-        return _By(open_pretrained(asked.pretrained).to(device), asked.pretrained.name)
+    if asked.features is not None:
+        return _By(open_pretrained(asked.features).to(device), asked.features.name)
     if asked.judge is not None:
         return _By(load_judge(asked.judge).to(device), f"the judge {asked.judge}")
     # A judge knows its data; that of other data has its own place.
     run = home / ("judge" if own.same else f"judge-{data.fingerprint[:8]}")
-    yield from train_judge(data, run, ask=asked.training, device=device)
+    yield from train_judge(data, run, request=asked.judging, world=World(device=device))
     judge = load_judge(run)
     told = ", ".join(judge.config.heads)
     return _By(judge.to(device), f"a judge of its own that learned {told}")

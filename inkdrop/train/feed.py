@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from inkdrop.cond import Cond
-from inkdrop.data.dataset import Dataset
+from inkdrop.data.dataset import SPATIAL, Dataset
 from inkdrop.data.order import batch_indices, epoch_order
 from inkdrop.data.pictures.augment import flip
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.updates import Batch
+from inkdrop.train.objective import Batch
 
 
 def split(data: Dataset, seed: int) -> tuple[Dataset, Dataset | None]:
@@ -31,11 +33,24 @@ def split_rows(count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int
 
 
 def gather(data: Dataset, indices: np.ndarray, device: torch.device) -> Batch:
-    """The pictures and labels with these numbers."""
-    x0 = data.take(indices).to(device)
-    if data.labels is None:
-        return Batch(x0)
-    return Batch(x0, Cond(label=torch.from_numpy(data.labels[indices]).to(device)))
+    """The samples with these numbers, their labels and what is beside them."""
+    label = None if data.labels is None else torch.from_numpy(data.labels[indices])
+    cond = Cond(label=label, **data.take_beside(indices))
+    return Batch(data.take(indices).to(device), cond.to(device))
+
+
+def mirrored(batch: Batch, seed: int, update: int, first: int) -> Batch:
+    """A batch whose samples are flipped at random, with the pictures that are told beside them.
+
+    first: the row of the update's global batch that its first sample is
+    """
+
+    def one(x: Tensor) -> Tensor:
+        return flip(x, seed, update, first=first)
+
+    fields = {name: getattr(batch.cond, name) for name in SPATIAL}
+    told = {name: one(value) for name, value in fields.items() if value is not None}
+    return Batch(one(batch.x0), dataclasses.replace(batch.cond, **told))
 
 
 @dataclass(frozen=True)
@@ -50,9 +65,7 @@ class Feed:
         config = self.config
         indices = batch_indices(len(self.data), config.batch, config.seed, update)
         batch = gather(self.data, indices[rows.start : rows.stop], self.device)
-        if not config.flip:
-            return batch
-        return Batch(flip(batch.x0, config.seed, update, first=rows.start), batch.cond)
+        return mirrored(batch, config.seed, update, rows.start) if config.flip else batch
 
 
 @dataclass(frozen=True)

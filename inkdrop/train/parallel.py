@@ -1,28 +1,52 @@
-"""One process or torchrun: who computes which rows of a batch, and who writes."""
+"""One process or torchrun: where a network is computed, who computes which rows, and who writes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
+
+from inkdrop.device import pick_device
+
+# How long a process waits for the others. The first one alone encodes a data set, draws previews
+# and writes gigabytes, while the rest wait. Nobody waits for the dead: torchrun ends all processes
+# when one of them fails.
+PATIENCE = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among all."""
+    """This process among all that train together, and the device on which it computes.
+
+    rank: its number, from 0 to size - 1
+    stop: setting this event ends the training after the running update, with a checkpoint
+    shard: the weights, their average and the optimizer's state are divided among the processes
+        (FSDP2; Zhao et al. 2023) instead of being held whole by each
+    """
 
     rank: int = 0
     size: int = 1
+    device: torch.device = field(default_factory=pick_device)
+    stop: threading.Event = field(default_factory=threading.Event)
+    shard: bool = False
 
     @property
     def main(self) -> bool:
-        """True for the one process that writes and talks."""
+        """True for the one process that writes files and reports."""
         return self.rank == 0
+
+    @property
+    def sharded(self) -> bool:
+        """True if this process holds only a part of the weights."""
+        return self.shard and self.size > 1
 
     def rows(self, batch: int) -> range:
         """The rows of a global batch that this process computes."""
@@ -31,19 +55,52 @@ class World:
         share = batch // self.size
         return range(self.rank * share, (self.rank + 1) * share)
 
-    def wrap(self, network: nn.Module) -> nn.Module:
-        """The network with its gradients averaged over all processes."""
+    def place(self, network: nn.Module) -> nn.Module:
+        """The network on its device, with gradients averaged over all processes.
+
+        A sharded network is changed in place; its parameters are then parts of the whole ones, so
+        an optimizer is made afterwards.
+        """
+        if self.sharded:
+            return _sharded(network, self.device, self.size)
+        network = network.to(self.device)
         if self.size == 1:
             return network
         return nn.parallel.DistributedDataParallel(network, gradient_as_bucket_view=True)
+
+    def averaging(self, network: nn.Module, last: bool) -> AbstractContextManager[object]:
+        """The context of one of several parts of a batch: gradients are averaged after the last."""
+        if self.size == 1:
+            return nullcontext()
+        if self.sharded:
+            cast(Any, network).set_requires_gradient_sync(last)
+            return nullcontext()
+        return nullcontext() if last else cast(Any, network).no_sync()
+
+    def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors without divisions; where they are divided, all processes must call this.
+
+        Of a sharded training the main process gets them, on the CPU, and the others get nothing:
+        so a device holds one whole tensor at a time.
+        """
+        if not self.sharded:
+            return dict(tensors)
+        found = {}
+        for name, value in tensors.items():
+            joined = _joined(value)
+            if self.main:
+                found[name] = joined.cpu()
+        return found
+
+    def whole_state(self, network: nn.Module) -> dict[str, Tensor]:
+        """The state dict of a placed network, under the names of the bare one; see `whole`."""
+        return self.whole(bare(network).state_dict())
 
     def agree(self, flag: bool) -> bool:
         """True in every process if it is true in any."""
         if self.size == 1:
             return flag
-        votes = torch.tensor(
-            [float(flag)], device="cuda" if dist.get_backend() == "nccl" else "cpu"
-        )
+        votes = torch.tensor([float(flag)], device=self.device)
         dist.all_reduce(votes, op=dist.ReduceOp.MAX)
         return bool(votes.item())
 
@@ -53,15 +110,78 @@ class World:
             dist.barrier()
 
 
+def bare(network: nn.Module) -> nn.Module:
+    """The network itself, without what `World.place` or torch.compile put around it."""
+    network = getattr(network, "_orig_mod", network)
+    if isinstance(network, nn.parallel.DistributedDataParallel):
+        return cast(nn.Module, network.module)
+    return network
+
+
+def cut(value: Tensor, target: Tensor) -> Tensor:
+    """A copy of a whole tensor where `target` is: on its device, and divided as it is."""
+    value = value.to(target.device, copy=True)
+    if not hasattr(target, "device_mesh"):
+        return value
+    from torch.distributed.tensor import DTensor, distribute_tensor  # takes a second to import
+
+    assert isinstance(target, DTensor)
+    # Every process has read the whole value, so none has to send it.
+    return distribute_tensor(value, target.device_mesh, target.placements, src_data_rank=None)
+
+
+def number(value: Tensor) -> float:
+    """A tensor of one number, divided or not; all processes must call this."""
+    return float(_joined(value).item())
+
+
+def _joined(value: Tensor) -> Tensor:
+    # A divided tensor is a DTensor, whose module takes a second to import.
+    join = getattr(value, "full_tensor", None)
+    return value if join is None else cast(Tensor, join())
+
+
+def _sharded(network: nn.Module, device: torch.device, size: int) -> nn.Module:
+    """The network with every block divided, gathered while it is computed."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device.type, (size,))
+    for block in _blocks(network):
+        fully_shard(block, mesh=mesh)
+    fully_shard(network, mesh=mesh)
+    return network
+
+
+def _blocks(module: nn.Module) -> Iterator[nn.Module]:
+    """The outermost modules of lists that are called as a whole, such as a U-Net's stages."""
+    for child in module.children():
+        listed = isinstance(module, nn.ModuleList)
+        if listed and type(child).forward is not nn.Module.forward:
+            yield child
+        else:
+            yield from _blocks(child)
+
+
 @contextmanager
-def world() -> Iterator[World]:
-    """The World that torchrun's environment describes; one process without it."""
+def world(
+    device: torch.device | None = None, stop: threading.Event | None = None, shard: bool = False
+) -> Iterator[World]:
+    """The World that torchrun's environment describes; one process without it.
+
+    device: by default a GPU if there is one. Under torchrun "cuda" is this process's own GPU.
+    """
+    device, stop = device or pick_device(), stop or threading.Event()
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield World()
+        yield World(device=device, stop=stop, shard=shard)
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        yield World(dist.get_rank(), size)
+        yield World(dist.get_rank(), size, device, stop, shard)
     finally:
         dist.destroy_process_group()

@@ -1,77 +1,27 @@
 """`updates`: training as a generator, one optimizer step at a time.
 
-What an update computes is a function of the config, the state and the update's number: noise,
-times and condition drop are keyed by (seed, update, row of the global batch). So a resumed run, or
-one split over processes, meets the same numbers.
+What an update computes is a function of the config, the state and its `Turn`, which keys every
+random draw.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from inkdrop.cond import Cond
-from inkdrop.diffusion.losses import (
-    TIMES,
-    hybrid,
-    lognormal_times,
-    loss_weight,
-    low_discrepancy,
-    squared_error,
-)
-from inkdrop.diffusion.noise import generator, key
+from inkdrop.diffusion.noise import key
 from inkdrop.model import Model
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.ema import average, decay_at, snapshot
-from inkdrop.train.parallel import World
+from inkdrop.train.objective import Batch, Batches, Objective, Trained, losses
+from inkdrop.train.parallel import World, bare, number
+from inkdrop.train.turn import Turn
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Data x0 [B, C, *spatial] in diffusion space and what the network is told of it."""
-
-    x0: Tensor
-    cond: Cond = field(default_factory=Cond)
-
-
-class Batches(Protocol):
-    """The data as a pure function: rows `rows` of the global batch of update `update`."""
-
-    def __call__(self, update: int, rows: range) -> Batch: ...
-
-
-class Trained(Protocol):
-    """What a training changes: a Model, or another part that is trained by itself.
-
-    A frozen dataclass, so that `dataclasses.replace` can put another network in.
-    """
-
-    @property
-    def network(self) -> nn.Module:
-        """All weights that are trained."""
-        ...
-
-    def write(self, folder: Path) -> None:
-        """Its files, into a folder that exists."""
-        ...
-
-
-class Objective(Protocol):
-    """What is minimised: the loss of each row [B] of a part of update `update`'s global batch.
-
-    model: what is trained, such as a Model.
-    """
-
-    def __call__(
-        self, model: Any, config: TrainConfig, batch: Batch, update: int, rows: range
-    ) -> Tensor: ...
+REFUSALS = 3  # updates in a row that were not finite, after which training ends
 
 
 @dataclass(frozen=True)
@@ -92,7 +42,10 @@ class Update:
 
 @dataclass
 class State:
-    """What changes in training: all of it, and nothing else, is in a checkpoint."""
+    """What changes in training: all of it, and nothing else, is in a checkpoint.
+
+    network: the bare one, whose weights may be divided among processes, and ema with them
+    """
 
     network: nn.Module
     ema: dict[str, Tensor]
@@ -100,10 +53,20 @@ class State:
     update: int = 0
     refused: int = 0
 
+    @property
+    def parameters(self) -> list[Tensor]:
+        """All weights that the optimizer changes."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
 
 def start(model: Trained, config: TrainConfig) -> State:
-    """The state before the first update."""
-    trainable = [p for p in model.network.parameters() if p.requires_grad]
+    """The state before the first update of a model whose network is where it is trained.
+
+    The network may be wrapped already; it is placed before this, because the optimizer holds its
+    parameters.
+    """
+    network = bare(model.network)
+    trainable = [p for p in network.parameters() if p.requires_grad]
     if not trainable:
         raise ValueError("no weight of this model requires a gradient; there is nothing to train")
     if isinstance(model, Model) and (config.loss == "hybrid") != model.spec.learned_variance:
@@ -114,77 +77,7 @@ def start(model: Trained, config: TrainConfig) -> State:
     optimizer = torch.optim.AdamW(
         trainable, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
     )
-    return State(model.network, snapshot(model.network), optimizer)
-
-
-def bfloat16_pays(device: torch.device) -> bool:
-    """True where the device multiplies bfloat16 in hardware, and so faster than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        flags = torch.cpu.get_capabilities()
-        return any(bool(flags.get(name)) for name in ("avx512_bf16", "amx_bf16"))
-    return False
-
-
-def autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
-    """The context in which the network runs at the precision asked for."""
-    low = config.precision == "bfloat16" or (config.precision == "auto" and bfloat16_pays(device))
-    return torch.autocast(device.type, dtype=torch.bfloat16) if low else nullcontext()
-
-
-def draw_places(config: TrainConfig, update: int) -> Tensor:
-    """Numbers in [0, 1) for the times of the whole global batch [B], float64."""
-    u = torch.rand(
-        config.batch, generator=generator(config.seed, "times", update), dtype=torch.float64
-    )
-    return low_discrepancy(u) if config.low_discrepancy else u
-
-
-def draw_times(model: Model, config: TrainConfig, update: int) -> Tensor:
-    """Times of the whole global batch [B], float64."""
-    places = draw_places(config, update)
-    if config.times == "lognormal":
-        return lognormal_times(model.process, places, config.log_noise_mean, config.log_noise_std)
-    return TIMES[config.times](model.process, places)
-
-
-def draw_noise(x0: Tensor, seed: int, update: int, rows: range) -> Tensor:
-    """Unit Gaussian noise like x0 for these rows of the global batch."""
-    shape = x0.shape[1:]
-    dtype = x0.dtype
-    noise = [
-        torch.randn(shape, generator=generator(seed, "noise", update, row), dtype=dtype)
-        for row in rows
-    ]
-    return torch.stack(noise).to(x0.device)
-
-
-def drop(model: Model, config: TrainConfig, cond: Cond, update: int, rows: range) -> Cond:
-    """The condition, replaced by null with the probability `condition_drop`."""
-    if cond.empty or config.condition_drop == 0:
-        return cond
-    u = torch.rand(config.batch, generator=generator(config.seed, "drop", update))
-    keep = u[rows.start : rows.stop] >= config.condition_drop
-    return cond.where(keep, model.null(len(rows)))
-
-
-def losses(model: Model, config: TrainConfig, batch: Batch, update: int, rows: range) -> Tensor:
-    """The loss of each row [B]: noise is added, the network asked, its error weighed."""
-    process, parameterization = model.process, model.parameterization
-    x0 = batch.x0
-    t = draw_times(model, config, update)[rows.start : rows.stop].to(x0.device)
-    eps = draw_noise(x0, config.seed, update, rows)
-    x = process.add_noise(x0, eps, t)
-    target = parameterization.target(process, x0, eps, t)
-    seen, feature = parameterization.inputs(process, x, t)
-    cond = drop(model, config, batch.cond, update, rows)
-    with autocast(config, x0.device):
-        out = model.network(seen, feature, cond)
-    if config.loss == "hybrid":
-        return hybrid(process, parameterization, out, x0, x, t, target)
-    weight = loss_weight(config.loss)(process, parameterization, t)
-    return squared_error(out, target) * weight.to(device=x0.device, dtype=target.dtype)
+    return State(network, snapshot(network), optimizer)
 
 
 def gradients(
@@ -205,10 +98,9 @@ def gradients(
     total = 0.0
     for first in range(rows.start, rows.stop, part):
         piece = range(first, first + part)
-        last = piece.stop == rows.stop
-        sync = nullcontext() if last or world.size == 1 else model.network.no_sync()  # type: ignore[operator]
-        with sync:
-            each = objective(model, config, batches(update, piece), update, piece)
+        with world.averaging(model.network, last=piece.stop == rows.stop):
+            turn = Turn(update, piece, config.updates)
+            each = objective(model, config, batches(update, piece), turn)
             loss = each.sum() / len(rows)
             loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
@@ -229,33 +121,38 @@ def updates(
     `state.network` wrapped (DDP, compiled). A step whose loss or gradient is not finite is not
     applied; after three in a row FloatingPointError names the batch.
     """
-    world = world or World()
-    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+    world = world or World(device=next(model.network.parameters()).device)
     model.network.train()
     while state.update < config.updates:
         index = state.update
-        lr = config.lr_at(index)
         with torch.random.fork_rng(enabled=True):
             # Dropout is the only user of torch's own stream; it too is a function of the update.
             torch.manual_seed(key(config.seed, "dropout", index, world.rank))
             loss = gradients(model, config, batches, index, world, objective)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm).item()
-        # The gradient is the same in every process, so all of them decide alike.
-        applied = math.isfinite(norm)
-        if applied:
-            for group in state.optimizer.param_groups:
-                group["lr"] = lr
-            state.optimizer.step()
-            average(state.ema, state.network, decay_at(config.ema, index))
-        state.optimizer.zero_grad(set_to_none=True)
-        state.refused = 0 if applied else state.refused + 1
-        state.update += 1
-        if state.refused == 3:
+        update = _step(state, config, loss)
+        if state.refused == REFUSALS:
             raise FloatingPointError(
                 f"loss or gradient was not finite in three updates in a row, the last with batch"
                 f" {index} (loss {loss}); look at its data, lower lr ({config.lr:g}) or use float32"
             )
-        yield Update(index, config.updates, loss, norm, lr, applied)
+        yield update
+
+
+def _step(state: State, config: TrainConfig, loss: float) -> Update:
+    """The optimizer's step with the gradients that are there, unless they are not finite."""
+    index, lr = state.update, config.lr_at(state.update)
+    norm = number(torch.nn.utils.clip_grad_norm_(state.parameters, config.clip_norm))
+    # The gradient is the same in every process, so all of them decide alike.
+    applied = math.isfinite(norm)
+    if applied:
+        for group in state.optimizer.param_groups:
+            group["lr"] = lr
+        state.optimizer.step()
+        average(state.ema, state.network, decay_at(config.ema, index))
+    state.optimizer.zero_grad(set_to_none=True)
+    state.refused = 0 if applied else state.refused + 1
+    state.update += 1
+    return Update(index, config.updates, loss, norm, lr, applied)
 
 
 @torch.no_grad()
@@ -266,13 +163,13 @@ def validation_loss(
     count: int,
     objective: Objective = losses,
 ) -> float:
-    """Mean loss over `count` held-out samples on noise and times that are the same every time."""
+    """Mean loss over `count` held-out samples, with the same noise and times at every call."""
     model.network.eval()
     total, step = 0.0, config.batch
     for first in range(0, count, step):
         rows = range(0, min(step, count - first))
         batch = batches(range(first, first + len(rows)))
-        # Negative updates never occur in training: this noise is nobody else's.
-        total += objective(model, config, batch, -1 - first // step, rows).sum().item()
+        turn = Turn(first // step, rows, config.updates, held_out=True)
+        total += objective(model, config, batch, turn).sum().item()
     model.network.train()
     return total / count

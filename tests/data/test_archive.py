@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from inkdrop.data import open_data
+from inkdrop.data.open import open_data
 
 
 def png(colour: str) -> bytes:

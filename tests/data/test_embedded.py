@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
-from inkdrop.data import open_data
+from inkdrop.data.open import open_data
 
 
 def test_digits_are_exact() -> None:

@@ -13,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from inkdrop.data import dataset, open_data
+from inkdrop.data import dataset
 from inkdrop.data.dataset import Dataset
+from inkdrop.data.open import open_data
 
 Opens = Callable[..., Dataset]
 

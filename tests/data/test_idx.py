@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inkdrop.data import open_data
 from inkdrop.data.idx import read_idx
+from inkdrop.data.open import open_data
 
 
 def idx(array: NDArray[Any], code: int = 8) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inkdrop.data import open_data
+from inkdrop.data.open import open_data
 
 
 def test_a_missing_path_names_its_neighbour(tmp_path: Path) -> None:

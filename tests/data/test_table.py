@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from inkdrop.data import open_data
+from inkdrop.data.open import open_data
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

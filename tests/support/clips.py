@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import checkpoints
+import diffusers
 import transformers
 from encoders import clip_vocabulary, random_model
 from torch import Tensor
 
+from inkdrop.convert.convert import convert
 from inkdrop.convert.sd.clip_words import SIZE, _merges
 
 
@@ -35,3 +40,18 @@ def words(pad: int) -> Any:
     vocabulary = clip_vocabulary(list(_merges()))
     token = {number: word for word, number in vocabulary.items()}[pad]
     return transformers.CLIPTokenizer(vocab=vocabulary, merges=list(_merges()), pad_token=token)
+
+
+def single_file(path: Path) -> None:
+    """A whole model of Stable Diffusion 1 as one file, with CLIP's words, small in all else."""
+    told = {**checkpoints.small("sd15"), "cross_attention_dim": 64}
+    unet = checkpoints.random(diffusers.UNet2DConditionModel(**told))
+    with TemporaryDirectory() as place:
+        folder = checkpoints.save(Path(place) / "a", "sd15", unet=unet, vae=checkpoints.vae("sd15"))
+        parts = {"text_encoder": clip(False, hidden_act="quick_gelu"), "tokenizer": words(SIZE - 1)}
+        parts["tokenizer"].model_max_length = 77
+        for name, part in parts.items():
+            part.save_pretrained(folder / name)
+        kinds = {name: ["transformers", type(part).__name__] for name, part in parts.items()}
+        checkpoints.edit(folder / "model_index.json", **kinds)
+        convert(folder, path, "single")

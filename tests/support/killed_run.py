@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import tiny
 
+from inkdrop.train.parallel import World
 from inkdrop.train.run import train
 from inkdrop.train.updates import Update
 
@@ -21,7 +22,7 @@ def main(folder: Path, out: Path) -> None:
     torch.set_num_threads(1)
     pictures = tiny.data(folder)
     asked = tiny.ask(updates=40, flip=True)
-    for event in train(pictures, out, asked, device=torch.device("cpu")):
+    for event in train(pictures, out, asked, world=World(device=torch.device("cpu"))):
         if isinstance(event, Update) and event.index == 24:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from inkdrop.data import Dataset, open_data
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.open import open_data
 from inkdrop.explain.subject import Subject
 from inkdrop.model import Model
 from inkdrop.model.folder import build_model

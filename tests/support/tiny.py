@@ -16,7 +16,7 @@ from inkdrop.model.folder import build_model
 from inkdrop.networks.text import TextEncoderConfig
 from inkdrop.train import defaults
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import TrainRequest
+from inkdrop.train.request import TrainRequest
 
 NETWORK: dict[str, Any] = {
     "kind": "unet",

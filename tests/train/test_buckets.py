@@ -23,7 +23,9 @@ from inkdrop.train import defaults
 from inkdrop.train.buckets import BucketFeed, over_buckets
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import Feed
-from inkdrop.train.run import TrainRequest, train
+from inkdrop.train.parallel import World
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
 from inkdrop.train.updates import Update, start, updates
 
 CPU = torch.device("cpu")
@@ -58,17 +60,19 @@ def test_it_resumes_to_the_bit(tmp_path: Path, parts: tuple[Dataset, ...], kind:
     assert {part.shape for part in parts} == {(1, 8, 8), (1, 6, 10), (1, 10, 6)}
     data, aim = over_buckets(parts)
     assert data.shape == (1, 8, 8)
-    list(train(data, tmp_path / "a", ask(parts, kind), aim=aim, device=CPU))
+    list(train(data, tmp_path / "a", ask(parts, kind), aim=aim, world=World(device=CPU)))
     stop = threading.Event()
-    for event in train(data, tmp_path / "b", ask(parts, kind), aim=aim, stop=stop, device=CPU):
+    for event in train(
+        data, tmp_path / "b", ask(parts, kind), aim=aim, world=World(device=CPU, stop=stop)
+    ):
         if isinstance(event, Update) and event.index == 2:
             stop.set()
-    list(train(data, tmp_path / "b", ask(parts, kind), aim=aim, device=CPU))
+    list(train(data, tmp_path / "b", ask(parts, kind), aim=aim, world=World(device=CPU)))
     left, right = (load_file(own_folder(tmp_path / r)[0] / "network.safetensors") for r in "ab")
     assert all(torch.equal(left[key], right[key]) for key in left)
     with pytest.raises(ValueError, match="was started with buckets"):
         data, aim = over_buckets(parts[1:])
-        list(train(data, tmp_path / "a", ask(parts, kind), aim=aim, device=CPU))
+        list(train(data, tmp_path / "a", ask(parts, kind), aim=aim, world=World(device=CPU)))
 
 
 def test_every_picture_is_drawn_once_an_epoch_and_batches_have_one_size(

@@ -25,9 +25,12 @@ from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.aims.autoencoder import train_autoencoder
 from inkdrop.train.aims.judge import load_judge
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.evaluate import Evaluated, Evaluation, Made, evaluate
+from inkdrop.train.evaluate import Evaluated, Made, evaluate
+from inkdrop.train.evaluation import Evaluation
 from inkdrop.train.feed import split
-from inkdrop.train.run import TrainRequest, train
+from inkdrop.train.parallel import World
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
 from inkdrop.train.updates import Update
 
 CPU = torch.device("cpu")
@@ -44,7 +47,7 @@ def judge(folder: Path) -> Judge:
 
 def test_a_run_is_measured_and_the_next_call_uses_what_is_kept(tmp_path: Path) -> None:
     data, run = tiny.data(tmp_path), tmp_path / "run"
-    list(train(data, run, tiny.ask(updates=4), device=CPU))
+    list(train(data, run, tiny.ask(updates=4), world=World(device=CPU)))
     events = list(evaluate(run, data, ASKED, device=CPU))
     found = events[-1]
     assert isinstance(found, Evaluated)
@@ -97,7 +100,7 @@ def test_an_autoencoder_is_measured_by_its_reconstructions(tmp_path: Path) -> No
         middle_attention=False, code_conv=False, linear=True, norm_groups=4,
     )  # fmt: skip
     ask = TrainRequest(TrainConfig(updates=3, batch=8, precision="float32", condition_drop=0.0))
-    list(train_autoencoder(data, run, shape, ask=ask, device=CPU))
+    list(train_autoencoder(data, run, shape, request=ask, world=World(device=CPU)))
     network = judge(tmp_path / "judge")
     asked = dataclasses.replace(ASKED, count=20, judge=tmp_path / "judge")
     *_, found = evaluate(run, data, asked, device=CPU)

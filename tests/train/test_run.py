@@ -20,7 +20,11 @@ from inkdrop import runs
 from inkdrop.data.dataset import Dataset
 from inkdrop.events import Note
 from inkdrop.model import Model
-from inkdrop.train.run import Event, Saved, TrainRequest, data_of, train
+from inkdrop.train.events import Event, Saved
+from inkdrop.train.parallel import World
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
+from inkdrop.train.source import data_of
 from inkdrop.train.updates import Update
 
 CPU = torch.device("cpu")
@@ -30,7 +34,7 @@ SCRIPT = Path(__file__).parents[1] / "support" / "killed_run.py"
 def run(
     data: Dataset, out: Path, asked: TrainRequest, stop: threading.Event | None = None
 ) -> list[Event]:
-    return list(train(data, out, asked, stop=stop, device=CPU))
+    return list(train(data, out, asked, world=World(device=CPU, stop=stop or threading.Event())))
 
 
 def tensors(out: Path, update: int) -> dict[str, torch.Tensor]:
@@ -73,7 +77,7 @@ def test_stop_finishes_the_update_saves_and_says_so(tmp_path: Path) -> None:
     data, stop = tiny.data(tmp_path), threading.Event()
     asked = dataclasses.replace(tiny.ask(), save_every=None)
     events = []
-    for event in train(data, tmp_path / "run", asked, stop=stop, device=CPU):
+    for event in train(data, tmp_path / "run", asked, world=World(device=CPU, stop=stop)):
         events.append(event)
         if isinstance(event, Update) and event.index == 2:
             stop.set()

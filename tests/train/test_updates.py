@@ -11,15 +11,10 @@ import torch
 
 from inkdrop.cond import Cond
 from inkdrop.train.feed import Feed, split
+from inkdrop.train.objective import Batch, drop
 from inkdrop.train.parallel import World
-from inkdrop.train.updates import (
-    Batch,
-    draw_noise,
-    drop,
-    gradients,
-    start,
-    updates,
-)
+from inkdrop.train.turn import Turn, draw_noise
+from inkdrop.train.updates import gradients, start, updates
 
 CPU = torch.device("cpu")
 
@@ -53,22 +48,30 @@ def test_two_shares_average_to_the_whole_batch(tmp_path: Path) -> None:
 
 def test_noise_belongs_to_the_row_of_the_global_batch() -> None:
     x = torch.zeros(6, 1, 4, 4)
-    whole = draw_noise(x, 5, 2, range(6))
-    assert torch.equal(draw_noise(x, 5, 2, range(2, 5)), whole[2:5])
-    assert not torch.equal(draw_noise(x, 5, 3, range(6)), whole)
-    assert not torch.equal(draw_noise(x, 6, 2, range(6)), whole)
+    whole = draw_noise(x, 5, Turn(2, range(6), 9))
+    assert torch.equal(draw_noise(x, 5, Turn(2, range(2, 5), 9)), whole[2:5])
+    assert not torch.equal(draw_noise(x, 5, Turn(3, range(6), 9)), whole)
+    assert not torch.equal(draw_noise(x, 6, Turn(2, range(6), 9)), whole)
+
+
+def test_held_out_noise_is_that_of_no_update_and_always_the_same() -> None:
+    x = torch.zeros(2, 1, 4, 4)
+    held = [draw_noise(x, 5, Turn(i, range(2), 9, held_out=True)) for i in (0, 1, 0)]
+    seen = [draw_noise(x, 5, Turn(i, range(2), 9)) for i in range(9)]
+    assert torch.equal(held[0], held[2]) and not torch.equal(held[0], held[1])
+    assert not any(torch.equal(a, b) for a in held for b in seen)
 
 
 def test_condition_is_dropped_at_its_rate(tmp_path: Path) -> None:
     model = tiny.model(tiny.data(tmp_path))
     config = dataclasses.replace(tiny.ask().config, batch=4000, condition_drop=0.2)
     cond = Cond(label=torch.ones(4000, dtype=torch.int64))
-    dropped = drop(model, config, cond, 0, range(4000)).label
+    dropped = drop(model, config, cond, Turn(0, range(4000), 8)).label
     assert dropped is not None
     share = float((dropped == 2).double().mean())
     assert share == pytest.approx(0.2, abs=4 * (0.2 * 0.8 / 4000) ** 0.5)
     never = dataclasses.replace(config, condition_drop=0.0)
-    assert drop(model, never, cond, 0, range(4000)).label is cond.label
+    assert drop(model, never, cond, Turn(0, range(4000), 8)).label is cond.label
 
 
 def test_loss_falls_on_two_kinds_of_pictures(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inkdrop.data.dataset import Dataset, Store
+from inkdrop.data.dataset import SPATIAL, Dataset, Store
 from inkdrop.digest import digest
 
 TURNS = 4
@@ -19,7 +19,7 @@ TURNS = 4
 def turned(data: Dataset) -> Dataset:
     """The pictures as they are, then all turned by a quarter, by half and by three quarters.
 
-    Labels and captions go with them; ValueError for pictures that are not square.
+    Labels, captions and what is beside them go along; ValueError for pictures that are not square.
     """
     _, height, width = data.shape
     if height != width:
@@ -31,6 +31,10 @@ def turned(data: Dataset) -> Dataset:
         fingerprint=digest([data.fingerprint, "in four quarter turns"]),
         labels=None if data.labels is None else np.tile(data.labels, TURNS),
         captions=None if data.captions is None else data.captions * TURNS,
+        beside={
+            name: (_Turned if name in SPATIAL else _Repeated)(store, len(data))
+            for name, store in data.beside.items()
+        },
     )
 
 
@@ -45,3 +49,12 @@ class _Turned:
         if not len(pictures):
             return pictures
         return torch.stack([x.rot90(int(k), (1, 2)) for k, x in zip(turns, pictures, strict=True)])
+
+
+@dataclass(frozen=True, eq=False)
+class _Repeated:
+    store: Store
+    count: int
+
+    def take(self, indices: NDArray[np.int64]) -> Tensor:
+        return self.store.take(indices % self.count)

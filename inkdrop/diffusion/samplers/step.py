@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
@@ -27,8 +27,8 @@ class Step:
     index: int
     total: int | None
     t: float
-    x: Tensor
-    x0: Tensor
+    x: Tensor = field(repr=False)
+    x0: Tensor = field(repr=False)
 
 
 class Sampler(Protocol):

@@ -7,7 +7,6 @@ loss meets the other's weights as constants, so an update is one step for both.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +26,16 @@ from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig, Gaussia
 from inkdrop.networks.discriminator import Discriminator, DiscriminatorConfig
 from inkdrop.networks.layers import blocks
 from inkdrop.registry import medium
-from inkdrop.train.config import TrainConfig
+from inkdrop.train.aim import Aim
+from inkdrop.train.config import AUTOENCODER_TRAINING, TrainConfig
+from inkdrop.train.events import Event
 from inkdrop.train.feed import HeldOut
-from inkdrop.train.parallel import World
-from inkdrop.train.run import Aim, Event, TrainRequest, train
-from inkdrop.train.updates import Batch, autocast, draw_noise
+from inkdrop.train.objective import Batch
+from inkdrop.train.parallel import World, bare
+from inkdrop.train.precision import autocast
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
+from inkdrop.train.turn import Turn, draw_noise
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,8 +43,6 @@ if TYPE_CHECKING:
 
 # Feature maps [B, C, *spatial] of pictures in [-1, 1], for the perceptual loss.
 FeatureMaps = Callable[[Tensor], list[Tensor]]
-
-AUTOENCODER_TRAINING = TrainConfig(updates=10_000, batch=32, condition_drop=0.0)
 
 
 @dataclass(frozen=True)
@@ -172,20 +174,18 @@ class Coder:
         write_autoencoder(self.autoencoder, folder)
 
 
-def objective(model: Coder, config: TrainConfig, batch: Batch, update: int, rows: range) -> Tensor:
-    """The loss of each row [B]; on held-out data (a negative update) without the adversary."""
+def objective(model: Coder, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
+    """The loss [B] of each row; on held-out data the error of the reconstruction alone."""
     network = model.network
-    whole = cast(Reconstruction, getattr(network, "module", network))
+    whole = cast(Reconstruction, bare(network))
     x, loss, shape = batch.x0, whole.loss, whole.autoencoder.config
     sizes = (size // shape.factor for size in x.shape[2:])
-    noise = draw_noise(
-        x.new_empty(len(x), shape.latent_channels, *sizes), config.seed, update, rows
-    )
+    noise = draw_noise(x.new_empty(len(x), shape.latent_channels, *sizes), config.seed, turn)
     with autocast(config, x.device):
-        if update < 0:
+        if turn.held_out:
             y, _ = whole.reconstructed(x, torch.zeros_like(noise))
             return whole.distance(x, y)
-        begun = update >= loss.adversarial_from * config.updates
+        begun = turn.update >= loss.adversarial_from * turn.total
         each: Tensor = network(x, noise, loss.adversarial if begun else 0.0)
     return each
 
@@ -251,13 +251,11 @@ def train_autoencoder(
     out: str | Path,
     shape: AutoencoderConfig | None = None,
     loss: AutoencoderLoss | None = None,
-    ask: TrainRequest | None = None,
+    request: TrainRequest | None = None,
     *,
     maps: FeatureMaps | None = None,
     weights: Autoencoder | None = None,
-    stop: threading.Event | None = None,
     world: World | None = None,
-    device: torch.device | None = None,
 ) -> Iterator[Event]:
     """Trains an autoencoder on `data` in the run folder `out`; the events of `run.train`.
 
@@ -265,7 +263,7 @@ def train_autoencoder(
     of the best linear code. ValueError if data, shape, weights and loss do not go together.
     """
     shape = shape or (weights.config if weights else shape_for(data))
-    loss, ask = loss or AutoencoderLoss(), ask or TrainRequest(AUTOENCODER_TRAINING)
+    loss, request = loss or AutoencoderLoss(), request or TrainRequest(AUTOENCODER_TRAINING)
     if weights is not None and weights.config != shape:
         raise ValueError(
             "the autoencoder to start from has another shape than was asked for; leave shape out"
@@ -295,10 +293,10 @@ def train_autoencoder(
 
     aim = Aim(
         objective=objective,
-        describe=lambda data, ask: about,
+        describe=lambda data, request: about,
         build=build,
         picture=pairs,
         record={"autoencoder": dump(shape), "loss": dump(loss)}
         | ({"weights": digest_of_weights(first)} if weights is not None else {}),
     )
-    return train(data, out, ask, aim=aim, stop=stop, world=world, device=device)
+    return train(data, out, request, aim=aim, world=world)

@@ -8,20 +8,18 @@ end to the next: K network calls. A run of it is an ordinary run, and leaves an 
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from inkdrop.cond import Cond
-from inkdrop.config import choose, dump
+from inkdrop.config import dump
 from inkdrop.data.dataset import Dataset
-from inkdrop.device import pick_device
 from inkdrop.diffusion.consistency import carry, follow, landing, segments
 from inkdrop.diffusion.constraints import clip
 from inkdrop.diffusion.guidance import Denoiser, bind, cfg
@@ -30,55 +28,16 @@ from inkdrop.diffusion.process import like
 from inkdrop.diffusion.times import grid
 from inkdrop.digest import digest_of_weights
 from inkdrop.model import Model, Spec, Tuned
-from inkdrop.train.config import TrainConfig
+from inkdrop.train.aim import Aim
+from inkdrop.train.aims.distill_config import DistillConfig, Metric
+from inkdrop.train.config import DISTILL_TRAINING, TrainConfig
+from inkdrop.train.events import Event
+from inkdrop.train.objective import Batch, nulled
 from inkdrop.train.parallel import World
-from inkdrop.train.run import Aim, Event, TrainRequest, train
-from inkdrop.train.updates import Batch, autocast, draw_noise, draw_places
-
-Metric = Literal["squared", "huber"]
-
-METHODS: dict[str, str] = {
-    "rollout": "the teacher goes all the way to the segment's end",
-    "consistency": "the teacher makes one short step and the student says the rest",
-    "training": "the data itself makes one short step and the student says the rest",
-}
-
-
-@dataclass(frozen=True)
-class DistillConfig:
-    """What the student learns, beside the TrainConfig that says how it is trained.
-
-    steps: K, the student's network calls
-    method: rollout (the default), consistency, or training, which asks no teacher
-    guidance: the teacher's scale, which the student then has built in
-    teacher_steps: of the teacher's solver from noise to data, for rollout, shared evenly by the
-        segments; None is 16, or two a segment; a teacher that is a student goes by its own steps
-    finest: steps from noise to data into which the other methods cut time at the end; they begin
-        with an eighth of them and double it three times
-    metric: of the student's error: squared, or pseudo-Huber (Song and Dhariwal 2023, section 3.3)
-    """
-
-    steps: int = 4
-    method: str = "rollout"
-    guidance: float = 1.0
-    teacher_steps: int | None = None
-    finest: int = 128
-    metric: Metric = "squared"
-
-    def __post_init__(self) -> None:
-        choose("distillation method", self.method, METHODS)
-        for name in ("steps", "finest"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        if self.teacher_steps is not None and self.teacher_steps <= self.steps:
-            raise ValueError(
-                f"teacher_steps is {self.teacher_steps}: the teacher must make more steps than the"
-                f" student's {self.steps}"
-            )
-
-
-# A student starts where its teacher ended: a smaller rate, no warmup to speak of, and no null.
-DISTILL_TRAINING = TrainConfig(updates=1000, batch=64, lr=5e-4, warmup=20, condition_drop=0.0)
+from inkdrop.train.precision import autocast
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
+from inkdrop.train.turn import Turn, draw_noise, draw_places
 
 
 def check(teacher: Model, config: DistillConfig) -> None:
@@ -94,15 +53,16 @@ def check(teacher: Model, config: DistillConfig) -> None:
             f"steps is {config.steps} and the teacher's own are {spec.steps}: a student is made"
             " for fewer; ask for fewer steps"
         )
-    if config.guidance != 1 and not spec.condition_drop:
+    guidance = built_in(spec, config)
+    if guidance != 1 and not spec.condition_drop:
         raise ValueError(
-            f"guidance is {config.guidance}, but the teacher knows no null condition to guide"
-            " away from; distill it with guidance 1"
+            f"guidance is {guidance}, but the teacher knows no null condition to guide away from;"
+            " distill it with guidance 1"
         )
-    if config.guidance != 1 and config.method == "training":
+    if guidance != 1 and config.method == "training":
         raise ValueError(
-            f"guidance is {config.guidance}, but method 'training' asks no teacher that could be"
-            " guided; use guidance 1, or rollout"
+            f"guidance is {guidance}, but method 'training' asks no teacher that could be guided;"
+            " use guidance 1, or rollout"
         )
     own = own_path(teacher)
     if own is not None and config.method != "rollout":
@@ -117,9 +77,11 @@ def check(teacher: Model, config: DistillConfig) -> None:
         )
 
 
-def own_guidance(spec: Spec, method: str) -> float:
-    """The scale that is built in when nobody names one: the default of a teacher that is asked."""
-    guided = spec.labels and spec.condition_drop and method != "training"
+def built_in(spec: Spec, config: DistillConfig) -> float:
+    """The scale of guidance that is built into the student of a teacher with this spec."""
+    if config.guidance is not None:
+        return config.guidance
+    guided = spec.labels and spec.condition_drop and config.method != "training"
     return spec.guidance if guided else 1.0
 
 
@@ -152,7 +114,7 @@ def path(teacher: Model, config: DistillConfig, share: float = 1.0) -> Tensor:
 
 def student_description(teacher: Model, config: DistillConfig, name: str) -> dict[str, Any]:
     """The student's model.json: the teacher's, with the defaults of its own few steps."""
-    times = segments(path(teacher, config), config.steps)
+    times, scale = segments(path(teacher, config), config.steps), built_in(teacher.spec, config)
     spec = dataclasses.replace(
         teacher.spec,
         condition_drop=0.0,
@@ -163,7 +125,7 @@ def student_description(teacher: Model, config: DistillConfig, name: str) -> dic
         tuned=(Tuned(config.steps, "ddim", tuple(times.tolist())),),
         notes={
             **teacher.spec.notes,
-            "distilled": f"from {name} by {config.method}, guidance {config.guidance:g}",
+            "distilled": f"from {name} by {config.method}, guidance {scale:g}",
         },
     )
     return {**teacher.describe(), "spec": dump(spec)}
@@ -176,17 +138,15 @@ class Distillation:
     teacher: Model
     config: DistillConfig
 
-    def __call__(
-        self, model: Model, config: TrainConfig, batch: Batch, update: int, rows: range
-    ) -> Tensor:
-        """The loss of each row [B] of the global batch of an update; see `updates.losses`."""
+    def __call__(self, model: Model, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
+        """The loss [B] of each row of a turn; see `updates.losses`."""
         process = model.process
-        # Validation, at a negative update, is at the end of the curriculum.
-        share = update / config.updates if update >= 0 else 1.0
-        times, low = self._moments(config, update, rows, share)
-        eps = draw_noise(batch.x0, config.seed, update, rows)
+        times, low = self._moments(config, turn)
+        eps = draw_noise(batch.x0, config.seed, turn)
         x = process.add_noise(batch.x0, eps, times[0])
-        cond = batch.cond if self.teacher.spec.labels else Cond()
+        cond = batch.cond
+        if not self.teacher.spec.labels:
+            cond = dataclasses.replace(cond, label=None)
         with torch.no_grad(), autocast(config, x.device):
             target = self.target(model, batch.x0, x, times, low, cond)
         a, b = model.parameterization.affine(process, times[0])
@@ -218,19 +178,18 @@ class Distillation:
         return 2 if own_path(self.teacher) is None else 1
 
     def _teacher(self, cond: Cond) -> Denoiser:
-        null = self.teacher.null(cond.batch or 0)
-        guided = cfg(self.teacher.denoise, cond, null, self.config.guidance)
+        null = nulled(self.teacher, cond)
+        scale = built_in(self.teacher.spec, self.config)
+        guided = cfg(self.teacher.denoise, cond, null, scale)
         return _limited(guided, self.teacher.spec)
 
-    def _moments(
-        self, config: TrainConfig, update: int, rows: range, share: float
-    ) -> tuple[Tensor, Tensor]:
+    def _moments(self, config: TrainConfig, turn: Turn) -> tuple[Tensor, Tensor]:
         """Each row's way [n + 1, B] down the path and the end of its segment [B], float64."""
-        whole = path(self.teacher, self.config, share)
+        whole = path(self.teacher, self.config, turn.progress)
         each = (len(whole) - 1) // self.config.steps
         stride = each if self.config.method == "rollout" else 1
         places = (len(whole) - 1) // stride
-        u = draw_places(config, update)[rows.start : rows.stop]
+        u = draw_places(config, turn)[turn.part]
         first = stride * (u * places).long().clamp(max=places - 1)
         ways = first + torch.arange(stride + 1)[:, None]
         return whole[ways], whole[(first // each + 1) * each]
@@ -274,6 +233,11 @@ def fits(data: Dataset, teacher: Model) -> None:
             f"{data.name} has {classes} classes, but the teacher knows"
             f" {len(teacher.spec.labels)}; name data with the same ones"
         )
+    if "concat" in teacher.spec.notes and "concat" not in data.beside:
+        raise ValueError(
+            f"{data.name} lacks what the teacher is told ({teacher.spec.notes['concat']}); put it"
+            " beside the data with `with_beside(data, concat=...)`"
+        )
 
 
 def distill(
@@ -281,25 +245,24 @@ def distill(
     data: Dataset,
     out: str | Path,
     config: DistillConfig | None = None,
-    ask: TrainRequest | None = None,
+    request: TrainRequest | None = None,
     *,
     name: str = "a model",
-    stop: threading.Event | None = None,
     world: World | None = None,
-    device: torch.device | None = None,
 ) -> Iterator[Event]:
     """Distills `teacher` into a student in the run folder `out`; the events of `train`.
 
     name: of the teacher, for the student's notes. ValueError if teacher, data and config do not go
     together; see `check` and `fits`.
     """
-    config, ask = config or DistillConfig(), ask or TrainRequest(DISTILL_TRAINING)
+    config, request = config or DistillConfig(), request or TrainRequest(DISTILL_TRAINING)
+    world = world or World()
     check(teacher, config)
     fits(data, teacher)
-    device = device or pick_device()
-    teacher = teacher.to(device)
+    config = dataclasses.replace(config, guidance=built_in(teacher.spec, config))
+    teacher = teacher.to(world.device)
     weights = {n: value.clone() for n, value in teacher.network.state_dict().items()}
     record = {"teacher": digest_of_weights(weights), **dump(config)}
     aim = Aim(Distillation(teacher, config), weights=weights, record=record)
-    ask = dataclasses.replace(ask, model=student_description(teacher, config, name))
-    return train(data, out, ask, aim=aim, stop=stop, world=world, device=device)
+    request = dataclasses.replace(request, model=student_description(teacher, config, name))
+    return train(data, out, request, aim=aim, world=world)

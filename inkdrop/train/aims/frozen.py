@@ -22,7 +22,7 @@ from inkdrop.conditioning.prompt import escape
 from inkdrop.conditioning.text import Text
 from inkdrop.model import Model
 from inkdrop.registry import describe_text
-from inkdrop.train.run import Aim
+from inkdrop.train.aim import Aim
 
 ROOM = 2**30  # bytes of conditions that are kept
 

@@ -7,7 +7,6 @@ al. 2018). What tells that apart knows what is in the pictures, and so do its fe
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,15 +32,17 @@ from inkdrop.evaluate.judge import (
 )
 from inkdrop.events import Note
 from inkdrop.runs import own_folder
-from inkdrop.train.config import TrainConfig
+from inkdrop.train.aim import Aim
+from inkdrop.train.config import JUDGE_TRAINING, TrainConfig
+from inkdrop.train.events import Event
 from inkdrop.train.feed import HeldOut, split
+from inkdrop.train.objective import Batch
 from inkdrop.train.parallel import World
-from inkdrop.train.run import Aim, Event, TrainRequest, train
-from inkdrop.train.updates import Batch, autocast
+from inkdrop.train.precision import autocast
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
+from inkdrop.train.turn import Turn
 
-JUDGE_TRAINING = TrainConfig(
-    updates=1000, batch=64, lr=2e-3, warmup=100, weight_decay=0.01, ema=0.995, condition_drop=0.0
-)
 TURNED = "turned"
 
 
@@ -130,10 +131,8 @@ class Candidate:
         cast(Judge, self.network).write(folder)
 
 
-def objective(
-    model: Candidate, config: TrainConfig, batch: Batch, update: int, rows: range
-) -> Tensor:
-    """The loss of each row [B]."""
+def objective(model: Candidate, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
+    """The loss [B] of each row."""
     labelled = cast(Labelled, batch)
     with autocast(config, labelled.x0.device):
         said = model.network(labelled.x0)
@@ -169,11 +168,9 @@ def train_judge(
     heads: Mapping[str, Head] | None = None,
     shape: JudgeConfig | None = None,
     how: Jitter | None = None,
-    ask: TrainRequest | None = None,
+    request: TrainRequest | None = None,
     *,
-    stop: threading.Event | None = None,
     world: World | None = None,
-    device: torch.device | None = None,
 ) -> Iterator[Event]:
     """Trains a judge on `data` in the run folder `out`; the events of `run.train`.
 
@@ -182,7 +179,8 @@ def train_judge(
     ValueError if data, heads and shape do not go together.
     """
     heads = heads or own_heads(data)
-    how, ask, stop = how or Jitter(), ask or TrainRequest(JUDGE_TRAINING), stop or threading.Event()
+    how, world = how or Jitter(), world or World()
+    request = request or TrainRequest(JUDGE_TRAINING)
     for name, head in (heads or {}).items():
         head.check(name, len(data))
     names = {TURNED: turns(data)} if heads is None else {n: h.names for n, h in heads.items()}
@@ -205,17 +203,19 @@ def train_judge(
 
     aim = Aim(
         objective=objective,
-        describe=lambda data, ask: about,
+        describe=lambda data, request: about,
         build=build,
         picture=lambda trained, held: None,
         feed=feed,
         held=lambda data, config, device: feed(data, config, device).held(),
         record={"judge": dump(shape), "labels": digest(parts), "jitter": dump(how)},
     )
-    yield from train(numbered, out, ask, aim=aim, stop=stop, world=world, device=device)
-    held = split(numbered, ask.config.seed)[1]
-    if held is not None and not stop.is_set() and (world is None or world.main):
-        yield Note(_accuracy(load_judge(out), feed(held, ask.config, torch.device("cpu")).held()))
+    yield from train(numbered, out, request, aim=aim, world=world)
+    held = split(numbered, request.config.seed)[1]
+    if held is not None and not world.stop.is_set() and world.main:
+        yield Note(
+            _accuracy(load_judge(out), feed(held, request.config, torch.device("cpu")).held())
+        )
 
 
 def load_judge(folder: str | Path) -> Judge:

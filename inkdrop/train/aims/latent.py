@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +23,9 @@ from inkdrop.codecs.latent import load_autoencoder
 from inkdrop.conditioning.pretrained import open_pretrained
 from inkdrop.conditioning.text import Text
 from inkdrop.conditioning.tokenizer import FILE, Tokenizer, train_tokenizer
-from inkdrop.config import choose, dump
+from inkdrop.config import dump
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.latents import Encoding, codec, encode, open_latents
-from inkdrop.device import pick_device
 from inkdrop.events import Note
 from inkdrop.media.medium import Look
 from inkdrop.model import Model, Prompt
@@ -39,10 +36,12 @@ from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train import defaults
-from inkdrop.train.aims.autoencoder import AUTOENCODER_TRAINING, shape_for, train_autoencoder
+from inkdrop.train.aim import Aim
+from inkdrop.train.aims.autoencoder import shape_for, train_autoencoder
+from inkdrop.train.aims.captions import Captioner
 from inkdrop.train.aims.frozen import Remembered, frozen_aim
+from inkdrop.train.aims.latent_config import CODE_CHANNELS, Latents
 from inkdrop.train.aims.prompted import (
-    Captioner,
     Drops,
     Ids,
     Joined,
@@ -50,69 +49,29 @@ from inkdrop.train.aims.prompted import (
     Reader,
     TextFeed,
     prompted_losses,
-    written,
 )
 from inkdrop.train.aims.sketch import fit_sketch
 from inkdrop.train.config import TrainConfig
+from inkdrop.train.events import Event
 from inkdrop.train.feed import HeldOut, split
 from inkdrop.train.parallel import World
-from inkdrop.train.run import Aim, Event, TrainRequest, sampled, train
+from inkdrop.train.preview import sampled
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 TEXT = TextEncoderConfig(vocabulary=4096, width=192, layers=2, heads=3, context=32)
-# A latent seen through as little noise as suits pixels tells by itself what it is, and words would
-# not be learned.
-LATENT_TRAINING = TrainConfig(log_noise_mean=0.5, log_noise_std=1.3)
-
-
-@dataclass(frozen=True)
-class Latents:
-    """How a latent model is built.
-
-    autoencoder: a run or a model folder to reuse, instead of one trained here
-    factor, channels: of the code of one trained here (None: as `shape_for` says)
-    coding: its training
-    text: the text encoder that is trained with the denoiser; None if no text is to be read
-    encoder: the folder of a pretrained one, which is read as it is, instead; see `open_pretrained`
-    captioner: what is said of a picture
-    network: a key of `defaults.LATENT_NETWORKS`, unless the run's TrainRequest has a network
-    """
-
-    autoencoder: Path | None = None
-    factor: int | None = None
-    channels: int = 8
-    coding: TrainRequest = dataclasses.field(
-        default_factory=lambda: TrainRequest(
-            dataclasses.replace(AUTOENCODER_TRAINING, updates=2000)
-        )
-    )
-    text: TextEncoderConfig | None = None
-    encoder: Path | None = None
-    captioner: Captioner = written
-    network: str = "dit"
-
-    def __post_init__(self) -> None:
-        choose("network for latents", self.network, defaults.LATENT_NETWORKS)
-        if self.text is not None and self.encoder is not None:
-            raise ValueError("one text encoder is read: either one trained here or a pretrained")
-
-    @property
-    def reads(self) -> bool:
-        """Whether the model is to read text."""
-        return self.text is not None or self.encoder is not None
 
 
 def train_latent(
     data: Dataset,
     out: str | Path,
-    ask: TrainRequest,
+    request: TrainRequest,
     plan: Latents,
     *,
-    stop: threading.Event | None = None,
     world: World | None = None,
-    device: torch.device | None = None,
 ) -> Iterator[Event | Encoding]:
     """All stages on `data` in the run folder `out`; the events of each, `Note`s between them.
 
@@ -120,43 +79,60 @@ def train_latent(
     autoencoder cannot make, an autoencoder whose codes collapsed or are not finite, and all that
     `run.train` refuses.
     """
-    out, stop, world = Path(out), stop or threading.Event(), world or World()
-    device = device or pick_device()
-    if plan.reads and data.captions is None:
+    out, world = Path(out), world or World()
+    reads, asked = plan.reads(data), plan.denoised(request)
+    if reads and data.captions is None:
         raise ValueError(
             f"{data.name} has no captions, which a model that reads text needs: put a .txt beside"
             " each picture, or a metadata.jsonl into the folder"
         )
-    frozen = None if plan.encoder is None else _pretrained(plan.encoder, device)
+    _check_beside(data, reads)
+    frozen = None if plan.text_encoder is None else _pretrained(plan.text_encoder, world.device)
     coded = plan.autoencoder
     if coded is None:
         coded = out / "autoencoder"
         yield Note(f"autoencoder: {coded}")
-        shape = shape_for(data, plan.factor, plan.channels)
-        yield from train_autoencoder(
-            data, coded, shape, ask=plan.coding, stop=stop, world=world, device=device
-        )
-        if stop.is_set():
+        shape = shape_for(data, plan.factor, plan.code_channels or CODE_CHANNELS)
+        coding = plan.coded(request)
+        yield from train_autoencoder(data, coded, shape, request=coding, world=world)
+        if world.stop.is_set():
             return
-    autoencoder = load_autoencoder(own_folder(coded)[0]).to(device)
+    autoencoder = load_autoencoder(own_folder(coded)[0]).to(world.device)
     if world.main:
         yield from encode(data, autoencoder, out / "latents")
     world.wait()
-    shown = codec(out / "latents", autoencoder).to(device)
+    shown = codec(out / "latents", autoencoder).to(world.device)
     latents = open_latents(out / "latents", data, autoencoder)
-    if frozen is not None and plan.encoder is not None:
+    if frozen is not None and plan.text_encoder is not None:
         aim = latent_aim(data.shape, shown, plan.network, frozen.encoder.width, sketched=False)
-        aim = frozen_aim(reading(aim, Remembered(frozen), plan.captioner), frozen, plan.encoder)
-    elif plan.text is None:
+        aim = reading(aim, Remembered(frozen), plan.captioner)
+        aim = frozen_aim(aim, frozen, plan.text_encoder)
+    elif not reads:
         aim = latent_aim(data.shape, shown, plan.network)
     else:
-        words = _tokenizer(data, out, plan.text, world)
-        training, _ = split(latents, ask.config.seed)
-        encoder = sketched(training, words, plan.text, plan.captioner, ask.config.seed)
-        aim = latent_aim(data.shape, shown, plan.network, plan.text.width)
-        aim = text_aim(aim, words, encoder, plan.captioner)
+        text, seed = plan.encoder or TEXT, request.config.seed
+        words = _tokenizer(data, out, text, world)
+        encoder = sketched(split(latents, seed)[0], words, text, plan.captioner, seed)
+        aim = text_aim(
+            latent_aim(data.shape, shown, plan.network, text.width), words, encoder, plan.captioner
+        )
     yield Note(f"denoiser: {out}")
-    yield from train(latents, out, ask, aim=aim, stop=stop, world=world, device=device)
+    yield from train(latents, out, asked, aim=aim, world=world)
+
+
+def _check_beside(data: Dataset, reads: bool) -> None:
+    """ValueError for what stands beside the data and a latent model cannot be told."""
+    if "concat" in data.beside:
+        raise ValueError(
+            f"{data.name} has a concat of pictures beside it, but a latent model joins codes; leave"
+            " it out, or use it as a hint"
+        )
+    taken = [name for name in ("tokens", "mask", "vector") if name in data.beside]
+    if reads and taken:
+        raise ValueError(
+            f"{data.name} has a {taken[0]} beside it, which a model that reads text makes of its"
+            " words; leave one of them out"
+        )
 
 
 def latent_aim(
@@ -171,10 +147,13 @@ def latent_aim(
     tokens: width of the text's tokens that it is to read, if any; sketched: with a sketch of them.
     """
 
-    def describe(data: Dataset, ask: TrainRequest) -> dict[str, Any]:
+    def describe(data: Dataset, request: TrainRequest) -> dict[str, Any]:
         classes = 0 if data.labels is None else len(data.label_names)
         usual = {"network": defaults.latent_network(data.shape, classes, tokens, network, sketched)}
-        whole = defaults.model_description(data, ask.config, {**usual, **ask.model})
+        vector = defaults.channels_beside(data, "vector")
+        if vector and tokens is None:
+            usual["network"]["vector_dim"] = vector
+        whole = defaults.model_description(data, request.config, {**usual, **request.model})
         whole["codec"] = describe_codec(shown)
         whole["spec"] |= {"shape": tuple(shape), "clip": False}
         return whole
@@ -217,8 +196,8 @@ def reading(aim: Aim, read: Reader, captioner: Captioner) -> Aim:
     read: what makes of captions what the network is told
     """
 
-    def describe(data: Dataset, ask: TrainRequest) -> dict[str, Any]:
-        whole, drops = aim.describe(data, ask), Drops.of(ask.config.condition_drop)
+    def describe(data: Dataset, request: TrainRequest) -> dict[str, Any]:
+        whole, drops = aim.describe(data, request), Drops.of(request.config.condition_drop)
         null = drops.both if data.labels is not None else drops.text + drops.both
         whole["spec"] |= {"condition_drop": null, "guidance": 3.0 if null else 1.0}
         return whole

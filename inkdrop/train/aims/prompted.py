@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,15 +23,11 @@ from inkdrop.data.dataset import Dataset
 from inkdrop.data.order import batch_indices
 from inkdrop.model import Model
 from inkdrop.networks.text import TextEncoder
+from inkdrop.train.aims.captions import Captioner
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.feed import HeldOut
-from inkdrop.train.updates import Batch, losses
-
-
-class Captioner(Protocol):
-    """What is said of picture `index` of the data, by the random numbers `draw`."""
-
-    def __call__(self, data: Dataset, index: int, draw: np.random.Generator) -> str: ...
+from inkdrop.train.objective import Batch, losses
+from inkdrop.train.turn import Turn
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class Joined(nn.Module):
             # As `conditioning.text.embed` makes a condition of what an encoder says.
             vector = mean_token(tokens.float(), cond.mask)
             sketch = self.text.sketch
-            concat = None if sketch is None else sketch(cond.tokens, cond.mask)
+            concat = cond.concat if sketch is None else sketch(cond.tokens, cond.mask)
             cond = dataclasses.replace(cond, tokens=tokens, vector=vector, concat=concat)
         out: Tensor = self.denoiser(x, t, cond)
         return out
@@ -90,13 +86,13 @@ class Prompted:
 
 
 def prompted_losses(
-    model: Prompted | Model, config: TrainConfig, batch: Batch, update: int, rows: range
+    model: Prompted | Model, config: TrainConfig, batch: Batch, turn: Turn
 ) -> Tensor:
-    """The loss of each row [B]; what is dropped is dropped by the feed already."""
+    """The loss [B] of each row; the feed has already dropped what is dropped."""
     whole = model
     if isinstance(whole, Prompted):
         whole = dataclasses.replace(whole.model, network=whole.network)
-    return losses(whole, dataclasses.replace(config, condition_drop=0.0), batch, update, rows)
+    return losses(whole, dataclasses.replace(config, condition_drop=0.0), batch, turn)
 
 
 @dataclass(frozen=True)
@@ -127,13 +123,6 @@ def caption_ids(
     ]
     pad = nn.utils.rnn.pad_sequence
     return pad(rows, True), pad([torch.ones_like(row, dtype=torch.bool) for row in rows], True)
-
-
-def written(data: Dataset, index: int, draw: np.random.Generator) -> str:
-    """The data's own caption."""
-    if data.captions is None:
-        raise ValueError(f"{data.name} has no captions; text needs one for each picture")
-    return data.captions[index]
 
 
 # Captions -> what the network is told of them.
@@ -171,6 +160,7 @@ class TextFeed:
             texts.append(text)
             labels.append(label)
         cond = self.read(texts)
+        cond = dataclasses.replace(cond, **self.data.take_beside(indices))
         if self.data.labels is not None:
             cond = dataclasses.replace(cond, label=torch.tensor(labels))
         return Batch(self.data.take(indices).to(self.device), cond.to(self.device))

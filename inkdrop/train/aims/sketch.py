@@ -13,7 +13,8 @@ from torch import Tensor
 from inkdrop.conditioning.tokenizer import Tokenizer
 from inkdrop.data.dataset import Dataset
 from inkdrop.networks.sketch import Sketch
-from inkdrop.train.aims.prompted import Captioner, caption_ids
+from inkdrop.train.aims.captions import Captioner
+from inkdrop.train.aims.prompted import caption_ids
 
 CAPTIONS = 100_000  # at most, of all pictures together
 EACH = 32  # at most, of one picture

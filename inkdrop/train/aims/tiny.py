@@ -8,7 +8,6 @@ idea is TAESD's, Bohan 2023.)
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from torch import Tensor, nn
 from inkdrop.codecs.latent import autoencoder_description
 from inkdrop.config import dump, parse
 from inkdrop.data.dataset import Dataset
-from inkdrop.device import pick_device
 from inkdrop.digest import digest_of_weights
 from inkdrop.networks.autoencoder import (
     Autoencoder,
@@ -30,18 +28,22 @@ from inkdrop.networks.autoencoder import (
 )
 from inkdrop.networks.discriminator import Discriminator, DiscriminatorConfig
 from inkdrop.networks.layers import blocks
+from inkdrop.train.aim import Aim
 from inkdrop.train.aims.autoencoder import (
-    AUTOENCODER_TRAINING,
     AutoencoderLoss,
     Coder,
     FeatureMaps,
     Reconstruction,
     pairs,
 )
-from inkdrop.train.config import TrainConfig
-from inkdrop.train.parallel import World
-from inkdrop.train.run import Aim, Event, TrainRequest, train
-from inkdrop.train.updates import Batch, autocast
+from inkdrop.train.config import AUTOENCODER_TRAINING, TrainConfig
+from inkdrop.train.events import Event
+from inkdrop.train.objective import Batch
+from inkdrop.train.parallel import World, bare
+from inkdrop.train.precision import autocast
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
+from inkdrop.train.turn import Turn
 
 
 def tiny_shape(big: AutoencoderConfig, width: int = 32) -> AutoencoderConfig:
@@ -97,20 +99,18 @@ class Following:
 
     big: Autoencoder
 
-    def __call__(
-        self, model: Coder, config: TrainConfig, batch: Batch, update: int, rows: range
-    ) -> Tensor:
-        """The loss of each row [B]; on held-out data (a negative update) without the adversary."""
+    def __call__(self, model: Coder, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
+        """The loss [B] of each row; on held-out data without the adversary."""
         network, x = model.network, batch.x0
-        follower = cast(Follower, getattr(network, "module", network))
+        follower = cast(Follower, bare(network))
         loss = follower.whole.loss
         with autocast(config, x.device):
             with torch.no_grad():
                 z = self.big.encode(x).float()
-            if update < 0:
+            if turn.held_out:
                 y, error = follower.followed(x, z)
                 return follower.whole.distance(x, y) + error
-            begun = update >= loss.adversarial_from * config.updates
+            begun = turn.update >= loss.adversarial_from * turn.total
             each: Tensor = network(x, z, loss.adversarial if begun else 0.0)
         return each
 
@@ -121,12 +121,10 @@ def train_tiny(
     out: str | Path,
     shape: AutoencoderConfig | None = None,
     loss: AutoencoderLoss | None = None,
-    ask: TrainRequest | None = None,
+    request: TrainRequest | None = None,
     *,
     maps: FeatureMaps | None = None,
-    stop: threading.Event | None = None,
     world: World | None = None,
-    device: torch.device | None = None,
 ) -> Iterator[Event]:
     """Trains a tiny autoencoder with the code of `big` on `data`, in the run folder `out`.
 
@@ -135,8 +133,8 @@ def train_tiny(
     loss: kl and commitment are not read, for its code is the big one's. ValueError if the codes of
     both differ in shape, or if data, shape and loss do not go together.
     """
-    shape, ask = shape or tiny_shape(big.config), ask or TrainRequest(AUTOENCODER_TRAINING)
-    loss = loss or AutoencoderLoss()
+    shape, loss = shape or tiny_shape(big.config), loss or AutoencoderLoss()
+    request, world = request or TrainRequest(AUTOENCODER_TRAINING), world or World()
     check_same_code(shape, big.config)
     check_sizes(shape, data.shape[1:])
     if shape.codes is not None:
@@ -145,9 +143,8 @@ def train_tiny(
         raise ValueError(
             f"perceptual is {loss.perceptual}, but no feature network was given for it"
         )
-    device = device or pick_device()
-    big = copy.deepcopy(big).to(device).eval().requires_grad_(False)
-    start, variance = linear_start(big, data, device)
+    big = copy.deepcopy(big).to(world.device).eval().requires_grad_(False)
+    start, variance = linear_start(big, data, world.device)
     about = autoencoder_description(shape)
 
     def build(description: Mapping[str, Any], where: str) -> Coder:
@@ -161,7 +158,7 @@ def train_tiny(
 
     aim = Aim(
         objective=Following(big),
-        describe=lambda data, ask: about,
+        describe=lambda data, request: about,
         build=build,
         picture=pairs,
         record={
@@ -170,7 +167,7 @@ def train_tiny(
             "loss": dump(loss),
         },
     )
-    return train(data, out, ask, aim=aim, stop=stop, world=world, device=device)
+    return train(data, out, request, aim=aim, world=world)
 
 
 @torch.no_grad()

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from inkdrop.codecs.latent import LatentConfig
-from inkdrop.data import dataset, open_data
+from inkdrop.data import dataset
 from inkdrop.data.latents import codec, encode, open_latents
-from inkdrop.data.open import open_buckets
+from inkdrop.data.open import open_buckets, open_data
 from inkdrop.data.pictures.buckets import Buckets, assign
 from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
 

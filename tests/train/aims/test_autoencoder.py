@@ -27,7 +27,9 @@ from inkdrop.train.aims.autoencoder import (
     train_autoencoder,
 )
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import Saved, TrainRequest
+from inkdrop.train.events import Saved
+from inkdrop.train.parallel import World
+from inkdrop.train.request import TrainRequest
 from inkdrop.train.updates import Update
 
 CPU = torch.device("cpu")
@@ -66,12 +68,14 @@ def test_training_resumes_to_the_bit_and_leaves_an_autoencoder(
     tmp_path: Path, adversarial: float
 ) -> None:
     data, loss = tiny.data(tmp_path), AutoencoderLoss(adversarial=adversarial, kl=1e-4)
-    list(train_autoencoder(data, tmp_path / "a", SHAPE, loss, ask(8), device=CPU))
+    list(train_autoencoder(data, tmp_path / "a", SHAPE, loss, ask(8), world=World(device=CPU)))
     stop = threading.Event()
-    for event in train_autoencoder(data, tmp_path / "b", SHAPE, loss, ask(8), stop=stop):
+    for event in train_autoencoder(
+        data, tmp_path / "b", SHAPE, loss, ask(8), world=World(device=CPU, stop=stop)
+    ):
         if isinstance(event, Update) and event.index == 3:
             stop.set()
-    list(train_autoencoder(data, tmp_path / "b", SHAPE, loss, ask(8), device=CPU))
+    list(train_autoencoder(data, tmp_path / "b", SHAPE, loss, ask(8), world=World(device=CPU)))
     a, b = (own_folder(tmp_path / name)[0] for name in "ab")
     left, right = (load_file(folder / "network.safetensors") for folder in (a, b))
     assert left.keys() == right.keys()
@@ -85,7 +89,7 @@ def test_it_learns_more_than_the_linear_code(tmp_path: Path) -> None:
     data = open_data("digits")
     shape = dataclasses.replace(SHAPE, latent_channels=3, width=16)
     held = data.take(range(256))
-    list(train_autoencoder(data, tmp_path / "run", shape, None, ask(300), device=CPU))
+    list(train_autoencoder(data, tmp_path / "run", shape, None, ask(300), world=World(device=CPU)))
     trained = load_autoencoder(own_folder(tmp_path / "run")[0])
     linear = Autoencoder(shape)
     for name, value in principal(data, shape).items():
@@ -97,12 +101,12 @@ def test_it_learns_more_than_the_linear_code(tmp_path: Path) -> None:
 
 def test_it_starts_from_an_autoencoder(tmp_path: Path) -> None:
     data = tiny.data(tmp_path)
-    list(train_autoencoder(data, tmp_path / "a", SHAPE, None, ask(4), device=CPU))
+    list(train_autoencoder(data, tmp_path / "a", SHAPE, None, ask(4), world=World(device=CPU)))
     first = load_autoencoder(own_folder(tmp_path / "a")[0])
     slow = dataclasses.replace(ask(1), config=dataclasses.replace(ask(1).config, lr=1e-9))
     loss = AutoencoderLoss(adversarial=0.5)
     run = tmp_path / "b"
-    list(train_autoencoder(data, run, None, loss, slow, weights=first, device=CPU))
+    list(train_autoencoder(data, run, None, loss, slow, weights=first, world=World(device=CPU)))
     left, right = (load_file(own_folder(tmp_path / r)[0] / "network.safetensors") for r in "ab")
     assert all(torch.allclose(left[name], right[name], atol=1e-7) for name in left)
     with pytest.raises(ValueError, match="with weights"):
@@ -117,7 +121,9 @@ def test_a_codebook_is_trained(tmp_path: Path) -> None:
         channels=1, latent_channels=2, codes=16, width=8, multipliers=(1, 1), norm_groups=4
     )
     events = list(
-        train_autoencoder(tiny.data(tmp_path), tmp_path / "vq", shape, None, ask(6), device=CPU)
+        train_autoencoder(
+            tiny.data(tmp_path), tmp_path / "vq", shape, None, ask(6), world=World(device=CPU)
+        )
     )
     assert isinstance(next(e for e in events if isinstance(e, Saved)), Saved)
     entries = load_autoencoder(own_folder(tmp_path / "vq")[0]).codebook

@@ -26,18 +26,14 @@ from inkdrop.tasks.generate import generate
 from inkdrop.tasks.guided import denoiser
 from inkdrop.tasks.plan import times
 from inkdrop.tasks.sampling import Sampling
-from inkdrop.train.aims.distill import (
-    Distillation,
-    DistillConfig,
-    check,
-    distill,
-    fits,
-    path,
-    student_description,
-)
+from inkdrop.train.aims.distill import Distillation, check, distill, fits, path, student_description
+from inkdrop.train.aims.distill_config import DistillConfig
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import Event, TrainRequest
-from inkdrop.train.updates import Batch, Update, start, updates
+from inkdrop.train.events import Event
+from inkdrop.train.objective import Batch
+from inkdrop.train.parallel import World
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.updates import Update, start, updates
 
 CPU = torch.device("cpu")
 
@@ -161,8 +157,7 @@ def run(folder: Path, out: Path, stop_after: int | None = None) -> list[Event]:
         out,
         config,
         TrainRequest(training),
-        stop=stop,
-        device=CPU,
+        world=World(device=CPU, stop=stop),
     ):
         events.append(event)
         if isinstance(event, Update) and event.index + 1 == stop_after:
@@ -210,14 +205,14 @@ def test_student_is_an_ordinary_model_of_few_calls(
 def test_another_plan_or_teacher_is_refused_in_the_same_folder(tmp_path: Path) -> None:
     pictures, out = tiny.data(tmp_path), tmp_path / "run"
     teacher, training = labelled(tmp_path), TrainRequest(TrainConfig(updates=1, batch=4))
-    small = DistillConfig(steps=2, teacher_steps=4)
-    list(distill(teacher, pictures, out, small, training, device=CPU))
+    small = DistillConfig(steps=2, teacher_steps=4, guidance=1.0)
+    list(distill(teacher, pictures, out, small, training, world=World(device=CPU)))
     other = dataclasses.replace(small, guidance=2.0)
     with pytest.raises(ValueError, match=r"started with guidance 1\.0, not 2\.0"):
-        list(distill(teacher, pictures, out, other, training, device=CPU))
+        list(distill(teacher, pictures, out, other, training, world=World(device=CPU)))
     torch.nn.init.normal_(teacher.network.output.weight)  # type: ignore[union-attr, arg-type]
     with pytest.raises(ValueError, match="started with teacher"):
-        list(distill(teacher, pictures, out, small, training, device=CPU))
+        list(distill(teacher, pictures, out, small, training, world=World(device=CPU)))
 
 
 @pytest.mark.parametrize(

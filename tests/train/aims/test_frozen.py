@@ -23,9 +23,11 @@ from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.aims.frozen import Remembered, fingerprint
-from inkdrop.train.aims.latent import LATENT_TRAINING, Latents, train_latent
-from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import TrainRequest
+from inkdrop.train.aims.latent import train_latent
+from inkdrop.train.aims.latent_config import Latents
+from inkdrop.train.config import LATENT_TRAINING, TrainConfig
+from inkdrop.train.parallel import World
+from inkdrop.train.request import TrainRequest
 from inkdrop.train.updates import Update
 
 CPU = torch.device("cpu")
@@ -39,13 +41,13 @@ def ask(**changes: Any) -> TrainRequest:
 
 def plan(folder: Path, **changes: Any) -> Latents:
     coding = TrainRequest(CONFIG, save_every=99)
-    return Latents(factor=2, channels=2, coding=coding, encoder=folder, **changes)
+    return Latents(factor=2, code_channels=2, coding=coding, text_encoder=folder, **changes)
 
 
 def run(data: Dataset, out: Path, folder: Path, stop_after: int | None = None) -> int:
     """Trains, or a part of it; the number of updates."""
     stop, seen = threading.Event(), 0
-    for event in train_latent(data, out, ask(), plan(folder), stop=stop, device=CPU):
+    for event in train_latent(data, out, ask(), plan(folder), world=World(device=CPU, stop=stop)):
         seen += isinstance(event, Update)
         if seen == stop_after:
             stop.set()
@@ -107,9 +109,9 @@ def test_it_draws_what_the_text_says(tmp_path: Path) -> None:
         LATENT_TRAINING, updates=300, batch=16, lr=5e-3, warmup=5, ema=0.9, precision="float32"
     )
     coding = TrainRequest(dataclasses.replace(CONFIG, updates=20), save_every=99)
-    wanted = Latents(factor=2, channels=2, coding=coding, encoder=source)
+    wanted = Latents(factor=2, code_channels=2, coding=coding, text_encoder=source)
     asked = TrainRequest(config, model={"network": network})
-    list(train_latent(data, tmp_path / "run", asked, wanted, device=CPU))
+    list(train_latent(data, tmp_path / "run", asked, wanted, world=World(device=CPU)))
     model = Model.load(own_folder(tmp_path / "run")[0])
     prompts = ["bright above", "bright below"] * 4
     x = generate_many(model, count=8, conditions=[Prompt(text) for text in prompts])

@@ -28,7 +28,8 @@ from inkdrop.train.aims.judge import (
     turns,
 )
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import TrainRequest
+from inkdrop.train.parallel import World
+from inkdrop.train.request import TrainRequest
 from inkdrop.train.updates import Update
 
 CPU = torch.device("cpu")
@@ -49,12 +50,14 @@ def ask(updates: int, **config: float) -> TrainRequest:
 def test_it_resumes_to_the_bit(tmp_path: Path) -> None:
     data = tiny.data(tmp_path)
     shape = small({"label": data.label_names})
-    list(train_judge(data, tmp_path / "a", shape=shape, ask=ask(8), device=CPU))
+    list(train_judge(data, tmp_path / "a", shape=shape, request=ask(8), world=World(device=CPU)))
     stop = threading.Event()
-    for event in train_judge(data, tmp_path / "b", shape=shape, ask=ask(8), stop=stop, device=CPU):
+    for event in train_judge(
+        data, tmp_path / "b", shape=shape, request=ask(8), world=World(device=CPU, stop=stop)
+    ):
         if isinstance(event, Update) and event.index == 3:
             stop.set()
-    list(train_judge(data, tmp_path / "b", shape=shape, ask=ask(8), device=CPU))
+    list(train_judge(data, tmp_path / "b", shape=shape, request=ask(8), world=World(device=CPU)))
     files = (own_folder(tmp_path / name)[0] / "network.safetensors" for name in "ab")
     left, right = (load_file(file) for file in files)
     assert all(torch.equal(left[name], right[name]) for name in left)
@@ -99,7 +102,7 @@ def test_without_labels_it_learns_which_way_up(tmp_path: Path) -> None:
     for i, picture in enumerate(held.x0):
         assert torch.equal(picture, data.take([i])[0].rot90(i % 4, (1, 2)))
     shape = small({"turned": turns(data)})
-    list(train_judge(data, tmp_path / "run", shape=shape, ask=ask(4), device=CPU))
+    list(train_judge(data, tmp_path / "run", shape=shape, request=ask(4), world=World(device=CPU)))
     assert load_judge(tmp_path / "run").config == shape
 
 

@@ -23,6 +23,8 @@ from inkdrop.networks.text import TextEncoder
 from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.train import defaults
+from inkdrop.train.aim import Aim
+from inkdrop.train.aims.captions import written
 from inkdrop.train.aims.prompted import (
     Drops,
     Ids,
@@ -31,10 +33,12 @@ from inkdrop.train.aims.prompted import (
     TextFeed,
     caption_ids,
     prompted_losses,
-    written,
 )
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import Aim, TrainRequest, train
+from inkdrop.train.parallel import World
+from inkdrop.train.request import TrainRequest
+from inkdrop.train.run import train
+from inkdrop.train.turn import Turn
 from inkdrop.train.updates import Update
 
 CPU = torch.device("cpu")
@@ -82,12 +86,14 @@ def test_it_resumes_to_the_bit_and_its_folder_reads_prompts(
     tmp_path: Path, network: dict[str, Any]
 ) -> None:
     data = tiny.captioned(tmp_path)
-    list(train(data, tmp_path / "a", ask(6), aim=aim(network), device=CPU))
+    list(train(data, tmp_path / "a", ask(6), aim=aim(network), world=World(device=CPU)))
     stop = threading.Event()
-    for event in train(data, tmp_path / "b", ask(6), aim=aim(network), stop=stop, device=CPU):
+    for event in train(
+        data, tmp_path / "b", ask(6), aim=aim(network), world=World(device=CPU, stop=stop)
+    ):
         if isinstance(event, Update) and event.index == 2:
             stop.set()
-    list(train(data, tmp_path / "b", ask(6), aim=aim(network), device=CPU))
+    list(train(data, tmp_path / "b", ask(6), aim=aim(network), world=World(device=CPU)))
     for name in ("network", "text"):
         left, right = (
             load_file(own_folder(tmp_path / run)[0] / f"{name}.safetensors") for run in "ab"
@@ -111,7 +117,9 @@ def test_it_draws_what_the_text_says(tmp_path: Path, network: dict[str, Any]) ->
     network = {**network, "num_classes": None}
     # A U-Net needs up to four times a transformer's updates before it heeds its text.
     config = TrainConfig(updates=240, batch=16, lr=3e-3, warmup=5, ema=0.9, precision="float32")
-    list(train(data, tmp_path / "a", TrainRequest(config), aim=aim(network), device=CPU))
+    list(
+        train(data, tmp_path / "a", TrainRequest(config), aim=aim(network), world=World(device=CPU))
+    )
     model = Model.load(own_folder(tmp_path / "a")[0])
     prompts = ["bright above", "bright below"] * 4 + [""]
     x = generate_many(model, count=9, conditions=[Prompt(text) for text in prompts])
@@ -128,7 +136,7 @@ def test_gradients_reach_the_text_encoder(tmp_path: Path, network: dict[str, Any
     for parameter in trained.network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     batch = feed(data, config, CPU)(0, range(8))
-    prompted_losses(trained, config, batch, 0, range(8)).sum().backward()  # type: ignore[arg-type]
+    prompted_losses(trained, config, batch, Turn(0, range(8), 8)).sum().backward()  # type: ignore[arg-type]
     text = trained.network.get_submodule("text")
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in text.parameters())
     embedding = text.get_parameter("embedding.weight").grad

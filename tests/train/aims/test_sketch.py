@@ -15,7 +15,8 @@ from inkdrop.conditioning.tokenizer import Tokenizer, train_tokenizer
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.open import open_data
 from inkdrop.networks.sketch import Sketch
-from inkdrop.train.aims.prompted import caption_ids, written
+from inkdrop.train.aims.captions import written
+from inkdrop.train.aims.prompted import caption_ids
 from inkdrop.train.aims.sketch import EACH, RIDGE, fit_sketch
 
 COLOURS = ("grey", "bright", "a very bright", "one")

@@ -22,7 +22,8 @@ from inkdrop.runs import own_folder
 from inkdrop.train.aims.autoencoder import AutoencoderLoss, train_autoencoder
 from inkdrop.train.aims.tiny import linear_start, tiny_shape, train_tiny
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.run import TrainRequest
+from inkdrop.train.parallel import World
+from inkdrop.train.request import TrainRequest
 from inkdrop.train.updates import Update
 
 CPU = torch.device("cpu")
@@ -43,7 +44,7 @@ def ask(updates: int, batch: int = 8) -> TrainRequest:
 def big(tmp_path_factory: pytest.TempPathFactory) -> Autoencoder:
     """Trained on digits until its code is no longer linear."""
     run = tmp_path_factory.mktemp("big")
-    list(train_autoencoder(open_data("digits"), run, BIG, None, ask(150), device=CPU))
+    list(train_autoencoder(open_data("digits"), run, BIG, None, ask(150), world=World(device=CPU)))
     return load_autoencoder(own_folder(run)[0])
 
 
@@ -74,7 +75,7 @@ def test_its_codes_agree_and_its_pictures_beat_the_linear_ones(
     tmp_path: Path, big: Autoencoder
 ) -> None:
     data = open_data("digits")
-    list(train_tiny(big, data, tmp_path / "run", None, None, ask(300), device=CPU))
+    list(train_tiny(big, data, tmp_path / "run", None, None, ask(300), world=World(device=CPU)))
     small = load_autoencoder(own_folder(tmp_path / "run")[0])
     assert sum(p.numel() for p in small.decoder.layers.parameters()) > 0
     linear = Autoencoder(small.config)
@@ -98,17 +99,23 @@ def test_its_codes_agree_and_its_pictures_beat_the_linear_ones(
 @pytest.mark.parametrize("adversarial", [0.0, 0.5])
 def test_it_resumes_to_the_bit(tmp_path: Path, big: Autoencoder, adversarial: float) -> None:
     data, loss = tiny.data(tmp_path), AutoencoderLoss(adversarial=adversarial)
-    list(train_tiny(big, data, tmp_path / "a", None, loss, ask(8), device=CPU))
+    list(train_tiny(big, data, tmp_path / "a", None, loss, ask(8), world=World(device=CPU)))
     stop = threading.Event()
-    for event in train_tiny(big, data, tmp_path / "b", None, loss, ask(8), stop=stop, device=CPU):
+    for event in train_tiny(
+        big, data, tmp_path / "b", None, loss, ask(8), world=World(device=CPU, stop=stop)
+    ):
         if isinstance(event, Update) and event.index == 3:
             stop.set()
-    list(train_tiny(big, data, tmp_path / "b", None, loss, ask(8), device=CPU))
+    list(train_tiny(big, data, tmp_path / "b", None, loss, ask(8), world=World(device=CPU)))
     left, right = (load_file(own_folder(tmp_path / r)[0] / "network.safetensors") for r in "ab")
     assert all(torch.equal(left[name], right[name]) for name in left)
     assert not any("discriminator" in name or "big" in name for name in left)
     with pytest.raises(ValueError, match="was started with big"):
-        list(train_tiny(Autoencoder(BIG), data, tmp_path / "a", None, loss, ask(8), device=CPU))
+        list(
+            train_tiny(
+                Autoencoder(BIG), data, tmp_path / "a", None, loss, ask(8), world=World(device=CPU)
+            )
+        )
 
 
 def test_it_follows_a_codebook_and_other_axes(tmp_path: Path) -> None:
@@ -116,7 +123,11 @@ def test_it_follows_a_codebook_and_other_axes(tmp_path: Path) -> None:
         channels=1, latent_channels=2, codes=16, width=8, multipliers=(1, 1), norm_groups=4
     )
     big = Autoencoder(shape)
-    list(train_tiny(big, tiny.data(tmp_path), tmp_path / "a", None, None, ask(3), device=CPU))
+    list(
+        train_tiny(
+            big, tiny.data(tmp_path), tmp_path / "a", None, None, ask(3), world=World(device=CPU)
+        )
+    )
     small = load_autoencoder(own_folder(tmp_path / "a")[0])
     assert small.codebook is None and small.config.factor == shape.factor == 2
     one = tiny_shape(AutoencoderConfig(dims=1, channels=2, multipliers=(1,), patch=3))

@@ -244,7 +244,7 @@ def test_a_hub_name_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "PATH": "",
         "HOME": str(tmp_path),
     }
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parent.parent.parent)
     run = [sys.executable, "-m", "inkdrop", "generate", "a", "--model", "someone/some-model"]
     found = subprocess.run(
         run, cwd=tmp_path, env={**environment, "PYTHONPATH": root}, capture_output=True, text=True

@@ -1,0 +1,176 @@
+"""What the command line shows of a training and of an evaluation, and how they are stopped."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.latents import Encoding
+from inkdrop.events import Note
+from inkdrop.registry import medium
+from inkdrop.train.evaluate import Evaluated, Made
+from inkdrop.train.evaluate import Progress as Evaluating
+from inkdrop.train.events import Event, Pictured, Validated
+from inkdrop.train.updates import Update
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+@contextmanager
+def signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; a second one ends the program at once, as usual."""
+    stop = threading.Event()
+    before: dict[signal.Signals, Any] = {}
+
+    def asked(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, asked)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _clock() -> tuple[ProgressColumn, ...]:
+    return TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+
+
+def show_training(
+    events: Iterable[Event | Encoding],
+    data: Dataset,
+    more: str,
+    *,
+    quiet: bool = False,
+    tensorboard: Path | None = None,
+) -> None:
+    """Shows a training to its end.
+
+    more: the command, without `inkdrop`, that samples from what was trained; quiet: for all
+    processes but the first; tensorboard: a folder to log to as well
+    """
+    console = Console(quiet=quiet, highlight=False)
+    console.print(data.describe())
+    writer = None if tensorboard is None or quiet else _tensorboard(tensorboard)
+    columns = (
+        TextColumn("update {task.completed:,.0f} of {task.total:,.0f}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        *_clock(),
+    )
+    with Progress(*columns, console=console) as bar:
+        line = _Line(bar, medium(data.medium).many)
+        for event in events:
+            line.take(event)
+            if writer is not None:
+                _log(writer, event)
+    if line.picture is not None:
+        console.print(f"pictures: {line.picture}")
+        console.print(f"more: inkdrop {more} -o more.png", soft_wrap=True)
+
+
+class _Line:
+    """The bar of a training: a smoothed loss, and the sentences above it.
+
+    many: what the data is made of, such as pictures
+    """
+
+    def __init__(self, bar: Progress, many: str) -> None:
+        self.bar, self.many = bar, many
+        self.task = bar.add_task("train", total=None, loss=float("nan"), visible=False)
+        self.loss: float | None = None
+        self.picture: Path | None = None
+
+    def take(self, event: Event | Encoding) -> None:
+        """Shows one event."""
+        say = self.bar.console.print
+        if isinstance(event, Update):
+            self._update(event)
+        elif isinstance(event, Note):
+            say(event.text)
+        elif isinstance(event, Validated):
+            say(f"update {event.update:,}: loss on held-out {self.many} {event.loss:.4f}")
+        elif isinstance(event, Pictured):
+            self.picture = event.path
+            say(f"samples: {event.path}")
+        elif isinstance(event, Encoding) and event.done == event.total:
+            say(f"latents: {event.total:,} {self.many} encoded")
+
+    def _update(self, update: Update) -> None:
+        if not update.applied:
+            self.bar.console.print(f"update {update.index:,} was not finite and not applied")
+            return
+        self.loss = update.loss if self.loss is None else 0.98 * self.loss + 0.02 * update.loss
+        self.bar.update(
+            self.task,
+            completed=update.index + 1,
+            total=update.total,
+            loss=self.loss,
+            visible=True,
+        )
+
+
+def _tensorboard(folder: Path) -> SummaryWriter:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ValueError(
+            "--tensorboard needs an extra: pip install 'inkdrop[tensorboard]'"
+        ) from None
+    return SummaryWriter(str(folder))
+
+
+def _log(writer: SummaryWriter, event: Event | Encoding) -> None:
+    if isinstance(event, Update):
+        writer.add_scalar("loss", event.loss, event.index)
+        writer.add_scalar("grad_norm", event.grad_norm, event.index)
+        writer.add_scalar("lr", event.lr, event.index)
+    elif isinstance(event, Validated):
+        writer.add_scalar("validation", event.loss, event.update)
+
+
+def show_evaluation(events: Iterable[Evaluating]) -> None:
+    """Shows an evaluation to its end, and its table."""
+    console = Console(highlight=False)
+    columns = (
+        TextColumn("{task.description} {task.completed:,.0f} of {task.total:,.0f}"),
+        BarColumn(),
+        *_clock(),
+    )
+    found: Evaluated | None = None
+    with Progress(*columns, console=console) as bar:
+        judge, made = (
+            bar.add_task(what, total=None, visible=False)
+            for what in ("judge: update", "measured: sample")
+        )
+        for event in events:
+            if isinstance(event, Note):
+                console.print(event.text)
+            elif isinstance(event, Update):
+                bar.update(judge, completed=event.index + 1, total=event.total, visible=True)
+            elif isinstance(event, Made):
+                bar.update(made, completed=event.count, total=event.total, visible=True)
+            elif isinstance(event, Evaluated):
+                found = event
+    assert found is not None, "an evaluation ends with what it found"
+    console.print(str(found.report), soft_wrap=True)
+    console.print(f"\nreport and pictures: {found.folder}", soft_wrap=True)

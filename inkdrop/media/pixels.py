@@ -1,0 +1,140 @@
+"""A decoded picture as 8-bit pixels: turned, fitted and flattened by the rules of `read_image`."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inkdrop.config import nearest
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def turn_of(picture: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 if there is none or it cannot be read."""
+    try:
+        turn = int(picture.getexif().get(0x0112, 1))
+    except Exception:  # a broken side note must not lose the picture
+        return 1
+    return turn if 1 <= turn <= 8 else 1
+
+
+def _turned(picture: Image.Image, turn: int) -> Image.Image:
+    from PIL.Image import Transpose as How
+
+    ways = {
+        2: How.FLIP_LEFT_RIGHT, 3: How.ROTATE_180, 4: How.FLIP_TOP_BOTTOM, 5: How.TRANSPOSE,
+        6: How.ROTATE_270, 7: How.TRANSVERSE, 8: How.ROTATE_90,
+    }  # fmt: skip
+    return picture.transpose(ways[turn]) if turn in ways else picture
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
+
+
+def has_alpha(picture: Image.Image) -> bool:
+    return picture.has_transparency_data and not _is_deep(picture)
+
+
+def is_grey(picture: Image.Image) -> bool:
+    """Stored as grey: the mode counts, or a palette of nothing but greys, not the pixels."""
+    if picture.mode in ("P", "PA"):
+        colours = np.asarray(picture.getpalette() or [], np.uint8).reshape(-1, 3)
+        return bool((colours == colours[:, :1]).all())
+    return picture.mode in ("1", "L", "LA", "La") or _is_deep(picture)
+
+
+def pixels_of(
+    picture: Image.Image,
+    name: str,
+    size: int | tuple[int, int] | None,
+    channels: int | None,
+    background: str,
+) -> NDArray[np.uint8]:
+    """uint8 [H, W, C] of a decoded picture, by the rules of `read_image`."""
+    if channels is not None and channels not in MODES:
+        raise ValueError(f"a picture has 1, 3 or 4 channels, not {channels}")
+    colour = parse_colour(background)
+    try:
+        turn = turn_of(picture)
+        plain = _fitted(_turned(_plain(picture, name), turn), size)
+        if channels != 4:
+            plain = _flat(plain, colour)
+        plain = plain if channels is None else plain.convert(MODES[channels])
+    except (OSError, SyntaxError, struct.error) as error:
+        raise ValueError(f"{name} cannot be converted: {reason_of(error)}") from None
+    pixels = np.array(plain, np.uint8)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _plain(picture: Image.Image, name: str) -> Image.Image:
+    """The same picture in 8 bits a channel: L, LA, RGB or RGBA."""
+    if _is_deep(picture):
+        return _shallow(picture, name)
+    mode = ("L" if is_grey(picture) else "RGB") + ("A" if has_alpha(picture) else "")
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
+def _shallow(picture: Image.Image, name: str) -> Image.Image:
+    from PIL import Image
+
+    values = np.asarray(picture).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} holds values that are NaN or infinite, so save it without them")
+    top = 1.0 if picture.mode == "F" else 65535.0
+    low, high = values.min(), values.max()
+    if low >= 0 and high <= top:
+        low, high = 0.0, top
+    scaled = (values - low) * (255 / max(high - low, 1e-300))
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+
+
+def _fitted(picture: Image.Image, size: int | tuple[int, int] | None) -> Image.Image:
+    from PIL.Image import Resampling
+
+    if size is None:
+        return picture
+    height, width = (size, size) if isinstance(size, int) else size
+    if picture.size == (width, height):
+        return picture
+    across = min(picture.width, picture.height * width / height)
+    down = min(picture.height, picture.width * height / width)
+    left, top = (picture.width - across) / 2, (picture.height - down) / 2
+    box = (left, top, left + across, top + down)
+    return picture.resize((width, height), Resampling.LANCZOS, box)  # premultiplies alpha
+
+
+def parse_colour(colour: str) -> tuple[int, int, int]:
+    """(red, green, blue), 0 to 255, of a colour's name or #rrggbb; ValueError suggests a name."""
+    from PIL import ImageColor
+
+    try:
+        red, green, blue = ImageColor.getrgb(colour)[:3]
+    except ValueError:
+        hint = nearest(colour, ImageColor.colormap)
+        raise ValueError(f"there is no colour {colour!r}; write a name or #rrggbb.{hint}") from None
+    return red, green, blue
+
+
+def _flat(picture: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+    """Alpha laid over a colour; grey stays grey if the colour is a grey."""
+    from PIL import Image
+
+    if not picture.mode.endswith("A"):
+        return picture
+    canvas = Image.new("RGBA", picture.size, (*colour, 255))
+    canvas.alpha_composite(picture.convert("RGBA"))
+    grey = picture.mode == "LA" and len(set(colour)) == 1
+    return canvas.convert("L" if grey else "RGB")
+
+
+def reason_of(error: Exception) -> str:
+    """What a decoder says, in one line."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,0 +1,52 @@
+"""DistillConfig: what a student learns. It loads without torch, for the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from inkdrop.config import choose, option
+
+Metric = Literal["squared", "huber"]
+
+METHODS: dict[str, str] = {
+    "rollout": "the teacher goes all the way to the segment's end",
+    "consistency": "the teacher takes one short step and the student predicts the rest",
+    "training": "the data itself takes one short step and the student predicts the rest",
+}
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """What the student learns, besides the TrainConfig that says how it is trained.
+
+    A teacher that is itself a student goes by its own steps, whatever `teacher_steps` is. Methods
+    other than rollout begin with an eighth of the `finest` steps and double them three times.
+    Pseudo-Huber is that of Song and Dhariwal 2023, section 3.3.
+    """
+
+    steps: int = option(4, "Network calls with which the student samples.")
+    method: str = option("rollout", "How it learns: rollout, consistency or training.")
+    guidance: float | None = option(
+        None, "Guidance scale that is built into the student.", unset="the teacher's own"
+    )
+    teacher_steps: int | None = option(
+        None,
+        "Steps of the teacher from noise to data, for rollout.",
+        unset="16, or two for each of the student's if that is more",
+    )
+    finest: int = option(
+        128, "Steps from noise to data at the end of training, for the other methods."
+    )
+    metric: Metric = option("squared", "Measure of the student's error: squared or huber.")
+
+    def __post_init__(self) -> None:
+        choose("distillation method", self.method, METHODS)
+        for name in ("steps", "finest"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.teacher_steps is not None and self.teacher_steps <= self.steps:
+            raise ValueError(
+                f"teacher_steps is {self.teacher_steps}: the teacher must make more steps than the"
+                f" student's {self.steps}"
+            )

@@ -1,0 +1,56 @@
+"""Evaluation: how to measure a run. It loads without torch, for the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inkdrop.config import option
+from inkdrop.tasks.sampling import Sampling
+from inkdrop.train.config import JUDGE_TRAINING
+from inkdrop.train.request import TrainRequest
+
+LEAST = 6  # rows, for every measure of `report.measure`
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How to measure a run.
+
+    sampling: how samples are made
+    training: of a judge that is trained, instead of the usual one of `judge_updates`
+    """
+
+    count: int = option(1000, "How many samples, or reconstructions, to measure.")
+    seed: int = option(0, "Seed of the samples and of their conditions.")
+    batch: int = option(64, "How many samples to make at a time.")
+    judge: Path | None = option(
+        None, "Folder of a judge to measure with.", unset="one is trained on the data"
+    )
+    judge_updates: int = option(1000, "Updates of a judge that is trained.")
+    features: Path | None = option(
+        None,
+        "Folder of a transformers vision model to measure with, such as DINOv2.",
+        unset="a judge",
+    )
+    sampling: Sampling = field(default_factory=Sampling)
+    training: TrainRequest | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < LEAST or self.batch < 1:
+            raise ValueError(
+                f"count is {self.count} and batch {self.batch}: measure at least {LEAST} pictures,"
+                " in batches of at least 1"
+            )
+        if self.judge_updates < 1:
+            raise ValueError(f"judge_updates is {self.judge_updates}: it must be at least 1")
+        if self.judge is not None and self.features is not None:
+            raise ValueError("name either a judge or a pretrained network to measure by, not both")
+
+    @property
+    def judging(self) -> TrainRequest:
+        """The training of a judge that is trained."""
+        if self.training is not None:
+            return self.training
+        return TrainRequest(dataclasses.replace(JUDGE_TRAINING, updates=self.judge_updates))

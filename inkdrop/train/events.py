@@ -1,0 +1,34 @@
+"""What a run reports while it goes on: each is a frozen value that `train` yields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inkdrop.events import Note
+from inkdrop.train.updates import Update
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The averaged weights' loss on held-out data and fixed noise, after `update` updates."""
+
+    update: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """A grid of samples was written."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint was committed."""
+
+    path: Path
+
+
+Event = Update | Note | Validated | Pictured | Saved

@@ -1,0 +1,146 @@
+"""The folder's side of a run: its log, and when to save, to validate and to draw."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from inkdrop.config import dump
+from inkdrop.events import Note
+from inkdrop.files import clear_leftovers, replacing
+from inkdrop.media.sheet import save_image
+from inkdrop.train import checkpoint
+from inkdrop.train.aim import Aim
+from inkdrop.train.config import TrainConfig
+from inkdrop.train.events import Event, Pictured, Saved, Validated
+from inkdrop.train.feed import HeldOut
+from inkdrop.train.objective import Trained, with_network
+from inkdrop.train.parallel import World
+from inkdrop.train.updates import State, Update, validation_loss
+
+SAVE_SECONDS = 120.0
+PREVIEWS = 10
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Where a training is kept, and what is kept of it.
+
+    model: what is trained; its network is one that a whole set of weights can be loaded into
+    held: the held-out data, if there is any
+    save_every: updates between checkpoints; None: one every two minutes
+    """
+
+    out: Path
+    config: TrainConfig
+    model: Trained
+    state: State
+    aim: Aim
+    held: HeldOut | None
+    world: World
+    save_every: int | None
+
+    def rewind(self) -> None:
+        """Drops what a killed run logged or left half written after its last checkpoint."""
+        if not self.world.main:
+            return
+        clear_leftovers(self.out)
+        if (self.out / "checkpoints").is_dir():
+            clear_leftovers(self.out / "checkpoints")
+        log = self.out / "metrics.jsonl"
+        if log.is_file():
+            with replacing(log) as beside:
+                beside.write_text("".join(self._logged(log)), encoding="utf-8")
+
+    def _logged(self, log: Path) -> Iterator[str]:
+        """The lines of the log up to the state's update."""
+        for line in log.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                return  # the last line of a killed run may be cut
+            if entry["update"] <= self.state.update:
+                yield line + "\n"
+
+    def loop(self, steps: Iterator[Update]) -> Iterator[Event]:
+        """The updates, with checkpoints, validation and pictures between them."""
+        saved, began = time.monotonic(), time.monotonic()
+        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            for update in steps:
+                self.log(
+                    update=update.index + 1, **_entry(update), seconds=time.monotonic() - began
+                )
+                yield update
+                done = self.state.update
+                leave = self.world.agree(self.world.stop.is_set())
+                if done % max(1, self.config.updates // PREVIEWS) == 0 and not leave:
+                    yield from self.look(f"{done:08d}")
+                if done == self.config.updates or leave or self._due(saved):
+                    yield from self.save()
+                    saved = time.monotonic()
+                if leave:
+                    yield Note(f"stopped after update {done:,}; the same command goes on from here")
+                    return
+        except FloatingPointError:
+            yield from self.save()
+            raise
+        # Only the first process writes pictures: the others follow what it finds.
+        if self.world.agree(self.world.main and not (self.out / "samples" / "final.png").is_file()):
+            yield from self.look("final")
+
+    def _due(self, saved: float) -> bool:
+        """True if it is time for a checkpoint, the last having been made at time `saved`."""
+        if self.save_every is not None:
+            return self.state.update % self.save_every == 0
+        # Clocks differ between processes: all save when one wants to.
+        return self.world.agree(time.monotonic() - saved > SAVE_SECONDS)
+
+    def save(self) -> Iterator[Event]:
+        """A checkpoint: all processes gather it, the main one writes it."""
+        kept = checkpoint.gathered(self.state, self.world)
+        if self.world.main:
+            model = self._averaged(kept.average)
+            yield Saved(checkpoint.save(self.out / "checkpoints", model, kept))
+        self.world.wait()
+
+    def look(self, name: str) -> Iterator[Event]:
+        """Validation and a grid of samples with the averaged weights, by the main process alone."""
+        average = self.world.whole(self.state.ema)
+        if self.world.main:
+            model = self._averaged(average)
+            if self.held is not None:
+                count = len(self.held.data)
+                loss = validation_loss(model, self.config, self.held, count, self.aim.objective)
+                self.log(update=self.state.update, validation=loss)
+                yield Validated(self.state.update, loss)
+            with torch.no_grad():
+                picture = self.aim.picture(model, self.held)
+            if picture is not None:
+                path = self.out / "samples" / f"{name}.png"
+                save_image(picture, path)
+                yield Pictured(path)
+        self.world.wait()
+
+    def _averaged(self, average: dict[str, Tensor]) -> Trained:
+        """What is trained, a copy of its own, with the averaged weights."""
+        network: nn.Module = copy.deepcopy(self.model.network).to(self.world.device)
+        network.load_state_dict(average)
+        return with_network(self.model, network.eval().requires_grad_(False))
+
+    def log(self, **entry: float | int | bool) -> None:
+        """One line of metrics.jsonl."""
+        if self.world.main:
+            with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+
+
+def _entry(update: Update) -> dict[str, float]:
+    return {name: value for name, value in dump(update).items() if name not in ("index", "total")}

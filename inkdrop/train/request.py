@@ -1,0 +1,40 @@
+"""TrainRequest: all that is asked of a run besides its data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from inkdrop.config import option
+from inkdrop.train.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """All that is asked of a run besides its data.
+
+    config: everything that decides the result; with `minutes`, its updates are replaced at the
+    first start by as many as fit
+    model: parts of model.json that replace the default ones
+    source: how the data was opened, kept for later commands
+
+    config, minutes, model and the data itself must not change between the starts of a run.
+    """
+
+    config: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    minutes: float | None = option(
+        None,
+        "Train for about this long: the number of updates is measured at the start.",
+        unset="as many updates as asked for",
+    )
+    model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    save_every: int | None = option(None, "Updates between checkpoints.", unset="two minutes")
+    source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and not self.minutes > 0:
+            raise ValueError(f"minutes is {self.minutes}: it must be above 0")
+        if self.save_every is not None and self.save_every < 1:
+            raise ValueError(f"save_every is {self.save_every}: it must be at least 1")

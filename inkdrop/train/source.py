@@ -1,0 +1,43 @@
+"""The data of a run, as its run.json names it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from inkdrop.data.dataset import Dataset
+from inkdrop.data.open import open_data
+from inkdrop.model import Spec
+from inkdrop.weights import read_json
+
+
+def source_of(
+    run: Path, other: str | None = None, options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """{"path", "options"} of the data that a run was trained on, or of `other`.
+
+    options: those of a run that names none, and of a folder that is not a run.
+    """
+    file = run / "run.json"
+    if not file.is_file() and other is None:
+        raise ValueError(f"{run} is not a run with its data; name some with --data")
+    source = dict(read_json(file).get("source", {})) if file.is_file() else {}
+    path = other or source.get("path")
+    if path is None:
+        raise ValueError(f"{file} does not say where the data is; name it with --data")
+    return {"path": path, "options": dict(source.get("options") or options or {})}
+
+
+def data_of(run: Path, other: str | None = None) -> Dataset:
+    """The data that a run was trained on, or `other` opened with the same options."""
+    source = source_of(run, other)
+    return open_data(source["path"], **source["options"])
+
+
+def opening(spec: Spec) -> dict[str, Any]:
+    """How to open data for a model that has no run: of its medium, channels and size."""
+    if spec.medium != "picture":
+        return {"medium": spec.medium}
+    channels, *sides = spec.shape
+    return {"channels": channels, **({"size": sides[0]} if len(set(sides)) == 1 else {})}
