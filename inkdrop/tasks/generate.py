@@ -41,7 +41,7 @@ def generate(
     """
     if conditions is not None and len(conditions) != len(samples):
         raise ValueError(
-            f"there are {len(samples)} samples but {len(conditions)} conditions; give one each"
+            f"give one condition per sample, not {len(conditions)} for {len(samples)} samples"
         )
     if "concat" in model.spec.notes and beside is None:
         raise ValueError(

@@ -39,7 +39,7 @@ def _checked(model: Model, data: Tensor, conditions: Sequence[Condition] | None)
         )
     if conditions is not None and len(conditions) != len(data):
         raise ValueError(
-            f"there are {len(data)} samples but {len(conditions)} conditions; give one each"
+            f"give one condition per sample, not {len(conditions)} for {len(data)} samples"
         )
 
 
