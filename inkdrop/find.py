@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from inkdrop import box, folder
-from inkdrop.convert.files.layout import marked
+from inkdrop.convert.families import marked
 from inkdrop.convert.open import located, open_checkpoint
 from inkdrop.device import pick_device
 from inkdrop.digest import files_below, fingerprint

@@ -69,7 +69,7 @@ def test_a_model_uses_the_picture_that_it_is_told(tmp_path: Path) -> None:
     model = Model.load(own_folder(tmp_path / "told")[0])
     assert model.spec.notes["concat"].startswith("1 channel")
     assert (tmp_path / "told" / "samples" / "final.png").is_file()
-    with pytest.raises(ValueError, match="this model is told a picture"):
+    with pytest.raises(ValueError, match="this model also needs a picture"):
         generate(model)
     rows = range(8)
     wanted = Sampling(beside=negative.take(rows), steps=8, guidance=1.0)

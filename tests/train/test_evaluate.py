@@ -126,14 +126,14 @@ def test_bad_input(tmp_path: Path) -> None:
     tiny.model(data).save(tmp_path / "model")
     for change, said in (
         ({"count": 5}, "count is 5 and batch 4: measure at least 6"),
-        ({"judge": tmp_path, "pretrained": tmp_path}, "either a judge or a pretrained network"),
+        ({"judge": tmp_path, "features": tmp_path}, "either a judge or a pretrained network"),
     ):
         with pytest.raises(ValueError, match=said):
             dataclasses.replace(ASKED, **change)  # type: ignore[arg-type]
     few = data.subset(range(3))
     other = dataclasses.replace(data, shape=(3, 8, 8))
     for pictures, said in (
-        (few, "tiny.npz has 3 pictures; measuring takes at least 6"),
+        (few, "tiny.npz has 3 samples; measuring takes at least 6"),
         (other, r"the model makes pictures of shape \[1, 8, 8\], but those of tiny.npz have"),
     ):
         with pytest.raises(ValueError, match=said):
