@@ -272,9 +272,9 @@ def test_half_leaves_no_choice_of_an_engine(asked: dict[str, str]) -> None:
 
 def test_a_weak_model_beside_another_way_to_guide() -> None:
     for way in ({"rule": "apg"}, {"rescale": 0.5}, {"also": (("a", 1.0),)}):
-        with pytest.raises(ValueError, match="two ways to guide"):
+        with pytest.raises(ValueError, match="two ways of guidance"):
             Request(weak="a", sampling=Sampling(**way))  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="two ways to guide"):
+        with pytest.raises(ValueError, match="two ways of guidance"):
             request_of("generate", {"weak": "a", **way})
 
 
