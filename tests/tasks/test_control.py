@@ -107,7 +107,7 @@ def test_a_hint_for_each_sample_is_what_each_alone_is_given() -> None:
 
 def test_what_cannot_be_controlled() -> None:
     model = unet_model(latent=True)
-    with pytest.raises(ValueError, match="DiT cannot be controlled"):
+    with pytest.raises(ValueError, match="is a DiT, but only a U-Net"):
         controlled(latent_text_model(), branch(model), hint())
     with pytest.raises(ValueError, match=r"\[1, 1, 16, 16\].*reads 3"):
         controlled(model, branch(model), hint()[:, :1])
