@@ -6,7 +6,11 @@ import dataclasses
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 
@@ -55,7 +59,7 @@ def parse(cls: type[T], data: Mapping[str, Any], where: str) -> T:
 
     where: the source of the data, such as a file, for the message
     """
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     if not dataclasses.is_dataclass(cls):
         raise TypeError(f"{cls.__name__} is not a dataclass")
@@ -68,9 +72,9 @@ def parse(cls: type[T], data: Mapping[str, Any], where: str) -> T:
                 f"{where} has an unknown key {key!r}.{nearest(key, known)}"
                 f" Known keys: {', '.join(known)}"
             )
-    cls.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
     try:
-        return TypeAdapter(cls).validate_python(dict(data))
+        value: T = _adapter(cls).validate_python(dict(data))
+        return value
     except ValidationError as error:
         errors = error.errors()
         # For a union of dataclasses, report the errors of the one that fits best.
@@ -81,6 +85,14 @@ def parse(cls: type[T], data: Mapping[str, Any], where: str) -> T:
         name = f"{key!r} is {first['input']!r}: " if key else ""
         place = f"{where}: " if where else ""
         raise ValueError(f"{place}{name}{reason}") from None
+
+
+@cache  # building one takes longer than many values take to read
+def _adapter(cls: type[T]) -> TypeAdapter[T]:
+    from pydantic import ConfigDict, TypeAdapter
+
+    cls.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+    return TypeAdapter(cls)
 
 
 def dump(value: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One explicit dict per kind of part: the names that stand in a model folder, and their classes."""
+"""One explicit dict per kind of part: the names used in model folders, and their classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from inkdrop.conditioning.text import Text, TextConditioner, TokenEncoder
 from inkdrop.conditioning.tokenizer import Tokenizer
 from inkdrop.config import choose, dump, parse
 from inkdrop.diffusion import parameterization as p
-from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
+from inkdrop.diffusion.discrete import Discrete
+from inkdrop.diffusion.process import VE, VP, Flow, Process
 from inkdrop.media.medium import Medium
 from inkdrop.media.picture import Picture
 from inkdrop.media.series import Series
@@ -57,7 +58,7 @@ CODECS: dict[str, tuple[type[Any], Callable[[Any], Codec]]] = {
 
 @dataclass(frozen=True)
 class Encoder:
-    """A kind of text encoder: its configuration, the way back from its file, and what is kept."""
+    """A kind of text encoder: its configuration, how to load its file, and the module to save."""
 
     config: type[Any]
     load: Callable[[Any, Path, torch.dtype | None], TokenEncoder]
@@ -65,7 +66,7 @@ class Encoder:
 
 
 def _ours(config: type[Any], network: type[Any]) -> Encoder:
-    """The kind of a network of our own, whose file holds all of it."""
+    """The kind of one of our own networks, whose file is complete."""
 
     def load(config: Any, file: Path, dtype: torch.dtype | None) -> TokenEncoder:
         with on_meta():
@@ -81,9 +82,9 @@ ENCODERS: dict[str, Encoder] = {
     "pretrained": Encoder(PretrainedConfig, load_pretrained, lambda encoder: encoder.network),
 }
 
-JOINED = "joined"  # the kind of several texts together, which lie in folders of their own
+JOINED = "joined"  # the kind of several text encoders together, each in its own folder
 
-# More than any part has; such numbers would take all memory or time before a weight is read.
+# No real part exceeds these. A hostile model.json could otherwise use up all memory or time.
 MOST, LAYERS, LEVELS = 1_000_000, 256, 64
 COUNTS = ("blocks", "depth", "transformer_depth", "layers", "encoder_blocks", "decoder_blocks")
 
@@ -91,12 +92,15 @@ T = TypeVar("T")
 
 
 def medium(name: str) -> Medium:
-    """The medium of this name; ValueError for one that is not known."""
+    """The medium of this name; ValueError for an unknown one."""
     return choose("medium", name, MEDIA)
 
 
 def build(kind: str, table: Mapping[str, type[T]], data: Mapping[str, Any], where: str) -> T:
-    """A value from {"kind": name, ...its fields}; ValueError for an unknown name or key."""
+    """A value from {"kind": name, ...its fields}; where: the source, for messages.
+
+    ValueError for an unknown name or key, a wrong type, or an absurdly large number.
+    """
     fields = dict(data)
     name = str(fields.pop("kind", ""))
     cls, place = choose(kind, name, table), f"{where}, {kind} {name!r}"
@@ -105,7 +109,7 @@ def build(kind: str, table: Mapping[str, type[T]], data: Mapping[str, Any], wher
 
 
 def _check_sane(fields: Mapping[str, Any], where: str) -> None:
-    """ValueError for a number that no model has."""
+    """ValueError for a number larger than in any real model."""
     for name, value in fields.items():
         if isinstance(value, Mapping):
             _check_sane(value, where)
@@ -113,19 +117,21 @@ def _check_sane(fields: Mapping[str, Any], where: str) -> None:
         numbers = value if isinstance(value, list | tuple) else (value,)
         most = LAYERS if name in COUNTS else MOST
         if any(type(number) is int and number > most for number in numbers):
-            raise ValueError(f"{where}: {name!r} is {str(value)[:60]}, but up to {most} is sane")
+            raise ValueError(f"{where}: {name!r} is {str(value)[:60]}; it must be at most {most}")
         if len(numbers) > LEVELS and (name in COUNTS or name == "multipliers"):
-            raise ValueError(f"{where}: {name!r} has {len(numbers)} levels, but {LEVELS} are sane")
+            raise ValueError(
+                f"{where}: {name!r} has {len(numbers)} levels; it may have at most {LEVELS}"
+            )
 
 
 def _made(make: Callable[[Any], T], config: Any, where: str) -> T:
-    """What a configuration describes; ValueError if that is larger than memory or numbers go."""
+    """The value that a configuration describes; ValueError if it exceeds memory or integers."""
     try:
         return make(config)
     except (RuntimeError, OverflowError):
         raise ValueError(
-            f"{where}: nothing of such sizes can be made here: {config}; get a model whose settings"
-            " belong to its weights"
+            f"{where}: a part of these sizes cannot be created: {config}; get a model whose"
+            " settings match its weights"
         ) from None
 
 
@@ -152,8 +158,8 @@ def describe_network(network: nn.Module) -> dict[str, Any]:
     config = getattr(network, "config", None)
     if config is None:
         raise ValueError(
-            f"a model whose network is a {type(network).__name__} cannot be saved; save the one"
-            " that it was made of"
+            f"a model whose network is a {type(network).__name__} cannot be saved; save the model"
+            " that it was made from"
         )
     return describe(configs, config)
 
@@ -172,7 +178,7 @@ def describe_codec(codec: Codec) -> dict[str, Any]:
 
 
 def describe_text(text: TextConditioner) -> dict[str, Any]:
-    """{"kind": name, ...}: an encoder's configuration and padding, or parts that are joined."""
+    """{"kind": name, ...}: an encoder's configuration and padding, or several joined parts."""
     if isinstance(text, JoinedText):
         parts = tuple(describe_text(part) for part in text.parts)
         return describe({JOINED: JoinedConfig}, JoinedConfig(parts, text.sizes, text.zeros))
@@ -183,7 +189,7 @@ def describe_text(text: TextConditioner) -> dict[str, Any]:
 
 
 def write_text(text: TextConditioner, folder: Path) -> None:
-    """text.safetensors and tokenizer.json, or text_1, text_2 ... with such, into a folder."""
+    """Writes text.safetensors and tokenizer.json, or subfolders text_1, text_2 ... with them."""
     if isinstance(text, JoinedText):
         for number, part in enumerate(text.parts, 1):
             (folder / f"text_{number}").mkdir()
@@ -197,8 +203,8 @@ def write_text(text: TextConditioner, folder: Path) -> None:
 def read_text(
     data: Mapping[str, Any], folder: Path, where: str, dtype: torch.dtype | None = torch.float32
 ) -> TextConditioner:
-    """The text that `describe_text` described and `write_text` wrote; dtype: see `Model.load`."""
-    fields = {"kind": "small", **data}  # what is older than the kinds
+    """The text encoder from `describe_text` and `write_text`; dtype: see `Model.load`."""
+    fields = {"kind": "small", **data}  # old folders have no kind
     if fields["kind"] == JOINED:
         about = build("text", {JOINED: JoinedConfig}, fields, where)
         read = (
@@ -221,16 +227,18 @@ def _read_one(data: Mapping[str, Any], folder: Path, where: str, dtype: torch.dt
 
 def _text(text: TextConditioner) -> Text:
     if not isinstance(text, Text):
-        raise ValueError(f"a model whose text is a {type(text).__name__} cannot be saved here")
+        raise ValueError(
+            f"a model whose text encoder is a {type(text).__name__} cannot be saved; use a Text"
+        )
     return text
 
 
 def _config(encoder: TokenEncoder) -> Any:
-    """Its configuration; ValueError for an encoder that a model folder cannot hold."""
+    """An encoder's configuration; ValueError if a model folder cannot hold the encoder."""
     config = getattr(encoder, "config", None)
     if not any(type(config) is kind.config for kind in ENCODERS.values()):
         raise ValueError(
-            f"a model with the text encoder {type(encoder).__name__} cannot be saved here; it stays"
-            " in its own folder"
+            f"a model with the text encoder {type(encoder).__name__} cannot be saved; keep using"
+            " the folder that it came from"
         )
     return config

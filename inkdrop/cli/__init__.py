@@ -1,7 +1,7 @@
-"""The command line: every command is a small function that shows what the library does.
+"""The command line: every command is a small function around the library.
 
-Bad input is one sentence on standard error and exit code 2, never a traceback. Nothing heavy is
-imported before a command needs it: `table.py` says where each command is.
+Bad input gives one sentence on standard error and exit code 2, never a traceback. Nothing heavy is
+imported before a command needs it: `table.py` lists the file of each command.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ __all__ = ["commands", "main"]
 
 def main() -> None:
     """Runs a command and turns every expected error into one sentence."""
-    # Threads that spin while they wait lose most of their time as soon as another program works
-    # too: a training beside one made a tenth of the updates. Read once, when torch loads.
+    # By default, waiting OpenMP threads spin, which is very slow when another program uses the CPU:
+    # two trainings side by side ran at a tenth of their speed. Torch reads this when it loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         commands(standalone_mode=False)

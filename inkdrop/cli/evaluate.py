@@ -1,4 +1,4 @@
-"""The commands that measure a model against data: evaluate, likelihood."""
+"""The commands that evaluate a model on data: evaluate, likelihood."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from inkdrop.train.evaluation import Evaluation
 @click.command()
 @click.argument("run")
 @click.option("--data", help="Data to measure against [the run's own].")
-@click.option("--label", help="A table's column of labels, if not the run's.")
+@click.option("--label", help="The data's column of labels [the run's own].")
 @options_of(Evaluation)
 @options_of(Sampling, without=("picture_guidance",))
 @device_option
 @click.option("-o", "--out", help="The report's folder [RUN/evaluate].")
 def evaluate(run: str, **options: Any) -> None:
-    """Measure RUN: how near its samples are to the data, and whether they are copies.
+    """Measure how close the samples of RUN are to the data, and whether they are copies.
 
-    For an autoencoder: how near its reconstructions are. The judge, a small classifier of the data,
-    is trained once and kept; the same command again goes on where it stopped.
+    For an autoencoder, measure its reconstructions. The judge, a small classifier of the data, is
+    trained once and kept. An interrupted command continues where it stopped.
 
     \b
     inkdrop evaluate runs/photos --count 1000 --steps 20
@@ -57,13 +57,15 @@ def _evaluation(options: dict[str, Any]) -> Evaluation:
 @click.command()
 @click.argument("run")
 @click.option("--data", help="Data to measure on [the run's own].")
-@click.option("--count", default=16, help="Samples of the data.", show_default=True)
+@click.option("--count", default=16, help="Number of samples of the data.", show_default=True)
 @click.option("--steps", default=32, help="Runge-Kutta steps.", show_default=True)
-@click.option("--probes", default=4, help="Random vectors for the trace.", show_default=True)
-@click.option("--seed", default=0, show_default=True, help="The seed of those vectors.")
+@click.option(
+    "--probes", default=4, help="Random vectors to estimate the trace.", show_default=True
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of those vectors.")
 @device_option
 def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any) -> None:
-    """Bits per dimension of data by the probability-flow ODE, with its error.
+    """Measure bits per dimension of data by the probability-flow ODE, with error estimates.
 
     \b
     inkdrop likelihood runs/digits --count 64
@@ -75,7 +77,7 @@ def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any
     from inkdrop.train.source import data_of
 
     if count < 1:
-        raise ValueError(f"count is {count}: measure at least 1 sample")
+        raise ValueError(f"count is {count}: it must be at least 1 sample")
     model = opened(run, options["device"])
     samples = data_of(Path(run), data)
     count = min(count, len(samples))
@@ -91,7 +93,7 @@ def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any
     spread = said.bits.std(correction=0).item() / len(said.bits) ** 0.5
     click.echo(
         f"{said.bits.mean().item():.4f} bits per dimension, mean of {len(said.bits)}"
-        f" {medium(samples.medium).many} (standard error {spread:.4f} between them,"
+        f" {medium(samples.medium).many} (standard error {spread:.4f} over them and"
         f" {said.probe_error.square().mean().sqrt().item() / len(said.bits) ** 0.5:.4f} from the"
-        f" probes; at most {said.step_error.mean().item():.4f} from the steps)"
+        f" probes; step error at most {said.step_error.mean().item():.4f})"
     )

@@ -1,4 +1,4 @@
-"""The command that explains: explain."""
+"""The command explain."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from inkdrop.cli.options import device_option
 @click.argument("run")
 @click.option("--data", help="Data to explain with [the run's own].")
 @click.option("-o", "--out", help="The report's folder [RUN/explain].")
-@click.option("--seed", default=0, show_default=True, help="The seed of everything that is drawn.")
-@click.option("--quick", is_flag=True, help="At most 100 steps and shorter trainings.")
+@click.option("--seed", default=0, show_default=True, help="Seed of all randomness.")
+@click.option("--quick", is_flag=True, help="At most 100 steps, and shorter training.")
 @device_option
 def explain(
     run: str, data: str | None, out: str | None, seed: int, quick: bool, device: str | None
 ) -> None:
-    """Draw what a lecture on diffusion draws, from your own model: a report with figures.
+    """Draw the figures of a lecture on diffusion from your own model, as an HTML report.
 
     Needs matplotlib: pip install 'inkdrop[explain]'.
 

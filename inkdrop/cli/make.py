@@ -1,4 +1,4 @@
-"""The commands that make something: generate, sample, inpaint, edit, interpolate, invert."""
+"""The commands that make samples: generate, sample, inpaint, edit, interpolate, invert."""
 
 from __future__ import annotations
 
@@ -27,15 +27,18 @@ if TYPE_CHECKING:
     from inkdrop.make.make import Made
     from inkdrop.tasks.request import Guide
 
-NO_MODEL = {"model": None}  # of a command for which no model in the box is trained
-WALKS = ("model", "count", "batch", "weak")  # what means nothing for one batch along a path
+NO_MODEL = {"model": None}  # for a command that no built-in model can serve
+WALKS = ("model", "count", "batch", "weak")  # fields that do not apply to a single batch on a path
 
 _control_options = all_of(
+    click.option("--control", multiple=True, help="A control network, with a --hint (may repeat)."),
+    click.option("--hint", multiple=True, help="The control network's picture (may repeat)."),
     click.option(
-        "--control", multiple=True, help="A control network, which reads a hint (may repeat)."
+        "--control-scale",
+        type=float,
+        multiple=True,
+        help="Strength of the control network [1] (may repeat).",
     ),
-    click.option("--hint", multiple=True, help="The picture that the control network reads."),
-    click.option("--control-scale", type=float, multiple=True, help="Its strength [1]."),
 )
 
 
@@ -46,10 +49,10 @@ def making(
     without: tuple[str, ...] = (),
     defaults: Mapping[str, Any] | None = None,
 ) -> Decorator:
-    """All options of a command that makes something: of its task, the request and the sampling.
+    """All options of a command that makes samples: those of its task, request and sampling.
 
-    without: fields that are arguments of the command, or mean nothing there
-    defaults: what the command has instead of a field's default, for --help
+    without: fields that are arguments of the command, or do not apply to it
+    defaults: the command's own defaults, for --help
     """
     fixed = without if task is Edit else (*without, "picture_guidance")
     return all_of(
@@ -68,9 +71,9 @@ def making(
 @click.argument("prompt", required=False)
 @making(Generate, "picture.png", without=("prompt",))
 def generate(**options: Any) -> None:
-    """Make a picture of PROMPT, by the model in the box or any other.
+    """Make a picture of PROMPT, with the built-in model or any other.
 
-    The PNG carries its settings: `inkdrop info` prints them, and --like makes the same again.
+    The PNG contains its settings: `inkdrop info` prints them, and --like repeats them.
 
     \b
     inkdrop generate "a red heart" -o heart.png
@@ -78,7 +81,7 @@ def generate(**options: Any) -> None:
     """
     like = options["like"]
     if options["prompt"] is None and (like is None or "prompt" not in _settings(like, "generate")):
-        raise ValueError('say what to draw, such as: inkdrop generate "a smiling cat"')
+        raise ValueError('the prompt is missing; give one, as in: inkdrop generate "a smiling cat"')
     made, out = _make("generate", options, scale=1, carries=True)
     made.save(out)
     click.echo(out)
@@ -88,14 +91,16 @@ def generate(**options: Any) -> None:
 @click.argument("model", metavar="RUN", required=False)
 @making(Generate, "samples.png", without=("model",), defaults={"count": 16})
 def sample(**options: Any) -> None:
-    """Make samples by RUN (a run or any model), on one sheet or as an array.
+    """Make samples with RUN (a run or any model), on one sheet or as an array.
 
     \b
     inkdrop sample runs/photos --count 36 --steps 50 -o sheet.png
     inkdrop sample runs/digits --label 3 --label 7 -o digits.npz
     """
     if options["model"] is None and options["like"] is None:
-        raise ValueError("say which model: inkdrop sample RUN, or --like a file that it made")
+        raise ValueError(
+            "the model is missing; use inkdrop sample RUN, or --like FILE with a file made by it"
+        )
     made, out = _make("generate", options, count=16)
     made.save(out)
     seed, count = made.request.seed, made.request.count
@@ -106,10 +111,10 @@ def sample(**options: Any) -> None:
 @click.argument("words", nargs=-1, metavar="PICTURE [MASK] PROMPT")
 @making(Inpaint, "picture.png", without=("prompt", "size", "scale"), defaults=NO_MODEL)
 def inpaint(words: tuple[str, ...], **options: Any) -> None:
-    """Paint PROMPT into PICTURE where MASK is white; all else stays as it is, to the bit.
+    """Paint PROMPT into PICTURE where MASK is white; the rest stays unchanged, bit for bit.
 
-    Without a MASK, what is not opaque in PICTURE is painted. Transparency that is not painted over
-    stays. The model must have been trained on masks.
+    Without a MASK, the transparent parts of PICTURE are painted. Elsewhere transparency is kept.
+    The model must be an inpainting model, trained on masks.
 
     \b
     inkdrop inpaint photo.png mask.png "a boat" --model ./sd-inpainting -o out.png
@@ -121,9 +126,9 @@ def inpaint(words: tuple[str, ...], **options: Any) -> None:
 @click.argument("words", nargs=-1, metavar="PICTURE PROMPT")
 @making(Edit, "picture.png", without=("prompt", "size", "scale", "weak"), defaults=NO_MODEL)
 def edit(words: tuple[str, ...], **options: Any) -> None:
-    """Change PICTURE as PROMPT says, by a model that was trained to edit.
+    """Change PICTURE by the instruction PROMPT, with a model trained to edit.
 
-    A PICTURE with transparency is edited on white and stays as transparent as it was.
+    A transparent PICTURE is edited on white and keeps its transparency.
 
     \b
     inkdrop edit photo.png "make it winter" --model ./instruct-pix2pix -o out.png
@@ -135,10 +140,10 @@ def edit(words: tuple[str, ...], **options: Any) -> None:
 @click.argument("model", default=BOX, required=False, metavar="[RUN]")
 @making(Interpolate, "walk.png", without=WALKS)
 def interpolate(**options: Any) -> None:
-    """Walk between two prompts, seeds or files, by RUN or the model in the box.
+    """Walk between two prompts, seeds or files, with RUN or the built-in model.
 
-    Writes the frames as a strip and, beside it, as an animated WebP; an --out that ends in .webp or
-    .gif is the animation alone.
+    Writes the frames as a strip and as an animated WebP beside it; if --out ends in .webp or .gif,
+    only as an animation.
 
     \b
     inkdrop interpolate --prompts "cat face" "lion" -o walk.png
@@ -150,7 +155,7 @@ def interpolate(**options: Any) -> None:
     if not moving:
         made.save(out)
     made.save_animation(film)
-    click.echo(f"the walk is in {film}" if moving else f"the walk is in {out} and, moving, {film}")
+    click.echo(f"walk: {film}" if moving else f"walk: {out}, animated: {film}")
 
 
 @click.command()
@@ -158,7 +163,7 @@ def interpolate(**options: Any) -> None:
 @click.argument("files", nargs=-1, required=True, metavar="FILES")
 @making(Invert, "inverted.png", without=(*WALKS, "size", "sampler", "eta", "tolerance"))
 def invert(files: tuple[str, ...], **options: Any) -> None:
-    """Find the noise that makes FILES: rows of the originals, their noise, and what comes back.
+    """Find the noise that makes FILES; draw rows of originals, noise and reconstructions.
 
     \b
     inkdrop invert runs/photos cat.png --exact -o inverted.png
@@ -168,17 +173,17 @@ def invert(files: tuple[str, ...], **options: Any) -> None:
     original, _, back = made.samples.chunk(3)
     error = (back - original).square().mean().sqrt().item()
     many = made.medium.many
-    click.echo(f"root mean square error of the way back: {error:.2g} ({many} are from -1 to 1)")
-    click.echo(f"original, noise and what came back are in {out}")
+    click.echo(f"root mean square error of the reconstruction: {error:.2g} ({many} in [-1, 1])")
+    click.echo(f"originals, noise and reconstructions: {out}")
 
 
 def _painted(task: str, words: tuple[str, ...], usage: str, options: dict[str, Any]) -> None:
-    """Inpaint and edit: files and a prompt as arguments, a model that has no default."""
+    """Inpaint and edit: files and a prompt as arguments, and no default model."""
     told = _files_and_prompt(words, usage, options["like"])
     if options["model"] is None and options["like"] is None:
         raise ValueError(
-            "say with --model what draws: an inpainting checkpoint for `inkdrop inpaint`, an"
-            " instruct-pix2pix checkpoint for `inkdrop edit`"
+            "the model is missing; give --model an inpainting checkpoint for `inkdrop inpaint`, or"
+            " an instruct-pix2pix checkpoint for `inkdrop edit`"
         )
     made, out = _make(task, {**options, **told}, carries=True)
     made.save(out)
@@ -188,9 +193,9 @@ def _painted(task: str, words: tuple[str, ...], usage: str, options: dict[str, A
 def _make(
     task: str, options: dict[str, Any], *, carries: bool = False, **usual: Any
 ) -> tuple[Made, Path]:
-    """Makes what the options ask for, and shows it; usual: defaults of the command.
+    """Makes what the options request, with its progress shown; usual: the command's own defaults.
 
-    carries: the file must be one that carries settings
+    carries: the file's format must be able to hold settings
     """
     from inkdrop.cli.progress import show
     from inkdrop.make.make import check_file, make
@@ -198,7 +203,7 @@ def _make(
     out = Path(options["out"])
     check_file(out)
     if carries and out.suffix.lower() not in (".png", ".npz"):
-        raise ValueError(f"the picture {out} cannot carry its settings; give a name with .png")
+        raise ValueError(f"the picture {out} cannot hold its settings; give --out a .png")
     like = options["like"]
     changes = _changes(options)
     if options["model"] is not None:
@@ -209,7 +214,7 @@ def _make(
 
 
 def _settings(like: str, task: str) -> dict[str, Any]:
-    """The settings of a file that this task made."""
+    """The settings in a file; ValueError unless this task made it."""
     from inkdrop.media.settings import settings_in
     from inkdrop.tasks.request import check_task
 
@@ -219,7 +224,7 @@ def _settings(like: str, task: str) -> dict[str, Any]:
 
 
 def _changes(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given, as fields of a request: files by their digests."""
+    """The given options as fields of a request, with files as `Added`."""
     from inkdrop.tasks.added import Added
 
     found = given(options)
@@ -238,7 +243,7 @@ def _changes(options: dict[str, Any]) -> dict[str, Any]:
 def _guides(
     controls: tuple[str, ...], hints: tuple[str, ...], scales: tuple[float, ...]
 ) -> tuple[Guide, ...]:
-    """Each control network with its hint and strength, in their order."""
+    """Each control network with its hint and strength, in the order given."""
     from dataclasses import replace
 
     from inkdrop.tasks.added import Added
@@ -247,7 +252,7 @@ def _guides(
     if len(controls) != len(hints) or len(scales) not in (0, len(controls)):
         raise ValueError(
             f"there are {len(controls)} --control, {len(hints)} --hint and {len(scales)}"
-            " --control-scale; each control network needs a hint, and all or none a scale"
+            " --control-scale; give one hint for each control network, and a scale for all or none"
         )
     each = zip(controls, hints, scales or (1.0,) * len(controls), strict=True)
     return tuple(
@@ -257,30 +262,30 @@ def _guides(
 
 
 def _size(text: str) -> int | tuple[int, int]:
-    """A size of the command line: N or HxW."""
+    """A size from the command line: N or HxW."""
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
         raise ValueError(
-            f"size is {text!r}; give pixels, such as 512, or height and width, 768x512"
+            f"size is {text!r}; give pixels, such as 512, or height and width, such as 768x512"
         )
     return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
 def _files_and_prompt(words: tuple[str, ...], usage: str, like: str | None) -> dict[str, Any]:
-    """PICTURE, MASK and PROMPT by how many there are; usage: the most there may be.
+    """PICTURE, MASK and PROMPT, told apart by their number; usage: all that the command takes.
 
-    With --like only the prompt, or nothing, may be given: the rest is as it was.
+    With --like, at most a prompt may be given; files come from the old settings.
     """
     from inkdrop.media.image import is_picture
     from inkdrop.tasks.added import Added
 
     if not (2 <= len(words) <= len(usage.split()) or (like is not None and len(words) < 2)):
         raise ValueError(
-            f"give {usage}, each a word or in quotation marks, not {len(words)} words; or --like"
-            " with a PNG that this command made, and another PROMPT if you want one"
+            f"there are {len(words)} arguments; give {usage}, with the prompt in quotation marks,"
+            " or --like with a PNG made by this command and, optionally, another PROMPT"
         )
     *paths, prompt = words or (None,)
     if prompt is not None and os.path.isfile(prompt) and is_picture(Path(prompt)):
-        raise ValueError(f"the prompt is {prompt!r}, which is a picture; give {usage}")
+        raise ValueError(f"the prompt {prompt!r} is a picture file; give {usage}")
     files = zip(("picture", "mask"), paths, strict=False)
     return {"prompt": prompt, **{name: Added.of(str(path), name) for name, path in files}}

@@ -13,7 +13,7 @@ from inkdrop.cli.options import device_option
 @click.command()
 @click.argument("path")
 def info(path: str) -> None:
-    """Print the settings that the file PATH carries, or what the model PATH is.
+    """Print the settings in a file, or describe a model.
 
     \b
     inkdrop info heart.png
@@ -38,21 +38,28 @@ def info(path: str) -> None:
 @click.command()
 @click.argument("model")
 @click.argument("out")
-@click.option("--to", help="folder (of diffusers), single or inkdrop [by OUT's name].")
-@click.option("--prediction", help="What it predicts, if its files say it wrong: eps, v or x0.")
-@click.option("--zero-terminal-snr", is_flag=True, default=None, help="It ends in pure noise.")
-@click.option("--variant", help="Which weights of a folder, such as fp16 [the plain ones].")
-@click.option("--averaged", is_flag=True, help="The averaged weights in a single file.")
+@click.option("--to", help="Layout: folder (diffusers), single or inkdrop [by OUT's name].")
+@click.option("--prediction", help="eps, v or x0, if the model's files are wrong about it.")
 @click.option(
-    "--ignore", multiple=True, help="Leave out weights whose names begin so (may repeat)."
+    "--zero-terminal-snr",
+    is_flag=True,
+    default=None,
+    help="The model's schedule ends in pure noise [as its files say].",
 )
-@click.option("--half", is_flag=True, help="All weights in half precision [as they are].")
-@click.option("--i-trust-this-pickle", is_flag=True, help="Open pickles by a restricted loader.")
+@click.option("--variant", help="Variant of a folder's weights, such as fp16 [the plain ones].")
+@click.option("--averaged", is_flag=True, help="Use the averaged (EMA) weights of a single file.")
+@click.option(
+    "--ignore", multiple=True, help="Skip weights whose names start with this (may repeat)."
+)
+@click.option("--half", is_flag=True, help="Write all weights in half precision [unchanged].")
+@click.option(
+    "--i-trust-this-pickle", is_flag=True, help="Open a pickle, with a restricted loader."
+)
 def convert(model: str, out: str, to: str | None, half: bool, **options: Any) -> None:
-    """Write MODEL to OUT in another layout, its text encoder included, and report every weight.
+    """Write MODEL to OUT in another layout, with its text encoder, and account for every weight.
 
-    MODEL and OUT are diffusers folders, single files or folders of inkdrop's own. Control networks
-    are converted too, and adapters that are pickles become safetensors.
+    MODEL and OUT are diffusers folders, single files or inkdrop folders. Control networks are
+    converted too, and adapters in pickles become safetensors.
 
     \b
     inkdrop convert sd15.safetensors ./sd15
@@ -81,7 +88,7 @@ def convert(model: str, out: str, to: str | None, half: bool, **options: Any) ->
 @click.command()
 @device_option
 def engines(device: str | None) -> None:
-    """List what can compute a network: what for, in which arithmetic, or why not here.
+    """List the engines that compute networks: their use and precision, or what is missing.
 
     \b
     inkdrop engines

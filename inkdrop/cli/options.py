@@ -1,7 +1,7 @@
-"""Options of the command line from the fields of frozen dataclasses, so that none is written twice.
+"""Options of the command line from the fields of frozen dataclasses, so each is written once.
 
-A field declared with `config.option` has its help and default there. An option that is not given is
-None, and left out by `given`; the dataclass then has its own default.
+A field declared with `config.option` has its help and default there. An option that is not given
+is None, and `given` drops it, so the dataclass applies its own default.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def options_of(
     only: Collection[str] | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> Decorator:
-    """A decorator that adds an option for every field of `cls` that is declared as one.
+    """A decorator that adds an option for every field of `cls` declared as one.
 
-    without, only: fields by name; defaults: what a command has instead of the field's default, for
-    --help (the command itself applies it).
+    without, only: names of fields; defaults: the command's own defaults for --help (the command
+    itself applies them).
     """
     chosen = [
         _option(each, _hint(cls, each), (defaults or {}).get(each.name, each.default))
@@ -41,7 +41,7 @@ def options_of(
 
 
 def all_of(*options: Decorator) -> Decorator:
-    """A decorator that gives a command all of these, which --help lists in their order."""
+    """A decorator that adds all of these options; --help lists them in this order."""
 
     def add(command: Any) -> Any:
         for each in reversed(options):
@@ -52,12 +52,12 @@ def all_of(*options: Decorator) -> Decorator:
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that were given on the command line."""
+    """The options that were set on the command line."""
     return {name: value for name, value in options.items() if value not in (None, ())}
 
 
 def _hint(cls: type[Any], field: dataclasses.Field[Any]) -> Any:
-    """The type of one field; others may name what is imported for type checkers alone."""
+    """The type of one field alone: others may use names imported only for type checkers."""
     return eval(str(field.type), vars(sys.modules[cls.__module__]))
 
 
@@ -77,7 +77,7 @@ def _option(field: dataclasses.Field[Any], hint: Any, default: Any) -> Decorator
 
 
 def _shown(default: Any, unset: str) -> str:
-    """The default as --help shows it."""
+    """The default for --help."""
     if default is None or default == () or default is dataclasses.MISSING:
         return unset
     if isinstance(default, bool):
@@ -88,9 +88,9 @@ def _shown(default: Any, unset: str) -> str:
 
 
 def _kind(hint: Any) -> tuple[dict[str, Any], bool]:
-    """How click reads a value of this type, and whether the option may repeat.
+    """click's arguments for a value of this type, and whether the option may repeat.
 
-    What is neither a number nor a tuple of such is text, which `config.parse` checks.
+    Anything but numbers and tuples of numbers is text, which `config.parse` checks.
     """
     hint = _required(hint)
     if hint is bool:
@@ -115,9 +115,9 @@ def _required(hint: Any) -> Any:
     return parts[0] if len(parts) == 1 else str
 
 
-device_option = click.option("--device", help="Such as cpu or cuda [a GPU if there is one].")
+device_option = click.option("--device", help="cpu, cuda or another [a GPU if there is one].")
 
 
-def out_option(default: str, what: str = "The file that is written") -> Decorator:
+def out_option(default: str, what: str = "The output file") -> Decorator:
     """-o, --out for a command that writes one file."""
     return click.option("-o", "--out", default=default, help=what, show_default=True)

@@ -1,4 +1,4 @@
-"""What the command line shows of work that takes a while."""
+"""The progress of sampling on the command line."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def show(events: Iterable[Event], *, verbose: bool = False) -> Made:
-    """Shows notes, and steps as a bar where standard error is a terminal; what was made.
+    """Shows notes, and a progress bar if standard error is a terminal; returns the `Made`.
 
-    verbose: a line on standard output for each step instead.
+    verbose: a line on standard output for each step instead of the bar
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -37,5 +37,5 @@ def show(events: Iterable[Event], *, verbose: bool = False) -> Made:
                     click.echo(f"step {event.index + 1} of {event.total}: t = {event.t:.4f}")
             elif isinstance(event, Made):
                 made = event
-    assert made is not None, "making ends with what was made"
+    assert made is not None, "making ends with a Made"
     return made

@@ -1,6 +1,6 @@
-"""All commands in their groups: what each does in a line, and the file it is in.
+"""All commands in groups, each with its file and a line of help.
 
-A new command is a function in one of those files and a line here.
+To add a command, add a function to one of those files and a line here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from inkdrop.config import nearest
 
 
 class Entry(NamedTuple):
-    """Where a command is, inkdrop/cli/FILE.py, and what `inkdrop --help` says of it."""
+    """A command's file, inkdrop/cli/FILE.py, and its line in `inkdrop --help`."""
 
     group: str
     file: str
@@ -23,22 +23,22 @@ class Entry(NamedTuple):
 
 TABLE = {
     "generate": Entry("Make", "make", "Make a picture from words."),
-    "sample": Entry("Make", "make", "Make samples by a model of your own, on one sheet."),
+    "sample": Entry("Make", "make", "Make samples with your own model, on one sheet."),
     "inpaint": Entry("Make", "make", "Paint into a picture where a mask is white."),
-    "edit": Entry("Make", "make", 'Change a picture as words say, such as "make it winter".'),
+    "edit": Entry("Make", "make", 'Change a picture by words, such as "make it winter".'),
     "interpolate": Entry("Make", "make", "Walk between two prompts, seeds or files."),
-    "invert": Entry("Make", "make", "Find the noise that makes a picture, and come back."),
+    "invert": Entry("Make", "make", "Find the noise that makes a picture, and reconstruct it."),
     "train": Entry("Train", "train", "Train a model on your own data."),
-    "distill": Entry("Train", "train", "Train a student that needs a few steps only."),
+    "distill": Entry("Train", "train", "Train a student that needs only a few steps."),
     "tune": Entry("Train", "tune", "Fit the sampler to a model: better samples in few steps."),
-    "explain": Entry("Understand", "explain", "Draw what a lecture draws, from your own model."),
-    "evaluate": Entry("Understand", "evaluate", "Measure samples against the data they imitate."),
+    "explain": Entry("Understand", "explain", "Draw a lecture's figures from your own model."),
+    "evaluate": Entry("Understand", "evaluate", "Measure how close samples are to the data."),
     "likelihood": Entry("Understand", "evaluate", "Measure bits per dimension of data."),
     "compare": Entry("Understand", "tune", "Compare samplers: error and time against calls."),
     "samplers": Entry("Understand", "tune", "List samplers and grids, and when to use which."),
-    "info": Entry("Models", "models", "Show what a model is, or how a file was made."),
+    "info": Entry("Models", "models", "Describe a model, or show how a file was made."),
     "convert": Entry("Models", "models", "Write a model in another program's layout, or in ours."),
-    "engines": Entry("Models", "models", "List what can compute a network on this machine."),
+    "engines": Entry("Models", "models", "List the engines that compute networks here."),
 }
 
 
@@ -66,7 +66,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands by group; no command is imported for it."""
+        """The commands by group, without importing any."""
         for group in dict.fromkeys(entry.group for entry in TABLE.values()):
             with formatter.section(group):
                 rows = [(name, entry.line) for name, entry in TABLE.items() if entry.group == group]
@@ -76,10 +76,10 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="inkdrop")
 def commands() -> None:
-    """Train diffusion models on your own data, sample from them, and see why it works.
+    """Train diffusion models on your own data, sample from them, and see why they work.
 
     \b
     Start with:  inkdrop generate "a red heart" -o heart.png
                  inkdrop train ./photos
-    Every command explains itself: inkdrop generate --help
+    Help on each command: inkdrop generate --help
     """

@@ -1,4 +1,4 @@
-"""What the command line shows of a training and of an evaluation, and how they are stopped."""
+"""The display of training and evaluation on the command line, and how to stop them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; a second one ends the program at once, as usual."""
+    """An event set by SIGINT or SIGTERM; a second signal ends the program at once, as usual."""
     stop = threading.Event()
     before: dict[signal.Signals, Any] = {}
 
@@ -63,10 +63,10 @@ def show_training(
     quiet: bool = False,
     tensorboard: Path | None = None,
 ) -> None:
-    """Shows a training to its end.
+    """Runs a training to its end and shows its events.
 
-    more: the command, without `inkdrop`, that samples from what was trained; quiet: for all
-    processes but the first; tensorboard: a folder to log to as well
+    more: the command, without `inkdrop`, that samples from the trained model; quiet: set in all
+    processes but the first; tensorboard: a folder to log to
     """
     console = Console(quiet=quiet, highlight=False)
     console.print(data.describe())
@@ -89,9 +89,9 @@ def show_training(
 
 
 class _Line:
-    """The bar of a training: a smoothed loss, and the sentences above it.
+    """The progress bar of a training, with a smoothed loss, and messages above it.
 
-    many: what the data is made of, such as pictures
+    many: the plural noun for samples, such as "pictures"
     """
 
     def __init__(self, bar: Progress, many: str) -> None:
@@ -117,7 +117,7 @@ class _Line:
 
     def _update(self, update: Update) -> None:
         if not update.applied:
-            self.bar.console.print(f"update {update.index:,} was not finite and not applied")
+            self.bar.console.print(f"update {update.index:,} was not finite and was skipped")
             return
         self.loss = update.loss if self.loss is None else 0.98 * self.loss + 0.02 * update.loss
         self.bar.update(
@@ -149,7 +149,7 @@ def _log(writer: SummaryWriter, event: Event | Encoding) -> None:
 
 
 def show_evaluation(events: Iterable[Evaluating]) -> None:
-    """Shows an evaluation to its end, and its table."""
+    """Runs an evaluation to its end, and shows its progress and its table."""
     console = Console(highlight=False)
     columns = (
         TextColumn("{task.description} {task.completed:,.0f} of {task.total:,.0f}"),
@@ -171,6 +171,6 @@ def show_evaluation(events: Iterable[Evaluating]) -> None:
                 bar.update(made, completed=event.count, total=event.total, visible=True)
             elif isinstance(event, Evaluated):
                 found = event
-    assert found is not None, "an evaluation ends with what it found"
+    assert found is not None, "an evaluation ends with an Evaluated"
     console.print(str(found.report), soft_wrap=True)
     console.print(f"\nreport and pictures: {found.folder}", soft_wrap=True)

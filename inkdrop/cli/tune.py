@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def opened(name: str, device: str | None) -> Model:
-    """The model of any name; what was assumed about it goes to standard error."""
+    """The model of any name; notes on assumptions go to standard error."""
     from inkdrop.find import open_with_notes
 
     model, notes = open_with_notes(name, device=device)
@@ -27,7 +27,7 @@ def opened(name: str, device: str | None) -> Model:
 
 
 def sampling_of(options: dict[str, Any]) -> Sampling:
-    """The sampling that these options ask for."""
+    """The sampling that these options describe."""
     from inkdrop.config import parse
 
     names = Sampling.__dataclass_fields__
@@ -36,14 +36,14 @@ def sampling_of(options: dict[str, Any]) -> Sampling:
 
 
 def _guidance(*without: str) -> Decorator:
-    """The options of guidance, which the converged answer has too."""
+    """The options of guidance and the like, which also apply to the converged reference."""
     fixed = ("steps", "sampler", "eta", "tolerance", "picture_guidance", *without)
     return options_of(Sampling, without=fixed)
 
 
 @click.command()
 def samplers() -> None:
-    """List samplers and grids: order, network calls a step, and when to use which.
+    """List samplers and grids: order, network calls per step, and when to use which.
 
     \b
     inkdrop samplers
@@ -66,7 +66,7 @@ def samplers() -> None:
 
 
 class Lists(click.Command):
-    """A command whose options in `several` take all the words that follow them."""
+    """A command whose options in `several` take all words up to the next option."""
 
     several = ("--steps", "--samplers")
 
@@ -83,16 +83,16 @@ class Lists(click.Command):
 
 @click.command(cls=Lists)
 @click.argument("run")
-@click.option("--steps", type=int, multiple=True, help="Such as 5 10 20 50, which is the default.")
+@click.option("--steps", type=int, multiple=True, help="Numbers of steps [5 10 20 50].")
 @click.option("--samplers", multiple=True, help="Names [ddim dpmpp_2m unipc deis heun].")
-@click.option("--count", default=16, help="Samples to compare on.", show_default=True)
+@click.option("--count", default=16, help="Number of samples to compare on.", show_default=True)
 @_guidance()
 @device_option
 @out_option("compare.png")
 def compare(run: str, steps: tuple[int, ...], samplers: tuple[str, ...], **options: Any) -> None:
-    """Compare samplers on RUN: error and time against network calls, as a table and a picture.
+    """Compare samplers on RUN: error and time against network calls, as a table and a figure.
 
-    The error is the distance to the model's own converged answer from the same noise. The picture
+    The error is the distance to the model's own converged sample from the same noise. The figure
     needs matplotlib: pip install 'inkdrop[explain]'.
 
     \b
@@ -122,9 +122,9 @@ def compare(run: str, steps: tuple[int, ...], samplers: tuple[str, ...], **optio
             f"{event.sampler:<12} {event.steps:>5} {event.calls:>5} {event.error:>9.5f}"
             f" {event.seconds:>8.2f}"
         )
-    click.echo(f"the converged answer is known to {float(known.doubt.mean()):.5f}")
+    click.echo(f"error of the converged reference: {float(known.doubt.mean()):.5f}")
     _save_figure(compared_figure(model, known, rows), Path(options["out"]))
-    click.echo(f"the picture is {options['out']}")
+    click.echo(f"figure: {options['out']}")
 
 
 def _save_figure(figure: Figure, path: Path) -> None:
@@ -136,16 +136,16 @@ def _save_figure(figure: Figure, path: Path) -> None:
 
 @click.command()
 @click.argument("run")
-@click.option("--steps", default=10, help="Steps to tune for.", show_default=True)
-@click.option("--minutes", default=5.0, help="Time to take.", show_default=True)
-@click.option("--count", default=32, help="Noises to tune on.", show_default=True)
+@click.option("--steps", default=10, help="Number of steps to tune for.", show_default=True)
+@click.option("--minutes", default=5.0, help="Time for the search.", show_default=True)
+@click.option("--count", default=32, help="Number of noises to tune on.", show_default=True)
 @_guidance("grid")
 @device_option
 def tune(run: str, steps: int, minutes: float, count: int, **options: Any) -> None:
-    """Fit the grid and the sampler to RUN, and use them from then on at so many steps.
+    """Fit grid and sampler to RUN; from then on they are its default at this number of steps.
 
-    It looks for the times that bring the model nearest to its own converged answer, judges them on
-    other noises, and keeps them in the model folder if they are better than what is there by name.
+    Searches for the times that bring the model closest to its own converged samples, and tests them
+    on other noises. If they beat every named grid, they are saved in the model folder.
 
     \b
     inkdrop tune runs/photos --steps 10 --minutes 5
@@ -166,8 +166,8 @@ def tune(run: str, steps: int, minutes: float, count: int, **options: Any) -> No
         f" {event.before:.5f} with the default {event.default}"
     )
     if not event.better:
-        click.echo("the tuned grid is not better there, so nothing was kept; allow more --minutes")
+        click.echo("the tuned grid is not better, so nothing was saved; allow more --minutes")
         return
     others = tuple(t for t in model.spec.tuned if t.steps != steps)
     where = amend(run, replace(model.spec, tuned=(*others, event.tuned)))
-    click.echo(f"kept in {where}; `inkdrop sample {run} --steps {steps}` uses it")
+    click.echo(f"saved in {where}; `inkdrop sample {run} --steps {steps}` uses it")

@@ -16,13 +16,8 @@ from torch import Tensor, nn
 from inkdrop.codecs.tiles import tiled
 from inkdrop.config import dump, parse
 from inkdrop.folder import NAME, described, read_description, write_description
-from inkdrop.networks.autoencoder import (
-    Autoencoder,
-    AutoencoderConfig,
-    Gaussian,
-    check_same_code,
-    check_sizes,
-)
+from inkdrop.networks.autoencoder import Autoencoder, Gaussian
+from inkdrop.networks.autoencoder_config import AutoencoderConfig, check_same_code, check_sizes
 from inkdrop.networks.taesd import TAESD, TAESDConfig
 from inkdrop.weights import map_weights, on_meta, save_weights
 

@@ -1,1 +1,1 @@
-"""Data: folders, archives, arrays and tables of pictures, in an order that can be resumed."""
+"""Data: folders, archives, arrays and tables, in an order that can be resumed."""

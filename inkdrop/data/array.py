@@ -25,11 +25,12 @@ _BESIDE = (("images", "labels"), ("imgs", "labels"), ("image", "label"), ("img",
 
 
 def open_array(path: Path, options: DataOptions) -> Dataset:
-    """Pictures or series of an .npy or .npz; never a pickle.
+    """Pictures or series from an .npy or .npz; pickles are never loaded.
 
-    In an .npz the samples are under images, x, data or arr_0 (or the one array of 3 or more axes),
-    labels under labels, y or arr_1; `image` and `label` name other keys. Without labels of its own
-    a file x-images.npy takes those of x-labels.npy or .npz beside it ("imgs" and "img" too).
+    In an .npz the samples are called images, x, data or arr_0 (or are the only array of 3 or more
+    axes), and the labels labels, y or arr_1; options.image and options.label give other keys. A
+    file x-images.npy without labels takes those of x-labels.npy or .npz beside it (also "imgs" and
+    "img"). ValueError if no array fits.
     """
     options.refuse(path.name, "caption", "split")
     arrays = _load(path)
@@ -49,25 +50,26 @@ def from_array(
     top: float | None = None,
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """A data set of an array [N, H, W], [N, H, W, C] or [N, C, H, W].
+    """A data set from an array of pictures [N, H, W], [N, H, W, C] or [N, C, H, W].
 
-    Of four axes the shorter of the second and the last is the channels (the second if equal).
-    Values become [-1, 1]: uint8 from 0 ... 255, uint16 from 0 ... 65535, bool from 0, 1, floats
-    from [0, 1] or, if any is negative, from [-1, 1] as they are; `top` says 0 ... top instead.
-    Pictures keep their size unless one is asked for: Lanczos, shorter side, centre square.
+    With four axes, the channels are the shorter of the second and the last (the second if equal).
+    Values are mapped to [-1, 1]: uint8 from 0 ... 255, uint16 from 0 ... 65535, bool from 0 and 1,
+    floats from [0, 1], or unchanged if any is negative. top: map 0 ... top instead. Pictures keep
+    their size unless options.size is given: then the centre square is resized with Lanczos.
+    ValueError for another shape, dtype or range.
     """
     array, layout = _layout(array, where)
     unit, shift, said = _values(array, where, top)
     if options.buckets is not None:
         raise ValueError(
-            f"{where} holds pictures of one size, so there are no buckets; use open_data"
+            f"{where} holds pictures of a single size, so buckets do not apply; use open_data"
         )
     array, changed = _channels(array, options.channels, where)
     if options.size is not None and array.shape[2:] != (options.size, options.size):
         array, unit, shift = _resized(array, options.size, unit, shift)
-        changed.append(f"resized to {options.size}x{options.size}, as asked")
+        changed.append(f"resized to {options.size}x{options.size}, as requested")
     if array.nbytes <= dataset.CACHE_BYTES:
-        array = np.ascontiguousarray(array)  # a mapped file is read, a view is packed
+        array = np.ascontiguousarray(array)  # reads a mapped file into memory, packs a view
     index, names = (None, ()) if labels is None else classes(labels, where)
     return Dataset(
         name=where,
@@ -82,35 +84,39 @@ def from_array(
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file by key; "" is the key of an .npy, which is mapped, not read."""
+    """The arrays of a file by key; an .npy has the key "" and is memory-mapped."""
     with path.open("rb") as file:
         start = file.read(6)
     if not start:
-        raise ValueError(f"{path.name} is empty (0 bytes)")
+        raise ValueError(f"{path.name} is empty (0 bytes); copy or save it again")
     if start != b"\x93NUMPY" and start[:2] != b"PK":
-        raise ValueError(f"{path.name} is no NumPy file, whatever its name says")
+        raise ValueError(
+            f"{path.name} is not a NumPy file, despite its name; save it with numpy.save"
+        )
     try:
         if start == b"\x93NUMPY":
             return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
-        with path.open("rb") as file:  # opened here, for a broken one is left open by np.load
+        with path.open("rb") as file:  # opened here, because np.load leaves a broken file open
             loaded = np.load(file, allow_pickle=False)
             return {key: loaded[key] for key in loaded.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
         if "allow_pickle" in str(error) or "Python objects" in str(error):
             raise ValueError(
-                f"{path.name} holds Python objects, which are never loaded (pictures of unequal"
-                " sizes or channel counts are saved so); make them one array of numbers"
+                f"{path.name} holds Python objects, which are never loaded (NumPy saves pictures"
+                " of unequal shapes like that); make them one array of numbers"
             ) from None
-        raise ValueError(f"{path.name} is corrupt or truncated: {error}") from None
+        raise ValueError(
+            f"{path.name} is corrupt or truncated ({error}); copy or save it again"
+        ) from None
 
 
 def _image_key(arrays: dict[str, NDArray[Any]], asked: str | None, where: str, axes: int) -> str:
-    """The key of the samples, which have at least so many axes."""
+    """The key of the samples, which have at least `axes` axes."""
     shapes = ", ".join(f"{key or 'array'} {list(a.shape)}" for key, a in list(arrays.items())[:6])
     if asked is not None:
         if asked not in arrays:
             hint = nearest(asked, arrays)
-            raise ValueError(f"{where} has no array {asked!r}; it holds {shapes}.{hint}")
+            raise ValueError(f"{where} has no array {asked!r}; its arrays are {shapes}.{hint}")
         return asked
     pictures = [key for key, array in arrays.items() if array.ndim >= axes]
     known = [key for key in _IMAGES if key in arrays]
@@ -120,10 +126,12 @@ def _image_key(arrays: dict[str, NDArray[Any]], asked: str | None, where: str, a
     if len(pictures) == 1 or len(arrays) == 1:
         return pictures[0] if pictures else next(iter(arrays))
     if not pictures:
-        raise ValueError(f"{where} holds no pictures, which have 3 or 4 axes; it holds {shapes}")
+        raise ValueError(
+            f"{where} has no array of 3 or 4 axes, as pictures need; its arrays are {shapes}"
+        )
     raise ValueError(
-        f"{where} holds {len(pictures)} arrays that could be pictures ({shapes}); name one with"
-        " image=..., or stack them to one [N, H, W, C], all of one size and channel count"
+        f"{where} holds {len(pictures)} arrays that could be pictures ({shapes}); choose one with"
+        " image=..., or stack them into one [N, H, W, C] of a single size and channel count"
     )
 
 
@@ -133,7 +141,7 @@ def _own_labels(
     if asked is not None and asked not in arrays:
         keys = ", ".join(key for key in arrays if key) or "one array without a name"
         raise ValueError(
-            f"{where} has no array {asked!r}; it holds {keys}.{nearest(asked, arrays)}"
+            f"{where} has no array {asked!r}; it contains {keys}.{nearest(asked, arrays)}"
         )
     known = [key for key in _LABELS if key in arrays and key != image]
     key = asked or (known[0] if known else None)
@@ -146,25 +154,25 @@ def _labels_beside(path: Path) -> tuple[NDArray[Any] | None, list[str]]:
         if images in path.name and beside.is_file():
             arrays = _load(beside)
             if len(arrays) == 1:
-                return next(iter(arrays.values())), [f"labels are those of {beside.name} beside it"]
+                return next(iter(arrays.values())), [f"labels are from {beside.name} beside it"]
     return None, []
 
 
 def _layout(array: NDArray[Any], where: str) -> tuple[NDArray[Any], list[str]]:
-    """A view [N, C, H, W] and what to say of it."""
+    """A view [N, C, H, W], and notes on how the axes were read."""
     shape = list(array.shape)
     if array.ndim == 3 and shape[2] <= 4:
         raise ValueError(
-            f"{where} is {shape}, one picture; many are [N, H, W] or [N, H, W, C], and series"
-            " [N, L, C] are read with medium='series'"
+            f"{where} is {shape}, a single picture; a data set is [N, H, W] or [N, H, W, C], and"
+            " series [N, L, C] are read with medium='series'"
         )
     if array.ndim not in (3, 4):
         raise ValueError(
-            f"{where} is {shape}; pictures are [N, H, W], [N, H, W, C] or [N, C, H, W], and series"
-            " of [N, L] or [N, C, L] are read with medium='series'"
+            f"{where} is {shape}; pictures must be [N, H, W], [N, H, W, C] or [N, C, H, W], and"
+            " series [N, L] or [N, C, L] are read with medium='series'"
         )
     if array.size == 0:
-        raise ValueError(f"{where} is {shape} and holds no pictures")
+        raise ValueError(f"{where} is {shape}, which holds no pictures; give an array with values")
     if array.ndim == 3:
         return array[:, None], []
     if shape[1] <= shape[3]:
@@ -173,7 +181,7 @@ def _layout(array: NDArray[Any], where: str) -> tuple[NDArray[Any], list[str]]:
 
 
 def _values(array: NDArray[Any], where: str, top: float | None) -> tuple[float, float, list[str]]:
-    """unit and shift, so that v / unit - shift is within [-1, 1], and what to say of it."""
+    """unit and shift, so that v / unit - shift is in [-1, 1], and notes on the range."""
     if top is None and array.dtype == np.bool_:
         top = 1.0
     if top is None and array.dtype in (np.uint8, np.uint16):
@@ -182,8 +190,8 @@ def _values(array: NDArray[Any], where: str, top: float | None) -> tuple[float, 
         return top / 2, 1.0, []
     if array.dtype.kind != "f":
         raise ValueError(
-            f"{where} holds {array.dtype}, whose range is not known; convert it to uint8 (0 to"
-            " 255), uint16 (0 to 65535) or floats in [0, 1] or [-1, 1]"
+            f"{where} holds {array.dtype}, whose range is unknown; convert it to uint8 (0 to 255),"
+            " uint16 (0 to 65535) or floats in [0, 1] or [-1, 1]"
         )
     low, high = float(array.min()), float(array.max())
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -193,31 +201,32 @@ def _values(array: NDArray[Any], where: str, top: float | None) -> tuple[float, 
             f"{where} holds floats from {low:g} to {high:g}; scale them to [0, 1] or [-1, 1] first"
         )
     if low < 0:
-        return 1.0, 0.0, [f"floats from {low:g} to {high:g} are taken as [-1, 1], as they are"]
-    return 0.5, 1.0, [f"floats from {low:g} to {high:g} are taken as [0, 1]: 0 black, 1 white"]
+        return 1.0, 0.0, [f"floats from {low:g} to {high:g} are read as [-1, 1], unchanged"]
+    return 0.5, 1.0, [f"floats from {low:g} to {high:g} are read as [0, 1]: 0 black, 1 white"]
 
 
 def _channels(array: NDArray[Any], asked: int | None, where: str) -> tuple[NDArray[Any], list[str]]:
-    """The array with as many channels as asked: grey repeated, RGB weighed, all else refused."""
+    """The array with the requested channels: grey repeated, RGB weighted to grey, else an error."""
     have = array.shape[1]
     if asked is None or asked == have:
         return array, []
     if have == 1:
-        return np.repeat(array, asked, axis=1), [f"grey is repeated to {asked} channels, as asked"]
+        return np.repeat(array, asked, axis=1), [f"grey is repeated to {asked} channels"]
     if have == 3 and asked == 1:
         weights = np.array([0.299, 0.587, 0.114], np.float32)
         grey = np.tensordot(array, weights, axes=([1], [0]))[:, None]
         whole = np.rint(grey) if array.dtype.kind == "u" else grey
-        return whole.astype(array.dtype), ["colour is turned to grey, as asked"]
+        return whole.astype(array.dtype), ["colour is converted to grey"]
     raise ValueError(
-        f"{where} has {have} channels and cannot be given {asked}; leave out channels={asked}"
+        f"{where} has {have} channels, which cannot be converted to {asked}; leave out"
+        f" channels={asked}"
     )
 
 
 def _resized(
     array: NDArray[Any], size: int, unit: float, shift: float
 ) -> tuple[NDArray[Any], float, float]:
-    """uint8 stays so; all else becomes float32 in [-1, 1], where Lanczos may not overshoot."""
+    """Centre squares resized; uint8 stays uint8, all else becomes float32 clipped to [-1, 1]."""
     from PIL import Image
 
     height, width = array.shape[2:]

@@ -1,4 +1,4 @@
-"""Captions of pictures: from columns of metadata or text files beside them, none, some or all."""
+"""Captions of pictures, from a metadata column or from text files beside the pictures."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SUFFIXES = (".txt", ".caption")
 def side_files(
     pictures: Sequence[str], files: Collection[str], asked: str | None
 ) -> dict[str, str]:
-    """For each picture the text file beside it that has its name, if there is one.
+    """The text file beside each picture with the same stem, where there is one.
 
-    `asked` chooses the suffix if it begins with a dot; as a column's name it means no files.
+    asked: a suffix such as ".txt"; if it is a column's name, no files are used.
     """
     suffixes = SUFFIXES if asked is None else (asked,) if asked.startswith(".") else ()
     found = {}
@@ -38,10 +38,10 @@ def tree_captions(
     asked: str | None,
     where: str,
 ) -> tuple[tuple[str, ...] | None, list[str]]:
-    """A caption for each picture or None, and the notes of `complete`.
+    """A caption for each picture, or None, and the notes of `complete`.
 
-    `about` are the rows of metadata, which go before the side files; `read` gets a file's text.
-    ValueError if captions were asked for and there is not one.
+    about: metadata rows by picture, which take precedence over the side files; read: the text of a
+    file by name. ValueError if captions were requested and there are none.
     """
     columns = COLUMNS if asked is None else () if asked.startswith(".") else (asked,)
 
@@ -58,9 +58,9 @@ def tree_captions(
 def complete(
     found: Sequence[str | None], names: Sequence[str]
 ) -> tuple[tuple[str, ...] | None, list[str]]:
-    """A caption for each picture, "" where it has none, or None if there is not one at all.
+    """A caption for each picture ("" if it lacks one), or None if all lack one; and notes.
 
-    With it, sentences that count and list the pictures without one and those with an empty one.
+    The notes count and list the pictures with a missing or empty caption.
     """
     pairs = list(zip(names, found, strict=True))
     missing = [name for name, caption in pairs if caption is None]
@@ -70,18 +70,18 @@ def complete(
     notes = []
     if missing:
         start = share(len(missing), len(found))
-        notes.append(f"{start} without a caption and given an empty one: {listed(missing)}")
+        notes.append(f"{start} without a caption and get an empty one: {listed(missing)}")
     if empty:
         notes.append(f"{share(len(empty), len(found), 'caption')} empty: {listed(empty)}")
     return tuple(caption or "" for caption in found), notes
 
 
 def _told(row: Mapping[str, Any], columns: Sequence[str], where: str) -> str | None:
-    """The first of these columns that a row of metadata has a value in, as text."""
+    """The value of the first of these columns that is set in a metadata row, as text."""
     for column in columns:
         value = row.get(column)
         if isinstance(value, (list, dict)):
-            raise ValueError(f"{column} of {where} must be one text, not {type(value).__name__}")
+            raise ValueError(f"{column} of {where} must be a text, not {type(value).__name__}")
         if value is not None:
             return str(value)
     return None
@@ -90,12 +90,12 @@ def _told(row: Mapping[str, Any], columns: Sequence[str], where: str) -> str | N
 def _none(asked: str, about: Mapping[str, Mapping[str, Any]], where: str) -> str:
     if asked.startswith("."):
         return (
-            f"{where} has no captions for caption={asked!r}: no picture has a file beside it with"
-            f" its own name and that suffix, such as a.png and a{asked}"
+            f"{where} has no captions for caption={asked!r}: no picture has a file of its own name"
+            f" with that suffix beside it, as in a.png and a{asked}"
         )
     columns = list(dict.fromkeys(column for row in about.values() for column in row))
-    held = f"its columns are {', '.join(columns)}" if columns else "there is no metadata at all"
+    held = f"the columns are {', '.join(columns)}" if columns else "there is no metadata"
     return (
-        f"{where} has no captions for caption={asked!r}: no metadata.jsonl or metadata.csv says"
-        f" anything in such a column, and {held}.{nearest(asked, [*columns, '.txt'])}"
+        f"{where} has no captions for caption={asked!r}: no metadata.jsonl or metadata.csv has a"
+        f" value in such a column; {held}.{nearest(asked, [*columns, '.txt'])}"
     )

@@ -1,4 +1,4 @@
-"""Data that needs no files: the handwritten digits that scikit-learn brings along."""
+"""Data without files: the handwritten digits that come with scikit-learn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def open_digits(options: DataOptions) -> Dataset:
         from sklearn.datasets import load_digits
     except ImportError:
         raise ValueError(
-            "the embedded digits need scikit-learn; run: pip install scikit-learn"
+            "the embedded digits need scikit-learn; install it with: pip install scikit-learn"
         ) from None
     digits = load_digits()
     return from_array(digits.images, digits.target, options, "digits", top=16)

@@ -11,14 +11,14 @@ from inkdrop.data.tree import Tree, open_tree
 
 
 def open_folder(path: Path, options: DataOptions) -> Dataset:
-    """All pictures of a folder by the rules of `open_tree`; links to folders are followed once."""
+    """All pictures in a folder, by the rules of `open_tree`; each linked folder is entered once."""
     return open_tree(
         Tree(path.resolve().name or str(path), list_files(path), lambda name: path / name), options
     )
 
 
 def list_files(path: Path) -> list[str]:
-    """The files below a folder, by relative name with / between; hidden folders are not entered."""
+    """Relative names, separated by /, of all files below a folder; hidden folders are skipped."""
     names: list[str] = []
     seen: set[str] = set()
     for folder, inner, files in os.walk(path, followlinks=True, onerror=_refuse):
@@ -31,4 +31,4 @@ def list_files(path: Path) -> list[str]:
 
 
 def _refuse(error: OSError) -> None:
-    raise ValueError(f"{error.filename} cannot be read: {error.strerror}")
+    raise ValueError(f"the folder {error.filename} cannot be read: {error.strerror}")

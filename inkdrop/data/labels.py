@@ -1,4 +1,4 @@
-"""Class labels as 0 ... K-1 with names, from whatever a data set holds."""
+"""Class labels as 0 ... K-1 with names, from the numbers or words of a data set."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 def classes(
     values: Sequence[object] | NDArray[np.generic], where: str
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """int64 [N] in 0 ... K-1 and K names: the distinct values in their order, numbers or words.
+    """int64 [N] in 0 ... K-1, and K names: the distinct numbers or words in sorted order.
 
-    Numbers 0 ... K-1 stay what they are; others (1, 5, 7) become 0, 1, 2 named "1", "5", "7".
-    ValueError if there is not one number or word for each picture.
+    Numbers 0 ... K-1 are unchanged; others (1, 5, 7) become 0, 1, 2 with names "1", "5", "7".
+    ValueError unless there is one number, or one word, for each picture.
     """
     array = values if isinstance(values, np.ndarray) else _array(values, where)
     if array.ndim != 1:
@@ -32,12 +32,12 @@ def classes(
 
 
 def _array(values: Sequence[object], where: str) -> NDArray[np.generic]:
-    """One array of whole numbers or of words; a mixture would turn 1 into "1" unseen."""
+    """One array of whole numbers or of words; NumPy would silently turn 1 among words into "1"."""
     missing = [i for i, value in enumerate(values) if value is None]
     if missing:
         raise ValueError(
-            f"{where} has no label for {len(missing)} of {len(values)} pictures, the first being"
-            f" number {missing[0]}"
+            f"{where} has no label for {len(missing)} of {len(values)} pictures, first for number"
+            f" {missing[0]}; label all of them or none"
         )
     kinds = {type(value) for value in values}
     if len(kinds) > 1 or not issubclass(next(iter(kinds), int), (int, str)):

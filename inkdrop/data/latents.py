@@ -1,7 +1,7 @@
-"""Latents: a data set encoded once, kept in a folder, read as a data set of codes.
+"""Latents: a data set encoded once, kept in a folder, and read as a data set.
 
-latents.npy    float16 [N, C, *spatial], as the autoencoder says them
-latents.json   what they were made of and with, and their mean and spread
+latents.npy    float16 [N, C, *spatial], the autoencoder's output, unscaled
+latents.json   digests of the data and the autoencoder, and the channels' shift and scale
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from inkdrop.config import dump
 from inkdrop.data.dataset import Dataset
 from inkdrop.digest import digest, digest_of_weights
 from inkdrop.files import replacing
-from inkdrop.networks.autoencoder import Autoencoder, check_sizes
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import check_sizes
 from inkdrop.weights import read_json
 
-# A channel of less spread than this share of the largest one's says nothing.
+# A channel whose spread is below this share of the largest one carries no information.
 COLLAPSED = 1e-3
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """So many of the data's samples are encoded."""
+    """Progress: `done` of `total` samples are encoded."""
 
     done: int
     total: int
@@ -42,15 +43,16 @@ class Encoding:
 def encode(
     data: Dataset, autoencoder: Autoencoder, folder: Path, *, batch: int = 64
 ) -> Iterator[Encoding]:
-    """Encodes `data` into `folder`, unless that is done already; how far it is.
+    """Encodes `data` into `folder`, unless that has been done; yields its progress.
 
-    ValueError for latents of another autoencoder or other data in the folder, for pictures of a
-    size that it cannot make, and for a code that is not finite or has collapsed.
+    ValueError if the folder has latents of another autoencoder or other data, if the pictures have
+    a size or channels that the autoencoder does not take, or if latents are not finite or collapse.
     """
     if data.shape[0] != autoencoder.config.channels:
         raise ValueError(
-            f"{data.name} has {data.shape[0]} channels, but the autoencoder is of"
-            f" {autoencoder.config.channels}; open the pictures with as many, or train another"
+            f"{data.name} has {data.shape[0]} channels, but the autoencoder takes"
+            f" {autoencoder.config.channels}; open the data with that many, or train another"
+            " autoencoder"
         )
     check_sizes(autoencoder.config, data.shape[1:])
     made = {**_made(autoencoder), "data": data.fingerprint}
@@ -77,7 +79,7 @@ def encode(
 
 
 def codec(folder: Path, autoencoder: Autoencoder) -> Latent:
-    """The codec of the latents in a folder: the autoencoder with the measured shift and scale."""
+    """The autoencoder with the shift and scale measured on the latents in a folder."""
     about = read_json(folder / "latents.json")
     _same(folder, _made(autoencoder))
     shift, scale = tuple(about["shift"]), tuple(about["scale"])
@@ -87,10 +89,10 @@ def codec(folder: Path, autoencoder: Autoencoder) -> Latent:
 def open_latents(
     folder: Path, data: Dataset, autoencoder: Autoencoder, shown: Latent | None = None
 ) -> Dataset:
-    """The codes of `data`, shifted and scaled, with its labels and captions.
+    """The latents of `data`, shifted and scaled, with its labels and captions.
 
-    shown: the codec that shifts and scales, if not the one measured on these; several buckets need
-    one for all of them
+    shown: the codec to shift and scale with, if not the one measured here; several buckets share
+    one. ValueError if the folder has latents of another autoencoder or other data.
     """
     measured = codec(folder, autoencoder)
     found = shown or measured
@@ -117,14 +119,14 @@ def _encoded(autoencoder: Autoencoder, data: Dataset, rows: range) -> Tensor:
     if not bool(finite.all()):
         channel = int(finite.logical_not().nonzero()[0])
         raise ValueError(
-            f"the autoencoder's code of samples {rows.start} to {rows.stop - 1} of {data.name} is"
-            f" not finite in channel {channel}; train it further, or again with a lower lr"
+            f"the latents of samples {rows.start} to {rows.stop - 1} of {data.name} are not finite"
+            f" in channel {channel}; train the autoencoder longer, or again with a lower lr"
         )
     return code
 
 
 class _Spread:
-    """Mean and variance of every channel, over all codes."""
+    """Mean and variance of every channel, over all latents."""
 
     def __init__(self, channels: int) -> None:
         self.sum = torch.zeros(channels, dtype=torch.float64)
@@ -138,9 +140,9 @@ class _Spread:
         self.count += flat.shape[1]
 
     def measured(self) -> dict[str, Any]:
-        """The shift of each channel, and one scale for all, so that distances stay what they are.
+        """A shift for each channel, and one scale for all, which keeps relative distances.
 
-        Rombach et al. 2022, appendix G, with the mean taken off as well.
+        Rombach et al. 2022, appendix G; the mean is subtracted as well.
         """
         mean = self.sum / self.count
         variance = (self.squares / self.count - mean.square()).clamp(min=0)
@@ -148,9 +150,9 @@ class _Spread:
         for channel, value in enumerate(variance.tolist()):
             if math.sqrt(value) <= COLLAPSED * math.sqrt(widest):
                 raise ValueError(
-                    f"channel {channel} of the autoencoder's code has collapsed: its spread is"
-                    f" {math.sqrt(value):.3g}, the widest channel's {math.sqrt(widest):.3g};"
-                    " train it with fewer latent channels or a smaller kl"
+                    f"channel {channel} of the latents has collapsed: its spread is"
+                    f" {math.sqrt(value):.3g}, that of the widest channel {math.sqrt(widest):.3g};"
+                    " train the autoencoder with fewer latent channels or a smaller kl"
                 )
         scale = 1 / math.sqrt(float(variance.mean()))
         return {"shift": mean.tolist(), "scale": [scale] * len(mean)}

@@ -1,4 +1,4 @@
-"""metadata.jsonl and metadata.csv, a row for each picture, as Hugging Face's imagefolder has."""
+"""metadata.jsonl and metadata.csv: one row per picture, as in Hugging Face's imagefolder."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _EXAMPLES = {
 
 
 def is_metadata(name: str) -> bool:
-    """By its name, in whatever folder."""
+    """True for a metadata file in any folder, by its name."""
     return PurePosixPath(name).name in _EXAMPLES
 
 
 def read_metadata(
     texts: Mapping[str, str], pictures: Collection[str], where: str
 ) -> dict[str, Row]:
-    """What the files say of each picture that they name, by its name from the root of the tree.
+    """The metadata row of each picture, by the picture's name relative to the root of the tree.
 
-    `texts` are the metadata files by name; file_name in them is relative to the file's folder.
-    ValueError for a row that is broken, names no picture, or a picture that already has a row.
+    texts: metadata files by name; a row's file_name is relative to the metadata file's folder.
+    ValueError for a malformed row, one without a matching picture, or a second row for a picture.
     """
     about: dict[str, Row] = {}
     lost: list[str] = []
@@ -41,29 +41,29 @@ def read_metadata(
             name = _normal(PurePosixPath(file).parent, row["file_name"])
             if name in about:
                 raise ValueError(
-                    f"{place} names {row['file_name']!r}, which has a row already; keep one"
+                    f"{place} is a second row for {row['file_name']!r}; keep one of them"
                 )
             if name not in pictures:
                 lost.append(name)
             about[name] = row
     if lost:
         raise ValueError(
-            f"{len(lost):,} of {len(about):,} rows of metadata in {where} name no picture that is"
-            f" there, so remove them or put the pictures back: {listed(lost)}."
+            f"{len(lost):,} of {len(about):,} rows of metadata in {where} have no matching picture;"
+            f" remove the rows or put the pictures back: {listed(lost)}."
             + nearest(lost[0], pictures)
         )
     return about
 
 
 def _json_rows(text: str, file: str, where: str) -> Iterator[tuple[str, Row]]:
-    for number, line in enumerate(text.split("\n"), 1):  # splitlines would cut within captions
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines also splits at U+2028 etc.
         if not line.strip():
             continue
         place = f"{file} line {number} in {where}"
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{place} is not JSON: {error}") from None
+            raise ValueError(f"{place} is not JSON ({error}); correct it") from None
         named = isinstance(row, dict) and isinstance(row.get("file_name"), str)
         if not named or not row["file_name"]:
             raise ValueError(
@@ -79,15 +79,17 @@ def _csv_rows(text: str, file: str, where: str) -> Iterator[tuple[str, Row]]:
         columns = next(reader, [])
         if "file_name" not in columns:
             raise ValueError(
-                f"{file} in {where} must begin with the names of its columns, one of them"
-                f" file_name, such as {_EXAMPLES['metadata.csv']}, not {', '.join(columns)!r}"
+                f"{file} in {where} must start with the names of its columns, including file_name,"
+                f" such as {_EXAMPLES['metadata.csv']}, not {', '.join(columns)!r}"
             )
         for values in reader:
             place = f"{file} line {reader.line_num} in {where}"
             if values:
                 rows.append((place, _csv_row(columns, values, place)))
     except csv.Error as error:
-        raise ValueError(f"{file} line {reader.line_num} in {where} is no CSV: {error}") from None
+        raise ValueError(
+            f"{file} line {reader.line_num} in {where} is not CSV ({error}); correct it"
+        ) from None
     whole = all(_is_whole(row.get("label")) for _, row in rows)
     for _, row in rows:
         if row.get("label") is not None and whole:
@@ -98,17 +100,17 @@ def _csv_rows(text: str, file: str, where: str) -> Iterator[tuple[str, Row]]:
 def _csv_row(columns: Sequence[str], values: Sequence[str], place: str) -> Row:
     if len(values) != len(columns):
         raise ValueError(
-            f"{place} has {len(values)} values for {len(columns)} columns; a caption with commas"
-            ' goes in double quotes, and a double quote in it is written ""'
+            f"{place} has {len(values)} values for {len(columns)} columns; put a caption with"
+            ' commas in double quotes, and write a double quote inside it as ""'
         )
     row: Row = {name: value or None for name, value in zip(columns, values, strict=True)}
     if row["file_name"] is None:
-        raise ValueError(f"{place} has nothing in its column file_name; name a picture there")
+        raise ValueError(f"{place} has an empty column file_name; write the picture's name there")
     return row
 
 
 def _is_whole(label: str | None) -> bool:
-    """True of a number as it would be written, and of nothing; 007 is a word."""
+    """True for None and for a number in its usual form; 007 counts as a word."""
     if label is None:
         return True
     return label.isascii() and label.isdigit() and len(label) < 19 and str(int(label)) == label

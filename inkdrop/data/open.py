@@ -1,4 +1,4 @@
-"""One door to all data: what a path is decides how it is read."""
+"""One entry point to all data: the kind of path decides how it is read."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _open(path: str | Path, options: DataOptions) -> Dataset:
         options.only_pictures(path)
         return open_digits(options)
     if not str(path):
-        raise ValueError("the path of the data is empty; write . for the current folder")
+        raise ValueError("the path of the data is empty; use . for the current folder")
     path = must_exist(path)
     opener, path = _opener(path)
     if opener is not open_array:
@@ -116,7 +116,7 @@ def _open(path: str | Path, options: DataOptions) -> Dataset:
 
 
 def _opener(path: Path) -> tuple[Opener, Path]:
-    """How to open a path, and the path itself or the one data file in that folder."""
+    """The opener for a path, and the path itself or the only data file in that folder."""
     if path.is_dir():
         return _folder_opener(path)
     if path.suffix.lower() in _BY_SUFFIX:
@@ -124,15 +124,15 @@ def _opener(path: Path) -> tuple[Opener, Path]:
     if is_idx(path.name):
         return open_idx, path
     if is_picture(path.name):
-        raise ValueError(f"{path} is one picture; give the folder that holds all of them")
+        raise ValueError(f"{path} is a single picture; give the folder with all of them")
     raise ValueError(
-        f"{path} is no data that can be read: give a folder of pictures, a"
-        f" {', '.join(_BY_SUFFIX)} file or IDX files (such as train-images-idx3-ubyte.gz)"
+        f"{path} cannot be read as data; give a folder of pictures, a {', '.join(_BY_SUFFIX)} file"
+        " or IDX files (such as train-images-idx3-ubyte.gz)"
     )
 
 
 def _folder_opener(path: Path) -> tuple[Opener, Path]:
-    """IDX files, pictures, or else the only file in the folder that holds data."""
+    """The opener for a folder: of IDX files, of pictures, or with a single data file."""
     if find_idx(path):
         return open_idx, path
     if any(is_picture(name) and visible(name) for name in list_files(path)):
@@ -141,7 +141,7 @@ def _folder_opener(path: Path) -> tuple[Opener, Path]:
     files = [file for file in files if "label" not in file.name]
     if len(files) > 1:
         names = ", ".join(file.name for file in files)
-        raise ValueError(f"{path} holds no pictures but several data files; give one of {names}")
+        raise ValueError(f"{path} has no pictures but several data files; give one of {names}")
     if files:
         return _BY_SUFFIX[files[0].suffix.lower()], files[0]
-    return open_folder, path  # which says what was looked for
+    return open_folder, path  # its error lists the formats that it looked for

@@ -1,4 +1,4 @@
-"""The order of data: a pure function of the seed and how far training is, so resuming is exact."""
+"""The order of data: a pure function of seed and update, so that resuming is exact."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from numpy.typing import NDArray
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """int64 [n]: the pictures 0 ... n-1 in the order of this epoch, each exactly once.
+    """int64 [n], read-only: a permutation of samples 0 ... n-1 for this epoch.
 
-    Sorted by raw Philox words, whose stream NumPy promises never to change; its `permutation`
-    carries no such promise. The array is read-only.
+    It sorts raw Philox words, a stream that NumPy guarantees never to change; `permutation` has no
+    such guarantee. ValueError unless n >= 1 and epoch >= 0.
     """
     if n < 1 or epoch < 0:
-        raise ValueError(f"an order needs n >= 1 pictures and epoch >= 0, not {n} and {epoch}")
+        raise ValueError(f"an order needs n >= 1 samples and epoch >= 0, not {n} and {epoch}")
     return _order(n, seed, epoch)
 
 
 def batch_indices(n: int, batch: int, seed: int, update: int) -> NDArray[np.int64]:
-    """int64 [batch]: samples update * batch ... + batch - 1 of the endless row of epochs.
+    """int64 [batch]: entries update * batch ... + batch - 1 of all epochs in a row.
 
-    A batch may span two epochs, or many if there are fewer pictures than it holds.
+    A batch may span two epochs, or more if it is larger than n. ValueError unless n and batch are
+    at least 1 and update at least 0.
     """
     if n < 1 or batch < 1 or update < 0:
         raise ValueError(
-            f"a batch needs n >= 1 pictures, batch >= 1 and update >= 0, not {n}, {batch}, {update}"
+            f"a batch needs n >= 1 samples, batch >= 1 and update >= 0, not {n}, {batch}, {update}"
         )
     first = update * batch
     parts = []
@@ -40,22 +41,23 @@ def batch_indices(n: int, batch: int, seed: int, update: int) -> NDArray[np.int6
 
 
 def bucket_turn(counts: Sequence[int], batch: int, seed: int, update: int) -> tuple[int, int]:
-    """(bucket, turn): which of several data sets an update draws from, for which time (0 first).
+    """(bucket, turn): the data set that an update draws from, and how many turns it had before.
 
-    Its pictures are then `batch_indices(counts[bucket], batch, seed, turn)`: so every data set goes
-    through its own epochs, each picture once in every one. After e epochs of all data a data set of
-    n had its first floor(e n / batch) turns; within an epoch turns are shuffled.
+    counts: samples in each data set. The batch is `batch_indices(counts[bucket], batch, seed,
+    turn)`, so each data set goes through its own epochs, with each sample once per epoch. After e
+    epochs of all data, a data set of n samples has had floor(e n / batch) turns; turns are shuffled
+    within an epoch. ValueError for an empty bucket, batch < 1 or update < 0.
     """
     if batch < 1 or update < 0 or min(counts, default=0) < 1:
         raise ValueError(
-            f"buckets need pictures in each, batch >= 1 and update >= 0, not {list(counts)},"
+            f"buckets need samples in each, batch >= 1 and update >= 0, not {list(counts)},"
             f" {batch}, {update}"
         )
 
     def turns(epoch: int) -> list[int]:
         return [epoch * n // batch for n in counts]
 
-    epoch = update * batch // sum(counts)  # or a later one: what fills no batch waits
+    epoch = update * batch // sum(counts)  # or later: samples that do not fill a batch wait
     while sum(turns(epoch + 1)) <= update:
         epoch += 1
     had, until = turns(epoch), turns(epoch + 1)
@@ -64,7 +66,7 @@ def bucket_turn(counts: Sequence[int], batch: int, seed: int, update: int) -> tu
     return due[int(order[update - sum(had)])]
 
 
-@lru_cache(maxsize=2)  # a batch touches one or two epochs, and asks again at every update
+@lru_cache(maxsize=2)  # every update needs the order of one or two epochs
 def _order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     order = np.argsort(words(n, seed, epoch, purpose=1), kind="stable").astype(np.int64)
     order.flags.writeable = False
@@ -72,7 +74,7 @@ def _order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 def words(n: int, seed: int, index: int, *, purpose: int) -> NDArray[np.uint64]:
-    """uint64 [n] random words that depend on nothing but these numbers, for one purpose each."""
+    """uint64 [n] random words that depend only on these numbers; each use has its own `purpose`."""
     key = np.array([seed % 2**64, index], np.uint64)
     counter = np.array([0, 0, 0, purpose], np.uint64)
     return np.random.Philox(key=key, counter=counter).random_raw(n)

@@ -1,4 +1,4 @@
-"""Arrays of numbers as series: curves of any values, brought to [-1, 1] by one scale for all."""
+"""Arrays of numbers as series: curves of any range, mapped to [-1, 1] by a common scale."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from inkdrop.data.options import DataOptions
 from inkdrop.digest import digest
 from inkdrop.media.medium import Span
 
-CHANNELS = 4  # up to so many, [N, C, L] is a series unless pictures are asked for
+CHANNELS = 4  # with at most this many, [N, C, L] is read as series unless pictures are requested
 
 
 def is_series(array: NDArray[Any], options: DataOptions) -> bool:
-    """Whether an array is read as series: as asked, or where [N, C, L] cannot be pictures.
+    """True if an array is to be read as series: by options.medium, or [N, C, L] of few channels.
 
-    [N, L] may be pictures that somebody flattened, so series of it are read only where asked for.
+    [N, L] could be flattened pictures, so it is read as series only on request.
     """
     if options.medium is not None:
         return options.medium == "series"
@@ -36,22 +36,25 @@ def from_series(
     *,
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """A data set of an array [N, L], [N, C, L] or, of few channels, [N, L, C].
+    """A data set of series from an array [N, L], [N, C, L] or, with few channels, [N, L, C].
 
-    -1 and 1 stand for the lowest and the highest value of all or, where there are both negative and
-    positive ones, for the same distance below and above 0. Samples are written in these units.
+    The lowest and highest values are mapped to -1 and 1. If values have both signs, the range is
+    widened to be symmetric, so that 0 stays 0. Samples are written in the array's own units.
+    ValueError for another shape or dtype, values that are not finite, or a constant array.
     """
     options.refuse(where, "size", "channels")
     if options.buckets is not None:
-        raise ValueError(f"{where} holds series, which have one length and no buckets")
+        raise ValueError(
+            f"{where} holds series of a single length, so buckets do not apply; use open_data"
+        )
     array, layout = _layout(array, where)
     low, high = span = _span(array, where)
     unit = (high - low) / 2
     shift = low / unit + 1
     index, names = (None, ()) if labels is None else classes(labels, where)
     if array.nbytes <= dataset.CACHE_BYTES:
-        array = np.ascontiguousarray(array)  # a mapped file is read, a view is packed
-    said = f"{layout} series; -1 and 1 stand for {low:g} and {high:g}"
+        array = np.ascontiguousarray(array)  # reads a mapped file into memory, packs a view
+    said = f"{layout} series; values from {low:g} to {high:g} become -1 to 1"
     return Dataset(
         name=where,
         shape=array.shape[1:],
@@ -69,12 +72,12 @@ def from_series(
 
 
 def _layout(array: NDArray[Any], where: str) -> tuple[NDArray[Any], str]:
-    """A view [N, C, L], and the start of a sentence about it."""
+    """A view [N, C, L], and the start of a note on how the axes were read."""
     shape = list(array.shape)
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{where} holds {array.dtype}, and series are real numbers; convert them")
+        raise ValueError(f"{where} holds {array.dtype} instead of real numbers; convert it")
     if array.ndim not in (2, 3) or array.size == 0:
-        raise ValueError(f"{where} is {shape}; series are [N, L] or [N, C, L], with values in each")
+        raise ValueError(f"{where} is {shape}; series must be [N, L] or [N, C, L] and not empty")
     if array.ndim == 2:
         return array[:, None], f"{shape} is read as [N, L]"
     if array.shape[2] <= CHANNELS < array.shape[1]:
@@ -87,7 +90,9 @@ def _span(array: NDArray[Any], where: str) -> Span:
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"{where} holds values that are NaN or infinite; replace them first")
     if low == high:
-        raise ValueError(f"all values of {where} are {low:g}; there is nothing to learn from")
+        raise ValueError(
+            f"all values of {where} are {low:g}, so there is nothing to learn; give other data"
+        )
     if low < 0 < high:
         high = max(-low, high)
         low = -high

@@ -1,4 +1,4 @@
-"""Parquet tables with a column of encoded pictures, such as data sets are shared in."""
+"""Parquet tables with a column of encoded pictures, as on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ _NAMES = ("label_name", "class_name", "name")
 
 
 def open_table(path: Path, options: DataOptions) -> Dataset:
-    """Pictures of a Parquet file; all encoded ones are held in memory.
+    """Pictures from a Parquet file, whose encoded bytes stay in memory.
 
-    The picture column holds bytes, or {bytes, path} as `datasets` writes it. Labels are a column
-    called label or class (numbers or words; names from class_name, label_name or name, or from the
-    table's own metadata), captions one called caption, text or prompt; `image`, `label`, `caption`
-    name other columns, and `split` keeps the rows whose column `split` says so.
+    The picture column holds bytes, or {bytes, path} as written by `datasets`. Labels (numbers or
+    words) are in a column label or class, with names in class_name, label_name or name, or in the
+    table's metadata; captions in caption, text or prompt. options.image, label and caption give
+    other columns; options.split keeps the rows with that value in the column split. ValueError if
+    a column is missing or the file cannot be read.
     """
     table = _read(path)
     columns = list(table.column_names)
@@ -36,7 +37,7 @@ def open_table(path: Path, options: DataOptions) -> Dataset:
     table, notes = _of_split(table, options.split, path.name)
     pictures = [_encoded(row, i, path) for i, row in enumerate(table[image].to_pylist())]
     if not pictures:
-        raise ValueError(f"{path.name} has no rows")
+        raise ValueError(f"{path.name} has no rows; give a table with pictures")
     ready = prepare(pictures, options, path.name)
     table = table.take(ready.kept)
     labels, names = _labels(table, options.label, path.name)
@@ -62,19 +63,21 @@ def _read(path: Path) -> Any:
         import pyarrow.parquet
     except ImportError:
         raise ValueError(
-            f"reading {path.name} needs pyarrow; run: pip install 'inkdrop[parquet]'"
+            f"{path.name} needs pyarrow; install it with: pip install 'inkdrop[parquet]'"
         ) from None
     try:
         return pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         said = " ".join(str(error).split())
-        raise ValueError(f"{path.name} is corrupt, truncated or no Parquet file: {said}") from None
+        raise ValueError(
+            f"{path.name} is corrupt, truncated or not a Parquet file ({said}); get it again"
+        ) from None
 
 
 def _pick(
     columns: Sequence[str], asked: str | None, known: Sequence[str], where: str, what: str
 ) -> str | None:
-    """The column asked for, or the first that has a known name."""
+    """The requested column, else the first with a known name, else None."""
     if asked is None:
         return next((name for name in known if name in columns), None)
     if asked not in columns:
@@ -86,12 +89,12 @@ def _pick(
 
 
 def _binary(table: Any, where: str) -> str:
-    """The one column of bytes, where none has a known name."""
+    """The only column of bytes, for tables without a column of a known name."""
     fields = [f for f in table.schema if "binary" in str(f.type)]
     if len(fields) != 1:
         raise ValueError(
-            f"{where} has {len(fields)} columns of encoded pictures; name the one to use with"
-            f" image=...; it has {', '.join(table.column_names)}"
+            f"{where} has {len(fields)} columns of bytes that could be pictures; choose one with"
+            f" image=... (the columns are {', '.join(table.column_names)})"
         )
     return str(fields[0].name)
 
@@ -105,8 +108,8 @@ def _of_split(table: Any, split: str | None, where: str) -> tuple[Any, list[str]
     distinct = sorted(set(values))
     if split is None:
         shown = ", ".join(distinct)
-        chooses = f"; split={distinct[0]!r} chooses one" if len(distinct) > 1 else ""
-        return table, [f"the parts {shown} are used together{chooses}"] if chooses else []
+        chooses = f"; split={distinct[0]!r} selects one" if len(distinct) > 1 else ""
+        return table, [f"the splits {shown} are used together{chooses}"] if chooses else []
     if split not in distinct:
         raise ValueError(
             f"{where} has no split {split!r}; it has {', '.join(distinct)}."
@@ -127,7 +130,7 @@ def _encoded(row: Any, number: int, path: Path) -> EncodedPicture:
 def _loader(name: str, data: Any) -> Callable[[], Path | bytes]:
     def load() -> bytes:
         if not isinstance(data, bytes):
-            raise ValueError(f"{name} holds no encoded picture but {type(data).__name__}")
+            raise ValueError(f"{name} holds {type(data).__name__} instead of an encoded picture")
         return data
 
     return load
@@ -148,7 +151,7 @@ def _labels(table: Any, asked: str | None, where: str) -> tuple[Any, tuple[str, 
 
 
 def _schema_names(table: Any, column: str) -> tuple[str, ...] | None:
-    """Class names as `datasets` keeps them in the table's metadata."""
+    """Class names from the table's metadata, as written by `datasets`."""
     try:
         about = json.loads((table.schema.metadata or {})[b"huggingface"])
         return tuple(str(name) for name in about["info"]["features"][column]["names"])
@@ -157,7 +160,7 @@ def _schema_names(table: Any, column: str) -> tuple[str, ...] | None:
 
 
 def _names_beside(table: Any, labels: Any, count: int) -> tuple[str, ...] | None:
-    """Names from a column that has exactly one for each label."""
+    """Class names from a name column, if it has exactly one name per label."""
     column = _pick(table.column_names, None, _NAMES, "", "")
     if column is None:
         return None
@@ -176,5 +179,7 @@ def _captions(
     values = table[column].to_pylist()
     captions, notes = complete([None if v is None else str(v) for v in values], names)
     if captions is None and asked is not None:
-        raise ValueError(f"{path.name} has no captions for caption={asked!r}: the column is empty")
+        raise ValueError(
+            f"{path.name} has no captions for caption={asked!r}: the column is empty; leave it out"
+        )
     return captions, notes

@@ -1,4 +1,4 @@
-"""A tree of files, in a folder or an archive: pictures, classes by sub-folder, and captions."""
+"""A tree of files, in a folder or an archive: pictures, classes by subfolder, and captions."""
 
 from __future__ import annotations
 
@@ -22,39 +22,45 @@ _PARTS = {"train", "training", "val", "valid", "validation", "dev", "test", "tes
 
 @dataclass(frozen=True)
 class Tree:
-    """Files by relative name, with / between folders; `load` gets one's path or its bytes."""
+    """Files by relative name, with / between folders; load: a file's path or bytes by its name.
+
+    where: the tree's name in messages
+    """
 
     where: str
     names: Sequence[str]
     load: Callable[[str], Path | bytes]
 
     def text(self, name: str) -> str:
-        """A text file; ValueError if it cannot be read as UTF-8."""
+        """The text of a file; ValueError if it cannot be read as UTF-8."""
         source = self.load(name)
         try:
             data = source if isinstance(source, bytes) else source.read_bytes()
             return data.decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{name} in {self.where} is no UTF-8 text: {error}") from None
+            raise ValueError(
+                f"{name} in {self.where} is not UTF-8 text ({error}); save it as UTF-8"
+            ) from None
 
 
 def is_picture(name: str) -> bool:
-    """By its suffix, as files of a tree are chosen."""
+    """True if the suffix is a picture's."""
     return PurePosixPath(name).suffix.lower() in FORMATS
 
 
 def visible(name: str) -> bool:
-    """False for hidden files and folders, and for what macOS adds to archives."""
+    """False for hidden files and folders, and for those that macOS adds to archives."""
     return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def open_tree(tree: Tree, options: DataOptions) -> Dataset:
-    """All pictures, in the order of their names.
+    """All pictures of a tree, sorted by name.
 
-    Labels: `label` of metadata.jsonl or metadata.csv, or the sub-folder a picture is in, if all are
-    in one of several (sub-folders called train, val or test are parts, not classes; `split` chooses
-    one). Captions: `caption`, `text` or `prompt` of the metadata, or else a .txt or .caption beside
-    the picture; options.caption names another column, or a suffix such as ".txt".
+    Labels: the column `label` of metadata.jsonl or metadata.csv, else the subfolder, if all
+    pictures are in one of several (subfolders such as train, val and test are splits, not classes;
+    options.split selects one). Captions: the column caption, text or prompt of the metadata, else a
+    .txt or .caption file beside the picture; options.caption gives another column, or a suffix such
+    as ".txt". ValueError if there are no usable pictures.
     """
     options.refuse(tree.where, "image", "label")
     files = sorted(name for name in tree.names if visible(name))
@@ -93,13 +99,11 @@ def _loader(tree: Tree, name: str) -> Callable[[], Path | bytes]:
 def _nothing(where: str, files: Sequence[str]) -> str:
     sought = ", ".join(FORMATS)
     found = f"{len(files)} other files ({listed(files, 3)})" if files else "no files at all"
-    return (
-        f"{where} holds no pictures: looked in it and its sub-folders for {sought}, found {found}"
-    )
+    return f"{where} has no pictures: searched it and its subfolders for {sought}, found {found}"
 
 
 def _root(pictures: Sequence[str]) -> int:
-    """How many leading folders all pictures share."""
+    """The number of leading folders that all pictures share."""
     folders = [name.split("/")[:-1] for name in pictures]
     first, last = min(folders), max(folders)
     shared = [a == b for a, b in zip(first, last, strict=False)]
@@ -109,7 +113,7 @@ def _root(pictures: Sequence[str]) -> int:
 def _split(
     pictures: list[str], root: int, split: str | None, where: str
 ) -> tuple[list[str], int, list[str]]:
-    """The pictures of one part, how many folders name parts (0 or 1), and what to say of it."""
+    """The pictures of one split, how many folder levels are splits (0 or 1), and notes."""
     tops = [name.split("/")[root] for name in pictures]
     parts = sorted(
         {top for top, name in zip(tops, pictures, strict=True) if not name.endswith(top)}
@@ -117,25 +121,27 @@ def _split(
     if split is not None:
         if split not in parts:
             raise ValueError(
-                f"{where} has no sub-folder {split!r} for split={split!r}; it has"
+                f"{where} has no subfolder {split!r} for split={split!r}; it has"
                 f" {', '.join(parts) or 'none'}.{nearest(split, parts)}"
             )
         return [n for n, top in zip(pictures, tops, strict=True) if top == split], 1, []
     if len(parts) > 1 and {part.lower() for part in parts} <= _PARTS:
         shown = ", ".join(parts)
-        return pictures, 1, [f"the parts {shown} are used together; split={parts[0]!r} chooses one"]
+        note = f"the splits {shown} are used together; split={parts[0]!r} selects one"
+        return pictures, 1, [note]
     return pictures, 0, []
 
 
 def _labels(
     pictures: Sequence[str], about: Mapping[str, dict[str, Any]], depth: int, where: str
 ) -> tuple[list[object] | None, list[str]]:
-    """A label for each picture, or None, and what to say of it."""
+    """A label for each picture, or None, and notes."""
     told = [about.get(name, {}).get("label") for name in pictures]
     if any(label is not None for label in told):
         if None in told:
             raise ValueError(
-                f"{where}: the metadata gives labels, but none to {pictures[told.index(None)]}"
+                f"{where}: the metadata has labels, but none for {pictures[told.index(None)]};"
+                " label all pictures or none"
             )
         return told, []
     folders = [name.split("/")[depth:-1] for name in pictures]
@@ -144,7 +150,7 @@ def _labels(
     if not all(folders):
         loose = sum(not folder for folder in folders)
         text = (
-            f"{share(loose, len(folders))} in no sub-folder, so sub-folders are not taken as labels"
+            f"{share(loose, len(folders))} outside subfolders, so subfolders are not used as labels"
         )
         return None, [text]
     firsts = [folder[0] for folder in folders]
@@ -154,7 +160,7 @@ def _labels(
 def _ignored(
     files: Sequence[str], pictures: Collection[str], sides: Mapping[str, str]
 ) -> list[str]:
-    """What to say of captions that belong to no picture, and of files that are neither."""
+    """Notes on captions without a picture, and on files that are neither."""
     beside = set(sides.values())
     suffixes = {PurePosixPath(name).suffix for name in beside}
     other = [f for f in files if f not in pictures and f not in beside and not is_metadata(f)]
@@ -164,8 +170,8 @@ def _ignored(
     if lost:
         kind = f"{' or '.join(sorted(suffixes))} file"
         start = share(len(lost), len(lost) + len(beside), kind)
-        notes.append(f"{start} without a picture of its name and ignored: {listed(lost)}")
+        notes.append(f"{start} ignored, without a picture of the same name: {listed(lost)}")
     if other:
         start = share(len(other), len(files), "file")
-        notes.append(f"{start} no picture and ignored: {listed(other, 3)}")
+        notes.append(f"{start} ignored, not being pictures: {listed(other, 3)}")
     return notes

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.guidance import Denoiser, VarianceDenoiser
 from inkdrop.diffusion.losses import bound_term, gaussian_kl, posterior_logvar
-from inkdrop.diffusion.process import Discrete, like
+from inkdrop.diffusion.process import like
 
 
 @dataclass(frozen=True)

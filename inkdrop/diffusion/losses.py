@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from inkdrop.config import choose
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.parameterization import Parameterization
-from inkdrop.diffusion.process import Discrete, Process, like
+from inkdrop.diffusion.process import Process, like
 
 # (process, parameterization, t [B]) -> the weight [B] of the squared error of the network's output
 Weight = Callable[[Process, Parameterization, Tensor], Tensor]

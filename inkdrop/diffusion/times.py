@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from inkdrop.config import choose
-from inkdrop.diffusion.process import Discrete, Process
+from inkdrop.diffusion.discrete import Discrete
+from inkdrop.diffusion.process import Process
 
 # (process, steps) -> times, float64 [steps + 1]
 Grid = Callable[[Process, int], Tensor]

@@ -18,15 +18,8 @@ from inkdrop.engines.cpu import fast_int8, slow_bfloat16
 from inkdrop.engines.engine import Engine, Precision, refuse_gradient
 from inkdrop.engines.int8 import Alone, Int8Conv, Int8FeedForward, Int8Linear
 from inkdrop.networks.attention import FeedForward
-from inkdrop.networks.layers import (
-    Embed,
-    Pointwise,
-    Upsample,
-    interleaved,
-    phases,
-    unfolded,
-    upsample,
-)
+from inkdrop.networks.layers import Embed, Pointwise
+from inkdrop.networks.resample import Upsample, interleaved, phases, unfolded, upsample
 
 DTYPES: dict[Precision, torch.dtype] = {
     "float32": torch.float32,

@@ -16,7 +16,9 @@ from inkdrop.config import dump, parse
 from inkdrop.digest import digest, digest_of_weights
 from inkdrop.files import commit_folder
 from inkdrop.folder import NAME, described, read_description, write_description
-from inkdrop.networks.layers import BlockStyle, ResBlock, blocks, conv, pool
+from inkdrop.networks.layers import conv
+from inkdrop.networks.resample import blocks, pool
+from inkdrop.networks.resblock import BlockStyle, ResBlock
 from inkdrop.weights import load_weights, save_weights
 
 # The label of a picture without a label for a head; it counts neither in the loss nor in accuracy.

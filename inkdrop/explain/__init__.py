@@ -1,1 +1,1 @@
-"""What a lecture on diffusion draws, from the user's own model and data."""
+"""The figures of a lecture on diffusion, drawn from the user's own model and data."""

@@ -1,6 +1,6 @@
-"""How one sample is drawn into a cell of a figure: an entry in `CELLS` for each medium.
+"""Drawing one sample into a cell of a figure: `CELLS` has an entry for each medium.
 
-A medium without an entry is drawn as its own sheet of one sample.
+A medium without an entry is drawn as the sheet that it makes of one sample.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from inkdrop.media.medium import Medium
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DEEP, PAPER = (10, 28, 51), (252, 252, 250)  # the two ends of a grey picture
-FILM = 128  # pixels; smaller pictures are enlarged in films by the whole number that fits
+DEEP, PAPER = (10, 28, 51), (252, 252, 250)  # RGB for -1 and 1 of a grey picture
+FILM = 128  # pixels; in films, smaller pictures are enlarged by a whole number up to this width
 
 
 class Cell(Protocol):
-    """The look of one medium's samples. Every cell is 1 wide, and y grows downwards.
+    """How samples of one medium are drawn. Every cell is 1 wide, and y grows downwards.
 
-    note: a sentence on how to read it, for the report; "" if it needs none
+    note: a sentence for the report on how to read a cell, or ""
     """
 
     @property
@@ -38,25 +38,25 @@ class Cell(Protocol):
         ...
 
     def channels(self, x: Tensor) -> Tensor:
-        """The channels of x [B, C, *sizes] that are drawn."""
+        """x [B, C, *sizes] reduced to the channels that are drawn."""
         ...
 
     def fitted(self, samples: Iterable[Tensor]) -> Cell:
-        """The same cell on a scale for all these samples [C, *sizes]."""
+        """The same cell on a common scale for these samples [C, *sizes]."""
         ...
 
     def draw(self, axes: Axes, sample: Tensor, left: float, top: float) -> None:
-        """Draws a sample [C, *sizes] into the cell with this upper left corner."""
+        """Draws a sample [C, *sizes] with the upper left corner at (left, top)."""
         ...
 
     def frames(self, x: Tensor) -> NDArray[np.uint8]:
-        """Samples [B, C, *sizes] as frames of a film [B, height, width, 3]."""
+        """Samples [B, C, *sizes] as frames of a film, uint8 [B, height, width, 3]."""
         ...
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """RGB as it is, else the first channel in ink."""
+    """RGB unchanged; of other pictures the first channel, in shades of ink."""
 
     note: str = ""
 
@@ -80,7 +80,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Sheets:
-    """Whatever the medium itself draws of one sample."""
+    """The medium's own sheet of one sample."""
 
     medium: Medium
     note: str = ""
@@ -109,12 +109,12 @@ CELLS: dict[str, Cell] = {"picture": Pictures(), "series": Curves()}
 
 
 def cell_of(medium: Medium) -> Cell:
-    """How samples of this medium are drawn."""
+    """The cell for samples of this medium."""
     return CELLS.get(medium.name) or Sheets(medium)
 
 
 def colours(x: Tensor) -> NDArray[np.uint8]:
-    """[B, C, H, W] in [-1, 1] as uint8 [B, H, W, 3]: RGB as it is, else channel 0 in ink."""
+    """[B, C, H, W] in [-1, 1] as uint8 [B, H, W, 3]: RGB unchanged, else channel 0 in ink."""
     x = x.detach().float().cpu().clamp(-1, 1).add(1).div(2)
     if x.shape[1] == 3:
         shown = x.permute(0, 2, 3, 1) * 255

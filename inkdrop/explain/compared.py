@@ -1,4 +1,4 @@
-"""The picture of `inkdrop compare`: error against network calls, and what it looks like."""
+"""The figure of `inkdrop compare`: error against network calls, and the samples behind it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def compared_figure(model: Model, problem: Problem, rows: Sequence[Row]) -> Figure:
-    """Curves of error over calls; below them sample 0 of every run, the converged one last."""
+    """Curves of error over calls; below them sample 0 of every run, with the converged one last."""
     names = list(dict.fromkeys(row.sampler for row in rows))
     steps = list(dict.fromkeys(row.steps for row in rows))
     cell = cell_of(model.medium)
     high = tiles_height(len(names), len(steps) + 2, cell.height(model.spec.shape))
-    figure = plate("Distance to the model's own converged answer, from the same noise", 3.4 + high)
+    figure = plate("Distance to the model's own converged sample, from the same noise", 3.4 + high)
     above, below = stacked(figure, (3.0, high))
     _errors(figure.add_subplot(above), problem, rows, names)
     labels = Labels(left=names, above=[*(f"{n} steps" for n in steps), "converged"])
@@ -46,14 +46,14 @@ def _errors(axes: Axes, problem: Problem, rows: Sequence[Row], names: Sequence[s
     axes.set_xticks(ticks, [str(n) for n in ticks])
     axes.minorticks_off()
     axes.axhline(float(problem.doubt.mean()), color=GREY, linewidth=1, linestyle=":",
-                 label="doubt of the answer")  # fmt: skip
+                 label="error of the reference")  # fmt: skip
     legend(axes, "upper right")
 
 
 def _ends(
     model: Model, problem: Problem, rows: Sequence[Row], names: Sequence[str], steps: Sequence[int]
 ) -> list[list[Tensor | None]]:
-    """Sample 0 of every run and the converged one; None where a sampler has no such run."""
+    """Sample 0 of every run, then the converged one; None if a sampler lacks that run."""
     last = model.codec.decode(problem.answer[:1])[0]
     ends = {(row.sampler, row.steps): model.codec.decode(row.x[:1])[0] for row in rows}
     return [[*(ends.get((name, n)) for n in steps), last] for name in names]

@@ -1,4 +1,4 @@
-"""The cell of series: curves in ink, as lines that stay sharp at any size."""
+"""The cell of series: curves as vector lines, sharp at any size."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from inkdrop.explain.style import DPI, GAP, INKS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# The value at a cell's upper edge. There are two scales, so that rows can be compared: one for
-# data, from -1 to 1 or a little beyond, and one for noise, of whose values 1 in 2000 is larger.
+# The value at a cell's upper edge. There are only two scales, so that rows can be compared: one for
+# data, from -1 to 1 or slightly beyond, and one for noise, which exceeds it once in 2000 values.
 DATA, NOISE = 1.5, 3.5
 INSET = 0.03  # left and right of a curve, as a share of the cell
 WASH, BAND, ZERO = "#f6f8fb", "#e9eef4", "#c3ccd6"
@@ -26,15 +26,14 @@ FILM = 200  # pixels; the width of a cell in a film
 
 @dataclass(frozen=True)
 class Curves:
-    """Series [C, L] as lines, one ink for each channel, over a band from -1 to 1.
+    """Series [C, L] as lines, one colour per channel, over a band from -1 to 1.
 
-    reach: the value at the upper edge, which is -reach at the lower; ratio: height over width;
-    note: as in `Cell`
+    reach: the cell spans values from -reach to reach; ratio: height over width; note: as in `Cell`
     """
 
     reach: float = DATA
     ratio: float = 0.7
-    note: str = "The shaded band behind a curve reaches from −1 to 1, whatever the scale."
+    note: str = "The shaded band behind each curve always spans −1 to 1."
 
     def height(self, shape: Sequence[int]) -> float:
         return self.ratio
@@ -43,7 +42,7 @@ class Curves:
         return x
 
     def fitted(self, samples: Iterable[Tensor]) -> Curves:
-        """The cell on the scale of data if all values fit into it, else on that of noise."""
+        """The cell on the scale for data if all values fit, else on the scale for noise."""
         fit = all(bool((one.abs() <= DATA).all()) for one in samples)
         return replace(self, reach=DATA if fit else NOISE)
 
@@ -52,7 +51,7 @@ class Curves:
         from matplotlib.patches import Rectangle
         from matplotlib.transforms import Affine2D
 
-        # Lines keep the sample's values as their data; the transform brings them to the cell.
+        # Lines keep the sample's own values as data; the transform maps them into the cell.
         down = self.ratio / 2 / self.reach
         here = Affine2D().scale(1, -down).translate(left, top + self.ratio / 2) + axes.transData
         wash = Rectangle((left, top), 1, self.ratio, facecolor=WASH, linewidth=0)
@@ -63,7 +62,7 @@ class Curves:
         )
         across, width = _across(sample.shape[-1]), _width(sample.shape[-1])
         for ink, values in zip(_inks(len(sample)), sample.detach().float().cpu(), strict=True):
-            # The marker shows a series of one value, which no line could.
+            # A series of one value has no line, so it gets a marker.
             mark = "." if len(values) == 1 else ""
             line = Line2D(across, values.numpy(), color=ink, linewidth=width, marker=mark)
             line.set_transform(here)
@@ -94,7 +93,7 @@ def _across(length: int) -> NDArray[np.float64]:
 
 
 def _width(length: int) -> float:
-    """The points a line is wide: the more values, the thinner, so that noise is no solid block."""
+    """Line width in points: thinner for longer series, so that noise is not a solid block."""
     return max(0.3, min(0.9, 0.9 * math.sqrt(150 / length)))
 
 

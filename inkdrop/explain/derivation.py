@@ -1,4 +1,4 @@
-"""Why the loss is so simple: the KL of a step is a weighted error of eps, told and checked."""
+"""Why the loss is so simple: a step's KL is a weighted error of eps, derived and checked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.losses import bound_term
-from inkdrop.diffusion.process import Discrete
 from inkdrop.explain.section import (
     ALPHA,
     BAR,
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SAMPLES, LEVELS = 24, 24
-SHARES = (0.002, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)  # of the table, for the report
+SHARES = (0.002, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)  # entries listed, as t / T
 
 
 @dataclass(frozen=True)
 class Check:
-    """One step computed twice, in nats per dimension, and the error of eps without its weight."""
+    """One step of the bound in both forms, in nats per dimension; error: of eps, unweighted."""
 
     entry: int
     kl: float
@@ -54,7 +54,7 @@ class Check:
 
 
 def weights(process: Discrete, t: Tensor) -> Tensor:
-    """beta_t^2 / (2 sigma_t^2 alpha_t (1 - alphabar_t)), sigma_t^2 = beta-tilde. DDPM eq. 12."""
+    """beta_t^2 / (2 sigma_t^2 alpha_t (1 - alphabar_t)), sigma_t^2 = beta-tilde. DDPM, eq. 12."""
     bar, before = process.alpha(t) ** 2, process.alpha(process.previous(t)) ** 2
     alpha = bar / before
     beta = 1 - alpha
@@ -63,7 +63,7 @@ def weights(process: Discrete, t: Tensor) -> Tensor:
 
 
 def entries(process: Discrete) -> list[int]:
-    """Table entries to look at: the second (the first has no KL) to the last with a finite one."""
+    """Table entries to check: the second (the first has no KL) up to the last with a finite KL."""
     last = process.steps - 1 if process.zero_terminal_snr else process.steps
     even = torch.linspace(math.log(2), math.log(last), LEVELS // 2).exp().tolist()
     even += torch.linspace(2, last, LEVELS // 2).tolist()
@@ -73,7 +73,7 @@ def entries(process: Discrete) -> list[int]:
 
 @torch.no_grad()
 def check(subject: Subject, process: Discrete, count: int = SAMPLES) -> list[Check]:
-    """Both forms of the bound's terms for the model's own predictions, in float64."""
+    """The bound's terms in both forms, for the model's own predictions, in float64."""
     x0, cond = subject.real(count).double(), subject.cond(count)
     eps = subject.noise(range(len(x0))).initial().double()
     found = []
@@ -88,8 +88,8 @@ def check(subject: Subject, process: Discrete, count: int = SAMPLES) -> list[Che
 
 
 def derivation_figure(checks: list[Check], process: Discrete) -> Figure:
-    """Left: both forms over t. Right: the weight that the simple loss leaves out."""
-    figure = plate("A step's KL divergence is a weighted error of the noise", 3.9)
+    """Left: both forms over t. Right: the weight that the simple loss drops."""
+    figure = plate("The KL divergence of a step is a weighted error of the noise", 3.9)
     left, right = figure.subplots(1, 2)
     at = [c.entry for c in checks]
     weighted, kl = [c.weighted for c in checks], [c.kl for c in checks]
@@ -107,7 +107,7 @@ def derivation_figure(checks: list[Check], process: Discrete) -> Figure:
 
 
 def table(checks: list[Check], process: Discrete, many: str) -> str:
-    """The numbers, as an HTML table."""
+    """The checked numbers as an HTML table."""
     wanted = {min(max(round(share * process.steps), 2), checks[-1].entry) for share in SHARES}
     rows = []
     for c in checks:
@@ -120,8 +120,8 @@ def table(checks: list[Check], process: Discrete, many: str) -> str:
     head = "".join(f"<th>{name}</th>" for name in names)
     body = "".join(rows)
     return (
-        f'<div class="wide"><table><caption>Means over your {many}, in nats per dimension; the'
-        f" errors too are per dimension. Computed in double precision.</caption><thead><tr>{head}"
+        f'<div class="wide"><table><caption>Means over your {many}, in nats per dimension; errors'
+        f" are also per dimension. Computed in double precision.</caption><thead><tr>{head}"
         f"</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -131,12 +131,12 @@ def _number(value: float) -> str:
 
 
 def story(one: str, many: str) -> str:
-    """The derivation in words and formulas, for a medium in the singular and the plural."""
+    """The derivation as HTML; one, many: the medium's noun, such as "picture" and "pictures"."""
     tilde, mean = sub("μ̃", "t"), sub("μ̂", "t")
     words = p(
-        "The model is to give the data a high likelihood. That cannot be computed, but a bound",
-        "of it can: ink dissolves by a known law, so compare, step by step, the way back that",
-        f"the model takes with the way back that is right when the {one} is known.",
+        "The model should give the data a high likelihood. The likelihood cannot be computed, but",
+        "a bound on it can. The forward process is known, so we can compare, step by step, the",
+        f"model's reverse step with the exact reverse step for a known {one}.",
     )
     words += equation(
         f"−log <i>p</i>({X0}) ≤ 𝔼 [ {sub('L', 'T')} + ∑<sub>t&gt;1</sub>"
@@ -144,30 +144,32 @@ def story(one: str, many: str) -> str:
         "1",
     )  # fmt: skip
     words += p(
-        "<b>Both are Gaussians.</b> Bayes' rule on two Gaussians (where the state came from,",
-        f"and the small step that followed) gives the right one: mean {tilde}, variance",
-        f"{SIGMA}². Give the model the same variance, and only a mean for it to find. The KL",
-        "divergence of two Gaussians of the same variance is the squared distance of their",
-        "means:",
+        "<b>Both are Gaussian.</b> Bayes' rule, applied to the distribution of the earlier state",
+        f"and the small step that followed, gives the exact one: mean {tilde}, variance {SIGMA}².",
+        "Give the model the same variance, so that it only has to predict the mean. The KL",
+        "divergence of two Gaussians with the same variance is the squared distance between their",
+        "means, up to a factor:",
     )
     words += equation(f"KL = {frac(f'‖{tilde} − {mean}‖²', f'2 {SIGMA}²')}", "2")
-    words += p(f"<b>The mean is the noise in disguise.</b> Put {X0} as {XT} and {EPS} say it is:")
+    words += p(
+        f"<b>The mean is the noise in disguise.</b> Express {X0} through {XT} and {EPS}, and the",
+        "mean becomes:",
+    )
     inner = f"{XT} − {frac(BETA, f'√(1 − {BAR})')} {EPS}"
     words += equation(f"{tilde} = {frac('1', f'√{ALPHA}')} ( {inner} )", "3")
     words += p(
-        f"{XT} stands in front of the network; there is no need to learn it. Let the network say",
-        f"{EPS_HAT} and build its mean by the same formula: {XT} cancels in the difference, and",
-        "what is left of the KL is the error of the noise with a number in front:",
+        f"{XT} is the network's input, so there is no need to predict it. Let the network predict",
+        f"{EPS_HAT}, and build its mean by the same formula. Then {XT} cancels in the difference,",
+        "and the KL is the error of the noise times a weight:",
     )
     weight = frac(f"{BETA}²", f"2 {SIGMA}² {ALPHA} (1 − {BAR})")
     w = sub("w", "t")
     words += equation(f"KL = {w} ‖{EPS} − {EPS_HAT}‖², &ensp; {w} = {weight}", "4")
     words += p(
-        "<b>Leave the number out.</b> It is large in the first steps, where a trace of noise is",
-        "removed that nobody can see, and hundreds of times smaller in the middle, where it is",
-        f"decided what the {one} shows. (At the end of some schedules it rises again, but",
-        f"there the error is next to nothing.) Weight 1 looks for {many} instead of for bits,",
-        "and trains better ones:",
+        "<b>Drop the weight.</b> It is large at the smallest <i>t</i>, where the noise to be",
+        "removed is invisible, and hundreds of times smaller in the middle, where the content of",
+        f"the {one} is decided. (At the end of some schedules it rises again, but there the error",
+        f"is close to zero.) With weight 1 the loss favours good {many} over a good likelihood:",
     )
     simple = f"{sub('L', 'simple')} = 𝔼 ‖{EPS} − {EPS_HAT}({XT}, <i>t</i>)‖²"
     return words + equation(simple, "5")
@@ -180,22 +182,22 @@ def derivation_section(subject: Subject) -> Section:
     if not isinstance(process, Discrete):
         return Section("derivation", name, told + p(
             "<b>Left out:</b> the check of (4) with this model's numbers. Its process",
-            f"({type(process).__name__}) is continuous, and a KL between neighbouring steps",
-            "exists for a discrete table only. In the limit of small steps the sum becomes an",
-            "integral over log-SNR, with the same error of the noise in it.",
+            f"({type(process).__name__}) is continuous, and only a discrete table has neighbouring",
+            "steps with a KL between them. In the limit of small steps the sum becomes an integral",
+            "over log-SNR of the same error of the noise.",
         ))  # fmt: skip
     checks = check(subject, process)
     worst = max(abs(c.kl - c.weighted) / c.kl for c in checks)
     ratio = checks[0].weight / checks[len(checks) // 2].weight
     after = p(
-        "<b>Checked with your model.</b> The left side of (4) is the KL of two Gaussians,",
-        f"computed as such from its {sub('x̂', '0')}; the right side is the error of its noise",
-        f"times the weight. Over all steps looked at they differ by at most {power(worst)} of",
-        "their value, which is the rounding of the machine. The weight at step",
-        f"{checks[0].entry} is {ratio:,.0f} times that at step {checks[len(checks) // 2].entry}.",
+        "<b>Checked with your model.</b> The left side of (4) is the KL of two Gaussians, computed",
+        f"directly from the prediction {sub('x̂', '0')}. The right side is the error of the",
+        "predicted noise times the weight. Over all steps checked, the relative difference is at",
+        f"most {power(worst)}, which is rounding error. The weight at step {checks[0].entry} is",
+        f"{ratio:,.0f} times the weight at step {checks[len(checks) // 2].entry}.",
     )
     after += table(checks, process, subject.many)
     return Section(
         "derivation", name, told, derivation_figure(checks, process), after=after,
-        alt="the KL form and the weighted error on one curve; the weight over t",
+        alt="left: the KL form and the weighted error lie on one curve; right: the weight over t",
     )  # fmt: skip

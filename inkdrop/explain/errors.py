@@ -40,7 +40,7 @@ class Errors:
 
 @torch.no_grad()
 def measure(subject: Subject, count: int = SAMPLES) -> Errors:
-    """The model's error on `count` samples, the same noise at every level."""
+    """The model's error on `count` samples, with the same noise at every level."""
     model, process = subject.model, subject.model.process
     x0, cond = subject.real(count), subject.cond(count)
     eps = subject.noise(range(len(x0))).initial()
@@ -60,9 +60,9 @@ def measure(subject: Subject, count: int = SAMPLES) -> Errors:
 
 @torch.no_grad()
 def errors_figure(subject: Subject, errors: Errors) -> Figure:
-    """Both errors over log-SNR, and what one sample looks like at these levels."""
+    """Both errors over log-SNR, and one sample at these levels."""
     high = tiles_height(3, SHOWN, subject.height, 6.9)
-    figure = plate("Loss by noise level: where this model errs", high + 4.0)
+    figure = plate("Loss by noise level: where this model makes its errors", high + 4.0)
     above, below = stacked(figure, (3.3, high))
     axes = figure.add_subplot(above)
     for values, colour, name in (
@@ -79,7 +79,7 @@ def errors_figure(subject: Subject, errors: Errors) -> Figure:
     axes.text(first, errors.spread / 1.15, mean, ha="left", va="top", fontsize=8.5, color=INK)
     axes.text(last, 1.12, "always 0", ha="right", va="bottom", fontsize=8.5, color=ACCENT)
     label = r"noise level: log-SNR  (much noise $\rightarrow$)"
-    title = f"mean squared error; the band holds 80 % of the {subject.many}"
+    title = f"mean squared error; the band covers 80 % of the {subject.many}"
     plot(axes, title, label, "", log=True)
     axes.set_xlim(first + 0.4, last - 0.4)
     legend(axes, "lower center")
@@ -88,7 +88,7 @@ def errors_figure(subject: Subject, errors: Errors) -> Figure:
 
 
 def _states(subject: Subject, axes: Axes, errors: Errors) -> None:
-    """x_t, the prediction and the truth of one sample from little noise to much."""
+    """x_t, the prediction and the truth for one sample, from little noise to much."""
     model, process = subject.model, subject.model.process
     levels = errors.levels[torch.linspace(0, LEVELS - 1, SHOWN).round().long()]
     t = process.time_at(levels).to(model.device)
@@ -105,26 +105,26 @@ def _states(subject: Subject, axes: Axes, errors: Errors) -> None:
 
 
 def errors_section(subject: Subject) -> Section:
-    """The loss by noise level, told and drawn."""
+    """The loss by noise level: text and figure."""
     errors = measure(subject)
     at = int((errors.x0.mean(1) - errors.spread / 2).abs().argmin())
     half = f"{float(errors.levels[at]):.1f}".replace("-", "−")
     words = p(
-        "A single number for the loss hides that a diffusion model is many denoisers in one,",
-        f"one for each noise level. Here is the error of yours on {errors.x0.shape[1]} of your",
-        f"{subject.many} (some of which it may have learned from), as error of {X0} and as error",
-        f"of {EPS}. At a given level the one is a multiple of the other:",
+        "A diffusion model is many denoisers in one, one per noise level, and a single number for",
+        f"the loss hides that. Here is the error of your model on {errors.x0.shape[1]} of your",
+        f"{subject.many} (it may have been trained on some of them), as an error of {X0} and as an",
+        f"error of {EPS}. At a given level, one is a multiple of the other:",
     )
     words += equation(f"‖{EPS_HAT} − {EPS}‖² = SNR · ‖{X0_HAT} − {X0}‖²")
     words += p(
-        f"On the left {X0} is easy, for nearly all of it is seen, and {EPS} is hard: to find a",
-        f"trace of noise the {subject.one} must be known exactly. On the right it is the other way",
-        "round. The dashed lines are what a model without knowledge reaches; where a model",
-        "crosses its line it would do better to say nothing. Learning happens in the middle:",
-        f"this model's error is half of the variance of the {subject.many} at a log-SNR of about",
-        f"{half}. Losses differ in which part of this curve they make count.",
+        f"On the left, {X0} is easy because nearly all of it is visible, and {EPS} is hard: to",
+        f"find a trace of noise, one must know the {subject.one} exactly. On the right it is the",
+        "other way round. The dashed lines are constant predictions that need no model; above its",
+        "line, a model is worse than the constant. Learning happens in the middle: this model's",
+        f"error is half the variance of the {subject.many} at a log-SNR of about {half}. Training",
+        "losses differ in the parts of this curve that they emphasise.",
     )
     return Section(
         "loss", "Loss by noise level", words, errors_figure(subject, errors),
-        alt="error of x0 and of eps over log-SNR, with one sample at each level",
+        alt="errors of x0 and of eps over log-SNR, with one sample at each level",
     )  # fmt: skip

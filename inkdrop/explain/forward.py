@@ -33,7 +33,7 @@ COLUMNS, ROWS, MOMENTS, FRAMES = 9, 3, 5, 48
 
 
 def moments(process: Process, count: int) -> Tensor:
-    """`count` times from data (0) to noise, float64: even in t, for VE even in log sigma."""
+    """`count` times from data (0) to noise, float64 [count]: even in t, or for VE in log sigma."""
     if isinstance(process, VE):
         ends = [math.log(process.t_min), math.log(process.t_max)]
         late = torch.linspace(ends[0], ends[1], count - 1, dtype=torch.float64).exp()
@@ -42,7 +42,7 @@ def moments(process: Process, count: int) -> Tensor:
 
 
 def dissolved(subject: Subject, x0: Tensor, on: Tensor) -> list[Tensor]:
-    """Each sample of x0 at all times `on` [T, C, *sizes], under one noise that only grows."""
+    """Each sample of x0 at all times `on`, as [T, C, *sizes]; its noise is the same throughout."""
     eps = subject.noise(range(len(x0))).initial()
     rows = []
     for one, noise in zip(x0, eps, strict=True):
@@ -52,7 +52,7 @@ def dissolved(subject: Subject, x0: Tensor, on: Tensor) -> list[Tensor]:
 
 
 def forward_figure(subject: Subject) -> Figure:
-    """Samples along the forward process, and below them the histogram of all their values."""
+    """Samples along the forward process, and below them the histograms of their values."""
     process, x0 = subject.model.process, subject.real(ROWS)
     on = moments(process, COLUMNS)
     high = tiles_height(len(x0), COLUMNS, subject.height)
@@ -70,7 +70,7 @@ def forward_figure(subject: Subject) -> Figure:
 
 
 def _left(process: Process, on: Tensor) -> list[str]:
-    """What is left at each time: alpha-bar, or for VE, which never shrinks the data, log-SNR."""
+    """A label for each time: alpha-bar, or log-SNR for VE, whose alpha is always 1."""
     if isinstance(process, VE):
         levels = [float(v) for v in process.logsnr(on)]
         return [f"logSNR {v:.1f}" if math.isfinite(v) else "data" for v in levels]
@@ -79,7 +79,7 @@ def _left(process: Process, on: Tensor) -> list[str]:
 
 
 def _histograms(figure: Figure, place: SubplotSpec, subject: Subject) -> None:
-    """The values of many samples at a few times, against the standard Gaussian."""
+    """Histograms of many samples' values at a few times, with the standard Gaussian."""
     x0 = subject.real(256)
     eps = subject.noise(range(len(x0))).initial()
     on = moments(subject.model.process, COLUMNS)[:: (COLUMNS - 1) // (MOMENTS - 1)]
@@ -109,34 +109,34 @@ def forward_film(subject: Subject) -> tuple[Image, ...]:
 
 
 def forward_section(subject: Subject) -> Section:
-    """The forward process, told and drawn."""
+    """The forward process: text, figure and film."""
     process, one = subject.model.process, subject.one
     words = p(
-        f"Nothing is learned here. A {one} is mixed with Gaussian noise, a little more at",
-        "every moment, until nothing of it can be told from noise. Because sums of Gaussians",
-        f"are Gaussian, any moment <i>t</i> is reached in one stride from the {one} {X0}:",
+        f"Nothing is learned here. A {one} is mixed with Gaussian noise, a little more at every",
+        "moment, until only noise can be seen. A sum of Gaussians is Gaussian, so any time",
+        f"<i>t</i> can be reached in a single step from the {one} {X0}:",
     )
     unit = ""
     if isinstance(process, VE):
-        unit = f"This process only adds noise and never shrinks the {one}; drawn at unit size."
+        unit = f"This process only adds noise and never shrinks the {one}; it is drawn rescaled."
     mixed = f"{XT} = √{BAR} {X0} + {sigma_text(process)} {EPS}"
     words += equation(f"{mixed}, &ensp; {EPS} ~ 𝒩(0, 1)")
     words += p(
-        f"<i>ᾱ</i> is the share of the {one} that is left, as variance. The {subject.many} are",
-        "yours; each keeps the same noise from left to right, so that one drop spreads. Below:",
-        "how often each value occurs. Whatever it was at first, it ends as the bell curve",
-        "in red, which is why sampling can begin there.",
+        f"<i>ᾱ</i> is the remaining share of the {one}, in terms of variance. The",
+        f"{subject.many} are your own; each has the same noise from left to right. The histograms",
+        "below show how often each value occurs. Whatever their first shape, they end as the bell",
+        "curve in red, so sampling can start from there.",
         unit,
         subject.cell.note,
     )
     return Section(
         "forward", "A drop of ink dissolves", words, forward_figure(subject),
-        forward_film(subject), alt=f"{subject.many} dissolving into noise from left to right",
+        forward_film(subject), alt=f"{subject.many} dissolve into noise from left to right",
     )  # fmt: skip
 
 
 def sigma_text(process: Process) -> str:
-    """sigma as a formula in HTML."""
+    """sigma as an HTML formula: in terms of alpha-bar if the process preserves variance."""
     on = torch.tensor([0.3 * process.t_max], dtype=torch.float64)
     preserving = bool(((process.alpha(on) ** 2 + process.sigma(on) ** 2 - 1).abs() < 1e-9).all())
     return f"√(1 − {BAR})" if preserving else SIGMA

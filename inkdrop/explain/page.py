@@ -1,4 +1,4 @@
-"""The report as one HTML file: everything inside, nothing fetched, no scripts."""
+"""The report as one self-contained HTML file, without scripts."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def page(
     sections: Sequence[tuple[Section, bytes | None, bytes | None]],
     foot: str,
 ) -> str:
-    """The whole report; each section with its PNG and its WebP, if it has them."""
+    """The whole report as HTML; each section with its PNG and its WebP, or None."""
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
     contents = "".join(
         f'<li><a href="#{section.name}">{escape(section.title)}</a></li>'
@@ -103,7 +103,7 @@ def _section(number: int, section: Section, png: bytes | None, webp: bytes | Non
     figure = ""
     if webp is not None:
         film = _image(webp, "webp", f"{section.alt}, moving")
-        small = " small" if section.film[0].width < FILM else ""  # is enlarged, so keep it sharp
+        small = " small" if section.film[0].width < FILM else ""  # enlarged: keep pixels sharp
         figure += f'<figure class="film{small}">{film}</figure>'
     if png is not None:
         figure += f'<figure><div class="paper">{_image(png, "png", section.alt)}</div></figure>'

@@ -1,4 +1,4 @@
-"""The report: every section in turn, its figure as a PNG, and all of them as one HTML file."""
+"""The report: each section's figure as a PNG, and all sections as one HTML file."""
 
 from __future__ import annotations
 
@@ -39,11 +39,12 @@ def explain(
     quick: bool = False,
     plan: Plan | None = None,
 ) -> Iterator[tuple[str, Path]]:
-    """Draws the report on a model into the folder `out`; (title, path) as each is done.
+    """Draws the report on a model into the folder `out`; yields (title, path) for each file.
 
-    The last one is report.html, which holds everything. `model` is in evaluation mode, `data` what
-    it was trained on. plan: the training of the three small networks; quick: half of it, and
-    samples of at most 100 steps.
+    The last file is report.html, which contains everything. model: in evaluation mode; data: what
+    it was trained on; plan: how to train the three small networks; quick: train them half as long,
+    and sample in at most 100 steps. ValueError if the data do not fit the model, or without
+    matplotlib.
     """
     needs_matplotlib()
     subject, out = Subject(model, data, seed), Path(out)
@@ -70,7 +71,7 @@ def explain(
 
 
 def makers(subject: Subject, quick: bool, plan: Plan) -> list[Callable[[], Section]]:
-    """The sections in the order in which a lecture tells them."""
+    """The sections in the order of a lecture."""
     return [
         lambda: forward_section(subject),
         lambda: schedules_section(subject),
@@ -95,7 +96,7 @@ def written(subject: Subject, parts: list[tuple[Section, bytes | None, bytes | N
     count = sum(weight.numel() for weight in model.network.parameters())
     makes = model.medium.describe(model.spec.shape)
     if subject.cell.channels(torch.zeros(1, *model.spec.shape)).shape[1] < model.spec.shape[0]:
-        makes += ", the first shown"
+        makes += ", only the first of them drawn"
     facts = [
         (subject.many.capitalize(), subject.data.describe()),
         ("Model", f"{type(model.network).__name__}, {count:,} weights, {makes}"),
@@ -104,7 +105,7 @@ def written(subject: Subject, parts: list[tuple[Section, bytes | None, bytes | N
         ("Seed", str(subject.seed)),
     ]
     many = subject.many
-    lead = f"How {many} dissolve into noise and come back, drawn from your own model and {many}."
+    lead = f"How {many} dissolve into noise and return, drawn from your own model and {many}."
     foot = (
         "Made by inkdrop explain. Ho et al. 2020 (DDPM), Song et al. 2021 (DDIM), Nichol and"
         " Dhariwal 2021 (cosine schedule), Karras et al. 2022 (EDM). Times and steps are on the"

@@ -1,4 +1,4 @@
-"""The way back: one run step by step, and two samplers at many numbers of steps."""
+"""The reverse process: one run step by step, and two samplers at several numbers of steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from inkdrop.diffusion.process import Discrete, Process
+from inkdrop.diffusion.discrete import Discrete
+from inkdrop.diffusion.process import Process
 from inkdrop.explain.section import ALPHA, EPS_HAT, SIGMA, X0_HAT, XT, Section, equation, p, sub
 from inkdrop.explain.style import GAP, GREY, INK, plate
 from inkdrop.explain.subject import Run, Subject
@@ -24,7 +25,7 @@ QUICK = 100
 
 
 def reverse_figure(subject: Subject) -> Figure:
-    """x_t and the x_0 predicted from it at every step of a DDIM run; two samples."""
+    """x_t and the x_0 predicted from it at every step of a DDIM run, for two samples."""
     run = subject.sample("ddim", steps_at_most(subject.model.process, WALK), 2, keep=True)
     times = torch.tensor([run.t, *(step.t for step in run.steps)], dtype=torch.float64)
     states = torch.stack([run.x, *(step.x for step in run.steps)])
@@ -33,7 +34,7 @@ def reverse_figure(subject: Subject) -> Figure:
     for i in range(2):
         rows += [subject.shown(states[:, i], times), subject.shown(guesses[:, i])]
     high = tiles_height(4, len(times), subject.height, 7.4)
-    figure = plate("The way back: what is there, and what the network takes it for", high + 0.75)
+    figure = plate("The way back: the state, and the network's prediction from it", high + 0.75)
     axes = figure.add_subplot()
     names = [f"{float(t):.2g}" for t in times]
     left, above = [r"$x_t$", r"$\hat{x}_0$"] * 2, ["t = " + names[0], *names[1:]]
@@ -48,13 +49,12 @@ def reverse_figure(subject: Subject) -> Figure:
 
 
 def reverse_section(subject: Subject) -> Section:
-    """One run, told and drawn."""
+    """One run: text and figure."""
     one = subject.one
     words = p(
-        f"Sampling begins with noise alone. At every step the network looks at {XT}, says which",
-        f"{one} {X0_HAT} it takes it for, and the state moves a little towards that {one}:",
-        "to the noise level <i>s</i> that comes next, keeping the noise that would explain what",
-        "was seen.",
+        f"Sampling starts from pure noise. At every step the network predicts a {one} {X0_HAT}",
+        f"from the state {XT}. The state then moves a little towards that {one}, to the next noise",
+        f"level <i>s</i>, and keeps the noise {EPS_HAT} that the prediction implies:",
     )
     words += equation(
         f"{sub('x', 's')} = {sub('α', 's')} {X0_HAT} + {sub('σ', 's')} {EPS_HAT},"
@@ -62,25 +62,25 @@ def reverse_section(subject: Subject) -> Section:
         "DDIM",
     )
     words += p(
-        f"Two runs of {steps_at_most(subject.model.process, WALK)} steps, each in two rows. In",
-        f"heavy noise the honest answer is an average of all {subject.many} that could be meant,",
-        f"so {X0_HAT} begins without contrast and detail; each step rules some of them out.",
-        "Coarse things are settled first, fine ones last.",
+        f"Two runs of {steps_at_most(subject.model.process, WALK)} steps, in two rows each. In",
+        f"heavy noise, the best prediction is the average of all {subject.many} that could lie",
+        f"behind the noise, so {X0_HAT} starts without contrast and detail. Each step rules some",
+        "of them out. Coarse structure is decided first and fine detail last.",
     )
     return Section(
         "reverse", "The way back, step by step", words, reverse_figure(subject),
-        alt=f"states and predicted {subject.many} from noise on the left to a sample on the right",
+        alt=f"states and predicted {subject.many}, from noise at the left to a sample at the right",
     )  # fmt: skip
 
 
 def steps_at_most(process: Process, steps: int) -> int:
-    """`steps`, or all that a discrete table has."""
+    """`steps`, but at most the number of a discrete table's entries."""
     return min(steps, process.steps) if isinstance(process, Discrete) else steps
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Runs of both samplers by number of steps, the numbers left out, and why."""
+    """Runs and seconds by number of steps; left_out: which numbers were skipped, and why."""
 
     runs: dict[int, dict[str, Run]]
     seconds: dict[int, float]
@@ -88,7 +88,7 @@ class Compared:
 
 
 def compare(subject: Subject, *, quick: bool = False) -> Compared:
-    """DDPM and DDIM from the same noise at each number of steps that the model allows."""
+    """DDPM and DDIM from the same noise, at each number of steps in COUNTS that is possible."""
     process = subject.model.process
     allowed = process.steps if isinstance(process, Discrete) else max(COUNTS)
     most = min(allowed, QUICK) if quick else allowed
@@ -106,7 +106,7 @@ def compare(subject: Subject, *, quick: bool = False) -> Compared:
 
 
 def solvers_figure(subject: Subject, compared: Compared) -> Figure:
-    """A row for each number of steps: the same samples by DDPM on the left, DDIM on the right."""
+    """One row per number of steps: the same samples by DDPM on the left and DDIM on the right."""
     rows, left = [], []
     for count, pair in compared.runs.items():
         ends = [subject.shown(pair[name].steps[-1].x) for name in ("ddpm", "ddim")]
@@ -127,25 +127,26 @@ def solvers_figure(subject: Subject, compared: Compared) -> Figure:
 
 
 def solvers_section(subject: Subject, *, quick: bool = False) -> Section:
-    """DDPM against DDIM, told and drawn."""
+    """DDPM against DDIM: text and figure."""
     compared = compare(subject, quick=quick)
     words = p(
-        "Both samplers ask the same network, once a step. <b>DDPM</b> draws from the Gaussian",
-        f"<i>q</i>({sub('x', 's')} | {XT}, {X0_HAT}), fresh noise each time; <b>DDIM</b> draws",
-        "none. Every column begins with the same noise.",
+        "Both samplers call the same network, once per step. <b>DDPM</b> draws the next state from",
+        f"the Gaussian <i>q</i>({sub('x', 's')} | {XT}, {X0_HAT}), with fresh noise at each step;",
+        "<b>DDIM</b> draws no noise. Every column starts from the same noise.",
     )
     words += p(
-        f"Read down a column. With DDIM the same noise leads to the same {subject.one} whatever",
-        "the number of steps, only better resolved, for it follows one fixed curve: noise becomes",
-        "an address. DDPM throws the dice again in every row and ends elsewhere, and its noise",
-        "needs many small steps to be cleaned up again. Guidance is off. The calls are those of",
-        f"the network, each for all {SAMPLES} samples of one sampler at once.",
+        f"Read down a column. With DDIM, the same noise leads to the same {subject.one} whatever",
+        "the number of steps: it follows one fixed curve, and more steps only follow it more",
+        f"closely. So the noise is like an address of the {subject.one}. DDPM draws new noise in",
+        "every row and ends somewhere else, and it takes many small steps to remove that noise",
+        f"again. Guidance is off. A call evaluates the network for all {SAMPLES} samples of one",
+        "sampler at once.",
     )
     took = ", ".join(f"{n} steps {s:.2g} s" for n, s in compared.seconds.items())
-    words += p(f"It took, for each sampler: {took}.")
+    words += p(f"Time per sampler: {took}.")
     if compared.left_out:
         words += p(f"<b>{compared.left_out[0].upper()}{compared.left_out[1:]}.</b>")
     return Section(
         "ddpm-ddim", "How many steps? DDPM against DDIM", words, solvers_figure(subject, compared),
-        alt="samples of both samplers at rising numbers of steps",
+        alt="samples by both samplers at increasing numbers of steps",
     )  # fmt: skip

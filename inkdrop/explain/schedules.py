@@ -1,4 +1,4 @@
-"""Noise schedules side by side: how fast a sample is lost."""
+"""Noise schedules side by side: how fast a sample disappears."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from inkdrop.diffusion.process import SCHEDULES, VE, VP, Discrete, Flow, Process
+from inkdrop.diffusion.discrete import SCHEDULES, Discrete
+from inkdrop.diffusion.process import VE, VP, Flow, Process
 from inkdrop.explain.section import BAR, Section, equation, frac, p
 from inkdrop.explain.style import (
     ACCENT,
@@ -33,13 +34,13 @@ LINES = (INK, TEAL, "#e9a03b", "#8f6bb3", "#5b8fc7", GREY, "#a0a8b2")
 
 
 def known() -> dict[str, Process]:
-    """The processes to compare, by the names that a reader knows them by."""
+    """The processes to compare, by their common names."""
     named: dict[str, Process] = {name: Discrete(name) for name in SCHEDULES}
     return {**named, "flow": Flow(), "VE": VE()}
 
 
 def name_of(process: Process) -> str:
-    """What a process is called in the figures."""
+    """The name of a process in the figures."""
     for name, other in known().items():
         if other == process:
             return name
@@ -50,7 +51,7 @@ def name_of(process: Process) -> str:
 
 
 def clock(process: Process, u: Tensor) -> Tensor:
-    """Times at the share u in [0, 1] of the way from data to noise; for VE even in log sigma."""
+    """Times at fractions u in [0, 1] of the way from data to noise; for VE even in log sigma."""
     if isinstance(process, VE):
         low, high = math.log(process.t_min), math.log(process.t_max)
         return (low + u * (high - low)).exp()
@@ -58,12 +59,12 @@ def clock(process: Process, u: Tensor) -> Tensor:
 
 
 def schedules_figure(subject: Subject) -> Figure:
-    """alpha-bar and log-SNR of every schedule, and one sample that dissolves along each."""
+    """alpha-bar and log-SNR of every schedule, and one sample dissolving along each."""
     own = name_of(subject.model.process)
     all_of_them = known() | {own: subject.model.process}
     shown = {name: process for name, process in all_of_them.items() if not isinstance(process, VE)}
     high = tiles_height(len(shown), COLUMNS, subject.height, 6.4)
-    figure = plate(f"Noise schedules: how fast a {subject.one} is lost", high + 4.1)
+    figure = plate(f"Noise schedules: how fast a {subject.one} disappears", high + 4.1)
     above, below = stacked(figure, (3.3, high))
     _curves(figure, above, all_of_them, subject)
     axes = figure.add_subplot(below)
@@ -99,39 +100,40 @@ def _curves(
             share.plot(u, process.alpha(on) ** 2, style, color=colour, lw=width, zorder=above)
         level.plot(u, process.logsnr(on), style, color=colour, lw=width, label=label, zorder=above)
     title = f"what is left of the {subject.one}"
-    plot(share, title, "way from data to noise", "share left, ᾱ = α²")
-    plot(level, "signal against noise", "way from data to noise", "log-SNR = log(α² / σ²)")
+    plot(share, title, "from data to noise", "remaining share ᾱ = α²")
+    plot(level, "signal against noise", "from data to noise", "log-SNR = log(α² / σ²)")
     level.set_ylim(-16, 14)
     legend(level, "lower left")
 
 
 def schedules_section(subject: Subject) -> Section:
-    """The schedules, told and drawn."""
+    """The schedules: text and figure."""
     process, one = subject.model.process, subject.one
     words = p(
-        f"How fast the {one} goes is a choice, not a law: the schedule. A step of the chain",
-        "keeps 1 − <i>β</i> of the variance and adds <i>β</i> of noise, and the shares",
-        "multiply:",
+        f"How fast the {one} disappears is a design choice: the noise schedule. Each step of the",
+        "chain keeps a share 1 − <i>β</i> of the variance and adds noise of variance <i>β</i>. The",
+        "shares multiply:",
     )
     words += equation(f"{BAR} = ∏<sub>s≤t</sub> (1 − <i>β</i><sub>s</sub>)")
     ratio = frac("<i>α</i>(<i>t</i>)²", "<i>σ</i>(<i>t</i>)²")
     words += equation(f"log-SNR(<i>t</i>) = log {ratio}")
     words += p(
-        "The log-SNR is what a network feels: the same log-SNR is the same difficulty, whatever",
-        f"the clock says. The linear schedule spends its last third on {subject.many} that are",
-        "lost already; it suits data of high resolution better, where neighbouring values agree",
-        "and noise hides them later. The cosine takes the share away almost evenly. This model is",
-        f"trained on <b>{name_of(process)}</b>, drawn in red{_end(process)} VE never shrinks the",
-        f"{one} and only drowns it, so it appears on the right alone.",
+        "For a network, the log-SNR is the difficulty of the task: times with the same log-SNR are",
+        f"equally hard. The linear schedule spends its last third on {subject.many} that have",
+        "already disappeared. It suits high resolutions better: there, neighbouring values are",
+        "similar, so it takes more noise to hide them. The cosine schedule reduces the remaining",
+        f"share almost evenly. This model was trained with <b>{name_of(process)}</b>, drawn in",
+        f"red{_end(process)} VE never shrinks the {one} and only adds noise, so it appears only on",
+        "the right.",
     )
     return Section(
         "schedules", "How fast to dissolve: the schedule", words, schedules_figure(subject),
-        alt="curves of alpha-bar and log-SNR, one for each schedule",
+        alt="curves of alpha-bar and of log-SNR, one per schedule",
     )  # fmt: skip
 
 
 def _end(process: Process) -> str:
-    """What the model's own schedule begins and ends with."""
+    """The range of log-SNR of the model's own schedule, to end a sentence."""
     ends = torch.tensor([process.t_min, process.t_start], dtype=torch.float64)
     first, last = process.logsnr(ends).tolist()
     fall = f"from {first:.1f} to {last:.1f}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""One part of the report: words, a figure, perhaps a film."""
+"""One part of the report: text, a figure and perhaps a film; and HTML for its formulas."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """What one idea needs.
+    """One idea of the lecture.
 
-    name: of its files; words: HTML before the figure; figure: None if the idea does not apply to
-    this model, which the words then say; after: HTML below it; alt: the figure in one sentence
+    name: of its files and its anchor; words: HTML above the figure; figure: None if the idea does
+    not apply to this model (then `words` explain why); after: HTML below the figure; alt: the
+    figure in one sentence, for screen readers
     """
 
     name: str
@@ -28,13 +29,13 @@ class Section:
 
 
 def sub(letter: str, index: str) -> str:
-    """A letter with an index, as HTML; digits and words stand upright, variables slant."""
+    """A letter with an index, as HTML; digits and words are upright, variables italic."""
     upright = ' class="up"' if index.isdigit() or (index.isalpha() and len(index) > 1) else ""
     return f"<i>{letter}</i><sub{upright}>{index}</sub>"
 
 
 def power(value: float, digits: int = 1) -> str:
-    """A number in scientific notation, as HTML, such as 7·10⁻¹²."""
+    """A number in scientific notation as HTML, such as 7·10⁻¹²; digits: significant ones."""
     head, tail = f"{value:.{digits - 1}e}".split("e")
     exponent = f"{int(tail)}".replace("-", "−")
     return f"{head.replace('-', '−')}·10<sup>{exponent}</sup>"
@@ -46,13 +47,13 @@ def frac(above: str, below: str) -> str:
 
 
 def equation(content: str, name: str = "") -> str:
-    """A formula on a line of its own, with a name at its right."""
+    """A displayed formula as HTML, with its number or name at the right."""
     label = f'<span class="name">({name})</span>' if name else ""
     return f'<div class="eq"><span class="math">{content}</span>{label}</div>'
 
 
 def p(*sentences: str) -> str:
-    """A paragraph."""
+    """A paragraph, as HTML."""
     return f"<p>{' '.join(sentences)}</p>"
 
 

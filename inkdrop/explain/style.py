@@ -1,4 +1,4 @@
-"""The look of every figure: ink on paper, one accent, room around things."""
+"""The style of every figure: ink on paper, one accent colour, generous margins."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from matplotlib.gridspec import SubplotSpec
 
 INK, ACCENT, TEAL, GREY, PALE = "#12355b", "#d1495b", "#2a9d8f", "#68727d", "#e4e9ef"
-INKS = (INK, ACCENT, TEAL, "#e9a03b", "#7b5ea7", GREY)  # of curves side by side, in this order
+INKS = (INK, ACCENT, TEAL, "#e9a03b", "#7b5ea7", GREY)  # colours of several curves, in this order
 GAP = 0.06  # between samples, in units of their width
-WIDTH = 8.4  # inches: text of 10 points stays readable when a page is narrow
+WIDTH = 8.4  # inches: 10-point text stays readable on a narrow page
 DPI = 160
 
 
 def needs_matplotlib() -> None:
-    """ValueError that names the extra if matplotlib is not installed."""
+    """ValueError with the command to install matplotlib, if it is missing."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -27,7 +27,7 @@ def needs_matplotlib() -> None:
 
 
 def plate(title: str, height: float) -> Figure:
-    """An empty figure with its title, on the Agg canvas; `height` in inches."""
+    """An empty figure with a title, on an Agg canvas; `height` in inches."""
     needs_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -40,7 +40,7 @@ def plate(title: str, height: float) -> Figure:
 
 
 def plot(axes: Axes, title: str, x: str, y: str, *, log: bool = False) -> None:
-    """A quiet frame for curves: no box, a pale grid, labels in words."""
+    """Styles axes for curves: no box, a pale grid; log: a logarithmic y axis."""
     axes.set_title(title, loc="left", fontsize=10.5, color=INK, pad=8)
     axes.set_xlabel(x, fontsize=9.5, color=GREY)
     axes.set_ylabel(y, fontsize=9.5, color=GREY)
@@ -56,7 +56,7 @@ def plot(axes: Axes, title: str, x: str, y: str, *, log: bool = False) -> None:
 
 
 def legend(axes: Axes, where: str) -> None:
-    """The names of the curves, such as at the "upper right"."""
+    """Adds a legend; where: matplotlib's location, such as "upper right"."""
     axes.legend(
         loc=where,  # type: ignore[call-overload]
         fontsize=9, frameon=False, labelcolor=INK, handlelength=1.8, labelspacing=0.3,
@@ -64,12 +64,12 @@ def legend(axes: Axes, where: str) -> None:
 
 
 def stacked(figure: Figure, heights: tuple[float, float]) -> tuple[SubplotSpec, SubplotSpec]:
-    """The figure's place, divided into an upper and a lower part."""
+    """The figure divided into an upper and a lower part, with these relative heights."""
     cells = figure.add_gridspec(2, 1, height_ratios=heights)
     return cells[0], cells[1]
 
 
 def beside(place: SubplotSpec, widths: tuple[float, ...]) -> list[SubplotSpec]:
-    """A place divided from left to right."""
+    """A place divided from left to right, with these relative widths."""
     cells = place.subgridspec(1, len(widths), width_ratios=widths)
     return [cells[0, i] for i in range(len(widths))]

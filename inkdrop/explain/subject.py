@@ -1,4 +1,4 @@
-"""What is explained: a model and the data that it is explained with."""
+"""The subject of a report: a model, and data to explain it with."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from inkdrop.tune.problem import Counted
 
 @dataclass(frozen=True)
 class Subject:
-    """A model (in evaluation mode), data like what it makes, and a seed for all that is drawn.
+    """A model in evaluation mode, data like its training data, and a seed for all randomness.
 
-    ValueError if the data are not of the model's medium, shape and classes.
+    ValueError if the data do not have the model's medium, shape and classes.
     """
 
     model: Model
@@ -58,26 +58,26 @@ class Subject:
 
     @property
     def one(self) -> str:
-        """What the model makes, in the singular, such as "picture"."""
+        """The noun for a sample, such as "picture"."""
         return self.model.medium.name
 
     @property
     def many(self) -> str:
-        """What the model makes, in the plural, such as "pictures"."""
+        """The noun for samples, such as "pictures"."""
         return self.model.medium.many
 
     @property
     def cell(self) -> Cell:
-        """How its samples are drawn."""
+        """The cell that draws its samples."""
         return cell_of(self.model.medium)
 
     @property
     def height(self) -> float:
-        """The height of a sample's cell, in units of its width."""
+        """The height of a cell, in units of its width."""
         return self.cell.height(self.model.spec.shape)
 
     def indices(self, count: int) -> list[int]:
-        """The numbers of `count` samples, or of all if there are fewer: a seeded choice."""
+        """The indices of `count` samples, or of all if there are fewer: a seeded choice."""
         order = epoch_order(len(self.data), self.seed, 0)
         return [int(i) for i in order[:count]]
 
@@ -86,7 +86,7 @@ class Subject:
         return self.model.codec.encode(self.data.take(self.indices(count)).to(self.model.device))
 
     def cond(self, count: int) -> Cond:
-        """The conditions of `real(count)`."""
+        """The network's conditions for `real(count)`."""
         indices = self.indices(count)
         if self.data.labels is None and self.model.text is None:
             return self.model.null(len(indices))
@@ -94,18 +94,18 @@ class Subject:
         return Cond() if asked is None else self.model.condition(asked)
 
     def noise(self, samples: Sequence[int]) -> SeededNoise:
-        """The noise of these samples."""
+        """The noise of the samples with these numbers."""
         return SeededNoise(
             self.seed, tuple(samples), self.model.shape, self.model.process, self.model.device
         )
 
     def labels(self, count: int) -> list[Condition] | None:
-        """Classes for `count` samples: 0, 1, 2 and so on; None for a model without classes."""
+        """Classes for `count` samples, in turn; None for a model without classes."""
         names = self.model.classes
         return [names[i % len(names)] for i in range(count)] if names else None
 
     def shown(self, z: Tensor, t: Tensor | None = None) -> Tensor:
-        """A state in diffusion space as data; at times t [B] or [], kept near unit size."""
+        """A state in diffusion space decoded to data; with t [B] or [], scaled to unit variance."""
         if t is not None:
             process = self.model.process
             size = (process.alpha(t) ** 2 + process.sigma(t) ** 2).sqrt().clamp(min=1)
@@ -114,9 +114,9 @@ class Subject:
 
     @torch.no_grad()
     def sample(self, name: str, steps: int, count: int, *, keep: bool = False) -> Run:
-        """`count` samples by the sampler called `name`, without guidance.
+        """`count` samples by the sampler `name` on a uniform grid, without guidance.
 
-        keep: every Step is kept, else the last alone.
+        keep: keep every Step; otherwise only the last.
         """
         sampling = Sampling(sampler=name, grid="uniform", steps=steps, guidance=1.0)
         noise, on = self.noise(range(count)), times(self.model, sampling)
@@ -128,7 +128,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished sampling: where it began, x [B, ...] at time t; its Steps; its network calls."""
+    """A finished run: its initial state x [B, ...] at time t, its Steps, its network calls."""
 
     x: Tensor
     t: float

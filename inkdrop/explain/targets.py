@@ -1,4 +1,4 @@
-"""One small network, three things to predict: the mean of the last step, x_0 and eps."""
+"""One small network with three targets: the mean of the reverse step, x_0 and eps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from inkdrop.cond import Cond
 from inkdrop.diffusion.constraints import clip
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.losses import low_discrepancy, squared_error, uniform_times
 from inkdrop.diffusion.noise import SeededNoise, generator, key
 from inkdrop.diffusion.parameterization import X0, Eps, Mean, Parameterization
-from inkdrop.diffusion.process import Discrete
 from inkdrop.diffusion.samplers import ddim
 from inkdrop.diffusion.times import uniform
 from inkdrop.explain.section import BAR, EPS, XT, Section, equation, p, sub
@@ -41,13 +41,16 @@ TARGETS: dict[str, Parameterization] = {"mean": Mean(), "x_0": X0(), "eps": Eps(
 COLOURS = {"mean": INK, "x_0": TEAL, "eps": ACCENT}
 SPOKEN = {"mean": "mean", "x_0": r"$x_0$", "eps": r"$\epsilon$"}
 SAMPLES, POINTS = 10, 8
-SIDES = {1: 64, 2: 12, 3: 6}  # of the small networks' data at most, by the number of axes
+SIDES = {1: 64, 2: 12, 3: 6}  # the longest side of the small networks' data, by number of axes
 PROCESS = Discrete("cosine")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the small networks are trained and sampled; the same for every target, seeds too."""
+    """How the small networks are trained and sampled; the same for every target, with its seeds.
+
+    samples: how many the networks may see; steps: of DDIM
+    """
 
     updates: int = 300
     batch: int = 32
@@ -60,11 +63,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Taught:
-    """What came of one target.
+    """The result of training on one target.
 
-    levels, errors: log-SNR [L] and the squared error of x_0 there [L] after the last update;
-    curve: (update, the same error averaged in the logarithm over all levels); samples
-    [B, C, *sizes].
+    levels, errors: log-SNR [L], and the squared error of x_0 [L] after the last update; curve:
+    (update, geometric mean of that error over all levels); samples: [B, C, *sizes]
     """
 
     levels: Tensor
@@ -74,7 +76,7 @@ class Taught:
 
 
 def small(x: Tensor) -> Tensor:
-    """Samples [B, C, *sizes] scaled down to the longest side in SIDES, by means of areas."""
+    """Samples [B, C, *sizes] scaled down to the longest side in SIDES, by area averaging."""
     sides = x.shape[2:]
     shrink = min(1.0, SIDES[len(sides)] / max(sides))
     shorter = [max(1, round(side * shrink)) for side in sides]
@@ -82,7 +84,7 @@ def small(x: Tensor) -> Tensor:
 
 
 def network(shape: tuple[int, ...], plan: Plan) -> UNet:
-    """The small U-Net for samples [C, *sizes], with the same first weights every time."""
+    """The small U-Net for samples [C, *sizes], with the same initial weights every time."""
     groups = min(8, plan.width)
     config = UNetConfig(
         dims=len(shape) - 1, in_channels=shape[0], width=plan.width, multipliers=(1, 2), blocks=1,
@@ -94,13 +96,13 @@ def network(shape: tuple[int, ...], plan: Plan) -> UNet:
 
 
 def predict(net: nn.Module, target: Parameterization, x: Tensor, t: Tensor) -> Tensor:
-    """x_0 [B, C, *sizes] as the network's output means it."""
+    """x_0 [B, C, *sizes] from the network's output, whatever its target."""
     seen, feature = target.inputs(PROCESS, x, t)
     return target.x0(PROCESS, net(seen, feature, Cond()), x, t)
 
 
 def teach(target: Parameterization, data: Tensor, held: Tensor, plan: Plan) -> Taught:
-    """Trains one small network by the plain squared error of its target, and looks at it."""
+    """Trains one small network on the plain squared error of its target, and evaluates it."""
     net = network(tuple(data.shape[1:]), plan).to(data.device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=plan.lr, betas=(0.9, 0.99), fused=True)
     curve = []
@@ -119,7 +121,7 @@ def teach(target: Parameterization, data: Tensor, held: Tensor, plan: Plan) -> T
 
 
 def loss(net: nn.Module, target: Parameterization, data: Tensor, update: int, plan: Plan) -> Tensor:
-    """The loss of one update; samples, times and noise depend on (seed, update) alone."""
+    """The loss of one update; samples, times and noise depend only on (seed, update)."""
     draw = generator(plan.seed, "targets", update)
     rows = torch.randint(len(data), (plan.batch,), generator=draw)
     x0 = data[rows.to(data.device)]
@@ -136,7 +138,7 @@ def errors(
     net: nn.Module, target: Parameterization, held: Tensor, plan: Plan
 ) -> tuple[Tensor, Tensor]:
     """Noise levels (log-SNR, from 6 to -6) [L], and the squared error of x_0 at each [L]."""
-    # The mean is defined at whole entries of the table, so all are asked there.
+    # The mean is only defined at whole entries of the table, so all targets are evaluated there.
     wanted = torch.linspace(6, -6, 13, dtype=torch.float64)
     times = (PROCESS.time_at(wanted) * PROCESS.steps).round().clamp(min=2) / PROCESS.steps
     found = []
@@ -151,7 +153,7 @@ def errors(
 
 @torch.no_grad()
 def samples(net: nn.Module, target: Parameterization, like: Tensor, plan: Plan) -> Tensor:
-    """Samples by DDIM from the same noise for every target; x_0 is clipped."""
+    """Samples by DDIM with x_0 clipped, from the same noise for every target."""
     noise = SeededNoise(plan.seed, range(SAMPLES), tuple(like.shape[1:]), PROCESS, like.device)
     denoise = clip(lambda x, t: predict(net, target, x, t))
     x = noise.initial()
@@ -161,12 +163,12 @@ def samples(net: nn.Module, target: Parameterization, like: Tensor, plan: Plan) 
 
 
 def _mean(errors: Tensor) -> float:
-    """Averaged in the logarithm: every noise level counts alike."""
+    """The geometric mean, in which every noise level has the same weight."""
     return float(errors.log().mean().exp())
 
 
 def teach_all(subject: Subject, plan: Plan) -> tuple[dict[str, Taught], Tensor]:
-    """Each target's result, and the small samples that none of them trained on."""
+    """Each target's result, and the small held-out samples."""
     data = subject.cell.channels(small(subject.data.take(subject.indices(plan.samples))))
     data = data.to(subject.model.device)
     count = max(1, min(len(data) // 8, 96))
@@ -179,7 +181,7 @@ def targets_figure(subject: Subject, results: dict[str, Taught], held: Tensor) -
     """Error by noise level, error by update, and samples of all three."""
     rows = [taught.samples for taught in results.values()] + [held[:SAMPLES]]
     high = tiles_height(len(rows), SAMPLES, subject.cell.height(held.shape[1:]), 6.9)
-    figure = plate("One small network, three things to predict", high + 4.0)
+    figure = plate("One small network, three targets", high + 4.0)
     above, below = stacked(figure, (3.3, high))
     left, right = beside(above, (1.35, 1))
     by_level = figure.add_subplot(left)
@@ -189,7 +191,7 @@ def targets_figure(subject: Subject, results: dict[str, Taught], held: Tensor) -
         updates, values = zip(*taught.curve, strict=True)
         by_update.plot(updates, values, color=COLOURS[name], lw=2)
         by_update.plot(updates[-1:], values[-1:], "o", color=COLOURS[name], ms=5)
-    plot(by_update, "the same while learning, over all levels", "updates", "", log=True)
+    plot(by_update, "the same during training, over all levels", "updates", "", log=True)
     axes = figure.add_subplot(below)
     names = [f"predicts {SPOKEN[name]}" for name in results] + ["real"]
     tiles(axes, subject.cell, rows, Labels(left=names))
@@ -205,7 +207,7 @@ def _by_level(axes: Axes, results: dict[str, Taught], held: Tensor, mean: str) -
     axes.axhline(spread, color=GREY, ls="--", lw=1.2)
     axes.text(-6.4, spread / 1.2, mean, ha="right", va="top", size=8.5, color=GREY)
     axes.plot(levels, (-levels).exp(), color=GREY, ls=":", lw=1.4)
-    axes.text(-1.9, 2.4, r"$x_t / \alpha_t$ as it is", size=8.5, color=GREY, ha="left")
+    axes.text(-1.9, 2.4, r"always $x_t / \alpha_t$", size=8.5, color=GREY, ha="left")
     label = r"noise level: log-SNR  (much noise $\rightarrow$)"
     plot(axes, r"squared error of $x_0$", label, "", log=True)
     axes.set_xlim(6.6, -6.6)
@@ -215,33 +217,33 @@ def _by_level(axes: Axes, results: dict[str, Taught], held: Tensor, mean: str) -
 
 
 def targets_section(subject: Subject, plan: Plan | None = None) -> Section:
-    """The three targets, told, trained and drawn."""
+    """The three targets: training, text and figure."""
     plan = plan or Plan(seed=subject.seed)
     results, held = teach_all(subject, plan)
     one, many = subject.one, subject.many
     size = subject.model.medium.describe(tuple(held.shape[1:]))
     words = p(
-        "To go one step back is to know the mean of the Gaussian that leads there. That mean is",
-        f"a mixture of the present state {XT} and the {one} {DATA}; and {DATA} and the noise",
-        f"{EPS} determine each other once {XT} is seen:",
+        "To take one step back, one needs the mean of the Gaussian over the previous state. That",
+        f"mean is a mixture of the current state {XT} and the {one} {DATA}. Given {XT}, the {one}",
+        f"{DATA} and the noise {EPS} determine each other:",
     )
     words += equation(
         f"{sub('μ̃', 't')} = {sub('a', 't')} {XT} + {sub('b', 't')} {DATA},"
         f" &ensp; {DATA} = ({XT} − √(1 − {BAR}) {EPS}) / √{BAR}"
     )
     words += p(
-        "So a network may be asked for any of the three: on paper it is the same. It is not the",
-        f"same to learn. The same small network ({_count(plan, held):,} weights) was trained",
-        f"three times on small versions of your {many} ({size}): {plan.updates} updates, the same",
-        f"first weights, {many}, times and noise, each by the plain squared error of its own",
-        "target, on the cosine schedule of 1000 steps. To compare them, each answer is turned into",
-        f"the {one} that it implies. The samples are made by DDIM in {plan.steps} steps, from the",
-        "same noise in each column.",
+        "So a network can predict any of the three. In theory they are equivalent, but not in",
+        f"learning. The same small network ({_count(plan, held):,} weights) was trained three",
+        f"times on small versions of your {many} ({size}): {plan.updates} updates, with the same",
+        f"initial weights, {many}, times and noise, on the cosine schedule of 1000 steps. Each run",
+        "minimises the plain squared error of its own target. For comparison, each prediction is",
+        f"converted into the {one} that it implies. The samples are made by DDIM in {plan.steps}",
+        "steps, from the same noise in each column.",
     )
     return Section(
         "targets", "What to predict: mean, x₀ or ε", words,
         targets_figure(subject, results, held),
-        after=_lesson(results), alt="error of x0 of three targets by noise level, and samples",
+        after=_lesson(results), alt="error of x0 by noise level for three targets, and samples",
     )  # fmt: skip
 
 
@@ -257,15 +259,14 @@ def _lesson(results: dict[str, Taught]) -> str:
     final = {name: taught.curve[-1][1] for name, taught in results.items()}
     said = ", ".join(f"{_short(final[name])} ({spoken})" for name, spoken in _HTML.items())
     return p(
-        f"Error of {DATA} over all levels: {said}. Predicting <b>the mean</b> is mostly",
-        f"repeating the input, for {sub('μ̃', 't')} and {XT} differ by a thousandth of the way:",
-        f"the loss is small, but on the way to {DATA} every error is multiplied by",
-        f"1/{sub('b', 't')}. Predicting <b>x₀</b> is safe in heavy noise, where an error of",
-        f"<b>ε</b> is multiplied by <i>σ</i>/<i>α</i>. Predicting {EPS} is better in light",
-        "noise, where the input is nearly the answer and only the little that is wrong with it",
-        "must be found. The dashed and dotted lines are two answers that need no network; a",
-        "good predictor is below both everywhere. <i>v</i> and EDM's preconditioning are",
-        "mixtures made to follow the better one.",
+        f"Error of {DATA} over all levels: {said}. Predicting <b>the mean</b> mostly repeats the",
+        f"input, because {sub('μ̃', 't')} is only one of 1000 steps away from {XT}. The loss is",
+        f"small, but in the conversion to {DATA} every error is multiplied by 1/{sub('b', 't')}.",
+        "Predicting <b>x₀</b> is safe in heavy noise, where an error of <b>ε</b> is multiplied by",
+        f"<i>σ</i>/<i>α</i>. Predicting {EPS} is better in light noise, where the input is nearly",
+        f"{DATA} already and only a small correction is needed. The dashed and dotted lines are",
+        "two predictions that need no network; a good model stays below both. Predicting <i>v</i>",
+        "and EDM's preconditioning are mixtures designed to follow the better of the two.",
     )
 
 

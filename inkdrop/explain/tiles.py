@@ -1,4 +1,4 @@
-"""Samples in rows and columns, with labels: what most figures are made of."""
+"""Samples in rows and columns with labels, the building block of most figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = Tensor | Sequence[Tensor | None]  # samples [B, C, *sizes], or one by one;
 
 @dataclass(frozen=True)
 class Labels:
-    """What stands at the left of each row and above each column, in points."""
+    """Texts at the left of each row and above each column; size: of the font, in points."""
 
     left: Sequence[str] = ()
     above: Sequence[str] = ()
@@ -29,9 +29,9 @@ class Labels:
 def tiles(
     axes: Axes, cell: Cell, rows: Sequence[Row], labels: Labels, breaks: Sequence[int] = ()
 ) -> None:
-    """Rows of samples, each row on a scale of its own.
+    """Draws rows of samples, each row on its own scale.
 
-    breaks: numbers of the columns with a wider gap before them.
+    breaks: indices of the columns with a wider gap before them
     """
     shape = next(one.shape for row in rows for one in row if one is not None)
     high, places = cell.height(shape), _places(max(len(row) for row in rows), breaks)
@@ -52,10 +52,10 @@ def tiles(
 
 
 def _places(columns: int, breaks: Sequence[int]) -> list[float]:
-    """Where each column begins."""
+    """The left edge of each column."""
     return [i * (1 + GAP) + 0.3 * sum(b <= i for b in breaks) for i in range(columns)]
 
 
 def tiles_height(rows: int, columns: int, high: float, width: float = WIDTH - 1) -> float:
-    """Inches that `tiles` need when they are `width` inches wide and cells `high` times as high."""
+    """The height in inches of `tiles` that are `width` inches wide, with cells of ratio `high`."""
     return width / columns * rows * high * 1.06

@@ -1,1 +1,1 @@
-"""From a request to what it asks for: preparing a model, and making."""
+"""From a request to its samples: preparing a model, and sampling."""

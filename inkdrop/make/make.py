@@ -1,7 +1,7 @@
-"""Making what a request asks for, as a generator of everything that happens on the way.
+"""Making a request's samples, as a generator of everything that happens on the way.
 
 for event in make(Request(prompt="a red heart")):
-    ...                      # a Note, a Step of the sampler, and at last what was Made
+    ...                      # Notes, Steps of the sampler, and finally a Made
 event.save("heart.png")
 """
 
@@ -33,10 +33,10 @@ from inkdrop.unload import unload
 
 @dataclass(frozen=True)
 class Made:
-    """What a request came to.
+    """The result of a request.
 
-    samples: [N, C, *sizes] in [-1, 1], on the CPU; request: with all that was left to the model
-    written out, so that it makes the same again; look: how the samples stand on a sheet
+    samples: [N, C, *sizes] in [-1, 1], on the CPU; request: with the model's defaults filled in, so
+    that it makes the same again; look: the layout of the samples on a sheet
     """
 
     samples: Tensor = field(repr=False)
@@ -46,13 +46,13 @@ class Made:
     look: Look
 
     def save(self, path: str | Path) -> None:
-        """Writes one file, with its settings where the format carries them."""
+        """Writes one file, with the settings if its format has room; ValueError for a bad path."""
         check_output(self.medium, Path(path))
         settings = settings_of(self.request)
         self.medium.write(self.samples, Path(path), settings, self.look, self.span)
 
     def save_animation(self, path: str | Path, fps: float = 12) -> None:
-        """Writes the samples one after the other as an endless animation: .webp, .gif or .png."""
+        """Writes the samples in turn as a looping animation, .webp, .gif or .png; fps: a second."""
         look = replace(self.look, columns=1, pad=0)
         frames = [self.medium.sheet(sample[None], look) for sample in self.samples]
         save_animation(frames, path, fps)
@@ -62,14 +62,14 @@ Event = Note | Step | Made
 
 
 def open_job(request: Request) -> Job:
-    """The request with its files read, by the file of its task."""
+    """The request with its files read, by its task's `open_job`."""
     module = import_module(f"inkdrop.tasks.{task_name(request)}")
     job: Job = module.open_job(request)
     return job
 
 
 def check_file(path: Path) -> None:
-    """ValueError or OSError, before any work, for a file that no medium could write."""
+    """ValueError or OSError, before any work, for a path that no medium could write."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give --out the name of a file in it")
     known = dict.fromkeys(suffix for medium in MEDIA.values() for suffix in medium.suffixes)
@@ -84,12 +84,11 @@ def make(
     device: str | None = None,
     keep: bool = False,
 ) -> Iterator[Event]:
-    """Finds, prepares and runs: Notes and Steps as they come, and last of all what was `Made`.
+    """Finds the model, prepares it and samples: yields Notes and Steps, and finally a `Made`.
 
-    model: one that is loaded already, which is left as it is, instead of the one that the request
-    names. keep: False gives the memory of each part of a model that is loaded here back once
-    nothing needs it any more. Whatever is wrong with the request is a ValueError before any weight
-    is read where that can be.
+    model: a loaded model to use instead of the request's; it is not changed. device: None is a GPU
+    if there is one. keep: False frees each part of a model loaded here after its last use. A bad
+    request is a ValueError, wherever possible before any weight is read.
     """
     job = open_job(request)
     check_request(request)
@@ -99,7 +98,7 @@ def make(
         request = replace(request, weights=found.weights)
     else:
         if request.engine is not None or request.half:
-            raise ValueError("the model is loaded already; leave out engine and half")
+            raise ValueError("engine and half do not apply to a loaded model; leave them out")
         model, keep = (yield from fitted(model, job)), True
     weak = None
     if request.weak is not None:
@@ -112,7 +111,7 @@ def make(
 def run(
     model: Model, request: Request, job: Job, *, weak: Model | None = None, keep: bool = True
 ) -> Iterator[Event]:
-    """The samples of a request by a model that is ready for it; see `make`."""
+    """The samples of a request by a prepared model; keep: False consumes the model. See `make`."""
     whole = _written_out(model, job, request)
     parts = list[Tensor]()
     for rows in job.rows:
@@ -125,7 +124,7 @@ def run(
 def _ran(
     model: Model, job: Job, rows: range, weak: Model | None, *, keep: bool
 ) -> Generator[Event, None, Tensor]:
-    """x of the last Step; keep: False uses the model up."""
+    """Yields the Steps and returns the last one's x; keep: False consumes the model."""
     steps = job.steps(model, rows, weak)
     if not keep and model.text is not None:
         unload(*model.text.networks)
@@ -141,12 +140,12 @@ def _ran(
 
 
 def _written_out(model: Model, job: Job, request: Request) -> Request:
-    """The request with what was left to the model, so that a file still says it later."""
+    """The request with the model's defaults filled in, so that its file stays reproducible."""
     asked = job.request.sampling
     guidance = model.spec.guidance if asked.guidance is None else asked.guidance
     steps = len(chosen(model, sampling_for(request, model)).times) - 1
     size = request.size
-    if job.size != job.request.size:  # a picture's, padded to whole places of the code
+    if job.size not in (None, request.size):  # that of a picture, padded to whole latent cells
         height, width = model.spec.shape[1:]
         size = (height, width)
     sampling = replace(asked, steps=steps, guidance=guidance)

@@ -1,4 +1,4 @@
-"""A request made ready: the model found, checked against memory, changed and given its engine."""
+"""Preparing a request: find the model, check memory, apply adapters, and choose an engine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from inkdrop.tasks.request import Request
 
 
 def check_request(request: Request) -> None:
-    """ValueError, before a model is looked for, for engines and files that cannot do."""
+    """ValueError, before the model is opened, for an unusable engine or a changed file."""
     if request.engine is not None:
         precision = request.precision or "float32"
         engines.check(request.engine, precision, controls=bool(request.controls))
@@ -40,7 +40,7 @@ def check_request(request: Request) -> None:
 
 
 def find_for(request: Request) -> Found:
-    """The model that is asked for; ValueError unless it is the very one that made a file."""
+    """The request's model; ValueError if it is missing, or not the one that made the file."""
     try:
         found = find(request.model)
         same = request.weights in ("", found.weights)
@@ -48,13 +48,14 @@ def find_for(request: Request) -> Found:
         if not request.weights:
             raise
         raise ValueError(
-            f"the picture was made by the model {request.model}, which is not to be had here; say"
-            f" with --model where it lies or which to use ({error})"
+            f"the picture was made by the model {request.model}, which was not found ({error});"
+            " give its new path, or another model, with --model"
         ) from None
     if not same:
         raise ValueError(
-            f"the picture was made by {request.model} as it was then (weights {request.weights},"
-            f" now {found.weights}); draw one like it all the same with --model {request.model}"
+            f"the model {request.model} has changed since the picture was made (weights"
+            f" {request.weights}, now {found.weights}); to use it anyway, add"
+            f" --model {request.model}"
         )
     return found
 
@@ -62,9 +63,9 @@ def find_for(request: Request) -> Found:
 def prepare(
     job: Job, found: Found, device: str | None = None
 ) -> Generator[Note, None, tuple[Model, Request]]:
-    """The model ready for the job, and the request with the engine that was chosen for it.
+    """The model ready for the job, and the request with the chosen engine.
 
-    Whatever does not fit is a ValueError before any weight is read.
+    ValueError, before any weight is read, if the model does not fit into memory.
     """
     request, where = job.request, pick_device(device)
     if where.type == "cpu":
@@ -77,9 +78,9 @@ def prepare(
 
 
 def fitted(model: Model, job: Job) -> Generator[Note, None, Model]:
-    """A loaded model with the adapters and control networks of the request, for the job's size.
+    """A loaded model with the request's adapters and control networks, at the job's size.
 
-    The given model stays as it is.
+    The given model is not changed. ValueError if the model cannot do the job.
     """
     request = job.request
     if request.loras or request.embeddings:
@@ -90,7 +91,7 @@ def fitted(model: Model, job: Job) -> Generator[Note, None, Model]:
 
 def _check_memory(job: Job, found: Found) -> None:
     request = job.request
-    own = request.size == job.size  # else the size is that of a picture
+    own = request.size == job.size  # otherwise the size is that of an input picture
     load = Load(
         size=job.size,
         samples=max(len(rows) for rows in job.rows),
@@ -102,24 +103,24 @@ def _check_memory(job: Job, found: Found) -> None:
 
 
 def _branches(request: Request) -> list[Part]:
-    """The control networks that are asked for, by the headers of their files."""
+    """The request's control networks, from the headers of their files."""
     paths = [guide.control.path for guide in request.controls]
     return [part("control", read_control(path).weights) for path in paths]
 
 
 def _kept(request: Request) -> Kept:
-    """How the weights are kept while samples are made."""
+    """How the weights are kept in memory during sampling."""
     if request.half:
         return "half"
     precision = request.precision or "float32"
     choose("precision", precision, COMPUTED)
-    # What OpenVINO and torch.compile make of the weights is beside the network's own.
+    # OpenVINO and torch.compile make their own copy; the network's weights stay in float32.
     known = request.engine in (None, "eager", "packed")
     return cast("Kept", precision) if known else "float32"
 
 
 def _controlled(model: Model, request: Request) -> Generator[Note, None, Model]:
-    """The model with the control networks that are asked for."""
+    """The model with the request's control networks."""
     for guide in request.controls:
         network, report = open_control(guide.control.path, model)
         sizes, channels = model.spec.shape[1:], network.control.hint_channels
@@ -130,7 +131,7 @@ def _controlled(model: Model, request: Request) -> Generator[Note, None, Model]:
 
 
 def _engined(model: Model, request: Request) -> Generator[Note, None, tuple[Model, Request]]:
-    """The model computed by the engine that is asked for or usual, which the request then names."""
+    """The model on the requested or default engine, and the request with that engine's name."""
     if request.half:
         return halved(model), request
     precision = request.precision or (engines.quick(model) if request.fast else "float32")
@@ -138,7 +139,7 @@ def _engined(model: Model, request: Request) -> Generator[Note, None, tuple[Mode
     name = request.engine or engines.usual(model, exact)
     if name == "eager" and precision == "float32":
         return model, request
-    # Guidance is a batch of both, the one with the condition and the one without.
+    # Guidance batches the conditional and the unconditional call, so the batch is twice as large.
     model = engines.prepare(model, name, precision=exact, batch=2 * request.count)
     yield Note(f"engine: {name}, {precision}")
     return model, replace(request, engine=name, precision=precision)

@@ -1,4 +1,4 @@
-"""Picture files read by stated rules, whatever their format; `sheet.py` writes them."""
+"""Picture files of any format, read by documented rules; `sheet.py` writes them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 80_000_000
-MAX_PROFILE = 2**20  # bytes; Pillow opens no PNG with a larger one
+MAX_PROFILE = 2**20  # bytes; Pillow refuses to open a PNG with a larger one
 
-# suffix -> Pillow's name; the formats that are read (by content, whatever the suffix) and written
+# suffix -> Pillow's name of each format; files are read by content, and written by suffix
 FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".gif": "GIF", ".bmp": "BMP",
     ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM", ".avif": "AVIF",
@@ -32,7 +32,7 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class PictureInfo:
-    """What a header says: size in pixels once turned, channels 1 (grey) or 3, alpha or not."""
+    """A picture's header: size in pixels after EXIF rotation, 1 (grey) or 3 channels, alpha."""
 
     width: int
     height: int
@@ -41,7 +41,7 @@ class PictureInfo:
 
 
 def is_picture(path: Path) -> bool:
-    """True for a picture by its name, or a PNG by its first bytes; nothing is decoded."""
+    """True if the suffix is a picture's, or the first bytes are a PNG's; nothing is decoded."""
     if path.suffix.lower() in FORMATS:
         return True
     if not path.is_file():
@@ -53,7 +53,7 @@ def is_picture(path: Path) -> bool:
 def picture_info(
     source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
 ) -> PictureInfo:
-    """Size and kind of a picture from its header alone; the errors of `read_image`."""
+    """Size and kind of a picture from its header alone; ValueError as in `read_image`."""
     with _open(source, name or _name(source), max_pixels) as picture:
         width, height = picture.size
         if turn_of(picture) >= 5:
@@ -72,37 +72,38 @@ def read_image(
 ) -> NDArray[np.uint8]:
     """A picture file, or its bytes, as uint8 [H, W, C]; C is 1 if it is stored as grey, else 3.
 
-    - Turned as its EXIF orientation says; of an animation the first frame.
-    - Transparency is laid over `background` (a colour's name or #rrggbb), unless channels is 4.
+    - It is rotated by its EXIF orientation. Animations give their first frame.
+    - Transparency is composited over `background` (a colour name or #rrggbb), unless channels is 4.
     - 1-bit becomes 0 and 255; palettes, CMYK, YCbCr and LAB become RGB (a grey palette grey).
-    - 16-bit grey is scaled by 255/65535, float grey within [0, 1] by 255; other float and 32-bit
-      pictures run from their own minimum to their own maximum. Nothing is clipped.
-    - `channels` 1, 3 or 4 asks for grey, RGB or RGBA whatever is stored.
-    - `size`, a square's side or (height, width), scales with Lanczos until the picture covers it,
-      by one factor in both directions, cropped to its centre.
+    - 16-bit grey is scaled by 255/65535, and float grey within [0, 1] by 255. Other float and
+      32-bit pictures are scaled from their own minimum and maximum. Nothing is clipped.
+    - `channels` 1, 3 or 4 converts to grey, RGB or RGBA.
+    - `size`, a square's side or (height, width): the picture is scaled with Lanczos until it covers
+      that size, keeping its aspect ratio, and cropped to the centre.
 
-    ValueError, in one sentence that names the file (`name` for bytes), if it is missing, empty, no
-    picture, corrupt or truncated, or if its header claims more than max_pixels (nothing is
-    decoded then). Pillow's settings are neither changed nor needed.
+    ValueError, one sentence that names the file (`name` for bytes), if it is missing, empty, not a
+    picture, corrupt or truncated, or if its header claims more than max_pixels (checked before
+    decoding). Pillow's global settings are not changed and do not matter.
     """
     name = name or _name(source)
     with _open(source, name, max_pixels) as picture:
-        if size is not None:  # lets JPEG decode at 1/2, 1/4 or 1/8; at least twice the size is left
-            longest = size if isinstance(size, int) else max(size)  # it may lie on its side yet
+        if size is not None:  # JPEG may decode at 1/2, 1/4 or 1/8, but not below twice the size
+            longest = size if isinstance(size, int) else max(size)  # EXIF may swap the sides later
             picture.draft(picture.mode, (2 * longest, 2 * longest))
         try:
             picture.load()
         except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error
-            said = f"{name} is corrupt or truncated ({reason_of(error)}), so copy or save it again"
-            raise ValueError(said) from None
+            raise ValueError(
+                f"{name} is corrupt or truncated ({reason_of(error)}); copy or save it again"
+            ) from None
         return pixels_of(picture, name, size, channels, background)
 
 
 def colour_profile(source: Path | bytes) -> bytes | None:
-    """The ICC profile that says what red, green and blue of a picture mean; None for any other.
+    """The RGB ICC profile of a picture, or None if it has none or one of another colour space.
 
-    Nothing that reads pixels here applies it: they are what is stored. ValueError for one that is
-    larger than a PNG may hold for others to open it, and the errors of `read_image`.
+    inkdrop never applies it: pixels are read as stored. ValueError as in `read_image`, and for a
+    profile so large that other programs would not open a PNG with it.
     """
     name = _name(source)
     with _open(source, name, MAX_PIXELS) as picture:
@@ -111,21 +112,21 @@ def colour_profile(source: Path | bytes) -> bytes | None:
         return None
     if len(profile) >= MAX_PROFILE:
         raise ValueError(
-            f"the colour profile of {name} is {len(profile) / 2**20:.1f} MiB, and programs open"
-            f" PNGs with one of up to {MAX_PROFILE / 2**20:.0f} MiB; convert the picture to sRGB"
+            f"the colour profile of {name} is {len(profile) / 2**20:.1f} MiB, but a PNG may have"
+            f" one of at most {MAX_PROFILE / 2**20:.0f} MiB; convert the picture to sRGB"
         )
     return profile
 
 
 def _is_rgb_profile(profile: bytes) -> bool:
-    """True for a whole one, whose header says that it is for red, green and blue."""
-    # ICC.1:2022, section 7.2: its length, the space of its data and the signature.
+    """True for a complete profile whose header declares the colour space RGB."""
+    # ICC.1:2022, section 7.2: profile size, data colour space and file signature.
     length = int.from_bytes(profile[:4], "big")
     return length == len(profile) and profile[16:20] == b"RGB " and profile[36:40] == b"acsp"
 
 
 def read_unit(path: str | Path, channels: int) -> Tensor:
-    """A picture file as float32 [1, C, H, W] from 0 to 1, by the rules of `read_image`."""
+    """A picture file as float32 [1, C, H, W] in [0, 1], by the rules of `read_image`."""
     pixels = torch.from_numpy(read_image(Path(path), channels=channels))
     return pixels.permute(2, 0, 1)[None].float().div_(255)
 
@@ -143,18 +144,18 @@ def _name(source: Path | bytes) -> str:
 
 
 def _open(source: Path | bytes, name: str, max_pixels: int) -> Image.Image:
-    """The header of a picture; nothing is decoded yet."""
+    """A picture with only its header read; nothing is decoded yet."""
     from PIL import Image, UnidentifiedImageError
 
     Image.init()
     if not isinstance(source, bytes):
         must_exist(source, "picture")
         if source.is_dir():
-            raise ValueError(f"{name} is a folder, so name a picture in it")
+            raise ValueError(f"{name} is a folder; give a picture in it")
     kinds = sorted({kind for kind in FORMATS.values() if kind in Image.OPEN})
     limit = ValueError(
-        f"{name} claims in its header to hold more than {max_pixels / 1e6:g} megapixels,"
-        " so it is not decoded; scale it down first"
+        f"the header of {name} claims more than {max_pixels / 1e6:g} megapixels, so it is not"
+        " decoded; scale it down first"
     )
     try:
         file = BytesIO(source) if isinstance(source, bytes) else source
@@ -168,7 +169,7 @@ def _open(source: Path | bytes, name: str, max_pixels: int) -> Image.Image:
         why = (
             f"cannot be read: {reason}"
             if reason
-            else f"has a corrupt header ({reason_of(error)}), so copy or save it again"
+            else f"has a corrupt header ({reason_of(error)}); copy or save it again"
         )
         raise ValueError(f"{name} {why}") from None
     if picture.width * picture.height > max_pixels:
@@ -180,8 +181,8 @@ def _open(source: Path | bytes, name: str, max_pixels: int) -> Image.Image:
 def _unknown(source: Path | bytes, name: str) -> str:
     length = len(source) if isinstance(source, bytes) else source.stat().st_size
     if length == 0:
-        return f"{name} is empty (0 bytes), so copy or save it again"
+        return f"{name} is empty (0 bytes); copy or save it again"
     return (
-        f"{name} is no picture, whatever its name says (it begins like no known format), so save it"
-        " as PNG or JPEG"
+        f"{name} is not a picture, despite its name (no known format begins like it); save it as"
+        " PNG or JPEG"
     )

@@ -1,7 +1,7 @@
-"""What a medium is: how samples of one kind of data are read, written, shown and described.
+"""The interface of a medium: how one kind of data is read, written, shown and described.
 
-A new medium is a file beside this one and a line in `MEDIA` of `registry.py`. Everything from data
-sets to previews and files goes through these methods, and nothing else knows what data is.
+To add one, add a file beside this one and a line to `MEDIA` in `registry.py`. Data sets, previews
+and output files all go through these methods; no other code depends on the kind of data.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from inkdrop.files import check_writable, replacing
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Span = tuple[float, float]  # the values, in a file's own units, that -1 and 1 stand for
+Span = tuple[float, float]  # the values, in a file's own units, that map to -1 and 1
 UNIT: Span = (-1.0, 1.0)
-ARRAYS = (".npy", ".npz")  # which every medium writes: [N, C, *sizes], in the data's own units
+ARRAYS = (".npy", ".npz")  # every medium writes these: [N, C, *sizes], in the data's own units
 
 
 @dataclass(frozen=True)
 class Look:
-    """How several samples stand on one sheet.
+    """The layout of several samples on one sheet.
 
-    columns: None is near square; scale: each is enlarged so many times (None: until it can be seen)
-    pad: white pixels between them; profile: the ICC profile that their colours are meant in
+    columns: None is near square; scale: whole number to enlarge each by (None: large enough to see)
+    pad: white pixels between samples; profile: the ICC profile of their colours
     """
 
     columns: int | None = None
@@ -48,8 +48,8 @@ PLAIN = Look()
 class Medium(Protocol):
     """One kind of data: samples [C, *sizes] in [-1, 1], and the files they come in.
 
-    name: as in model.json; many: the plural for messages; suffixes: of what it writes, the usual
-    one first; settings_in: those of them that carry settings
+    name: as in model.json; many: the plural, for messages; suffixes: those of the files it writes,
+    the default first; settings_in: those of them that can carry settings
     """
 
     name: str
@@ -64,7 +64,7 @@ class Medium(Protocol):
     def write(
         self, x: Tensor, path: Path, settings: Mapping[str, Any] | None, look: Look, span: Span
     ) -> None:
-        """Samples [B, C, *sizes] as one file, beside and renamed; its suffix is the format."""
+        """Writes samples [B, C, *sizes] to one file, atomically; its suffix sets the format."""
         ...
 
     def sheet(self, x: Tensor, look: Look = PLAIN) -> Image:
@@ -72,16 +72,16 @@ class Medium(Protocol):
         ...
 
     def describe(self, shape: tuple[int, ...]) -> str:
-        """A shape [C, *sizes] in words, such as "28x28 grey"."""
+        """A shape [C, *sizes] for people, such as "28x28 grey"."""
         ...
 
     def settings(self, path: Path) -> dict[str, Any]:
-        """The settings that a written file carries; ValueError if it carries none."""
+        """The settings inside a written file; ValueError if it has none."""
         ...
 
 
 def check_output(medium: Medium, path: Path) -> None:
-    """ValueError or OSError, before any work, for a file that this medium could not write."""
+    """ValueError or OSError, before any work, for a path that this medium could not write."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give the name of a file in it")
     choose(f"format of {medium.many}", path.suffix.lower(), dict.fromkeys(medium.suffixes))
@@ -89,9 +89,9 @@ def check_output(medium: Medium, path: Path) -> None:
 
 
 def write_array(x: Tensor, path: Path, settings: Mapping[str, Any] | None, span: Span) -> None:
-    """Samples as an .npy, or as an .npz that also carries settings: float32, in their own units."""
-    low, high = span
-    values = ((x.detach().float().cpu() + 1) * ((high - low) / 2) + low).numpy()
+    """Samples as float32 in their own units: an .npy, or an .npz that also carries settings."""
+    x, (low, high) = x.detach().float().cpu(), span
+    values = (x if span == UNIT else (x + 1) * ((high - low) / 2) + low).numpy()
     with replacing(path) as beside, beside.open("wb") as file:
         if path.suffix.lower() == ".npy":
             np.save(file, values)
@@ -103,9 +103,9 @@ def write_array(x: Tensor, path: Path, settings: Mapping[str, Any] | None, span:
 
 
 def array_settings(path: Path) -> dict[str, Any]:
-    """The settings in an .npz that `write_array` wrote."""
+    """The settings in an .npz written by `write_array`; ValueError if there are none."""
     try:
-        with path.open("rb") as file:  # opened here, for np.load leaves a broken one open
+        with path.open("rb") as file:  # opened here, because np.load leaves a broken file open
             return dict(json.loads(str(np.load(file, allow_pickle=False)["settings"])))
     except (LookupError, OSError, ValueError, EOFError, TypeError, BadZipFile, zlib.error):
-        raise ValueError(f"{path} holds no settings; they are in an .npz as it was saved") from None
+        raise ValueError(f"{path} holds no settings; use the .npz as inkdrop saved it") from None

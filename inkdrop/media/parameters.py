@@ -1,10 +1,10 @@
-"""The text that picture programs read settings from: A1111's `parameters`, written and read.
+"""A1111's `parameters`, the text from which picture programs read settings: written and read.
 
-    a red boat                            the prompt, of any number of lines
-    Negative prompt: blurry               left out if there is none
+    a red boat                            the prompt, over any number of lines
+    Negative prompt: blurry               omitted if empty
     Steps: 20, Sampler: dpmpp_2m, CFG scale: 4, Seed: 7, Size: 64x64, Model: boats, Version: ...
 
-A value with a comma, a colon or a line break in it is quoted as in JSON.
+A value with a comma, a colon or a line break is quoted as in JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from inkdrop import __version__
 _NEGATIVE = "Negative prompt:"
 _JSON = json.JSONDecoder(strict=False)
 
-# our name, theirs, and what their text becomes
+# our name: their name, and the type of the value
 _KEYS: dict[str, tuple[str, type[int] | type[float] | type[str]]] = {
     "steps": ("Steps", int),
     "sampler": ("Sampler", str),
@@ -32,10 +32,10 @@ _KNOWN = {*_OURS, "Size", "Version"}
 
 
 def to_parameters(settings: Mapping[str, Any], width: int, height: int) -> str:
-    """The text for prompt, negative, steps, sampler, guidance, seed and model; None is left out.
+    """The text for prompt, negative, steps, sampler, guidance, seed and model, without Nones.
 
-    Size is `width` and `height` of the settings or else the picture's own, in pixels. What no
-    text chunk can hold is changed: NUL is dropped, a lone surrogate becomes a question mark.
+    Size is `width` and `height` from the settings, else those of the picture, in pixels. Two things
+    do not fit into a text chunk: NUL is dropped, and a lone surrogate becomes a question mark.
     """
     known = {ours: settings[ours] for ours in _KEYS if settings.get(ours) is not None}
     fields = {_KEYS[ours][0]: _shown(value) for ours, value in known.items()}
@@ -51,11 +51,11 @@ def to_parameters(settings: Mapping[str, Any], width: int, height: int) -> str:
 
 
 def from_parameters(text: str) -> dict[str, Any]:
-    """What is understood of such a text, by our names; width and height in pixels.
+    """The settings in such a text, by our names; width and height in pixels.
 
-    "prompt" is always there. Fields without a name of ours, and numbers that are none, stay text
-    under their own name. The last line holds fields if at least two of its names are known; by a
-    line in it that begins with "Negative prompt:", a prompt cannot be told from what follows.
+    "prompt" is always present. Fields that we do not know, and malformed numbers, stay text under
+    their own name. The last line counts as fields if at least two of its names are known. A prompt
+    that itself has a line starting with "Negative prompt:" is split there: the format cannot tell.
     """
     lines = text.rstrip().split("\n")
     fields = _fields(lines[-1])
@@ -82,7 +82,7 @@ def _quoted(value: str) -> str:
 
 
 def _fields(line: str) -> dict[str, str]:
-    """The "name: value" pairs between commas; anything else between commas is passed over."""
+    """The "name: value" pairs between commas; anything else is skipped."""
     fields, start = {}, 0
     while start < len(line):
         end = _comma(line, start)
@@ -94,19 +94,19 @@ def _fields(line: str) -> dict[str, str]:
 
 
 def _comma(line: str, start: int) -> int:
-    """Where the next comma is, or else the end of the line."""
+    """The position of the next comma, or the end of the line."""
     found = line.find(",", start)
     return found if found >= 0 else len(line)
 
 
 def _value(line: str, start: int, end: int) -> tuple[str, int]:
-    """The value that begins at `start`, and the comma after it, which is `end` if none is in it."""
+    """The value at `start`, and the position of the comma after it (`end`, unless it is quoted)."""
     plain = line[start:end].strip()
     if not plain.startswith('"'):
         return plain, end
     try:
         text, stop = _JSON.raw_decode(line, line.index('"', start))
-    except ValueError:  # a quotation mark that quotes nothing
+    except ValueError:  # an unpaired quotation mark
         return plain, end
     return text, _comma(line, stop)
 

@@ -18,12 +18,12 @@ from inkdrop.media.sheet import save_image, sheet
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SEEN = 96  # pixels; narrower pictures are enlarged until they are as wide
+SEEN = 96  # pixels; narrower pictures are enlarged to about this width
 KINDS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 
 class Picture:
-    """Pictures [C, H, W]; the rules of reading are those of `media.image.read_image`."""
+    """Pictures [C, H, W], read by the rules of `media.image.read_image`."""
 
     name = "picture"
     many = "pictures"
@@ -45,7 +45,8 @@ class Picture:
         channels, height, width = shape
         if channels not in MODES:
             raise ValueError(
-                f"{path} cannot be read for a model of {channels} channels; pictures have 1, 3 or 4"
+                f"{path} cannot be read for a model of {channels} channels; use a model of 1, 3 or"
+                " 4 channels"
             )
         pixels = read_image(path, size=(height, width), channels=channels)
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 127.5 - 1
@@ -53,7 +54,7 @@ class Picture:
     def write(
         self, x: Tensor, path: Path, settings: Mapping[str, Any] | None, look: Look, span: Span
     ) -> None:
-        """One picture or a sheet of several; of arrays the values themselves."""
+        """One picture, a sheet of several, or an array of the values themselves."""
         suffix = path.suffix.lower()
         if suffix in ARRAYS:
             write_array(x, path, settings, span)
@@ -63,7 +64,7 @@ class Picture:
         save_image(self.sheet(x, look), path, settings=carried, profile=profile)
 
     def sheet(self, x: Tensor, look: Look = PLAIN) -> Image:
-        """Pictures row by row; the bands of one with other channels than KINDS stand in a row."""
+        """Pictures row by row; one with 2 or over 4 channels is drawn as a row of grey bands."""
         if x.ndim == 4 and x.shape[1] not in MODES:
             x = torch.cat(list(torch.split(x, 1, dim=1)), dim=3)
         scale = look.scale or max(1, SEEN // x.shape[-1])

@@ -1,4 +1,4 @@
-"""The medium of series: [C, L], one or more curves of L values each, as plain arrays."""
+"""The medium of series: [C, L], one or more curves of L values each, stored as arrays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 WIDTH, HEIGHT = 192, 96  # pixels of one sample on a sheet
-FINER = 3  # curves are drawn so many times larger and scaled down, which smooths them
+FINER = 3  # curves are drawn at this multiple of the size and scaled down: antialiasing
 ROOM = 0.06  # above and below the values -1 and 1, as a share of the height
 INSET = 0.05  # left and right of the curves, as a share of the width
 PAPER, RULE = (255, 255, 255), (214, 210, 203)
@@ -38,9 +38,9 @@ class Series:
     settings_in: tuple[str, ...] = (".png", ".npz")
 
     def read(self, path: Path, shape: tuple[int, ...], span: Span) -> Tensor:
-        """An .npy or .npz of [C, L] or [1, C, L], or [L] for one channel.
+        """An .npy or .npz of [C, L] or [1, C, L], or [L] for one channel; longer ones are cropped.
 
-        Of a longer one the middle part is taken.
+        The middle part is kept. `span` maps to [-1, 1]. ValueError for another shape or bad values.
         """
         found = _numbers(path)
         channels, length = shape
@@ -49,12 +49,12 @@ class Series:
             values = values[0]
         if values.ndim != 2 or values.shape[0] != channels or values.shape[1] < length:
             raise ValueError(
-                f"{path} holds an array {list(found.shape)}; the model takes [{channels}, {length}]"
-                " or more values in each channel, of which the middle ones count"
+                f"{path} holds an array {list(found.shape)}, but the model takes"
+                f" [{channels}, {length}] or longer; reshape or replace it"
             )
         first = (values.shape[1] - length) // 2
         low, high = span
-        # In float64, for values far from 0 would lose their differences in float32.
+        # In float64: values far from 0 would lose their small differences in float32.
         part = values[:, first : first + length].astype(np.float64)
         return torch.from_numpy((part - low) * (2 / (high - low)) - 1).float()
 
@@ -72,11 +72,11 @@ class Series:
     def sheet(self, x: Tensor, look: Look = PLAIN) -> Image:
         """A cell with the curves of each sample, from -1 at the bottom to 1 at the top."""
         if x.ndim != 3 or not len(x):
-            raise ValueError(f"a sheet of series is made of [B, C, L], not {list(x.shape)}")
+            raise ValueError(f"a sheet of series takes [B, C, L] with B > 0, not {list(x.shape)}")
         if not bool(torch.isfinite(x).all()):
-            raise ValueError("a series cannot be drawn: it holds values that are NaN or infinite")
+            raise ValueError("a series with NaN or infinite values cannot be drawn; replace them")
         cells = torch.stack([_cell(sample) for sample in x.detach().float().cpu()])
-        # Cells are wide, so a near square sheet has half as many columns as rows.
+        # Cells are twice as wide as high, so a near-square sheet has half as many columns as rows.
         return sheet(cells, columns=look.columns, pad=look.pad, scale=look.scale or 1)
 
     def describe(self, shape: tuple[int, ...]) -> str:
@@ -90,10 +90,10 @@ class Series:
 
 
 def _numbers(path: Path) -> NDArray[Any]:
-    """The one array of an .npy or .npz; never a pickle."""
+    """The only array of an .npy or .npz; pickles are never loaded."""
     must_exist(path, "series")
     try:
-        with path.open("rb") as file:  # opened here, for np.load leaves a broken one open
+        with path.open("rb") as file:  # opened here, because np.load leaves a broken file open
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 values: NDArray[Any] | None = loaded
@@ -106,10 +106,10 @@ def _numbers(path: Path) -> NDArray[Any]:
         ) from None
     if values is None:
         raise ValueError(
-            f"{path} holds {len(names)} arrays of numbers; a series is one, so save it as an .npy"
+            f"{path} holds {len(names)} arrays of numbers instead of one; save the series as .npy"
         )
     if values.dtype.kind not in "fiub":
-        raise ValueError(f"{path} holds {values.dtype}, and a series is real numbers; convert it")
+        raise ValueError(f"{path} holds {values.dtype} instead of real numbers; convert it")
     if not np.isfinite(values).all():
         raise ValueError(f"{path} holds values that are NaN or infinite; replace them first")
     return values
@@ -130,7 +130,7 @@ def _cell(sample: Tensor) -> Tensor:
         down = (0.5 - values.clamp(-1.2, 1.2) * (0.5 - ROOM)) * high
         points = list(zip(across.tolist(), down.tolist(), strict=True))
         ink = INKS[channel % len(INKS)]
-        if length == 1:  # no line, but a point
+        if length == 1:  # a single value cannot be a line
             draw.circle(points[0], 2 * FINER, fill=ink)
         draw.line(points, fill=ink, width=2 * FINER - 1, joint="curve")
     small = picture.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)

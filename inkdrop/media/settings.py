@@ -1,6 +1,6 @@
 """Settings carried inside a PNG, in text chunks (PNG, third edition, section 11.3.3).
 
-Two chunks say the same: `inkdrop` is JSON of all settings, in ASCII, so that any text survives;
+There are two chunks: `inkdrop` is all settings as ASCII JSON, in which any text survives;
 `parameters` is the text that other programs read (`media/parameters.py`).
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
 VERSION = 1  # of the JSON
-MAX_TEXT = 1 << 24  # bytes of one chunk's text; Pillow refuses to open more than 64 MiB of them
+MAX_TEXT = 1 << 24  # bytes of text in a chunk; Pillow refuses to open over 64 MiB in all
 
 _OWN, _FOREIGN = "inkdrop", "parameters"
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -31,7 +31,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 def text_chunks(settings: Mapping[str, Any], width: int, height: int) -> PngInfo:
     """Both chunks for a picture of this size in pixels, as Pillow's PNG writer takes them.
 
-    ValueError for a value that is no JSON (a tensor, NaN) or for more than MAX_TEXT.
+    ValueError for a value that JSON cannot hold (a tensor, NaN), or for over MAX_TEXT bytes.
     """
     from PIL.PngImagePlugin import PngInfo
 
@@ -45,22 +45,22 @@ def text_chunks(settings: Mapping[str, Any], width: int, height: int) -> PngInfo
     for keyword, text in texts.items():
         if len(text.encode()) > MAX_TEXT:
             raise ValueError(
-                f"the settings take {len(text.encode())} bytes of text, and a PNG is given at most"
-                f" {MAX_TEXT}; shorten the prompt"
+                f"the settings take {len(text.encode())} bytes of text, but at most {MAX_TEXT} fit"
+                " into a PNG; shorten the prompt"
             )
         chunks.add_text(keyword, text)  # tEXt, or iTXt if it is not Latin-1
     return chunks
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
-    """The settings in a PNG: those `save_image` put there, or else what is understood of A1111's.
+    """The settings in a PNG: those written by `save_image`, or else those of A1111's text.
 
-    JSON has one kind of list, so a tuple comes back as a list. A foreign text becomes prompt,
-    negative, steps, sampler, guidance, seed, width, height and model, as far as they are there;
-    its other fields keep their names and stay text. No pixel is decoded.
+    Tuples come back as lists, because JSON has only lists. A1111's text gives prompt, negative,
+    steps, sampler, guidance, seed, width, height and model where present; its other fields keep
+    their names and stay text. No pixels are decoded.
 
-    ValueError, in one sentence that names the file: it is missing, no PNG, truncated or corrupt,
-    holds no settings, or holds some in broken JSON or of a newer version.
+    ValueError, one sentence that names the file: it is missing, not a PNG, truncated or corrupt, or
+    it has no settings, broken JSON, or settings of a newer version.
     """
     path = must_exist(path, "picture")
     try:
@@ -73,20 +73,20 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     if _FOREIGN in texts:
         return from_parameters(texts[_FOREIGN])
     raise ValueError(
-        f"{path} holds no settings; they are in a PNG as it was saved, and lost where a program"
-        " has converted or stripped it"
+        f"{path} holds no settings; use the PNG as it was saved, because converting or editing a"
+        " picture can remove them"
     )
 
 
 def settings_in(path: Path) -> dict[str, Any]:
-    """The settings that a written file carries: a PNG's, or those of an .npz of samples."""
+    """The settings inside a PNG or an .npz of samples; ValueError if there are none."""
     if path.suffix.lower() == ".npz":
         return array_settings(must_exist(path))
     return read_settings(path)
 
 
 def settings_lines(settings: Mapping[str, Any]) -> list[str]:
-    """What is set, a line each, for a person; what cannot be printed is escaped."""
+    """One line per setting that is set, for people; unprintable characters are escaped."""
     kept = {name: value for name, value in settings.items() if value not in (None, "", [], {})}
     return [
         _printable(f"{name}: {_said(value, 'x' if name == 'size' else ', ')}")
@@ -113,7 +113,7 @@ def _printable(text: str) -> str:
 
 def _check(name: object, value: object) -> None:
     if not isinstance(name, str):
-        raise ValueError(f"settings have names that are text, not {name!r}")
+        raise ValueError(f"the name of a setting must be text, not {name!r}")
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -124,12 +124,12 @@ def _own(text: str, path: Path) -> dict[str, Any]:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} holds settings in broken JSON: {error}") from None
+        raise ValueError(f"{path} holds settings in broken JSON ({error}); save it again") from None
     version = data.get("version") if isinstance(data, dict) else None
     if type(version) is int and version > VERSION:
         raise ValueError(
-            f"{path} holds settings of version {version}, and this inkdrop reads up to {VERSION};"
-            " update inkdrop"
+            f"{path} holds settings of version {version}, but this inkdrop reads versions up to"
+            f" {VERSION}; update inkdrop"
         )
     settings = data.get("settings") if version == VERSION else None
     if not isinstance(settings, dict):
@@ -138,9 +138,9 @@ def _own(text: str, path: Path) -> dict[str, Any]:
 
 
 def _texts(file: BinaryIO, path: Path) -> Iterator[tuple[str, str]]:
-    """Keyword and text of every chunk that may hold settings, up to the end of the picture."""
+    """Keyword and text of every chunk that may hold settings, up to IEND."""
     if file.read(len(_SIGNATURE)) != _SIGNATURE:
-        raise ValueError(f"{path} is no PNG, whatever its name says; settings are kept in PNG")
+        raise ValueError(f"{path} is not a PNG, and only a PNG carries settings; give a PNG")
     left = os.fstat(file.fileno()).st_size - len(_SIGNATURE)
     while left >= 12:
         length, kind = struct.unpack(">I4s", file.read(8))
@@ -167,10 +167,10 @@ def _text(kind: bytes, body: bytes, corrupt: str) -> str:
     try:
         rest = body.split(b"\0", 1)[1]
         if kind == b"zTXt":
-            rest = rest[1:]  # the method, of which there is one
+            rest = rest[1:]  # the compression method; only one is defined
         elif kind == b"iTXt":
             encoding, packed = "utf-8", rest[0] == 1
-            rest = rest[2:].split(b"\0", 2)[2]  # after a language and a translated keyword
+            rest = rest[2:].split(b"\0", 2)[2]  # skip the language and the translated keyword
         return (_inflate(rest) if packed else rest).decode(encoding)
     except (IndexError, zlib.error, UnicodeDecodeError) as error:
         raise ValueError(f"{corrupt} cannot be read: {error}") from None
@@ -180,5 +180,5 @@ def _inflate(data: bytes) -> bytes:
     inflater = zlib.decompressobj()
     text = inflater.decompress(data, MAX_TEXT)  # a small chunk may claim to hold gigabytes
     if not inflater.eof:
-        raise zlib.error(f"its packed text is cut off or longer than {MAX_TEXT} bytes")
+        raise zlib.error(f"its compressed text is cut off or longer than {MAX_TEXT} bytes")
     return text

@@ -1,4 +1,4 @@
-"""Pictures written: one by one, as sheets of many, as animations."""
+"""Writing pictures: single ones, sheets of several, and animations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def to_picture(x: Tensor) -> Image.Image:
-    """[C, H, W] in [-1, 1], clamped there, as grey (C=1), RGB (3) or RGBA (4) of 8 bits."""
+    """[C, H, W], clamped to [-1, 1], as 8-bit grey (C=1), RGB (3) or RGBA (4).
+
+    ValueError for other channels or for NaN and infinite values.
+    """
     from PIL import Image
 
     if x.ndim != 3 or x.shape[0] not in MODES:
@@ -39,21 +42,22 @@ def to_picture(x: Tensor) -> Image.Image:
         )
     x = x.detach().float().cpu()
     if not bool(torch.isfinite(x).all()):
-        raise ValueError("a picture cannot be made of values that are NaN or infinite")
+        raise ValueError("a picture with NaN or infinite values cannot be written; replace them")
     pixels = x.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
     return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if x.shape[0] == 1 else pixels))
 
 
 def sheet(x: Tensor, *, columns: int | None = None, pad: int = 2, scale: int = 1) -> Image.Image:
-    """[B, C, H, W] in [-1, 1] as one picture, row by row; near-square unless `columns` is given.
+    """[B, C, H, W] in [-1, 1] as one picture, row by row; near square unless `columns` is given.
 
-    `pad` white pixels between cells; each cell is enlarged by the whole number `scale`.
+    pad: white pixels between cells; scale: whole number to enlarge each cell by. ValueError for
+    another shape or numbers out of range.
     """
     if x.ndim != 4 or x.shape[0] == 0:
-        raise ValueError(f"a grid is made of [B, C, H, W] with B > 0, not {list(x.shape)}")
+        raise ValueError(f"a sheet takes [B, C, H, W] with B > 0, not {list(x.shape)}")
     if scale < 1 or pad < 0 or (columns is not None and columns < 1):
         raise ValueError(
-            f"a grid needs columns >= 1, pad >= 0 and scale >= 1, not {columns}, {pad}, {scale}"
+            f"a sheet needs columns >= 1, pad >= 0 and scale >= 1, not {columns}, {pad}, {scale}"
         )
     cells = x.detach().float().cpu()
     cells = cells.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
@@ -79,12 +83,12 @@ def save_image(
     *,
     profile: bytes | None = None,
 ) -> None:
-    """Write a picture, beside and renamed; the suffix is the format (WebP without loss).
+    """Write a picture atomically; the suffix sets the format (WebP is lossless).
 
-    `settings`, any names with values that are JSON, are carried inside a .png, from where
-    `read_settings` has them back; prompt, negative, steps, sampler, guidance, seed and model are
-    also written as other programs read them. ValueError for another format. `profile`: an ICC
-    profile, as `colour_profile` finds it.
+    settings: names with JSON values, kept inside a .png for `read_settings`. Prompt, negative,
+    steps, sampler, guidance, seed and model are also written as other programs read them.
+    profile: an ICC profile, as from `colour_profile`. ValueError for an unknown format, or one that
+    cannot hold settings or transparency.
     """
     path = Path(path)
     kind = choose("picture format", path.suffix.lower(), FORMATS)
@@ -98,16 +102,17 @@ def save_image(
 
 
 def save_animation(frames: Sequence[Image.Image], path: str | Path, fps: float = 12) -> None:
-    """Write an endless animation as .webp or .png without loss, or .gif (256 colours a frame).
+    """Write a looping animation: lossless .webp or .png, or .gif with 256 colours a frame.
 
-    Frames in a row that are equal may be stored as one that is shown for longer.
+    fps: frames a second, above 0. Equal consecutive frames may be stored as one longer frame.
+    ValueError for frames of different sizes, or none.
     """
     path = Path(path)
     kind = choose("animation format", path.suffix.lower(), _ANIMATED)
     if not frames or len({frame.size for frame in frames}) > 1:
-        raise ValueError(f"{path.name} needs frames of one size, at least one")
+        raise ValueError(f"{path.name} needs at least one frame, all of the same size")
     if not fps > 0:
-        raise ValueError(f"fps is frames a second, more than 0, not {fps}")
+        raise ValueError(f"fps is {fps}: it must be above 0 frames a second")
     timing = {"save_all": True, "duration": round(1000 / fps), "loop": 0}
     _write(path, frames, kind, timing | _OPTIONS.get(kind, {}))
 
@@ -115,7 +120,7 @@ def save_animation(frames: Sequence[Image.Image], path: str | Path, fps: float =
 def _write(
     path: Path, frames: Sequence[Image.Image], kind: str, options: Mapping[str, Any]
 ) -> None:
-    memory = BytesIO()  # encoders lose the reason of a failed write, so they write to memory
+    memory = BytesIO()  # encoders hide why a write failed, so they write to memory first
     extra = {"append_images": frames[1:]} if len(frames) > 1 else {}
     frames[0].save(memory, kind, **options, **extra)
     with replacing(path) as part:

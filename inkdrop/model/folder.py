@@ -1,4 +1,4 @@
-"""A model as a folder without code: model.json, and a safetensors file for each part."""
+"""A model as a folder of data: model.json, and a safetensors file for each part."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def describe_model(model: Model) -> dict[str, Any]:
 
 
 def write_model(model: Model, folder: Path) -> None:
-    """All files of a model, into a folder that exists (and that the caller commits)."""
+    """Writes all files of a model into an existing folder; the caller commits it."""
     write_description(folder, describe_model(model))
     save_weights(model.network, folder / "network.safetensors")
     if model.codec.module is not None:
@@ -66,13 +66,13 @@ def write_model(model: Model, folder: Path) -> None:
 
 
 def load_model(folder: Path, *, dtype: torch.dtype | None = torch.float32) -> Model:
-    """The model in a model folder; see `Model.load`."""
+    """The model in a model folder, in evaluation mode; see `Model.load`."""
     data, where = read_description(folder, "model"), str(folder / NAME)
     model = build_model(data, where, meta=True)
     map_weights(model.network, folder / "network.safetensors", dtype)
     if model.codec.module is not None:
         map_weights(model.codec.module, folder / "codec.safetensors", dtype)
-        model.codec.module.to(dtype)  # what no file holds
+        model.codec.module.to(dtype)  # its constant buffers, which are not in the file
     if "text" not in data:
         return model
     text = read_text(data["text"], folder, where, dtype)
@@ -80,10 +80,10 @@ def load_model(folder: Path, *, dtype: torch.dtype | None = torch.float32) -> Mo
 
 
 def build_model(data: Mapping[str, Any], where: str, *, meta: bool = False) -> Model:
-    """A model with fresh weights from the content of a model.json, yet without its text.
+    """A model with fresh weights from the content of a model.json, without its text encoder.
 
-    meta: its weights take no memory and have no values
-    A text encoder needs the tokenizer in the folder, so `load_model` adds it.
+    The text encoder needs the folder's tokenizer, so `load_model` adds it. where: the source, for
+    messages. meta: weights are on torch's meta device, without memory or values.
     """
     check_description(data, "model", where)
     with on_meta() if meta else nullcontext():
@@ -101,13 +101,13 @@ def build_model(data: Mapping[str, Any], where: str, *, meta: bool = False) -> M
 
 
 def amend(name: str | Path, spec: Spec) -> Path:
-    """Replaces the spec of a model folder, or of a run's newest checkpoint; the model folder.
+    """Replaces the spec of a model folder, or of a run's newest checkpoint; returns the folder.
 
-    Weights are not touched; what was there stays whole if writing fails. ValueError for a model in
-    the box, which stays as it came.
+    Weights are not touched, and a failed write leaves the old files intact. ValueError for a
+    built-in model.
     """
     if box.find(name) is not None:
-        raise ValueError(f"the model {name} is in the box and stays as it came; copy its folder")
+        raise ValueError(f"the built-in model {name} cannot be changed; copy its folder first")
     folder, _ = own_folder(name)
     description = read_description(folder, "model") | {"spec": dump(spec)}
     if folder == Path(name):

@@ -1,4 +1,4 @@
-"""Model: a network with its process, parameterization and codec, and what it is told."""
+"""Model: a network with its process, parameterization, codec and text encoder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from inkdrop.unload import unload
 
 @dataclass(frozen=True)
 class Model:
-    """All parts of a trained model; sampling changes nothing in it, so threads can share it."""
+    """All parts of a trained model; sampling does not change it, so threads can share it."""
 
     network: nn.Module
     process: Process
@@ -40,12 +40,12 @@ class Model:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """[C, *spatial] of one sample in the codec's space, where diffusion happens."""
+        """[C, *spatial] of one sample in the codec's space, in which diffusion runs."""
         return self.codec.shape(self.spec.shape)
 
     @property
     def medium(self) -> Medium:
-        """What a sample is: how it is read, written, shown and described."""
+        """The medium of its samples, which reads, writes, shows and describes them."""
         return medium(self.spec.medium)
 
     @property
@@ -55,7 +55,7 @@ class Model:
 
     @cached_property
     def _weight(self) -> Tensor:
-        # Found once: a search through all modules would cost as much as a step's arithmetic.
+        # Cached: searching all modules would cost as much as a sampler step's arithmetic.
         return next(self.network.parameters())
 
     def denoise(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
@@ -63,7 +63,10 @@ class Model:
         return self.predict(x, t, cond)[0]
 
     def predict(self, x: Tensor, t: Tensor, cond: Cond) -> tuple[Tensor, Tensor | None]:
-        """x_0 and, where the network says one, the fraction of its log variance (else None)."""
+        """x_0, and the fraction of the log variance if the network predicts it (else None).
+
+        x: x_t [B, ...]; t: [B]; both results are [B, ...] in x's precision.
+        """
         seen, feature = self.parameterization.inputs(self.process, x, t)
         dtype = self._weight.dtype
         out = self.network(seen if seen.dtype == dtype else seen.to(dtype), feature, cond)
@@ -74,7 +77,10 @@ class Model:
         return self.parameterization.x0(self.process, out, x, t), fraction
 
     def condition(self, names: list[Condition], *, device: torch.device | None = None) -> Cond:
-        """What the network is told for these conditions, one a sample."""
+        """The network's inputs for these conditions, one per sample.
+
+        device: None is the model's own. ValueError for a condition that the model does not know.
+        """
         device = device or self.device
         if self.text is None:
             return Cond(label=torch.tensor([self._class(name) for name in names], device=device))
@@ -95,8 +101,8 @@ class Model:
         first, second = asked.first, asked.second
         if first.label != second.label:
             raise ValueError(
-                f"one prompt asks for {first.label!r} and the other for {second.label!r}; a walk"
-                " keeps to one class"
+                f"one prompt has the class {first.label!r} and the other {second.label!r}; give"
+                " both the same class"
             )
         assert self.text is not None
         a, b = self.condition([first]), self.condition([second])
@@ -107,7 +113,7 @@ class Model:
 
     @property
     def classes(self) -> tuple[Condition, ...]:
-        """Each class as a condition by itself: to a model with text, a class without words."""
+        """Each class as a condition; for a model with text, as a Prompt without words."""
         labels = self.spec.labels
         return labels if self.text is None else tuple(Prompt(label=name) for name in labels)
 
@@ -117,11 +123,13 @@ class Model:
         if isinstance(name, Prompt | Between):
             words = (name if isinstance(name, Prompt) else name.first).text
             raise ValueError(
-                f"this model was trained without captions and cannot read {words!r}; give it a"
-                " class"
+                f"this model was trained without captions and cannot use the prompt {words!r}; give"
+                " a class"
             )
         if not labels:
-            raise ValueError("this model was trained without labels; it takes no class")
+            raise ValueError(
+                f"the class is {name!r}, but this model was trained without labels; leave it out"
+            )
         text = str(name)
         if text in labels:
             return labels.index(text)
@@ -132,7 +140,7 @@ class Model:
         )
 
     def null(self, batch: int) -> Cond:
-        """The null condition [batch]; for a model without a condition it is empty."""
+        """The null condition for a batch of this size; empty for an unconditional model."""
         if self.text is not None:
             return self.condition([Prompt()]).repeat(batch)
         if not self.spec.labels:
@@ -141,7 +149,7 @@ class Model:
         return Cond(label=index)
 
     def sized(self, *sizes: int) -> Model:
-        """The same model making data of other sizes; ValueError for those that it cannot make."""
+        """The same model for data of other sizes; ValueError if its codec cannot make them."""
         shape = (self.spec.shape[0], *sizes)
         self.codec.shape(shape)
         text = self.text.sized(*sizes) if isinstance(self.text, JoinedText) else self.text
@@ -150,21 +158,21 @@ class Model:
         )
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Model:
-        """The same model with its networks moved (in place, as torch does)."""
+        """The same model with its networks moved or converted (in place, as in torch)."""
         for part in self.networks:
             part.to(device=device, dtype=dtype)
         return dataclasses.replace(self)
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
-        """All that has weights in it: the denoiser, the codec and the encoders of text."""
+        """All modules with weights: the denoiser, the codec and the text encoders."""
         coders = () if self.codec.module is None else (self.codec.module,)
         return (self.network, *coders, *(() if self.text is None else self.text.networks))
 
     def unload(self) -> None:
-        """Gives its memory back; neither it nor a model of the same networks can be used any more.
+        """Frees its memory; afterwards neither it nor a model with the same networks can be used.
 
-        Nobody may be sampling from it.
+        No other thread may be sampling from it.
         """
         unload(*self.networks)
 
@@ -175,23 +183,23 @@ class Model:
         return describe_model(self)
 
     def save(self, folder: str | Path) -> None:
-        """Writes model.json and the weights as one folder, committed by a rename."""
+        """Writes model.json and the weights as one folder, atomically."""
         with commit_folder(Path(folder)) as beside:
             self.write(beside)
 
     def write(self, folder: Path) -> None:
-        """Its files, into a folder that exists (and that the caller commits)."""
+        """Writes its files into an existing folder; the caller commits it."""
         from inkdrop.model.folder import write_model
 
         write_model(self, folder)
 
     @staticmethod
     def load(name: str | Path, *, dtype: torch.dtype | None = torch.float32) -> Model:
-        """The model of a model folder, of a run or in the box, in evaluation mode.
+        """The model in a model folder or run, or a built-in one, in evaluation mode.
 
-        dtype: of all weights; None: the one they are stored in. Weights stay in their mapped files
-        until they are used, unless their type changes. ValueError in words for anything amiss;
-        `open_checkpoint` also reads the checkpoints of other programs.
+        dtype: of all weights; None keeps the stored one. Weights are memory-mapped and read on
+        first use, unless their dtype changes. ValueError if the model is missing, incomplete or
+        damaged. `open_checkpoint` also opens the checkpoints of other programs.
         """
         from inkdrop.model.folder import load_model
         from inkdrop.runs import own_folder

@@ -1,4 +1,4 @@
-"""What a model makes and how it is best asked: the part of model.json that is not its networks."""
+"""A model's shape, classes and sampling defaults: the part of model.json besides its networks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Tuned:
-    """A grid fitted to this model: `times`, steps + 1 of them, for `steps` steps of `sampler`.
+    """A grid fitted to this model: `times` [steps + 1], falling, for `steps` steps of `sampler`.
 
-    weights: of the sampler "fitted", one row a step; empty for any other.
+    weights: one row per step for the sampler "fitted"; empty for any other. ValueError otherwise.
     """
 
     steps: int
@@ -22,28 +22,29 @@ class Tuned:
         if self.steps < 1 or len(self.times) != self.steps + 1 or not falling:
             raise ValueError(
                 f"a tuned grid of {self.steps} steps has {len(self.times)} times: it needs one more"
-                " than steps, each below the one before"
+                " time than steps, each smaller than the one before"
             )
         if len(self.weights) != (self.steps if self.sampler == "fitted" else 0):
             raise ValueError(
                 f"{self.sampler} on a tuned grid of {self.steps} steps has {len(self.weights)} rows"
-                " of weights: 'fitted' needs one a step, others none"
+                " of weights: 'fitted' needs one per step, and other samplers none"
             )
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a model makes and how it is best asked.
+    """What a model makes, and its defaults for sampling.
 
-    shape: of one sample in data space [C, *sizes]; labels: names of its classes, if any;
-    medium: what a sample is, a key of `registry.MEDIA`; span: the values that -1 and 1 stand for in
-    files of a medium whose units are its own, such as series;
-    condition_drop: how often training replaced the condition by null (0 = it has no null);
-    clip: hold x_0 in [-1, 1] while sampling; learned_variance: the network says [B, 2C, ...];
-    told_guidance: the network is told how strongly to guide (cond.guidance) and called once
-    any_size: it makes data of other sizes than its shape's too, as Stable Diffusion does
-    sampler, grid, steps, guidance: the defaults of sampling; a sampler or a grid of None is the
-    one measured best at the steps asked for; tuned: grids fitted to this model.
+    shape: [C, *sizes] of one sample in data space; labels: the names of its classes, if any
+    medium: the kind of data, a key of `registry.MEDIA`
+    span: the values that map to -1 and 1, for media whose files have their own units (series)
+    condition_drop: how often training replaced the condition by null, in [0, 1); 0: no null
+    clip: clip x_0 to [-1, 1] while sampling; learned_variance: the network's output is [B, 2C, ...]
+    told_guidance: the guidance scale is an input of the network (cond.guidance), in a single call
+    any_size: it also makes other sizes than its shape's, as Stable Diffusion does
+    sampler, grid, steps, guidance: the defaults of sampling; None for a sampler or grid is the
+    best measured at the requested steps; tuned: grids fitted to this model
+    notes: further facts by name, such as "concat", the extra input channels that it needs
     """
 
     shape: tuple[int, ...]
@@ -64,10 +65,12 @@ class Spec:
 
     def __post_init__(self) -> None:
         if len(self.shape) < 2 or min(self.shape) < 1:
-            raise ValueError(f"shape is {self.shape}: channels and at least one size, all above 0")
+            raise ValueError(
+                f"shape is {self.shape}: it must be channels and at least one size, all above 0"
+            )
         if not self.span[0] < self.span[1]:
-            raise ValueError(f"span is {self.span}: the lowest value comes first, then the highest")
+            raise ValueError(f"span is {self.span}: the lower value must come first")
         if not 0 <= self.condition_drop < 1:
             raise ValueError(
-                f"condition_drop is {self.condition_drop}: it is a probability below 1"
+                f"condition_drop is {self.condition_drop}: it must be at least 0 and below 1"
             )

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inkdrop.networks.layers import BlockStyle, conv, traced, zeroed
+from inkdrop.networks.layers import conv, traced, zeroed
+from inkdrop.networks.resblock import BlockStyle
 
 
 class RMSNorm(nn.RMSNorm):

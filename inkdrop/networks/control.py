@@ -15,8 +15,9 @@ from inkdrop.cond import Cond
 from inkdrop.config import choose
 from inkdrop.networks import checks
 from inkdrop.networks.layers import conv, zeroed
-from inkdrop.networks.unet import Residuals, UNet, WayDown
+from inkdrop.networks.unet import UNet, WayDown
 from inkdrop.networks.unet_config import UNetConfig
+from inkdrop.networks.unet_parts import Residuals
 
 ORDERS = ("rgb", "bgr")
 

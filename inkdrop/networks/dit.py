@@ -13,7 +13,8 @@ from inkdrop.cond import Cond
 from inkdrop.networks import checks
 from inkdrop.networks.dit_block import Block, modulated
 from inkdrop.networks.dit_config import DiTConfig
-from inkdrop.networks.layers import Embed, pad_to_multiple, sinusoidal, unpatch, zeroed
+from inkdrop.networks.layers import Embed, sinusoidal, zeroed
+from inkdrop.networks.resample import pad_to_multiple, unpatch
 
 __all__ = ["DiT", "DiTConfig"]
 

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inkdrop.networks.autoencoder import check_sizes
-from inkdrop.networks.layers import Upsample, conv
+from inkdrop.networks.autoencoder_config import check_sizes
+from inkdrop.networks.layers import conv
+from inkdrop.networks.resample import Upsample
 
 # The decoder squashes its input smoothly into (-LIMIT, LIMIT), as in TAESD.
 LIMIT = 3.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from types import EllipsisType
-from typing import Literal, NamedTuple, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,61 +12,13 @@ from torch import Tensor, nn
 from inkdrop.cond import Cond
 from inkdrop.networks import checks
 from inkdrop.networks.attention import AttentionBlock, Transformer
-from inkdrop.networks.layers import (
-    ACTIVATIONS,
-    BlockStyle,
-    Downsample,
-    Embed,
-    ResBlock,
-    Upsample,
-    conv,
-    pad_to_multiple,
-    sinusoidal,
-    unpatch,
-    zeroed,
-)
+from inkdrop.networks.layers import ACTIVATIONS, Embed, conv, sinusoidal, zeroed
+from inkdrop.networks.resample import Downsample, Upsample, pad_to_multiple, unpatch
+from inkdrop.networks.resblock import BlockStyle, ResBlock
 from inkdrop.networks.unet_config import UNetConfig, at_level
+from inkdrop.networks.unet_parts import Context, Level, Residuals, Stage
 
 __all__ = ["UNet", "UNetConfig"]
-
-
-class Context(NamedTuple):
-    """The inputs of all blocks: emb [B, E] activated, tokens [B, L, D], mask [B, L] bool."""
-
-    emb: Tensor
-    tokens: Tensor | None
-    mask: Tensor | None
-
-
-class Residuals(NamedTuple):
-    """Maps to be added in a U-Net: one to each skip connection, and one to the middle's output.
-
-    middle: None if only outer levels are computed
-    """
-
-    skips: list[Tensor]
-    middle: Tensor | None
-
-
-class Stage(nn.Module):
-    """A residual block, followed by attention if the level has it."""
-
-    def __init__(self, block: ResBlock, attention: nn.Module | None) -> None:
-        super().__init__()
-        self.block, self.attention = block, attention
-
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        h: Tensor = self.block(x, context.emb)
-        return h if self.attention is None else self.attention(h, context.tokens, context.mask)
-
-
-class Level(nn.Module):
-    """The stages of one resolution, and the resampling to the next (None at the last one)."""
-
-    def __init__(self, stages: list[Stage], resample: nn.Module | None) -> None:
-        super().__init__()
-        self.stages = nn.ModuleList(stages)
-        self.resample = resample
 
 
 class WayDown(nn.Module):

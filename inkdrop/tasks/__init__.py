@@ -1,1 +1,1 @@
-"""Tasks: what a user asks of a model; one function a file, each a short composition."""
+"""Tasks: what a model can be used for; one file per task, each a short composition."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from inkdrop.files import must_exist
 
-DIGITS = 16  # of the sha256 that settings keep: enough to tell files apart
+DIGITS = 16  # hex digits of the sha256 kept in settings: enough to tell files apart
 
 
 @dataclass(frozen=True)
 class Added:
-    """A file or a folder: its path as it was given, its content's sha256, and its weight."""
+    """A file or folder: its path as given, the first digits of its sha256, and its weight."""
 
     path: str
     sha256: str
@@ -21,7 +21,10 @@ class Added:
 
     @staticmethod
     def of(text: str, what: str, *, weighed: bool = False) -> Added:
-        """The file that a command line names; weighed: FILE:WEIGHT may give it a weight."""
+        """A file named on the command line; weighed: it may be FILE:WEIGHT.
+
+        what: a noun for the message. ValueError if the file does not exist.
+        """
         path, colon, end = text.rpartition(":")
         if not weighed or not colon or Path(text).exists():
             return Added(text, _sha256(must_exist(text, what)))
@@ -32,24 +35,25 @@ class Added:
         return Added(path, _sha256(must_exist(path, what)), weight)
 
     def check(self, what: str, option: str) -> None:
-        """ValueError unless the file is there and still the same."""
+        """ValueError unless the file exists and is unchanged."""
         if not Path(self.path).exists():
             raise ValueError(
-                f"the picture was made with the {what} {self.path}, which is not there; say where"
-                f" it is now with {option}"
+                f"the picture was made with the {what} {self.path}, which does not exist; give its"
+                f" new path with {option}"
             )
         found = _sha256(Path(self.path))
         if found != self.sha256:
             raise ValueError(
-                f"the picture was made with another {what} than {self.path} is now: its sha256"
-                f" began with {self.sha256}, not {found}; say where the old one is with {option}"
+                f"the {what} {self.path} has changed since the picture was made: its sha256 began"
+                f" with {self.sha256} and now begins with {found}; give the path of the original"
+                f" with {option}"
             )
 
 
 def _sha256(path: Path) -> str:
-    """The first digits of the sha256 of a file; of a folder its fingerprint."""
+    """The first digits of a file's sha256, or a folder's fingerprint."""
     if path.is_dir():
-        from inkdrop.digest import fingerprint  # which loads torch
+        from inkdrop.digest import fingerprint  # here, because it loads torch
 
         return fingerprint(path)
     with path.open("rb") as opened:

@@ -1,4 +1,4 @@
-"""Control: pictures drawn along a hint, such as edges, which a branch beside the network reads."""
+"""Control: samples that follow a hint, such as edges, by a ControlNet (Zhang et al. 2023)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from inkdrop.networks.control import Control, Controlled, ControlNet, unet_of
 
 
 def controlled(model: Model, control: ControlNet, hint: Tensor, scale: float = 1.0) -> Model:
-    """A model that draws along a hint; the given one stays as it is, and so does a control of it.
+    """The model with one more control; the given model and its own controls are unchanged.
 
-    hint: [1 or samples, C, *spatial] from 0 to 1, of the size of what is made. scale: of what the
-    control network says; 0 is the model alone. ValueError if it is for another network.
+    hint: [1 or samples, C, *spatial] in [0, 1], as large as the samples. scale: strength of the
+    control [1]; 0 is the model alone. ValueError if `control` was made for another network.
     """
     network, others = unet_of(model.network), list[Control]()
     if isinstance(model.network, Controlled):
@@ -27,17 +27,17 @@ def controlled(model: Model, control: ControlNet, hint: Tensor, scale: float = 1
 
 
 def read_hint(path: str | Path, sizes: Sequence[int], channels: int = 3) -> tuple[Tensor, str]:
-    """A picture file as a hint [1, C, H, W] from 0 to 1 of this height and width, by bicubics.
+    """A picture file as a hint [1, C, H, W] in [0, 1], resized bicubically to sizes = (H, W).
 
-    And a sentence if that changes how high it is for its width, or "".
+    Second: a warning if that changes its aspect ratio by over 1%, else "".
     """
     pixels = read_unit(path, channels)
     height, width = pixels.shape[2:]
     said = ""
     if abs(height * sizes[1] / (width * sizes[0]) - 1) > 0.01:
         said = (
-            f"the hint {path} is {height}x{width} and was stretched to {sizes[0]}x{sizes[1]}; ask"
-            " for a size of its own shape to keep it"
+            f"the hint {path} is {height}x{width} and was stretched to {sizes[0]}x{sizes[1]};"
+            " choose a size with its aspect ratio to avoid that"
         )
     if (height, width) == tuple(sizes):
         return pixels, said

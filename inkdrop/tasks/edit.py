@@ -1,4 +1,4 @@
-"""Edit: a picture changed as words ask, by a model that was trained on it. Brooks et al. 2023."""
+"""Edit: change a picture by an instruction, with a model trained for it. Brooks et al. 2023."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from inkdrop.tasks.job import Job, batches, conditions_for, sampling_for
 from inkdrop.tasks.request import Edit, Request
 from inkdrop.tasks.sampling import DEFAULT, Sampling
 
-PICTURE_GUIDANCE = 1.5  # of the paper
+PICTURE_GUIDANCE = 1.5  # the paper's value
 
 
 def check_editor(model: Model) -> None:
@@ -38,17 +38,17 @@ def edit(
     *,
     seed: int = 0,
     samples: Sequence[int] = (0,),
-    conditions: Sequence[Condition],
+    conditions: Sequence[Condition] | None,
     sampling: Sampling = DEFAULT,
 ) -> Iterator[Step]:
-    """As `generate`, told a picture [1, C, H, W] in [-1, 1]; conditions say what is to change.
+    """As `generate`, from a picture [1, C, H, W] in [-1, 1]; conditions are the instructions.
 
-    sampling.guidance is how much the words count, picture_guidance [1.5] how much the picture.
-    `canvas.decoded` makes pictures of the last Step's x.
+    sampling.guidance is the strength of the words, picture_guidance [1.5] that of the picture.
+    `canvas.decoded` turns the last Step's x into pictures. ValueError if the model cannot edit.
     """
     check_editor(model)
     model, (larger,) = padded(model, picture)
-    # It was trained on the code as the autoencoder says it.
+    # The network was trained on the autoencoder's latent without the diffusion scale.
     code = model.codec.unscaled(model.codec.encode(larger))
     scale = sampling.picture_guidance
     return generate(
@@ -62,9 +62,9 @@ def edit(
 
 
 def cut_out(y: Tensor, transparent: Tensor) -> Tensor:
-    """Pictures y [B, C, H, W] on white as RGBA [B, 4, H, W], as transparent as [1, 4, H, W] is.
+    """Pictures y [B, C, H, W] on white as RGBA [B, 4, H, W], with the alpha of [1, 4, H, W].
 
-    Laid on white again they look as y does, as far as so much white lets them.
+    Composited on white they look like y again, except where the alpha is too low for y's colour.
     """
     alpha = (transparent[:, 3:] + 1) / 2
     colour = y[:, :3].expand(-1, 3, -1, -1)
@@ -75,7 +75,7 @@ def cut_out(y: Tensor, transparent: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Editing:
-    """The job of `edit`; a picture with transparency is edited on white and cut out again."""
+    """The job of `edit`; a transparent picture is edited on white, then gets its alpha back."""
 
     request: Request
     file: str
@@ -102,7 +102,7 @@ class Editing:
             self._picture(model),
             seed=self.request.seed,
             samples=rows,
-            conditions=conditions_for(self.request, model, rows) or [],
+            conditions=conditions_for(self.request, model, rows),
             sampling=sampling_for(self.request, model),
         )
 
@@ -116,7 +116,7 @@ class Editing:
 
 
 def open_job(request: Request) -> Job:
-    """The request with its picture read; see `tasks.job`."""
+    """The request with its picture read; see `tasks.job`. ValueError if the file has changed."""
     task = request.task
     assert isinstance(task, Edit)
     task.picture.check("original", "PICTURE PROMPT")

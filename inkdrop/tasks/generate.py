@@ -32,15 +32,17 @@ def generate(
     weak: Model | None = None,
     beside: Tensor | None = None,
 ) -> Iterator[Step]:
-    """Samples number `samples` of `seed`, one condition each; x of the last Step holds them.
+    """The samples numbered `samples` of `seed`, one condition each, in the last Step's x.
 
-    Conditions are encoded before it returns, the network is called as the Steps are asked for.
-    Sample i of a seed is the same alone or in any batch. The Steps are in the codec's space:
+    Conditions are encoded before this returns; the network runs as the Steps are consumed. Sample
+    i of a seed is the same alone or in any batch. The Steps are in the codec's space:
     `model.codec.decode(step.x)` gives data [B, C, *sizes] in about [-1, 1]. weak, beside: see
-    `guided.denoiser`.
+    `guided.denoiser`. ValueError for conditions of another number, or a model that needs a picture.
     """
     if conditions is not None and len(conditions) != len(samples):
-        raise ValueError(f"{len(samples)} samples need as many conditions, not {len(conditions)}")
+        raise ValueError(
+            f"give one condition per sample, not {len(conditions)} for {len(samples)} samples"
+        )
     if "concat" in model.spec.notes and beside is None:
         raise ValueError(
             f"this model also needs a picture ({model.spec.notes['concat']}); use `inkdrop inpaint`"
@@ -73,9 +75,9 @@ def generate_many(
 
 
 def sized(model: Model, size: int | tuple[int, int] | None) -> Model:
-    """The model for the size that is asked for; ValueError for one that it cannot make.
+    """The model for the requested size in pixels; ValueError for a size that it cannot make.
 
-    A model of one size keeps it: one number then enlarges its pictures, see `enlarged`.
+    A model of fixed size stays as it is: a single number then enlarges its pictures (`enlarged`).
     """
     own = model.spec.shape[1:]
     if size is None:
@@ -84,16 +86,19 @@ def sized(model: Model, size: int | tuple[int, int] | None) -> Model:
         return model.sized(*((size, size) if isinstance(size, int) else size))
     if isinstance(size, tuple):
         raise ValueError(
-            f"size is {size[0]}x{size[1]}, but this model makes {'x'.join(map(str, own))} alone;"
-            " one number enlarges that"
+            f"size is {size[0]}x{size[1]}, but this model only makes {'x'.join(map(str, own))};"
+            " give a single number to enlarge that"
         )
     if len(own) != 2:
-        raise ValueError(f"size is {size}, but this model makes {model.medium.describe(own)} alone")
+        raise ValueError(
+            f"size is {size}, but this model only makes {model.medium.describe(model.spec.shape)};"
+            " leave out the size"
+        )
     return model
 
 
 def enlarged(y: Tensor, size: int | tuple[int, int] | None) -> Tensor:
-    """Pictures [B, C, H, W] scaled until their longer side is `size`, by bicubics."""
+    """Pictures [B, C, H, W] in [-1, 1], resized bicubically until their longer side is `size`."""
     if not isinstance(size, int) or size == max(y.shape[2:]):
         return y
     scale = size / max(y.shape[2:])

@@ -1,4 +1,4 @@
-"""A denoiser for one run: what the network is told, its guidance and the limits of x_0, bound."""
+"""A denoiser for one run: a model with its conditions, guidance and limits on x_0 bound."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def denoiser(
     weak: Model | None = None,
     beside: Tensor | None = None,
 ) -> Denoiser:
-    """(x, t) -> x_0 with the condition, its guidance and the limits of pixels bound, for one run.
+    """(x, t) -> x_0 with conditions, guidance and limits bound; for one run only.
 
-    conditions: one for each of `batch` samples, or None; weak: a worse model of the same kind to
-    guide away from (autoguidance, Karras et al. 2024); beside: what the network is told next to x
-    [batch, C, *sizes], where it was trained on that. For the sampler ddpm_learned the denoiser also
-    returns the variance.
+    conditions: one for each of `batch` samples, or None. weak: a worse model of the same kind to
+    guide away from (autoguidance, Karras et al. 2024). beside: extra input channels
+    [batch, C, *sizes] of a model trained with them. For the sampler ddpm_learned the denoiser also
+    returns the fraction of the log variance. ValueError if the model lacks what `sampling` needs.
     """
     sampling.check_ways(weak=weak is not None)
     if sampling.reuse > 1:
@@ -70,7 +70,7 @@ class _Run:
     beside: Tensor | None
 
     def limited(self, denoise: Denoiser) -> Denoiser:
-        """With x_0 held where data can be."""
+        """With x_0 limited to the range of the data."""
         if self.sampling.threshold is not None:
             return threshold(denoise, self.sampling.threshold)
         return clip(denoise) if self.model.spec.clip else denoise
@@ -102,7 +102,7 @@ class _Run:
         return cast(Denoiser, learned)
 
     def guided(self, predict: Predictor) -> Denoiser:
-        """With the condition bound, and guidance towards it if there is any."""
+        """With the condition bound, and guidance towards it if requested."""
         sampling = self.sampling
         if self.model.spec.told_guidance:
             return self._told_guidance(predict)
@@ -136,15 +136,15 @@ class _Run:
         return not self.sampling.two_calls
 
     def _told_guidance(self, predict: Predictor) -> Denoiser:
-        """One call a step, of a network that takes the scale as an input. Meng et al. 2023.
+        """One call a step: the network takes the guidance scale as an input. Meng et al. 2023.
 
-        ValueError for what has to be computed from two calls.
+        ValueError for options that need two predictions.
         """
         for name, value in self._ways.items():
             if value is not None:
                 raise ValueError(
-                    f"{name} is {value}, but this model takes the scale of guidance as an input and"
-                    " no guidance is computed; leave it out"
+                    f"{name} is {value}, but this model takes the guidance scale as an input"
+                    " instead of combining predictions; leave it out"
                 )
         strength = torch.full((self.batch,), self._scale, device=self.model.device)
         return bind(predict, replace(self._cond(self.conditions), guidance=strength))
@@ -164,7 +164,7 @@ class _Run:
         return compose(predict, conds, weights, uncond, batched=self._batched)
 
     def _cond(self, names: Sequence[Condition] | None, model: Model | None = None) -> Cond:
-        """What a network is told: these conditions or none, and what stands beside x."""
+        """The network's condition: these or the null condition, and the channels beside x."""
         model = model or self.model
         cond = model.null(self.batch) if names is None else model.condition(list(names))
         return cond if self.beside is None else replace(cond, concat=self.beside)
@@ -178,8 +178,8 @@ class _Run:
         wordless, strength = self._uncond(), self.sampling.picture_guidance
         if wordless.concat is None or strength is None:
             raise ValueError(
-                "picture guidance needs a model that was trained on pictures beside x, and a"
-                " picture"
+                f"picture guidance is {strength}, but this model takes no picture as an input;"
+                " leave it out, or use `inkdrop edit` with an instruct-pix2pix checkpoint"
             )
         null = replace(wordless, concat=torch.zeros_like(wordless.concat))
         return pictured(predict, cond, wordless, null, scale, strength, batched=self._batched)
@@ -195,14 +195,14 @@ class _Run:
     def _away_from(self, weak: Model, plain: Denoiser, scale: float) -> Denoiser:
         if weak.process != self.model.process or weak.shape != self.model.shape:
             raise ValueError(
-                "the weak model has another process or makes another shape; autoguidance needs a"
-                " worse model of the same kind, such as an earlier checkpoint"
+                "the weak model has a different process or shape; autoguidance needs a worse model"
+                " of the same kind, such as an earlier checkpoint"
             )
         return autoguidance(plain, bind(weak.denoise, self._cond(self.conditions, weak)), scale)
 
     @property
     def _ways(self) -> dict[str, object]:
-        """What is asked of computed guidance, besides its scale; None where nothing is."""
+        """The guidance options besides the scale; None where one is not used."""
         sampling = self.sampling
         return {
             "negative": sampling.negative,
@@ -215,7 +215,7 @@ class _Run:
         }
 
     def _check_unconditional(self) -> None:
-        """ValueError for guidance where no sample has a condition, or where one is needed."""
+        """ValueError for guidance without a condition, or if the model needs a condition."""
         spec, asked = self.model.spec, self.sampling.guidance
         scale = None if asked in (None, 1.0) else asked
         for name, value in {"guidance": scale, **self._ways}.items():
@@ -226,6 +226,6 @@ class _Run:
                 )
         if spec.labels and spec.condition_drop == 0:
             raise ValueError(
-                "this model was trained with every condition given (condition drop 0) and cannot"
-                " sample without a label; give one"
+                "this model always saw a label in training (condition drop 0), so it cannot sample"
+                " without one; give a label"
             )

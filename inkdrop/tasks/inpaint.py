@@ -1,4 +1,4 @@
-"""Inpaint: what a mask marks in a picture is painted anew, by a model that was trained on masks."""
+"""Inpaint: repaint the masked part of a picture, with a model trained on masks."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from inkdrop.tasks.sampling import DEFAULT, Sampling
 
 @dataclass(frozen=True)
 class Masked:
-    """A picture [1, C, H, W] in [-1, 1], and a mask [1, 1, H, W], True where it is painted anew.
+    """A picture [1, C, H, W] in [-1, 1] on white, and a mask [1, 1, H, W], True where to paint.
 
-    transparent: the same picture [1, 4, H, W] where it has transparency; `picture` is it on white
+    transparent: the same picture as RGBA [1, 4, H, W] if it has an alpha channel. ValueError for a
+    mask of another size, or an empty one.
     """
 
     picture: Tensor
@@ -38,14 +39,14 @@ class Masked:
         if self.picture.shape[2:] != self.mask.shape[2:]:
             sizes = ["x".join(map(str, x.shape[2:])) for x in (self.mask, self.picture)]
             raise ValueError(
-                f"the mask is {sizes[0]}, but the picture {sizes[1]}; make them of one size"
+                f"the mask is {sizes[0]}, but the picture {sizes[1]}; make them the same size"
             )
         if not bool(self.mask.any()):
-            raise ValueError("the mask marks nothing; make white what is to be painted")
+            raise ValueError("the mask is all black; make it white where to paint")
 
 
 def read_masked(task: Inpaint, channels: int = 3) -> Masked:
-    """The picture on white and its mask; ValueError unless their files are the same and fit."""
+    """The picture on white and its mask; ValueError if a file has changed or the two do not fit."""
     task.picture.check("original", "PICTURE MASK PROMPT")
     picture = 2 * read_unit(task.picture.path, channels) - 1
     transparent = read_transparent(task.picture.path)
@@ -54,23 +55,22 @@ def read_masked(task: Inpaint, channels: int = 3) -> Masked:
         return Masked(picture, read_mask(task.mask.path), transparent)
     if transparent is None or not _holes(transparent).any():
         raise ValueError(
-            f"{task.picture.path} is opaque, so nothing says where to paint; give a mask that"
-            " is white there: PICTURE MASK PROMPT"
+            f"{task.picture.path} is opaque, so there is nothing to paint; give a mask that is"
+            " white where to paint: PICTURE MASK PROMPT"
         )
     return Masked(picture, _holes(transparent), transparent)
 
 
 def read_mask(file: str) -> Tensor:
-    """A mask's file as [1, 1, H, W], True above half of white.
+    """A mask file as [1, 1, H, W], True from half white upwards.
 
-    ValueError if it has transparency, in which some programs keep what to paint and some the rest.
+    ValueError if it is transparent anywhere: to some programs that means paint, to others keep.
     """
     transparent = read_transparent(file)
     if transparent is not None and _holes(transparent).any():
         raise ValueError(
-            f"the mask {file} is transparent in places, which says neither paint nor keep; make it"
-            " white and black alone, or give no mask but a picture that is transparent where to"
-            " paint"
+            f"the mask {file} is transparent in places, which could mean paint or keep; make it"
+            " black and white, or leave it out and make the picture transparent where to paint"
         )
     return read_unit(file, 1) >= 0.5
 
@@ -82,23 +82,20 @@ def _holes(transparent: Tensor) -> Tensor:
 def check_painter(model: Model) -> None:
     """ValueError for a model that was not trained on masks."""
     if not takes(model, 1 + model.shape[0]):
-        raise ValueError(
-            "this model was not trained on masks, and painting with any model will come later; use"
-            " an inpainting checkpoint"
-        )
+        raise ValueError("this model was not trained on masks; use an inpainting checkpoint")
 
 
 def beside(model: Model, masked: Masked, noise: Tensor) -> Tensor:
-    """What a mask-trained model is told beside x [B, 1 + code's channels, *code's sizes].
+    """The extra input of a mask-trained model, [B, 1 + C, *sizes] in the codec's space.
 
-    The mask at the nearest pixels, then the code of the picture without what it hides: a sample of
-    what the encoder says, as in training; noise [B, *code's shape] draws it. Rombach et al. 2022.
+    The mask by nearest neighbour, then the latent of the picture with the mask greyed out: a draw
+    from the encoder's posterior, as in training, with noise [B, C, *sizes]. Rombach et al. 2022.
     """
     picture = masked.picture * ~masked.mask
     code = model.codec.sample(picture, noise)
     small = F.interpolate(masked.mask.to(code.dtype), size=code.shape[2:])
     if not bool(small.any()):
-        raise ValueError("the mask is finer than the places of the model's code; make it wider")
+        raise ValueError("the mask is finer than the model's latent cells; make it wider")
     return torch.cat([small.expand(len(code), -1, -1, -1), code], dim=1)
 
 
@@ -113,7 +110,10 @@ def inpaint(
     sampling: Sampling = DEFAULT,
     weak: Model | None = None,
 ) -> Iterator[Step]:
-    """As `generate`, into a picture; `painted` makes pictures of the last Step's x."""
+    """As `generate`, into a picture; `painted` turns the last Step's x into pictures.
+
+    ValueError for a model that was not trained on masks, or a mask that its latent does not see.
+    """
     check_painter(model)
     model, (picture, mask) = padded(model, masked.picture, masked.mask.float())
     noise = torch.stack(
@@ -133,10 +133,10 @@ def inpaint(
 
 @torch.no_grad()
 def painted(model: Model, x: Tensor, masked: Masked, seam: int = 0) -> Tensor:
-    """Pictures [B, C, H, W] of codes x: what is not masked is the original's, to the bit.
+    """Latents x as pictures [B, C, H, W]; outside the mask they are the original, bit for bit.
 
-    Of a picture with transparency C is 4, and what is painted opaque.
-    seam: within so many pixels of the mask's edge, inside it, one goes over into the other.
+    A picture with an alpha channel stays RGBA (C = 4), and the painted part is opaque.
+    seam: width in pixels, inside the mask's edge, over which old and new are blended.
     """
     made = decoded(model, x, masked.picture)
     mixed = torch.lerp(masked.picture, made, softened(masked.mask, seam))
@@ -151,7 +151,7 @@ def softened(mask: Tensor, seam: int) -> Tensor:
     assert seam >= 0
     weights = inner = mask.float()
     for _ in range(seam):
-        inner = -F.max_pool2d(-inner, 3, stride=1, padding=1)  # what lies a pixel deeper
+        inner = -F.max_pool2d(-inner, 3, stride=1, padding=1)  # erosion by one pixel
         weights = weights + inner
     return weights / (seam + 1)
 
@@ -198,7 +198,7 @@ class Inpainting:
 
 
 def open_job(request: Request) -> Job:
-    """The request with its files read; see `tasks.job`."""
+    """The request with its files read; see `tasks.job`. ValueError if changed or of other sizes."""
     task = request.task
     assert isinstance(task, Inpaint)
     file = task.picture.path

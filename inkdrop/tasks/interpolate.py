@@ -1,4 +1,4 @@
-"""Interpolate: walks through the space of noises, which DDIM turns into walks through pictures."""
+"""Interpolate: walks through noise space, which DDIM turns into walks through pictures."""
 
 from __future__ import annotations
 
@@ -24,15 +24,19 @@ from inkdrop.tasks.sampling import DEFAULT, Sampling
 
 
 def slerp(a: Tensor, b: Tensor, weights: Sequence[float]) -> Tensor:
-    """Spherical interpolation of two tensors, [len(weights), ...]; weights 0 and 1 are the ends.
+    """Spherical interpolation of two tensors, [len(weights), ...]; weight 0 is a, weight 1 is b.
 
-    The angle is taken between the whole tensors, so Gaussian noise keeps its norm (Shoemake 1985).
+    The angle is that between the whole tensors, so Gaussian noise keeps its norm (Shoemake 1985).
+    ValueError if they are parallel.
     """
     x, y = a.double(), b.double()
     cosine = (x * y).sum() / (x.norm() * y.norm())
     angle = torch.arccos(cosine.clamp(-1, 1))
     if angle.sin().abs() < 1e-6:
-        raise ValueError("the two ends point the same or opposite ways; no arc joins them")
+        raise ValueError(
+            "the two ends point in the same or opposite directions, so no single arc joins them;"
+            " choose another end"
+        )
     rows = []
     for w in weights:
         row = torch.sin((1 - w) * angle) * x + torch.sin(w * angle) * y
@@ -41,9 +45,9 @@ def slerp(a: Tensor, b: Tensor, weights: Sequence[float]) -> Tensor:
 
 
 def even(frames: int) -> list[float]:
-    """`frames` weights from 0 to 1."""
+    """`frames` evenly spaced weights from 0 to 1; ValueError for fewer than 2."""
     if frames < 2:
-        raise ValueError(f"frames is {frames}: a walk needs at least its 2 ends")
+        raise ValueError(f"frames is {frames}: it must be at least 2, for the two ends")
     return [i / (frames - 1) for i in range(frames)]
 
 
@@ -56,10 +60,10 @@ def interpolate_seeds(
     condition: Condition | None = None,
     sampling: Sampling = DEFAULT,
 ) -> Iterator[Step]:
-    """From sample 0 of one seed to sample 0 of another; x of the last Step holds all frames.
+    """From sample 0 of one seed to sample 0 of another; the last Step's x holds all frames.
 
-    The noise moves on a sphere and the sampler must be deterministic. The first and last frame
-    equal `generate` with those seeds. DDIM, section 5.3.
+    The noise moves on a sphere. The first and last frames equal `generate` with those seeds.
+    DDIM (Song et al. 2021), section 5.3. ValueError for a sampler that draws fresh noise.
     """
     _deterministic(model, sampling)
     on = times(model, sampling)
@@ -83,10 +87,11 @@ def interpolate_prompts(
     seed: int = 0,
     sampling: Sampling = DEFAULT,
 ) -> Iterator[Step]:
-    """From one prompt to another, all frames from one noise; x of the last Step holds them.
+    """From one prompt to another, all frames from the same noise; the last Step's x holds them.
 
-    The condition moves along `conditioning.text.interpolate`, and fresh noise, if the sampler draws
-    any, is the same for all. The first and last frame equal `generate` with those prompts.
+    The condition moves along `conditioning.text.interpolate`; fresh noise, if the sampler draws
+    any, is the same for all. The first and last frames equal `generate` with those prompts.
+    ValueError for a model without text.
     """
     if model.text is None:
         raise ValueError("this model was trained without captions; walk between seeds or pictures")
@@ -100,10 +105,9 @@ def interpolate_prompts(
 def _ends_alone(
     model: Model, conditions: Sequence[Condition] | None, frames: int, sampling: Sampling
 ) -> Denoiser:
-    """A denoiser that asks for the first and the last frame by themselves.
+    """A denoiser that evaluates the first and the last frame by themselves.
 
-    A network's rounding depends on the size of its batch; so the ends are the pictures that
-    `generate` makes of one sample, to the bit.
+    A network's rounding depends on its batch size. Alone, the ends equal `generate` bit for bit.
     """
     rows = [r for r in (range(1), range(1, frames - 1), range(frames - 1, frames)) if r]
     sizes = [len(r) for r in rows]
@@ -129,9 +133,10 @@ def interpolate_pictures(
     condition: Condition | None = None,
     sampling: Sampling = DEFAULT,
 ) -> Iterator[Step]:
-    """Between two real pictures [C, *spatial]: noise both alike, mix, denoise. DDPM, section 4.
+    """Between two real pictures [C, *spatial]: add the same noise, mix, denoise. DDPM, section 4.
 
-    depth: how far into the grid to go, from above 0 (a cross-fade) to 1 (nothing of them is left).
+    depth: how far to noise them, in (0, 1]: near 0 is a cross-fade, at 1 nothing of them is left.
+    ValueError for a sampler that draws fresh noise, or for pictures of another shape.
     """
     _deterministic(model, sampling)
     if not 0 < depth <= 1:
@@ -139,13 +144,14 @@ def interpolate_pictures(
     for picture in pictures:
         if picture.shape != model.spec.shape:
             raise ValueError(
-                f"the picture is {tuple(picture.shape)} and the model makes {model.spec.shape}"
+                f"a picture is {tuple(picture.shape)}, but the model makes {model.spec.shape};"
+                " resize it"
             )
     on = times(model, sampling)
     on = on[min(round((1 - depth) * (len(on) - 1)), len(on) - 2) :]
     noise = SeededNoise(seed, (0,), model.shape, model.process, model.device)
     z = model.codec.encode(torch.stack(pictures).to(model.device))
-    # One noise for both: their difference is then only in the data, which mixes in a straight line.
+    # The same noise for both: they then differ only in the data, which is mixed linearly.
     noisy = model.process.add_noise(z, noise.initial().expand_as(z), on[:1].expand(2))
     weight = torch.tensor(even(frames), device=z.device, dtype=z.dtype)
     x = torch.lerp(noisy[0], noisy[1], weight.view(-1, *([1] * (z.ndim - 1))))
@@ -159,14 +165,14 @@ def _deterministic(model: Model, sampling: Sampling) -> None:
     if draws(model, sampling):
         name = chosen(model, sampling)[0]
         raise ValueError(
-            f"the sampler {name!r} draws fresh noise; a walk needs a deterministic one, such as"
+            f"the sampler {name!r} draws fresh noise, but a walk needs a deterministic one; use"
             " ddim with eta 0"
         )
 
 
 @dataclass(frozen=True)
 class Walking:
-    """The job of `interpolate`: all frames are one batch, whose samples are the frames."""
+    """The job of `interpolate`: one batch, whose samples are the frames."""
 
     request: Request
     task: Interpolate
@@ -181,7 +187,7 @@ class Walking:
 
     @property
     def look(self) -> Look:
-        """All frames in one row, unless columns are asked for."""
+        """All frames in one row, unless columns are set."""
         return Look(self.request.columns or self.task.frames, self.request.scale)
 
     def fit(self, model: Model) -> Model:
@@ -217,7 +223,7 @@ class Walking:
         )
 
     def _condition(self, model: Model) -> Condition | None:
-        """What every frame is: the class that is asked for or else the first, or the prompt."""
+        """The condition of every frame: the prompt, or the requested class, or the first class."""
         labels, prompt = self.request.labels, self.request.prompt
         if model.text is not None:
             return Prompt(prompt or "", labels[0] if labels else None)
@@ -230,13 +236,13 @@ class Walking:
 
 
 def open_job(request: Request) -> Job:
-    """The request with its files checked; see `tasks.job`."""
+    """The request with its files checked; see `tasks.job`. ValueError for options that clash."""
     task = request.task
     assert isinstance(task, Interpolate)
     if request.prompt is not None and task.prompts is not None:
-        raise ValueError("--prompt is for a walk between seeds or pictures; --prompts says both")
+        raise ValueError("--prompt is for a walk between seeds or pictures; use --prompts alone")
     if request.weak is not None:
-        raise ValueError("a walk is not guided by a weaker model; leave out --weak")
+        raise ValueError("interpolation does not support autoguidance; leave out --weak")
     even(task.frames)
     for each in task.pictures or ():
         each.check("picture", "--pictures A B")

@@ -1,4 +1,4 @@
-"""Invert: from data to the noise that makes it, for edits that keep what they do not mean."""
+"""Invert: from data to the noise that makes it, for edits that keep the rest of a picture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from inkdrop.tasks.sampling import DEFAULT, Sampling
 
 
 def _grid(model: Model, sampling: Sampling) -> Tensor:
-    """The grid that was asked for, from the noisiest time of finite log-SNR."""
+    """The requested grid, starting no higher than the noisiest time of finite log-SNR."""
     on = times(model, sampling).clone()
     on[0] = min(float(on[0]), model.process.t_start)
     return on
@@ -34,17 +34,20 @@ def _grid(model: Model, sampling: Sampling) -> Tensor:
 def _checked(model: Model, data: Tensor, conditions: Sequence[Condition] | None) -> None:
     if tuple(data.shape[1:]) != tuple(model.spec.shape):
         raise ValueError(
-            f"the data are {tuple(data.shape[1:])} each and the model makes {model.spec.shape}"
+            f"samples of the data are {tuple(data.shape[1:])}, but the model makes"
+            f" {model.spec.shape}; resize them"
         )
     if conditions is not None and len(conditions) != len(data):
-        raise ValueError(f"{len(data)} samples need as many conditions, not {len(conditions)}")
+        raise ValueError(
+            f"give one condition per sample, not {len(conditions)} for {len(data)} samples"
+        )
 
 
 def rise(process: Process, denoise: Denoiser, x: Tensor, falling: Tensor) -> Iterator[Step]:
-    """DDIM's ODE upwards: from data x [B, ...] to the first time of a falling grid; order 1.
+    """DDIM's ODE upwards, from data x [B, ...] to the first time of a falling grid; order 1.
 
-    Each step keeps the noise that is seen at its less noisy end. Song et al. 2021, section 4.3. The
-    grid's 0 is not visited: data are taken for the state at the last time before it.
+    Each step keeps the noise predicted at its less noisy end (Song et al. 2021, section 4.3).
+    The grid's time 0 is not visited: the data stand for the state at the last time before it.
     """
     walk = Walk(process, x, falling, 0.0)
     last = walk.total - 1
@@ -65,16 +68,17 @@ def invert(
     sampling: Sampling = DEFAULT,
     exact: bool = False,
 ) -> Iterator[Step]:
-    """From data [B, C, *spatial] up to its noise: x of the last Step, for `reconstruct`.
+    """From data [B, C, *spatial] in [-1, 1] to its noise, the last Step, for `reconstruct`.
 
-    exact: by EDICT, whose Steps hold two chains and which `reconstruct` undoes to rounding; else by
-    DDIM's ODE, whose way back misses by its order. Guidance above 1 makes the second miss more.
+    exact: EDICT, which runs two coupled chains and is undone up to rounding. Otherwise DDIM's ODE,
+    whose reconstruction has a first-order error, larger with guidance above 1. ValueError for data
+    or conditions that do not fit.
     """
     _checked(model, data, conditions)
     denoise = denoiser(model, conditions, len(data), sampling)
     z, on = model.codec.encode(data.to(model.device)), _grid(model, sampling)
     if exact:
-        # Undoing multiplies what rounding leaves; the network itself stays as precise as it is.
+        # EDICT amplifies rounding errors, so its state is float64; the network keeps its precision.
         return ungraded(undo_edict(model.process, denoise, z.double(), on))
     return ungraded(rise(model.process, denoise, z, on))
 
@@ -87,7 +91,7 @@ def reconstruct(
     conditions: Sequence[Condition] | None = None,
     sampling: Sampling = DEFAULT,
 ) -> Iterator[Step]:
-    """Back down from the last Step of `invert`, conditions and sampling the same or others."""
+    """From the last Step of `invert` back to data; change conditions or sampling to edit."""
     denoise = denoiser(model, conditions, len(noise.x), sampling)
     return ungraded(_down(model, noise, denoise, _grid(model, sampling)))
 
@@ -100,7 +104,7 @@ def _down(model: Model, noise: Step, denoise: Denoiser, on: Tensor) -> Iterator[
 
 @dataclass(frozen=True)
 class Inverting:
-    """The job of `invert`: rows of the originals, their noise, and what comes back from it."""
+    """The job of `invert`: rows of originals, their noise, and the reconstructions."""
 
     request: Request
     task: Invert
@@ -124,7 +128,7 @@ class Inverting:
         data, sampling = self._data(model), sampling_for(self.request, model)
         conditions = conditions_for(self.request, model, rows)
         up = invert(model, data, conditions=conditions, sampling=sampling, exact=self.task.exact)
-        # A denoiser is for one run; words are encoded now.
+        # A denoiser serves one run, so the way down has its own; words are encoded here.
         denoise = denoiser(model, conditions, len(data), sampling)
         return self._both_ways(model, data, up, denoise, _grid(model, sampling))
 
@@ -132,7 +136,7 @@ class Inverting:
     def _both_ways(
         self, model: Model, data: Tensor, up: Iterator[Step], denoise: Denoiser, on: Tensor
     ) -> Iterator[Step]:
-        """Up to the noise and down again: x holds the noise, then what comes back from it."""
+        """Up to the noise and down again; x holds the noise, then the reconstructions."""
         for step in up:
             yield step
         noise, t = step.x.to(data), torch.tensor([step.t], dtype=torch.float64)
@@ -158,11 +162,11 @@ class Inverting:
 
 
 def open_job(request: Request) -> Job:
-    """The request with its files checked; see `tasks.job`."""
+    """The request with its files checked; see `tasks.job`. ValueError for options that clash."""
     task = request.task
     assert isinstance(task, Invert)
     if request.weak is not None:
-        raise ValueError("inversion is not guided by a weaker model; leave out --weak")
+        raise ValueError("inversion does not support autoguidance; leave out --weak")
     for each in task.pictures:
         each.check("picture", "PICTURES")
     return Inverting(request, task)

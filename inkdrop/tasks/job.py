@@ -1,4 +1,4 @@
-"""What a task file offers: a request with its files read, ready to be made by a model."""
+"""The interface of a task: a request with its files read, ready to run on a model."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from inkdrop.tasks.sampling import Sampling
 
 
 class Job(Protocol):
-    """A request whose files are read; `open_job(request)` of a task's file makes one."""
+    """A request whose files are read; each task's file has `open_job(request)` to make one."""
 
     @property
     def request(self) -> Request: ...
 
     @property
     def size(self) -> int | tuple[int, int] | None:
-        """The size of what is made, known before a model is read; None is the model's own."""
+        """The size of the samples, known before the model is read; None is the model's own."""
         ...
 
     @property
     def rows(self) -> Sequence[range]:
-        """The numbers of the samples, in the batches in which they are computed."""
+        """The sample numbers, one range per batch."""
         ...
 
     @property
     def look(self) -> Look:
-        """How the result stands on a sheet."""
+        """How the samples are laid out on a sheet."""
         ...
 
     def fit(self, model: Model) -> Model:
-        """The model for this size; ValueError for one that cannot do the task."""
+        """The model for this size; ValueError if it cannot do the task."""
         ...
 
     def steps(self, model: Model, rows: range, weak: Model | None) -> Iterator[Step | Note]:
-        """The way to these samples; words are encoded before it returns."""
+        """The sampling steps of one batch; prompts are encoded before this returns."""
         ...
 
     def finish(self, model: Model, x: Tensor) -> Tensor:
-        """Samples [B, C, *sizes] in [-1, 1], on the CPU, of the last Step's x."""
+        """The last Step's x as samples [B, C, *sizes] in [-1, 1], on the CPU."""
         ...
 
 
@@ -57,15 +57,16 @@ def batches(request: Request) -> list[range]:
 
 
 def sampling_for(request: Request, model: Model) -> Sampling:
-    """How to sample, with `fast` worked in."""
+    """The request's sampling, with `fast` applied."""
     sampling = request.sampling
     return faster(model, sampling, weak=request.weak is not None) if request.fast else sampling
 
 
 def conditions_for(request: Request, model: Model, rows: range) -> list[Condition] | None:
-    """What each of these samples is asked to be; None for a model without conditions.
+    """One condition for each of these samples; None for a model without conditions.
 
-    Without a prompt and a label, all classes take turns.
+    Without a prompt or label, the classes take turns. ValueError for a prompt or label that the
+    model cannot use.
     """
     names = tuple(_conditions(request, model))
     return [names[i % len(names)] for i in rows] if names else None
@@ -76,12 +77,14 @@ def _conditions(request: Request, model: Model) -> Sequence[Condition]:
     if model.text is None:
         if prompt is not None:
             raise ValueError(
-                "this model reads no words: if it was trained without captions, `inkdrop sample`"
-                " draws from its classes; if its folder lacks the text encoder, get it whole"
+                "this model does not take a prompt: if it was trained without captions, leave the"
+                " prompt out; if its folder lacks the text encoder, get the complete folder"
             )
         return labels or model.classes
     if labels and not model.spec.labels:
-        raise ValueError(f"style is {labels[0]!r}, but this model knows only one")
+        raise ValueError(
+            f"the label is {labels[0]!r}, but this model was trained without labels; leave it out"
+        )
     if prompt is None and not labels and model.classes:
         return model.classes
     return [Prompt(prompt or "", label) for label in labels or (None,)]

@@ -1,4 +1,4 @@
-"""Likelihood: how many bits a model needs for data, by its probability-flow ODE."""
+"""Likelihood: bits per dimension of data under a model, by the probability-flow ODE."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ def likelihood(
     probes: int = 4,
     seed: int = 0,
 ) -> Likelihood:
-    """Bits per dimension of 8-bit data [B, C, *spatial] in [-1, 1]: `ode_likelihood`.
+    """Bits per dimension of 8-bit data [B, C, *spatial] in [-1, 1]; see `ode_likelihood`.
 
-    The network is asked as it was trained, without guidance and without the clip, whose kinks have
-    no derivative. conditions: of each sample; None is the null condition.
+    The network runs as trained: without guidance, and without the clip, which is not smooth.
+    conditions: one per sample; None is the null condition. ValueError for a latent model, or for
+    data of another shape.
     """
     if tuple(data.shape[1:]) != tuple(model.spec.shape):
         raise ValueError(
-            f"the data are {tuple(data.shape[1:])} each and the model makes {model.spec.shape}"
+            f"samples of the data are {tuple(data.shape[1:])}, but the model makes"
+            f" {model.spec.shape}; resize them"
         )
     if model.codec.module is not None:
-        raise ValueError("bits of pixels need a model of pixels; this one makes latents")
+        raise ValueError("likelihood needs a model of pixels, and this one makes latents")
     cond = model.null(len(data)) if conditions is None else model.condition(list(conditions))
     return ode_likelihood(
         model.process,

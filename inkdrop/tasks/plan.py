@@ -1,4 +1,4 @@
-"""What a Sampling comes to for a model: a sampler, its grid of times, and the run of both."""
+"""From a Sampling to a run: the sampler and the grid of times for a given model."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from inkdrop.model import Model
 from inkdrop.networks.reuse import Deep
 from inkdrop.tasks.sampling import DEFAULT, Sampling
 
-# The noise levels sigma / alpha within which guidance matters: above it takes variety away, below
-# it changes what is hardly seen (Kynkaanniemi et al. 2024, who found these for SDXL).
+# Noise levels sigma / alpha between which guidance matters: above them it reduces variety, below
+# them it has hardly any visible effect (Kynkaanniemi et al. 2024, who found these for SDXL).
 GUIDED = (0.28, 5.42)
-# As near to real pictures as 50 steps of PNDM on two models (benchmarks/quality/equal.py).
+# 12 steps come as close to real pictures as 50 of PNDM on two models (benchmarks/quality/equal.py).
 FEW = 12
 
 
 def faster(model: Model, sampling: Sampling = DEFAULT, *, weak: bool = False) -> Sampling:
-    """The same with fewer evaluations, hardly to be told in quality (benchmarks/RESULTS.md).
+    """The same sampling with fewer evaluations, at nearly equal quality (benchmarks/RESULTS.md).
 
-    Guidance, and its second evaluation, at the noise levels where it matters; of a U-Net the deep
-    features are computed every other call; at most 12 steps. What was asked for by itself stays as
-    it is, and where guidance costs nothing or is another's nothing of it changes.
+    At most 12 steps; guidance only at the noise levels GUIDED, which saves its second evaluation
+    elsewhere; a U-Net's deep features only every other call. Explicit settings are kept. Guidance
+    is left alone if it is not plain classifier-free guidance.
     """
     spec, usual = model.spec, sampling.rule == "cfg"
     guided = usual and spec.condition_drop > 0 and not spec.told_guidance
@@ -44,7 +44,7 @@ def faster(model: Model, sampling: Sampling = DEFAULT, *, weak: bool = False) ->
 
 
 class Plan(NamedTuple):
-    """What a sampling comes to: a sampler's name, its grid [steps + 1], and weights if fitted."""
+    """A sampler's name, its grid of times [steps + 1], and its weights if it is "fitted"."""
 
     sampler: str
     times: Tensor
@@ -57,7 +57,10 @@ class Plan(NamedTuple):
 
 
 def chosen(model: Model, sampling: Sampling = DEFAULT) -> Plan:
-    """The sampler and the grid: asked for, tuned for this model, or measured best."""
+    """The sampler and grid: as requested, else tuned for this model, else the best measured.
+
+    ValueError for too few steps, unknown names, or a grid "tuned" that this model does not have.
+    """
     spec = model.spec
     steps = spec.steps if sampling.steps is None else sampling.steps
     model.process.check_steps(steps)
@@ -81,7 +84,7 @@ def chosen(model: Model, sampling: Sampling = DEFAULT) -> Plan:
     default, even = best(model.process)
     name = canonical(name or spec.sampler or default)
     if ABOUT[name].calls > 1:
-        even = "logsnr"  # what looks ahead in a step breaks where the step leaps in log-SNR
+        even = "logsnr"  # a sampler that looks ahead fails if a step jumps far in log-SNR
     times = grid(model.process, spacing or spec.grid or even, steps)
     return Plan(_enough(name, steps), times)
 
@@ -96,30 +99,34 @@ def _enough(name: str, steps: int) -> str:
 
 
 def times(model: Model, sampling: Sampling = DEFAULT) -> Tensor:
-    """The grid that `sampling` comes to: float64 [steps + 1]."""
+    """The grid for this sampling: float64 [steps + 1], falling to 0."""
     return chosen(model, sampling).times
 
 
 def draws(model: Model, sampling: Sampling = DEFAULT) -> bool:
-    """True if the run draws fresh noise on the way."""
+    """True if the run draws fresh noise during its steps."""
     plan = chosen(model, sampling)
     return bool(sampling.eta) or (not plan.weights and ABOUT[canonical(plan.sampler)].fresh)
 
 
 def start(model: Model, noise: SeededNoise, on: Tensor) -> Tensor:
-    """The state at the grid's first time when no data is known: noise of its spread."""
+    """The initial state: noise scaled to the sigma of the grid's first time."""
     return noise.initial() * float(model.process.sigma(on[:1]))
 
 
 def walk(
     model: Model, denoise: Denoiser, noise: SeededNoise, x: Tensor, on: Tensor, sampling: Sampling
 ) -> Iterator[Step]:
-    """Runs the sampler that `sampling` comes to from x at times on[0]; the steps as they come."""
+    """Runs the sampler of `sampling` from x at time on[0] and yields its Steps.
+
+    on: a grid as `times` makes it. ValueError for a tolerance with another sampler than adaptive.
+    """
     run = chosen(model, sampling).run
     if sampling.tolerance is not None:
         if run is not adaptive:
             raise ValueError(
-                f"tolerance is {sampling.tolerance}, which only the sampler 'adaptive' takes"
+                f"tolerance is {sampling.tolerance}, but only the sampler 'adaptive' takes one;"
+                " leave it out"
             )
         run = partial(adaptive, tolerance=sampling.tolerance)
     if sampling.eta is None:
@@ -129,5 +136,5 @@ def walk(
 
 @torch.no_grad()
 def ungraded(steps: Iterator[Step]) -> Iterator[Step]:
-    """The same steps, computed without gradients whoever asks for them."""
+    """The same steps, computed without gradients in any calling context."""
     yield from steps

@@ -16,21 +16,21 @@ class Sampling:
     """How to sample; None means the model's own default, or what was measured best."""
 
     steps: int | None = option(
-        None, "Steps of the sampler.", unset="the model's own", names=("--num-inference-steps",)
+        None, "Number of steps.", unset="the model's own", names=("--num-inference-steps",)
     )
     sampler: str | None = option(
-        None, "Such as dpmpp_2m; `inkdrop samplers` lists them.", unset="the best measured"
+        None, "Sampler, such as dpmpp_2m; see `inkdrop samplers`.", unset="the best measured"
     )
     grid: str | None = option(
         None,
-        "Where the steps lie in time, such as logsnr, karras:7 or tuned; see `inkdrop samplers`.",
+        "Spacing of the steps, such as logsnr, karras:7 or tuned; see `inkdrop samplers`.",
         unset="tuned for this model and steps, or the best measured",
     )
     eta: float | None = option(
         None, "Fresh noise in every step, from 0 (DDIM) to 1 (DDPM).", unset="the sampler's own"
     )
     tolerance: float | None = option(
-        None, "Error allowed per step; for the sampler adaptive only.", unset="0.002"
+        None, "Error allowed per step; only for the sampler adaptive.", unset="0.002"
     )
     guidance: float | None = option(
         None,
@@ -39,32 +39,32 @@ class Sampling:
         names=("--cfg", "--guidance-scale"),
     )
     rule: str = option("cfg", "How guidance combines its two predictions: cfg, apg or cfg++.")
-    rescale: float = option(0.0, "Keep the spread of x_0 under guidance, from 0 to 1.")
+    rescale: float = option(0.0, "Restore the spread of x_0 after guidance, from 0 to 1.")
     interval: tuple[float, float] | None = option(
         None,
         "Guide only between these two noise levels sigma / alpha.",
-        unset="at all of them",
+        unset="at all levels",
         metavar="LOW HIGH",
     )
     negative: Condition | None = option(
-        None, "What to guide away from: words, or a class.", names=("--negative-prompt",)
+        None, "Words or a class to guide away from.", names=("--negative-prompt",)
     )
     also: tuple[tuple[Condition, float], ...] = option(
         (), "One more class or prompt to guide towards, with its weight.", metavar="WHAT WEIGHT"
     )
     picture_guidance: float | None = option(
-        None, "Strength of the picture that is edited.", unset="1.5"
+        None, "Strength of the original picture in an edit.", unset="1.5"
     )
     threshold: float | None = option(
         None, "Clip x_0 at this quantile of each sample.", unset="clip at 1 where pixels are made"
     )
     two_calls: bool = option(False, "Guide in two calls instead of one of twice the size.")
-    reuse: int = option(1, "Compute the network's deep features only every so many calls.")
+    reuse: int = option(1, "Compute the network's deep features only every N calls.", metavar="N")
 
     def __post_init__(self) -> None:
         choose("guidance rule", self.rule, dict.fromkeys(RULES))
         if self.reuse < 1:
-            raise ValueError(f"reuse is {self.reuse}: features are computed every 1 or more calls")
+            raise ValueError(f"reuse is {self.reuse}: it must be at least 1 call")
         for name in ("guidance", "picture_guidance"):
             scale = getattr(self, name)
             if scale is not None and not math.isfinite(scale):
@@ -72,7 +72,7 @@ class Sampling:
         self.check_ways(weak=False)
 
     def check_ways(self, *, weak: bool) -> None:
-        """ValueError where two ways to guide are asked for at once; weak: by a weaker model too."""
+        """ValueError if two ways of guidance are combined; weak: there is also a weaker model."""
         ways = {
             f"rule {self.rule!r}": self.rule != "cfg",
             "rescale": bool(self.rescale),
@@ -82,9 +82,7 @@ class Sampling:
         }
         chosen = [name for name, used in ways.items() if used]
         if len(chosen) > 1:
-            raise ValueError(
-                f"{chosen[0]} and {chosen[1]} are two ways to guide; choose one of them"
-            )
+            raise ValueError(f"{chosen[0]} and {chosen[1]} are two ways of guidance; choose one")
 
 
 DEFAULT = Sampling()

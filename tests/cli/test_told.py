@@ -311,7 +311,9 @@ def test_painted_and_the_same_again(
     told = {**read_settings("a.png"), "prompt": "a hill", "seam": 0}
     assert read_settings("c.png") == told and not same(Path("a.png"), Path("c.png"))
     Image.fromarray(drawn("other.png", 40, 48, seed=1)).save("in.png")
-    assert "made with another original than in.png is now" in left(monkeypatch, capsys, *again)
+    assert "made with the original .* has changed than in.png is now" in left(
+        monkeypatch, capsys, *again
+    )
     Path("mask.png").rename("moved.png")
     Image.fromarray(picture).save("in.png")
     said = left(monkeypatch, capsys, *again)
@@ -390,7 +392,7 @@ def test_bad_pictures_and_masks(
     into = ["--model", models / "inpainting"]
     for words, said in (
         (["inpaint", "in.png", "small.png", "a", *into], "mask is 40x40, but the picture 40x48"),
-        (["inpaint", "in.png", "black.png", "a", *into], "the mask marks nothing"),
+        (["inpaint", "in.png", "black.png", "a", *into], "the mask is all black"),
         (["inpaint", "in.png", "thin.png", "a", *into], "finer than the places"),
         (["inpaint", "in.png", "clear.png", "a", *into], "clear.png is transparent in places"),
         (["inpaint", "in.png", "a", *into], "in.png is opaque, so nothing says where to paint"),
@@ -431,7 +433,7 @@ def test_what_is_no_picture(
     for name, said in (
         ("cut.png", "cut.png is corrupt or truncated (image file is truncated), so copy or save"),
         ("head.png", "head.png has a corrupt header"),
-        ("words.png", "words.png is no picture, whatever its name says"),
+        ("words.png", "words.png is not a picture, despite its name"),
         ("empty.png", "empty.png is empty (0 bytes), so copy"),
         ("folder", "folder is a folder, so name a picture in it"),
         ("huge.png", "more than 80 megapixels, so it is not decoded; scale it down first"),

@@ -15,7 +15,8 @@ from inkdrop.codecs.latent import (
     write_autoencoder,
 )
 from inkdrop.digest import digest_of_weights
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.networks.taesd import TAESDConfig
 
 SMALL = AutoencoderConfig(

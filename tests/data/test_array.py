@@ -99,7 +99,7 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"empty.npy is empty"):
         open_data(tmp_path / "empty.npy")
     (tmp_path / "text.npz").write_text("hello there")
-    with pytest.raises(ValueError, match=r"text.npz is no NumPy file"):
+    with pytest.raises(ValueError, match=r"text.npz is not a NumPy file"):
         open_data(tmp_path / "text.npz")
 
 

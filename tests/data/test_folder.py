@@ -187,7 +187,10 @@ def test_metadata_as_a_table(opens: Opens, root: Path) -> None:
             "file_name,text\na.png,a boat, at sea",
             r"line 2 .* has 3 values for 2 columns; a caption",
         ),
-        ('file_name,text\na.png,"a boat', r"metadata.csv line 2 .* is no CSV: unexpected end"),
+        (
+            'file_name,text\na.png,"a boat',
+            r"metadata.csv line 2 .* is not valid CSV: unexpected end",
+        ),
         ("file_name,text\n,a boat", r"line 2 in .* has nothing in its column file_name"),
         ("file_name,text\nA.png,a boat", r"1 of 1 rows of metadata .* A.png. Did you mean 'a.png'"),
     ],

@@ -10,8 +10,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from inkdrop.data import dataset, open_data
+from inkdrop.data import dataset
 from inkdrop.data.dataset import ArrayStore, Dataset
+from inkdrop.data.open import open_data
 
 RNG = np.random.default_rng(0)
 

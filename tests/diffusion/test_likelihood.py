@@ -9,9 +9,10 @@ import torch
 from exact import Mixture, f64, gaussian
 from torch import Tensor
 
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.likelihood import bits_per_dimension, prior_bits
 from inkdrop.diffusion.losses import posterior_logvar
-from inkdrop.diffusion.process import VP, Discrete
+from inkdrop.diffusion.process import VP
 
 MEAN, STD = 0.1, 0.25
 LEVELS = torch.linspace(-1, 1, 256, dtype=torch.float64)

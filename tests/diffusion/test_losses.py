@@ -10,6 +10,7 @@ from exact import PROCESSES, f64, gaussian
 from torch import Tensor
 
 from inkdrop.diffusion import losses
+from inkdrop.diffusion.discrete import SCHEDULES, Discrete, betas
 from inkdrop.diffusion.losses import (
     bound_term,
     discretised_gaussian,
@@ -23,7 +24,7 @@ from inkdrop.diffusion.losses import (
     uniform_times,
 )
 from inkdrop.diffusion.parameterization import EDM, X0, Eps, V, Velocity
-from inkdrop.diffusion.process import SCHEDULES, VE, VP, Discrete, Flow, Process, betas
+from inkdrop.diffusion.process import VE, VP, Flow, Process
 
 ALL = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
 BITS = math.log(2)

@@ -8,7 +8,8 @@ from exact import PROCESSES, f64, gaussian
 from torch import Tensor
 
 from inkdrop.diffusion import parameterization as p
-from inkdrop.diffusion.process import VE, Discrete, Flow, Process
+from inkdrop.diffusion.discrete import Discrete
+from inkdrop.diffusion.process import VE, Flow, Process
 from inkdrop.registry import PARAMETERIZATIONS
 
 ALL = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())

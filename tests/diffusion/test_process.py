@@ -10,17 +10,8 @@ import torch
 from exact import PROCESSES, f64, gaussian
 from torch import Tensor
 
-from inkdrop.diffusion.process import (
-    ENDS,
-    SCHEDULES,
-    VE,
-    VP,
-    Discrete,
-    Flow,
-    Process,
-    betas,
-    rescale_to_zero_snr,
-)
+from inkdrop.diffusion.discrete import ENDS, SCHEDULES, Discrete, betas, rescale_to_zero_snr
+from inkdrop.diffusion.process import VE, VP, Flow, Process
 
 ALL = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
 TABLES = {name: p for name, p in PROCESSES.items() if isinstance(p, Discrete)}

@@ -22,8 +22,9 @@ from inkdrop.engines.engine import Call, Precision
 from inkdrop.engines.int8 import Int8Conv, Int8FeedForward, Int8Linear
 from inkdrop.engines.packed import PACKED, Layout, PackedLinear, PackedUpsample, Unfolded
 from inkdrop.networks.attention import FeedForward
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
-from inkdrop.networks.layers import interleaved, phases, unfolded
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
+from inkdrop.networks.resample import interleaved, phases, unfolded
 from inkdrop.networks.reuse import Reused
 from inkdrop.networks.unet import UNet, UNetConfig
 from inkdrop.weights import save_weights

@@ -64,7 +64,7 @@ def test_pictures_of_many_channels_and_a_continuous_process(tmp_path: Path) -> N
     names = [path.name for _, path in explain(made, pictures, tmp_path, quick=True, plan=TINY)]
     assert "derivation.png" not in names
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "5 channels, the first shown" in text
+    assert "5 channels, only the first of them drawn" in text
     assert "Left out:</b> the check" in text
 
 

@@ -123,7 +123,7 @@ def test_thirty_two_bit_integers_run_over_the_whole_range() -> None:
 
 def test_floats_that_are_not_numbers_are_refused() -> None:
     data = encoded(Image.fromarray(np.array([[0, np.nan]], np.float32)), "TIFF")
-    with pytest.raises(ValueError, match=r"a.tif holds values that are NaN"):
+    with pytest.raises(ValueError, match=r"a.tif with NaN or infinite values"):
         read_image(data, name="a.tif")
 
 
@@ -174,7 +174,7 @@ def bad_files(folder: Path) -> dict[str, Path]:
 def test_unusable_files_are_one_sentence_that_names_them(tmp_path: Path) -> None:
     said = {
         "empty.png": "is empty",
-        "text.png": "is no picture, whatever its name says",
+        "text.png": "is not a picture, despite its name",
         "short.png": "corrupt or truncated",
         "short.jpg": "corrupt or truncated",
         "header.png": "corrupt header",
@@ -186,7 +186,7 @@ def test_unusable_files_are_one_sentence_that_names_them(tmp_path: Path) -> None
         assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match=r"no picture .*emty.png\. Did you mean 'empty.png'\?"):
         read_image(tmp_path / "emty.png")
-    with pytest.raises(ValueError, match=r"is a folder, so name a picture in it"):
+    with pytest.raises(ValueError, match=r"is a folder; give a picture in it"):
         read_image(tmp_path)
 
 
@@ -200,7 +200,7 @@ def test_a_header_that_claims_too_much_is_refused_undecoded(tmp_path: Path) -> N
     path = tmp_path / "huge.png"
     path.write_bytes(data)
     for reads in (read_image, picture_info):
-        with pytest.raises(ValueError, match=r"huge.png claims .* more than 80 megapixels"):
+        with pytest.raises(ValueError, match=r"huge.png claims more than 80 megapixels"):
             reads(path)
         with pytest.raises(ValueError, match=r"more than 80 megapixels"):
             reads(png_header(10_000, 10_000))  # above Pillow's warning
@@ -257,7 +257,7 @@ def test_a_grid_is_near_square_with_white_between() -> None:
 
 @pytest.mark.parametrize("options", [{"columns": 0}, {"pad": -1}, {"scale": 0}])
 def test_a_grid_of_nonsense_is_refused(options: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"a grid needs"):
+    with pytest.raises(ValueError, match=r"a sheet needs"):
         sheet(torch.zeros(2, 1, 4, 4), **options)
 
 
@@ -303,7 +303,7 @@ def test_an_animation_is_lossless_and_keeps_time(tmp_path: Path, suffix: str) ->
 def test_animations_of_nothing_or_of_unequal_frames_are_refused(tmp_path: Path) -> None:
     a, b = Image.new("L", (2, 2)), Image.new("L", (3, 2))
     for frames in ([], [a, b]):
-        with pytest.raises(ValueError, match=r"frames of one size"):
+        with pytest.raises(ValueError, match=r"frame, all of the same size"):
             save_animation(frames, tmp_path / "a.webp")
     with pytest.raises(ValueError, match=r"fps"):
         save_animation([a], tmp_path / "a.webp", fps=0)

@@ -89,12 +89,12 @@ def test_settings_are_in_a_png_too_and_a_file_without_any_is_refused(tmp_path: P
     [
         (np.array([[1.0, np.nan, 2.0, 3.0]]), "NaN or infinite; replace them"),
         (np.array([[1.0, np.inf, 2.0, 3.0]]), "NaN or infinite; replace them"),
-        (np.zeros((2, 4)), r"an array \[2, 4\]; the model takes \[1, 4\] or more values"),
-        (np.zeros((1, 3)), r"an array \[1, 3\]; the model takes \[1, 4\]"),
-        (np.zeros((2, 1, 4)), r"an array \[2, 1, 4\]; the model takes"),
-        (np.zeros(()), r"an array \[\]; the model takes"),
-        (np.zeros((1, 4), complex), "complex128, and a series is real numbers"),
-        (np.array([["a", "b"]]), "and a series is real numbers"),
+        (np.zeros((2, 4)), r"an array \[2, 4\], but the model takes \[1, 4\] or longer"),
+        (np.zeros((1, 3)), r"an array \[1, 3\], but the model takes \[1, 4\]"),
+        (np.zeros((2, 1, 4)), r"an array \[2, 1, 4\], but the model takes"),
+        (np.zeros(()), r"an array \[\], but the model takes"),
+        (np.zeros((1, 4), complex), "complex128 instead of real numbers"),
+        (np.array([["a", "b"]]), "instead of real numbers"),
     ],
 )
 def test_what_is_not_a_series_is_refused(tmp_path: Path, values: Any, said: str) -> None:
@@ -119,7 +119,7 @@ def test_pickles_and_several_arrays_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read as a series"):
         SERIES.read(tmp_path / "a.npy", (1, 4), UNIT)
     np.savez(tmp_path / "b.npz", x=np.zeros(4), y=np.zeros(4))
-    with pytest.raises(ValueError, match="holds 2 arrays of numbers; a series is one"):
+    with pytest.raises(ValueError, match="holds 2 arrays of numbers instead of one"):
         SERIES.read(tmp_path / "b.npz", (1, 4), UNIT)
     with pytest.raises(ValueError, match=r"there is no series .*c.npy"):
         SERIES.read(tmp_path / "c.npy", (1, 4), UNIT)
@@ -160,9 +160,9 @@ def test_channels_have_their_own_inks_and_one_value_is_a_point() -> None:
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"made of \[B, C, L\], not \[1, 16\]"):
+    with pytest.raises(ValueError, match=r"series takes \[B, C, L\] with B > 0, not \[1, 16\]"):
         SERIES.sheet(torch.zeros(1, 16))
-    with pytest.raises(ValueError, match="holds values that are NaN"):
+    with pytest.raises(ValueError, match="with NaN or infinite values"):
         SERIES.sheet(torch.full((1, 1, 4), torch.nan))
 
 

@@ -11,7 +11,8 @@ from diffusers_keys import translated
 from torch import Tensor
 
 from inkdrop.convert.sd.autoencoder_keys import diffusers_naming
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig, Gaussian
+from inkdrop.networks.autoencoder import Autoencoder, Gaussian
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 
 TINY = AutoencoderConfig(width=8, multipliers=(1, 2), norm_groups=4)
 

@@ -57,7 +57,7 @@ def test_bad_walks(tmp_path: Path) -> None:
     picture = pictures.take([0])[0]
     for walk, said in (
         (lambda: interpolate_seeds(model, (0, 1), frames=1), "frames is 1"),
-        (lambda: interpolate_seeds(model, (3, 3)), "no arc joins them"),
+        (lambda: interpolate_seeds(model, (3, 3)), "no single arc joins them"),
         (
             lambda: interpolate_seeds(model, (0, 1), sampling=Sampling(sampler="ddpm")),
             "draws fresh noise",

@@ -109,7 +109,7 @@ def test_a_model_is_inverted_exactly_guidance_and_all_and_ddim_nearly(model: Mod
 
 
 def test_bad_data_are_refused(model: Model) -> None:
-    with pytest.raises(ValueError, match=r"are \(1, 4, 4\) each and the model makes"):
+    with pytest.raises(ValueError, match=r"are \(1, 4, 4\), but the model makes"):
         next(invert(model, torch.zeros(1, 1, 4, 4)))
-    with pytest.raises(ValueError, match="2 samples need as many conditions, not 1"):
+    with pytest.raises(ValueError, match="one condition per sample, not 1 for 2"):
         next(invert(model, torch.zeros(2, *model.spec.shape), conditions=[0]))

@@ -25,7 +25,7 @@ def test_batches_are_all_samples_in_order(count: int, batch: int) -> None:
 
 @pytest.fixture(scope="module")
 def classes(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """Knows the classes "0" and "1" and reads no words."""
+    """Knows the classes "0" and "1" and does not take a prompt."""
     return random_model(tmp_path_factory.mktemp("data"))
 
 
@@ -71,7 +71,7 @@ def test_a_model_of_words_alone() -> None:
     model = unet_model(**WORDS_ONLY)
     assert conditions_for(Request(), model, range(2)) == [Prompt(), Prompt()]
     assert conditions_for(Request(prompt="a"), model, range(1)) == [Prompt("a")]
-    with pytest.raises(ValueError, match=r"'flat'.*knows only one"):
+    with pytest.raises(ValueError, match=r"'flat'.*trained without labels"):
         conditions_for(Request(prompt="a", labels=("flat",)), model, range(1))
 
 
@@ -86,7 +86,7 @@ def test_a_model_without_conditions() -> None:
 
 def test_words_for_a_model_that_reads_none(classes: Model) -> None:
     for model in (classes, unet_model(latent=True)):
-        with pytest.raises(ValueError, match="reads no words"):
+        with pytest.raises(ValueError, match="does not take a prompt"):
             conditions_for(Request(prompt="a cat"), model, range(1))
 
 

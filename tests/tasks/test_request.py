@@ -272,9 +272,9 @@ def test_half_leaves_no_choice_of_an_engine(asked: dict[str, str]) -> None:
 
 def test_a_weak_model_beside_another_way_to_guide() -> None:
     for way in ({"rule": "apg"}, {"rescale": 0.5}, {"also": (("a", 1.0),)}):
-        with pytest.raises(ValueError, match="two ways to guide"):
+        with pytest.raises(ValueError, match="two ways of guidance"):
             Request(weak="a", sampling=Sampling(**way))  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="two ways to guide"):
+        with pytest.raises(ValueError, match="two ways of guidance"):
             request_of("generate", {"weak": "a", **way})
 
 
@@ -302,3 +302,9 @@ def test_pictures_of_other_programs_are_generated() -> None:
     check_task({"prompt": "a"}, "generate", "a.png")
     with pytest.raises(ValueError, match=r"inkdrop generate --like a\.png"):
         check_task({"prompt": "a"}, "edit", "a.png")
+
+
+def test_another_way_to_walk_takes_the_place_of_the_one_in_a_file() -> None:
+    old = settings_of(Request(task=Interpolate(prompts=("a cat", "a dog"), frames=5)))
+    walk = request_of("interpolate", old, {"seeds": (1, 2)}).task
+    assert walk == Interpolate(seeds=(1, 2), frames=5)

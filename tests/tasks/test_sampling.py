@@ -182,7 +182,7 @@ def test_a_model_keeps_its_tuned_grids(model: Model, tmp_path: Path) -> None:
     assert Model.load(tmp_path / "kept").spec.tuned == (tuned,)
     with pytest.raises(ValueError, match="a tuned grid of 2 steps has 2 times"):
         Tuned(2, "ddim", (1.0, 0.0))
-    with pytest.raises(ValueError, match="has 0 rows of weights: 'fitted' needs one a step"):
+    with pytest.raises(ValueError, match="has 0 rows of weights: 'fitted' needs one per step"):
         Tuned(1, "fitted", (1.0, 0.0))
 
 
@@ -219,7 +219,7 @@ def test_learned_variance_is_sampled_with_and_needs_its_network(tmp_path: Path) 
     ("asked", "said"),
     [
         ({"rule": "cgf"}, "no guidance rule 'cgf'.*Did you mean 'cfg'"),
-        ({"rule": "apg", "rescale": 0.5}, "rule 'apg' and rescale are two ways to guide"),
+        ({"rule": "apg", "rescale": 0.5}, "rule 'apg' and rescale are two ways of guidance"),
         ({"rescale": 1.5}, "rescale is 1.5: it must be from 0 to 1"),
         ({"interval": (2.0, 1.0)}, "runs from 2.0 to 1.0: low must be below high"),
         ({"negative": "clot"}, "there is no class 'clot'"),

@@ -118,7 +118,7 @@ def test_a_walk_between_prompts_begins_and_ends_as_generate_does() -> None:
 
 def test_a_walk_between_prompts_keeps_to_one_class() -> None:
     ends = (Prompt("a cat", "flat"), Prompt("a cat", "round"))
-    with pytest.raises(ValueError, match="'flat' and the other for 'round'"):
+    with pytest.raises(ValueError, match="'flat' and the other 'round'"):
         list(interpolate_prompts(latent_text_model(), ends, frames=3))
 
 

@@ -1,1 +1,1 @@
-"""What only data sets of pictures need: decoding, sizes, augmentation."""
+"""Parts that only data sets of pictures need: decoding, sizes, augmentation."""

@@ -1,4 +1,4 @@
-"""Augmentation as a pure function of the seed and the update, only where it is asked for."""
+"""Augmentation on request, as a pure function of seed and update."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from inkdrop.diffusion.noise import generator
 
 
 def flip(x: Tensor, seed: int, update: int, *, first: int = 0) -> Tensor:
-    """[B, C, *spatial] with each sample mirrored left to right by the toss of a coin.
+    """[B, C, *spatial] with each sample mirrored left to right with probability 1/2.
 
-    Row i is sample `first + i` of the update's batch, so a part of a batch is tossed as the whole.
+    Row i is sample `first + i` of the update's batch, so a part of a batch is flipped as in it.
     """
     coins = words(first + x.shape[0], seed, update, purpose=2)[first:] >> np.uint64(63)
     chosen = torch.from_numpy(coins.astype(bool)).to(x.device)
@@ -26,11 +26,12 @@ def flip(x: Tensor, seed: int, update: int, *, first: int = 0) -> Tensor:
 
 @dataclass(frozen=True)
 class Jitter:
-    """How far `jitter` may change a picture; each change is drawn evenly up to its limit.
+    """The limits of `jitter`; each change is drawn uniformly up to its limit, 0 or more.
 
-    shift: in sides; rotation: in degrees; scale: the logarithm of the enlargement
-    brightness, colour: added to all channels, to each channel; contrast: a factor's distance from 1
-    noise: the largest standard deviation; blur: the largest share of the blurred picture, up to 1
+    shift: in sides; rotation: in degrees; scale: logarithm of the enlargement
+    brightness: added to all channels; colour: added to each channel separately
+    contrast: a factor's distance from 1; noise: standard deviation
+    blur: share of the blurred picture in the mixture, at most 1
     """
 
     shift: float = 0.1
@@ -45,13 +46,15 @@ class Jitter:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value < 0 or (name == "blur" and value > 1):
-                raise ValueError(f"{name} is {value}: it must be at least 0, and blur at most 1")
+                most = " and at most 1" if name == "blur" else ""
+                raise ValueError(f"{name} is {value}: it must be at least 0{most}")
 
 
 def jitter(x: Tensor, how: Jitter, seed: int, update: int, *, first: int = 0) -> Tensor:
-    """Pictures [B, C, H, W] in [-1, 1], each moved, turned, recoloured, blurred and noised.
+    """Pictures [B, C, H, W] in [-1, 1], each moved, rotated, recoloured, blurred and noised.
 
-    Row i is sample `first + i` of the update's batch, as in `flip`. What moves in is the border.
+    Row i is sample `first + i` of the update's batch, as in `flip`. Areas that move in from outside
+    repeat the border.
     """
     draws, noise = list[Tensor](), list[Tensor]()
     for row in range(first, first + len(x)):
@@ -69,7 +72,7 @@ def jitter(x: Tensor, how: Jitter, seed: int, update: int, *, first: int = 0) ->
 
 
 def _moved(x: Tensor, how: Jitter, u: Tensor) -> Tensor:
-    """x turned, scaled and shifted by u [B, 4] in [-1, 1]."""
+    """x rotated, scaled and shifted by u [B, 4] in [-1, 1], in units of the limits."""
     angle, size = math.radians(how.rotation) * u[:, 0], (how.scale * u[:, 1]).exp()
     high = x.shape[2] / x.shape[3]  # the sampling grid is from -1 to 1 along both sides
     cos, sin = angle.cos() / size, angle.sin() / size
@@ -79,7 +82,7 @@ def _moved(x: Tensor, how: Jitter, u: Tensor) -> Tensor:
 
 
 def _blurred(x: Tensor) -> Tensor:
-    """The mean of 3 x 3 pixels with weights 1, 2, 1 along each side."""
+    """The 3 x 3 binomial blur, with weights 1, 2, 1 along each side."""
     kernel = torch.tensor([1.0, 2.0, 1.0], device=x.device) / 4
     planes = F.pad(x, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None]
     return F.conv2d(planes, kernel.outer(kernel)[None, None]).view(x.shape)

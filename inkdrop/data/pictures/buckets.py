@@ -1,7 +1,7 @@
-"""Buckets: sizes of about one area, and which of them each picture is nearest to.
+"""Aspect-ratio buckets: sizes of about the same area, and the nearest one for each picture.
 
-So pictures of several shapes can be trained on with little cropped away (NovelAI 2022; Podell et
-al. 2023, section 2.3). `open_buckets` opens them, `order.bucket_turn` says whose turn it is.
+They allow training on pictures of several shapes with little cropping (NovelAI 2022; Podell et al.
+2023, section 2.3). `open_buckets` opens them, and `order.bucket_turn` chooses one per update.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ASPECT = 2  # the widest bucket is at most 2:1, the tallest 1:2
 
 @dataclass(frozen=True)
 class Buckets:
-    """The rule: area size^2 in pixels, sides that are multiples, at least so many pictures each."""
+    """Area size^2 in pixels, sides that are multiples of `multiple`, at least `least` pictures."""
 
     size: int = 64
     multiple: int = 8
@@ -29,14 +29,14 @@ class Buckets:
         for name in ("size", "multiple", "least"):
             if getattr(self, name) < 1:
                 raise ValueError(
-                    f"{name} of buckets is {getattr(self, name)}; at least 1 is needed"
+                    f"{name} of buckets is {getattr(self, name)}: it must be at least 1"
                 )
         if self.size % self.multiple:
             low = self.size // self.multiple * self.multiple
             near = f"{low} and {low + self.multiple}" if low else str(self.multiple)
             raise ValueError(
-                f"size is {self.size}, but sides are multiples of {self.multiple}; the nearest"
-                f" that can be made: {near}"
+                f"size is {self.size}, but sides must be multiples of {self.multiple}; the nearest"
+                f" possible: {near}"
             )
 
     @property
@@ -50,10 +50,10 @@ class Buckets:
 
 
 def assign(sizes: Sequence[Size], buckets: Buckets) -> dict[Size, list[int]]:
-    """Each bucket in use with the numbers of its pictures, given every picture's (height, width).
+    """The indices of the pictures in each used bucket; sizes: every picture's (height, width).
 
-    A picture goes to the nearest aspect, by its logarithm. As long as a bucket has fewer than
-    `least`, the emptiest is given up, so its pictures go to their next nearest.
+    A picture goes to the nearest aspect ratio on a logarithmic scale. While any bucket has fewer
+    than `least` pictures, the smallest is removed, and its pictures go to the next nearest.
     """
     aspects = np.array([math.log(width / height) for height, width in sizes])
     shapes = list(buckets.shapes)

@@ -1,4 +1,4 @@
-"""Many encoded pictures, from wherever they are, made one size and one kind."""
+"""Many encoded pictures, from files or bytes, converted to a common size and kind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class EncodedPicture:
-    """One encoded picture: its name in messages, and how to get its file or its bytes."""
+    """One encoded picture: its name for messages, and a function for its path or bytes."""
 
     name: str
     load: Callable[[], Path | bytes]
@@ -39,9 +39,9 @@ class EncodedPicture:
 
 @dataclass(frozen=True)
 class Form:
-    """What every picture is made into: size, channels (1, 3 or 4), alpha over background.
+    """The form of all pictures: size, channels (1, 3 or 4), and the colour behind transparency.
 
-    size: side of a square, or (height, width)
+    size: side of a square, or (height, width), in pixels
     """
 
     size: int | Size
@@ -49,7 +49,7 @@ class Form:
     background: str
 
     def read(self, data: bytes, name: str) -> NDArray[np.uint8]:
-        """uint8 [C, H, W]."""
+        """A picture's file content as uint8 [C, H, W]; ValueError as in `read_image`."""
         pixels = read_image(
             data, size=self.size, channels=self.channels, background=self.background, name=name
         )
@@ -64,10 +64,10 @@ class Form:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Readable pictures in one form; `kept` holds their numbers among those that were given.
+    """The readable pictures in one form; kept: their indices among the given ones.
 
-    With buckets the store is `Parts`, `kept` goes through one after the other, and the shape is the
-    first one's.
+    With buckets the store is `Parts`, `kept` lists one bucket after the other, and the shape is
+    that of the first.
     """
 
     store: Store
@@ -80,11 +80,11 @@ class Prepared:
 def prepare(pictures: Sequence[EncodedPicture], options: DataOptions, where: str) -> Prepared:
     """Read all headers, choose sizes and channels, then decode every picture once.
 
-    Unreadable pictures are skipped and noted up to 1 % of them; more are a ValueError that lists
-    the first few. Up to CACHE_BYTES stay in memory; beyond, each is decoded again when asked for.
+    Up to 1 % of unreadable pictures are skipped and noted; more are a ValueError that lists the
+    first few. Pictures stay in memory up to CACHE_BYTES in all, else are decoded at each use.
     """
     if options.channels not in (None, 1, 3, 4):
-        raise ValueError(f"pictures have 1, 3 or 4 channels, not channels={options.channels}")
+        raise ValueError(f"channels is {options.channels}: pictures have 1, 3 or 4")
     infos = dict(enumerate(_each(lambda i: _attempt(lambda: _info(pictures[i])), len(pictures))))
     bad = {i: info for i, info in infos.items() if isinstance(info, str)}
     _limit(bad, len(pictures), where)
@@ -117,19 +117,19 @@ def share(count: int, total: int, what: str = "picture") -> str:
 
 
 def listed(names: Sequence[str], limit: int = 10) -> str:
-    """The first few names, with dots for the others."""
+    """The first few names, then "..." if there are more."""
     return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
 
 def _each(function: Callable[[int], R], count: int) -> Iterator[R]:
-    """function(0), function(1), ... by a few threads, in order, a bounded number at a time."""
+    """function(0), function(1), ... on a few threads, in order, a bounded number at a time."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, count, 1024):
             yield from pool.map(function, range(start, min(start + 1024, count)))
 
 
 def _attempt(function: Callable[[], R]) -> R | str:
-    """The result, or the sentence that says why there is none."""
+    """The result, or the message of its ValueError."""
     try:
         return function()
     except ValueError as error:
@@ -153,8 +153,8 @@ def _limit(bad: dict[int, str], total: int, where: str) -> None:
         reasons = [bad[i] for i in sorted(bad)]
         more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
         raise ValueError(
-            f"{len(bad)} of {total} pictures in {where} cannot be used, and at most 1 % may be"
-            f" skipped, so repair or remove them: {'; '.join(reasons[:3])}{more}"
+            f"{len(bad)} of {total} pictures in {where} cannot be used, but at most 1 % may be"
+            f" skipped; repair or remove them: {'; '.join(reasons[:3])}{more}"
         )
 
 
@@ -168,7 +168,7 @@ def _skipped(bad: dict[int, str], pictures: Sequence[EncodedPicture]) -> list[st
 def _choose(
     infos: dict[int, PictureInfo], pictures: Sequence[EncodedPicture], options: DataOptions
 ) -> tuple[dict[Form, list[int]], list[str]]:
-    """Forms with the numbers of their pictures, and the sentences that give the reasons."""
+    """Forms with the indices of their pictures, and notes with the reasons."""
     total, background = len(infos), options.background
     coloured = len(set(parse_colour(background))) > 1
     kinds = Counter(3 if i.alpha and coloured else i.channels for i in infos.values())
@@ -183,10 +183,10 @@ def _choose(
     if channels > 1 and kinds[1]:
         notes.append(f"{share(kinds[1], total)} grey and expanded to RGB")
     if channels == 1 and kinds[3]:
-        notes.append(f"{share(kinds[3], total)} in colour and turned to grey")
+        notes.append(f"{share(kinds[3], total)} in colour and converted to grey")
     alpha = sum(info.alpha for info in infos.values())
     if alpha and channels != 4:
-        notes.append(f"{share(alpha, total)} transparent and laid over {background}")
+        notes.append(f"{share(alpha, total)} transparent and composited over {background}")
     return {Form(size, channels, background): sizes[size] for size in sizes}, notes
 
 
@@ -196,7 +196,7 @@ def _bucketed(
     numbers = list(infos)
     found = assign([(infos[i].height, infos[i].width) for i in numbers], buckets)
     shown = ", ".join(f"{width}x{height} ({len(of)})" for (height, width), of in found.items())
-    reason = f"sizes {shown}; each picture is scaled until it covers the nearest, then cropped"
+    reason = f"sizes {shown}; each picture is scaled to cover the nearest one, then cropped"
     return {shape: [numbers[i] for i in of] for shape, of in found.items()}, reason
 
 
@@ -207,13 +207,13 @@ def _size(
     least = min(sides, key=lambda i: sides[i])
     size = options.size or min(DEFAULT_SIZE, sides[least])
     if all((info.width, info.height) == (size, size) for info in infos.values()):
-        return size, f"size {size}x{size}, as the pictures are stored"
-    how = "each is scaled until its shorter side fits, then cropped to its centre"
+        return size, f"size {size}x{size}, as stored"
+    how = "each is scaled until its shorter side fits, then cropped to the centre"
     if options.size is None and size < DEFAULT_SIZE:
         info = infos[least]
         which = f"{pictures[least].name} ({info.width}x{info.height})"
         return size, f"size {size}x{size}, the shorter side of the smallest picture {which}; {how}"
-    reason = "as asked" if options.size else "the default; size=... chooses another"
+    reason = "as requested" if options.size else "the default; size=... selects another"
     small = sum(side < size for side in sides.values())
     enlarged = f"; {share(small, len(infos))} smaller and enlarged" if small else ""
     return size, f"size {size}x{size}, {reason}; {how}{enlarged}"
@@ -222,9 +222,9 @@ def _size(
 def _decode(
     pictures: Sequence[EncodedPicture], form: Form, fits: bool
 ) -> tuple[Store, list[bytes | str]]:
-    """A store of the readable ones; for each picture the sha256 of its file, or what is wrong.
+    """A store of the readable pictures; and for each picture its file's sha256, or an error.
 
-    fits: all of them are kept in memory
+    fits: keep all of them in memory
     """
     pixels = np.empty((len(pictures), *form.shape) if fits else (0,), np.uint8)
 
@@ -244,7 +244,7 @@ def _decode(
 
 @dataclass(frozen=True, eq=False)
 class _OnDemand:
-    """Pictures that do not fit in memory: decoded whenever they are asked for."""
+    """Pictures that do not fit in memory, decoded at each use."""
 
     pictures: list[EncodedPicture]
     form: Form
@@ -257,14 +257,14 @@ class _OnDemand:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """Pictures of several sizes, one store for each, numbered one after the other."""
+    """Pictures of several sizes, with a store for each size, numbered consecutively."""
 
     stores: tuple[Store, ...]
     shapes: tuple[tuple[int, int, int], ...]
     counts: tuple[int, ...]
 
     def spans(self) -> Iterator[tuple[int, int, tuple[int, int, int]]]:
-        """First number, count and shape [C, H, W] of each part that holds a picture."""
+        """First index, count and shape [C, H, W] of each part that is not empty."""
         first = 0
         for count, shape in zip(self.counts, self.shapes, strict=True):
             if count:
@@ -272,7 +272,7 @@ class Parts:
             first += count
 
     def take(self, indices: NDArray[np.int64]) -> Tensor:
-        """float32 [B, C, H, W]; all of one part."""
+        """float32 [B, C, H, W]; all indices must be in the same part."""
         ends = np.cumsum(self.counts)
         part = int(np.searchsorted(ends, indices.min(), side="right"))
         assert indices.max() < ends[part], "a batch is of one part"

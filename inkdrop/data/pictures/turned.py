@@ -1,4 +1,4 @@
-"""A data set in all four quarter turns: more to learn from where up and down mean little."""
+"""A data set in all four quarter turns: more data, where orientation matters little."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ TURNS = 4
 
 
 def turned(data: Dataset) -> Dataset:
-    """The pictures as they are, then all turned by a quarter, by half and by three quarters.
+    """The pictures unchanged, then all of them rotated by 90, 180 and 270 degrees.
 
-    Labels, captions and what is beside them go along; ValueError for pictures that are not square.
+    Labels, captions and further conditions are repeated. ValueError if they are not square.
     """
     _, height, width = data.shape
     if height != width:
-        raise ValueError(f"{data.name} has pictures of {width}x{height}; only square ones turn")
+        raise ValueError(
+            f"{data.name} has pictures of {width}x{height}; open them square to rotate them"
+        )
     return dataclasses.replace(
         data,
         store=_Turned(data.store, len(data)),

@@ -20,8 +20,9 @@ from inkdrop.convert.sd.schedule import (
     stable,
     write_schedule,
 )
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.parameterization import X0, Eps, V, Velocity
-from inkdrop.diffusion.process import VP, Discrete
+from inkdrop.diffusion.process import VP
 from inkdrop.diffusion.samplers import SAMPLERS
 
 with warnings.catch_warnings():

@@ -7,8 +7,9 @@ import torch
 from exact import PROCESSES, f64, gaussian
 from torch import Tensor
 
+from inkdrop.diffusion.discrete import Discrete, betas
 from inkdrop.diffusion.noise import SeededNoise
-from inkdrop.diffusion.process import Discrete, Process, betas
+from inkdrop.diffusion.process import Process
 from inkdrop.diffusion.samplers import ddpm, ddpm_beta, ddpm_learned
 from inkdrop.diffusion.samplers.step import Sampler
 from inkdrop.diffusion.times import grid

@@ -9,7 +9,8 @@ import torch
 from exact import PROCESSES, f64, gaussian
 from torch import Tensor
 
-from inkdrop.diffusion.process import VP, Discrete
+from inkdrop.diffusion.discrete import Discrete
+from inkdrop.diffusion.process import VP
 from inkdrop.diffusion.samplers.ddim import ddim
 from inkdrop.diffusion.samplers.step import Walk
 

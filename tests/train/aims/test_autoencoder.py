@@ -15,17 +15,13 @@ from sklearn.decomposition import PCA
 
 from inkdrop.codecs.latent import load_autoencoder
 from inkdrop.data.open import open_data
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.networks.discriminator import Discriminator, DiscriminatorConfig
-from inkdrop.networks.layers import blocks
+from inkdrop.networks.resample import blocks
 from inkdrop.runs import own_folder
-from inkdrop.train.aims.autoencoder import (
-    AutoencoderLoss,
-    Reconstruction,
-    principal,
-    shape_for,
-    train_autoencoder,
-)
+from inkdrop.train.aims.autoencoder import principal, shape_for, train_autoencoder
+from inkdrop.train.aims.reconstruction import AutoencoderLoss, Reconstruction
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.events import Saved
 from inkdrop.train.parallel import World

@@ -16,10 +16,12 @@ from torch import Tensor
 
 from inkdrop.codecs.latent import Latent, LatentConfig, load_autoencoder
 from inkdrop.data.open import open_data
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
-from inkdrop.networks.layers import blocks
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
+from inkdrop.networks.resample import blocks
 from inkdrop.runs import own_folder
-from inkdrop.train.aims.autoencoder import AutoencoderLoss, train_autoencoder
+from inkdrop.train.aims.autoencoder import train_autoencoder
+from inkdrop.train.aims.reconstruction import AutoencoderLoss
 from inkdrop.train.aims.tiny import linear_start, tiny_shape, train_tiny
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.parallel import World
