@@ -36,7 +36,7 @@ def test_a_truncated_zip_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     for data in (write(path, "red", "blue")[:-40], b"", b"text"):
         path.write_bytes(data)
-        with pytest.raises(ValueError, match=r"a.zip is corrupt, truncated or no zip"):
+        with pytest.raises(ValueError, match=r"a.zip is corrupt, truncated or not a zip"):
             open_data(path)
 
 

@@ -61,8 +61,8 @@ def test_numbers_larger_than_a_byte_are_big_endian(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("a-images-ubyte", b"", "is no IDX file"),
-        ("a-images-ubyte", b"hello, this is text", "is no IDX file"),
+        ("a-images-ubyte", b"", "is not an IDX file"),
+        ("a-images-ubyte", b"hello, this is text", "is not an IDX file"),
         ("a-images-ubyte", idx(IMAGES)[:10], "truncated in its header"),
         ("a-images-ubyte", idx(IMAGES)[:-1], "is truncated: it has 119 of 120 bytes"),
         ("a-labels-ubyte", idx(LABELS), "holds labels, not pictures"),
