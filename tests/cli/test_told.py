@@ -437,7 +437,7 @@ def test_what_is_no_picture(
         ("empty.png", "empty.png is empty (0 bytes), so copy"),
         ("folder", "folder is a folder, so name a picture in it"),
         ("huge.png", "more than 80 megapixels, so it is not decoded; scale it down first"),
-        ("wide.png", "wide.png is 9x5000 pixels, and a side may have 4096; scale it down"),
+        ("wide.png", "wide.png is 9x5000 pixels, but a side may have at most 4096; scale it down"),
         ("nan.tif", "nan.tif holds values that are NaN or infinite, so save it without"),
     ):
         model = ["--model", "nothing"]  # which is found out later
