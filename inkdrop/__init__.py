@@ -14,7 +14,7 @@ _HOME = {
     "Denoiser": "inkdrop.diffusion.guidance",
     "DiT": "inkdrop.networks.dit",
     "DiTConfig": "inkdrop.networks.dit",
-    "Discrete": "inkdrop.diffusion.process",
+    "Discrete": "inkdrop.diffusion.discrete",
     "DistillConfig": "inkdrop.train.aims.distill_config",
     "EDM": "inkdrop.diffusion.parameterization",
     "Eps": "inkdrop.diffusion.parameterization",

@@ -1,4 +1,4 @@
-"""What a network is told besides x and t: one frozen bag of optional, batched tensors."""
+"""The condition of a network: one frozen dataclass of optional, batched tensors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ class Cond:
     """A batch of conditions; every field is None or has the batch first.
 
     label:  [B] int64 class index; the last index of a network's table is the null label
-    tokens: [B, L, D] a sequence for cross-attention, with mask [B, L] (True = a real token)
+    tokens: [B, L, D] a sequence for cross-attention
+    mask:   [B, L] bool of the tokens (True = a real token)
     vector: [B, D] added to the time embedding
-    concat: [B, C, *spatial] joined to the input's channels
-    hint:   [B, C, *spatial] a picture for a control network
-    guidance: [B] its strength, to a network that is told it instead of being called twice
+    concat: [B, C, *spatial] appended to the input's channels
+    hint:   [B, C, *spatial] a picture in [0, 1] for a control network
+    guidance: [B] the guidance scale, for a guidance-distilled network, which is called only once
 
-    A network says in its docstring which fields it reads.
+    The docstring of each network lists the fields it reads.
     """
 
     label: Tensor | None = None
@@ -52,7 +53,7 @@ class Cond:
 
     @property
     def empty(self) -> bool:
-        """True if nothing at all is told."""
+        """Whether all fields are None."""
         return all(v is None for v in self._values())
 
     @property
@@ -61,7 +62,10 @@ class Cond:
         return next((v.shape[0] for v in self._values() if v is not None), None)
 
     def where(self, keep: Tensor, null: Cond) -> Cond:
-        """Sample i of this condition where keep[i] (bool, [B]), of the null condition elsewhere."""
+        """Sample i of this condition where keep[i] (bool, [B]), else of the null condition.
+
+        ValueError if only one of the two has a field.
+        """
         a, b = _padded(self, null)
         pairs = zip(a._values(), b._values(), strict=True)
         return Cond(*(_select(keep, mine, other) for mine, other in pairs))
@@ -70,13 +74,16 @@ class Cond:
 def _select(keep: Tensor, mine: Tensor | None, other: Tensor | None) -> Tensor | None:
     if mine is None or other is None:
         if mine is not other:
-            raise ValueError("two conditions cannot be mixed: one has a field the other lacks")
+            raise ValueError(
+                "two conditions cannot be mixed, because one has a field that the other lacks; give"
+                " both the same fields"
+            )
         return None
     return torch.where(keep.to(mine.device).view(-1, *([1] * (mine.ndim - 1))), mine, other)
 
 
 def _padded(a: Cond, b: Cond) -> tuple[Cond, Cond]:
-    """Both conditions with token sequences of one length; padding is masked out."""
+    """Both conditions with token sequences of equal length; padding is masked."""
     if a.tokens is None or b.tokens is None:
         return a, b
     length = max(a.tokens.shape[1], b.tokens.shape[1])
@@ -97,7 +104,10 @@ def _pad(cond: Cond, length: int) -> Cond:
 
 
 def cat(conds: list[Cond]) -> Cond:
-    """[B1, ...], [B2, ...] -> [B1 + B2, ...]; token sequences are padded to the longest."""
+    """[B1, ...], [B2, ...] -> [B1 + B2, ...]; token sequences are padded to the longest.
+
+    ValueError if a condition has a field that another lacks.
+    """
     longest = max((c.tokens.shape[1] for c in conds if c.tokens is not None), default=0)
     padded = [c if c.tokens is None else _pad(c, longest) for c in conds]
     if any(c.mask is not None for c in padded):
@@ -107,7 +117,10 @@ def cat(conds: list[Cond]) -> Cond:
     for column in columns:
         present = [v for v in column if v is not None]
         if present and len(present) != len(column):
-            raise ValueError("conditions cannot be joined: one has a field that another lacks")
+            raise ValueError(
+                "conditions cannot be joined, because one has a field that another lacks; give all"
+                " the same fields"
+            )
         joined.append(torch.cat(present) if present else None)
     return Cond(*joined)
 

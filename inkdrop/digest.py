@@ -1,4 +1,4 @@
-"""Digests: what data and weights are known by, wherever they lie."""
+"""Digests that identify data and weights, independent of their path."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# A file of up to LOOKED bytes is read whole, a longer one up to there and in PLACES blocks more.
+# A file of up to LOOKED bytes is read completely; of a longer one, its first LOOKED bytes and
+# PLACES evenly spaced blocks of BLOCK bytes.
 LOOKED, PLACES, BLOCK = 1 << 20, 64, 1 << 14
 
 
 def digest(parts: Iterable[object]) -> str:
-    """sha256 over the parts, each with its length or its shape, so that none runs into the next."""
+    """sha256 over the parts, each with its length or shape, so that boundaries are unambiguous."""
     total = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -29,7 +30,7 @@ def digest(parts: Iterable[object]) -> str:
 
 
 def digest_of_weights(weights: Mapping[str, Tensor]) -> str:
-    """sha256 of a network's weights."""
+    """sha256 of a state dict, names included, independent of its order."""
     plain = {name: value.detach().cpu().flatten() for name, value in weights.items()}
     values = {  # numpy has no bfloat16
         name: (value.view(torch.int16) if value.dtype == torch.bfloat16 else value).numpy()
@@ -39,10 +40,10 @@ def digest_of_weights(weights: Mapping[str, Tensor]) -> str:
 
 
 def fingerprint(path: Path) -> str:
-    """16 hexadecimal digits that tell a model from others: a file, or weights and settings below.
+    """16 hexadecimal digits that identify a model: a file, or the weights and settings in a folder.
 
-    Long files are looked at in places, so that gigabytes take a fraction of a second: other weights
-    and other settings are told, a change made to hide is not.
+    Long files are sampled, so that gigabytes take a fraction of a second. This detects other
+    weights and settings, but not a change made to escape detection.
     """
     if path.is_file():
         return digest(_looked(path))[:16]
@@ -52,9 +53,9 @@ def fingerprint(path: Path) -> str:
 
 
 def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """All files in a folder, those in linked folders too: parts of a model are often links.
+    """All files below a folder, also through links, since parts of a model are often links.
 
-    above: folders that it lies in, to which a link may lead back
+    above: the parent folders visited so far, to stop at links that lead back
     """
     here = folder.resolve()
     if here in above:
@@ -67,7 +68,7 @@ def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
 
 
 def _looked(file: Path) -> list[object]:
-    """The size of a file, and what its bytes are where they are looked at."""
+    """The size of a file, and the digest of the bytes that are read."""
     size, seen = file.stat().st_size, hashlib.sha256()
     with file.open("rb") as opened:
         seen.update(opened.read(LOOKED))

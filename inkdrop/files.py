@@ -1,4 +1,4 @@
-"""Files and folders that are replaced whole or not at all, and paths that must exist."""
+"""Atomic replacement of files and folders, and checks of paths."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from pathlib import Path
 
 from inkdrop.config import nearest
 
-# Ends of names that are files of weights, and never folders or repositories; what is written first.
+# Suffixes of weight files, which are never folders or repositories.
 FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+# Temporary names, as `_beside` makes them.
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial(\..*)?")
 
 
 def must_exist(path: str | Path, what: str = "file or folder") -> Path:
-    """The path itself; ValueError with the nearest name beside it if nothing is there."""
+    """The path itself; ValueError with the nearest name beside it if it does not exist."""
     path = Path(path)
     if path.exists():
         return path
     if path.is_symlink():
-        raise ValueError(f"{path} is a link to {os.readlink(path)}, which is not there")
+        raise ValueError(
+            f"{path} is a link to {os.readlink(path)}, which does not exist; correct the link"
+        )
     if not path.parent.is_dir():
         must_exist(path.parent, "folder")
         raise ValueError(f"there is no {what} {path}: {path.parent} is not a folder")
@@ -33,19 +36,19 @@ def must_exist(path: str | Path, what: str = "file or folder") -> Path:
 
 
 def is_hub_name(path: str | Path) -> bool:
-    """True for "org/name" as the Hub names models, if no folder here is called org."""
+    """Whether a path is "org/name", a model on the Hub, and not in a local folder "org"."""
     found = re.fullmatch(r"(\w[\w.-]*)/\w[\w.-]*", str(path))
     return found is not None and not Path(found[1]).exists() and Path(path).suffix not in FILES
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path`, with its suffix; synced and renamed over it on success.
+    """A temporary path beside `path`, with its suffix; on success it is synced and renamed to it.
 
-    On failure it is removed and what was at `path` stays as it was. A missing parent folder is
-    made. ValueError if `path` is a folder; a full disk is an OSError that says so.
+    On failure the temporary file is removed and `path` is unchanged. A missing parent folder is
+    created. ValueError if `path` is a folder; OSError if the disk is full.
     """
-    path = Path(os.path.realpath(path))  # a link stays a link: its target is replaced
+    path = Path(os.path.realpath(path))  # a link is kept, and its target replaced
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give the name of a file in it")
     part = _beside(path)
@@ -62,10 +65,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def commit_folder(path: str | Path) -> Iterator[Path]:
-    """A temporary folder beside `path`; its files are synced and it is renamed there on success.
+    """A temporary folder beside `path`; on success its files are synced and it is renamed to it.
 
-    On failure it is removed and an older folder at `path` stays as it was. An older one is moved
-    aside for the instant between two renames; `restore_folder` puts it back after a crash there.
+    On failure it is removed and an older folder at `path` is unchanged. The older folder is moved
+    aside for the instant between two renames; `restore_folder` recovers from a crash in between.
+    ValueError if `path` is a file; OSError if the disk is full.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_dir():
@@ -84,17 +88,19 @@ def commit_folder(path: str | Path) -> Iterator[Path]:
 
 
 def check_writable(path: str | Path) -> None:
-    """OSError or ValueError in words if nothing can be written at a path, before work for it."""
+    """OSError or ValueError if a path is not writable; to be called before long work."""
     path = Path(os.path.realpath(path))
     place = next(parent for parent in path.parents if parent.exists())
     if not place.is_dir():
-        raise ValueError(f"{place} is a file, so there can be no {path}; give another name")
+        raise ValueError(f"{place} is a file, so {path} cannot be created; give another name")
     if not os.access(place, os.W_OK):
-        raise OSError(errno.EACCES, f"{path} cannot be written there; give a place where you may")
+        raise OSError(
+            errno.EACCES, f"{path} cannot be written: no permission in {place}; give another place"
+        )
 
 
 def restore_folder(path: str | Path) -> bool:
-    """Put back the older folder if a crash came between the two renames; True if it did."""
+    """Put the older folder back if a crash happened between the two renames; True if it did."""
     path = Path(path)
     older = _older(path)
     if path.exists() or not older.is_dir():
@@ -104,7 +110,7 @@ def restore_folder(path: str | Path) -> bool:
 
 
 def clear_leftovers(folder: str | Path) -> None:
-    """Remove what killed processes left half written in a folder; nobody may be writing there."""
+    """Remove the temporary files of killed processes in a folder that no process is writing to."""
     for entry in Path(folder).iterdir():
         if _LEFTOVER.fullmatch(entry.name):
             _remove(entry)
@@ -123,6 +129,7 @@ def _older(path: Path) -> Path:
 def _swap(part: Path, path: Path) -> None:
     older = _older(path)
     _remove(older)  # a crash after the last swap may have left it
+    # A folder that is not empty cannot be replaced by a rename: move the older one aside first.
     if path.exists():
         os.replace(path, older)
     try:
@@ -141,8 +148,8 @@ def _sync_tree(folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file or a folder is on the disk."""
-    if os.name == "nt":  # folders cannot be opened there, and files only for writing
+    """Wait until a file or folder is on disk."""
+    if os.name == "nt":  # Windows cannot open folders, and syncs only files opened for writing
         return
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -159,11 +166,11 @@ def _remove(path: Path) -> None:
 
 
 def _explain(error: BaseException, path: Path) -> None:
-    """Raise an OSError in words if the disk is full; safetensors says so only in its text."""
+    """Raise a clear OSError if the disk is full, which safetensors reports only in its message."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or "No space left on device" in str(error):
         raise OSError(
             errno.ENOSPC,
-            f"the disk is full, so {path} was not written and what was there before is untouched;"
-            " free some space and try again",
+            f"the disk is full, so {path} was not written and any older version is unchanged; free"
+            " some space and try again",
         ) from error

@@ -1,6 +1,6 @@
-"""Files mapped into memory: what is used of them is read then, and given back once it is dropped.
+"""Memory-mapped files: data is read when it is used, and its memory released with the tensor.
 
-A mapping is private: whoever changes a tensor in place has a copy of its pages, and the file stays.
+A mapping is private: changing a tensor in place copies its pages and leaves the file unchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-# The names that safetensors give to types.
+# The names of dtypes in safetensors files.
 DTYPES = {
     "BOOL": torch.bool,
     "U8": torch.uint8,
@@ -34,16 +34,17 @@ DTYPES = {
 
 
 class Mapped:
-    """A file in memory, not read yet; its tensors keep it alive."""
+    """A memory-mapped file, not read yet; its tensors keep it alive."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        # Tensors of one place share its bytes, so none drops pages that another has changed.
+        # Tensors at the same offset share one memoryview, so its pages are dropped only after the
+        # last of them; dropping pages would discard changes made through another tensor.
         self._bytes = weakref.WeakValueDictionary[int, memoryview]()
 
     def tensor(self, dtype: torch.dtype, shape: tuple[int, ...], begin: int) -> Tensor:
-        """The tensor that begins at a byte; a copy where that place does not suit its type."""
+        """The tensor at a byte offset; a copy if the offset is not aligned to its dtype."""
         if not math.prod(shape):
             return torch.empty(shape, dtype=dtype)
         part = self._part(begin, math.prod(shape) * dtype.itemsize)
@@ -60,7 +61,7 @@ class Mapped:
 
 
 def _drop(mapped: mmap.mmap, begin: int, end: int) -> None:
-    """Gives the pages back that lie between two bytes as a whole, where the system knows how."""
+    """Release the pages that lie completely between two offsets, if the system supports it."""
     first, last = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE, end // mmap.PAGESIZE * mmap.PAGESIZE
     if first < last and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED, first, last - first)

@@ -20,7 +20,8 @@ from inkdrop.conditioning.text import Text, TextConditioner, TokenEncoder
 from inkdrop.conditioning.tokenizer import Tokenizer
 from inkdrop.config import choose, dump, parse
 from inkdrop.diffusion import parameterization as p
-from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
+from inkdrop.diffusion.discrete import Discrete
+from inkdrop.diffusion.process import VE, VP, Flow, Process
 from inkdrop.media.medium import Medium
 from inkdrop.media.picture import Picture
 from inkdrop.media.series import Series

@@ -1,4 +1,4 @@
-"""The memory of networks given back, although something still knows them."""
+"""Free the memory of networks even if references to them remain."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import nn
 
 
 class Unloaded(nn.Module):
-    """What a network is once its memory is given back: it says so to whoever uses it."""
+    """A network after its memory was freed; any use is a ValueError."""
 
     def forward(self, *told: Any) -> NoReturn:
-        """ValueError."""
+        """Always a ValueError."""
         raise _gone()
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -27,11 +27,12 @@ def _gone() -> ValueError:
 
 
 def unload(*networks: nn.Module) -> None:
-    """Gives the memory of networks back to the system; none of them can be used any more.
+    """Return the memory of networks to the system; using them afterwards is a ValueError.
 
-    Weights that another network shares stay, for that one.
+    Weights shared with another network stay alive for that one.
     """
     for network in networks:
+        # The configuration stays readable; it holds no weights.
         config = vars(network).get("config")
         vars(network).clear()
         nn.Module.__init__(network)
@@ -42,7 +43,7 @@ def unload(*networks: nn.Module) -> None:
 
 
 def _trim() -> None:
-    """What the allocators keep for later is given back too."""
+    """Also return the free memory that the allocators cache."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # glibc

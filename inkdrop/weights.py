@@ -1,4 +1,4 @@
-"""The files of a Model folder: JSON objects and safetensors, read with errors in words."""
+"""Read and write the files of a Model folder, JSON and safetensors, with clear errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; ValueError in words if it is missing or broken."""
+    """A JSON object from a file; ValueError if it is missing or broken."""
     if not path.is_file():
         raise ValueError(
             f"there is no {path.name} in {path.parent}: the folder is incomplete; get it again, or"
@@ -29,33 +29,35 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from None
+        raise ValueError(f"{path} is not valid JSON ({error}); get it again") from None
     if not isinstance(data, dict):
-        raise ValueError(f"{path} must hold a JSON object")
+        raise ValueError(f"{path} must be a JSON object, not {type(data).__name__}")
     return data
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; ValueError where a key stands twice, of which readers take either."""
+    """A JSON object as a dict; ValueError for a duplicate key, which is ambiguous."""
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice[:40]!r} stands there twice")
+        raise ValueError(f"the key {twice[:40]!r} appears twice")
     return found
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, mapped; ValueError in words if it is missing or cut."""
+    """The tensors of a safetensors file, memory-mapped; ValueError if it is missing or damaged."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise ValueError(f"{path} is missing")
+        raise ValueError(f"{path} is missing; get the model again")
     try:
-        with safe_open(path, "pt"):  # which checks the header whole
+        with safe_open(path, "pt"):  # validates the whole header
             pass
     except SafetensorError as error:
-        raise ValueError(f"{path} is truncated or not a safetensors file ({error})") from None
+        raise ValueError(
+            f"{path} is truncated or not a safetensors file ({error}); get it again"
+        ) from None
     with path.open("rb") as file:
         start = 8 + int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(start - 8))
@@ -63,7 +65,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     for name, about in header.items():
         if about["dtype"] not in DTYPES:
             raise ValueError(
-                f"{path} holds {name!r} as {about['dtype']!r}; read here are {', '.join(DTYPES)}"
+                f"{path} holds {name!r} as {about['dtype']!r}; supported are {', '.join(DTYPES)}"
             )
     mapped = Mapped(path)
     return {
@@ -75,7 +77,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """The tensors of a network as a safetensors file; one with several names has its first."""
+    """Write a network's state dict as safetensors; a tensor with several names gets its first."""
     from safetensors.torch import save_file
 
     weights, seen = dict[str, Tensor](), set[int]()
@@ -83,14 +85,14 @@ def save_weights(network: nn.Module, path: Path) -> None:
         if id(value) not in seen:
             weights[name] = value.detach().cpu().contiguous()
         seen.add(id(value))
-    # Beside it first: the file that is there may be mapped, by this very network too.
+    # Write beside it first: the existing file may be memory-mapped, even by this network.
     beside = path.with_name(f"{path.name}.new")
     save_file(weights, beside)
     os.replace(beside, path)
 
 
 class _Undrawn(TorchFunctionMode):
-    """Nothing normal is drawn: for the device "meta" torch would load its compiler to do so."""
+    """Skips normal initialisation: on the device "meta", torch would import its compiler for it."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is nn.init.normal_:
@@ -100,34 +102,35 @@ class _Undrawn(TorchFunctionMode):
 
 @contextmanager
 def on_meta() -> Iterator[None]:
-    """Networks made here take no memory and have no values, as `map_weights` would have them."""
+    """Context in which networks are built without memory or values, for `map_weights` to fill."""
     with torch.device("meta"), _Undrawn():
         yield
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
-    """Fills a network from a safetensors file; every name and shape must find its place."""
+    """Copy a safetensors file into a network; ValueError unless all names and shapes match."""
     network.load_state_dict(_fitting(network, path))
 
 
 def map_weights(network: N, path: Path, dtype: torch.dtype | None) -> N:
-    """The network with the weights of a safetensors file for its own, evaluating and frozen.
+    """The network with the weights of a safetensors file, frozen and in evaluation mode.
 
-    Those that need no change stay in the mapped file until they are used. One made `on_meta` takes
-    no memory for weights that are thrown away. dtype: see `put_weights`
+    Weights that need no conversion stay in the mapped file until they are used. Build the network
+    `on_meta` to save the memory of its initial weights. dtype: see `put_weights`. ValueError unless
+    all names and shapes match.
     """
     return put_weights(network, _fitting(network, path), dtype)
 
 
 def put_weights(network: N, weights: dict[str, Tensor], dtype: torch.dtype | None) -> N:
-    """The network with these weights for its own, evaluating and frozen; `weights` is emptied.
+    """The network with these weights, frozen and in evaluation mode; consumes `weights`.
 
-    They must be all of the network's, with their shapes.
-    dtype: of all of them (None: what they are stored in, of several types the widest)
-    ValueError for a number that float16, if it is asked for, does not hold.
+    weights: all of the network's, with their shapes
+    dtype: of all weights (None: their own, the widest if there are several)
+    ValueError for a number beyond the range of float16, if that is the dtype.
     """
     kind = dtype or widest({value.dtype for value in weights.values()})
-    while weights:  # one at a time, so that no two copies of all are there
+    while weights:  # one at a time, so that there are never two copies of all weights
         name, value = weights.popitem()
         place, _, last = name.rpartition(".")
         _put(network.get_submodule(place), last, _of_type(name, value, kind))
@@ -139,50 +142,51 @@ def _of_type(name: str, value: Tensor, kind: torch.dtype) -> Tensor:
         most, last = largest(value), torch.finfo(kind).max
         if last < most < math.inf:
             raise ValueError(
-                f"{name} holds {most:.3g}, and half precision ends at {last:.0f}; leave it as it is"
+                f"{name} holds {most:.3g}, but half precision ends at {last:.0f}; leave it as it is"
             )
     return value.to(kind)
 
 
 def largest(value: Tensor) -> float:
-    """The largest of its numbers, signs aside, found without a copy."""
+    """The largest absolute value, found without a copy."""
     low, high = torch.aminmax(value)
     return max(-float(low), float(high))
 
 
 def _put(module: nn.Module, name: str, value: Tensor) -> None:
-    """A weight at its place, without a copy."""
+    """Assign a weight to a module without copying it."""
     if name in module._parameters:
         value = nn.Parameter(value, requires_grad=False)
     setattr(module, name, value)
 
 
 def _fitting(network: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The weights of a file; ValueError unless they are those of the network."""
+    """The weights of a file; ValueError unless their names and shapes are those of the network."""
     weights, wanted = read_weights(path), network.state_dict()
     whole = [name for name, value in weights.items() if not value.dtype.is_floating_point]
     if whole:
         raise ValueError(
-            f"{path} holds whole numbers for {whole[0]} ({weights[whole[0]].dtype}): a quantized"
-            " model, which is not read here; get the plain one"
+            f"{path} holds integers for {whole[0]} ({weights[whole[0]].dtype}): it is a quantized"
+            " model, which is not supported; get the plain one"
         )
     check_same(str(path), {name: value.shape for name, value in wanted.items()}, weights)
     return weights
 
 
 def widest(types: set[torch.dtype]) -> torch.dtype:
-    """The type that holds all of these: the largest, or float32 for several of one size."""
+    """The dtype that can hold all of these: the largest, or float32 for several of one size."""
     size = max(kind.itemsize for kind in types)
     largest = [kind for kind in types if kind.itemsize == size]
+    # float16 and bfloat16 do not contain each other; float32 contains both.
     return largest[0] if len(largest) == 1 else torch.float32
 
 
 Shapes = Mapping[str, Sequence[int]]
-MOST = 10
+MOST = 10  # names that an error message lists
 
 
 def check_same(where: str, wanted: Shapes, weights: Mapping[str, Tensor]) -> None:
-    """ValueError in one line unless the weights have these names and shapes, and no others."""
+    """ValueError unless the weights have exactly the names and shapes of `wanted`."""
     check_fit(
         where,
         missing={n: shape for n, shape in wanted.items() if n not in weights},
@@ -196,9 +200,9 @@ def check_same(where: str, wanted: Shapes, weights: Mapping[str, Tensor]) -> Non
 
 
 def check_fit(where: str, missing: Shapes, extra: Shapes, misshapen: Shapes) -> None:
-    """ValueError in one line unless every weight found its place.
+    """ValueError if any weight is missing, extra or of the wrong shape.
 
-    missing: with the shapes they should have; extra, misshapen: with those they have
+    missing: names with the expected shapes; extra, misshapen: names with the shapes in the file
     """
     for problem, names in (
         ("lacks", missing),
@@ -207,12 +211,12 @@ def check_fit(where: str, missing: Shapes, extra: Shapes, misshapen: Shapes) -> 
     ):
         if names:
             raise ValueError(
-                f"{where} {problem} {len(names)} weights: {listed(names)}; it is not whole, or"
-                " not what its settings say: get the model again"
+                f"{where} {problem} {len(names)} weights: {listed(names)}; it is incomplete, or"
+                " does not match its settings: get the model again"
             )
 
 
 def listed(names: Shapes) -> str:
-    """The first ten names with their shapes, and how many more there are."""
+    """The first ten names with their shapes, and the number of further ones."""
     shown = ", ".join(f"{name} {list(shape)}" for name, shape in sorted(names.items())[:MOST])
     return shown + (f" and {len(names) - MOST} more" if len(names) > MOST else "")

@@ -69,7 +69,7 @@ def test_a_bad_value_is_named_with_its_place(data: dict[str, object], message: s
 
 
 def test_what_is_not_a_mapping_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"run.json must hold key-value pairs, not list"):
+    with pytest.raises(ValueError, match=r"run.json must be key-value pairs, not list"):
         parse(Settings, [1, 2], "run.json")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"int is not a dataclass"):
         parse(int, {}, "run.json")
@@ -84,6 +84,6 @@ def test_choose_finds_or_explains() -> None:
     table = {"linear": 1, "cosine": 2}
     assert choose("schedule", "cosine", table) == 2
     with pytest.raises(
-        ValueError, match=r"no schedule 'linar'; known are: cosine, linear. Did you"
+        ValueError, match=r"no schedule 'linar'; choose from cosine, linear. Did you"
     ):
         choose("schedule", "linar", table)

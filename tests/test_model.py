@@ -97,10 +97,10 @@ def test_every_weight_must_find_its_place(folder: Path) -> None:
     with pytest.raises(ValueError, match="truncated"):
         Model.load(folder)
     save_file({**weights, name: weights[name].to(torch.complex64)}, file)
-    with pytest.raises(ValueError, match=f"holds '{name}' as 'C64'; read here are"):
+    with pytest.raises(ValueError, match=f"holds '{name}' as 'C64'; supported are"):
         Model.load(folder)
     save_file({**weights, name: weights[name].to(torch.int8)}, file)
-    with pytest.raises(ValueError, match=f"holds whole numbers for {name} .torch.int8.: a quant"):
+    with pytest.raises(ValueError, match=f"holds integers for {name} .torch.int8.: it is a quant"):
         Model.load(folder)
     file.unlink()
     with pytest.raises(ValueError, match=r"network\.safetensors is missing"):
@@ -114,7 +114,7 @@ def test_missing_or_broken_description(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not valid JSON"):
         Model.load(folder)
     (folder / "model.json").write_text("[]")
-    with pytest.raises(ValueError, match="must hold a JSON object"):
+    with pytest.raises(ValueError, match="must be a JSON object"):
         Model.load(folder)
 
 

@@ -31,8 +31,9 @@ from inkdrop.files import replacing
 from inkdrop.media.sheet import save_image, sheet
 from inkdrop.networks.autoencoder import Autoencoder
 from inkdrop.runs import own_folder
-from inkdrop.train.aims.autoencoder import AutoencoderLoss, FeatureMaps, train_autoencoder
+from inkdrop.train.aims.autoencoder import train_autoencoder
 from inkdrop.train.aims.judge import load_judge
+from inkdrop.train.aims.reconstruction import AutoencoderLoss, FeatureMaps
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.events import Validated
 from inkdrop.train.request import TrainRequest

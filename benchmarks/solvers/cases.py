@@ -15,9 +15,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import generator
-from inkdrop.diffusion.process import VE, Discrete, Flow, Process, lambdas
+from inkdrop.diffusion.process import VE, Flow, Process, lambdas
 from inkdrop.diffusion.samplers import SAMPLERS
 from tests.support.exact import Mixture
 

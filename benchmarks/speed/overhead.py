@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from inkdrop.cond import Cond
 from inkdrop.diffusion.constraints import clip
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.guidance import bind
 from inkdrop.diffusion.parameterization import Eps
-from inkdrop.diffusion.process import Discrete
 from inkdrop.diffusion.samplers import sampler
 from inkdrop.diffusion.times import grid
 from inkdrop.model import Model, Spec

@@ -1,4 +1,4 @@
-"""Models that come with inkdrop, each a Model folder with its card; commands take them by name."""
+"""Models bundled with inkdrop, each a Model folder with a model card; commands take their names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ FOLDER = Path(__file__).parent
 
 
 def find(name: str | Path) -> Path | None:
-    """The folder of a model in the box; None if there is none, or something here has that name."""
+    """The folder of a bundled model; None if there is none, or if a local path has that name."""
     folder = FOLDER / name
     inside = Path(name).name == str(name) and (folder / "model.json").is_file()
     return folder if inside and not Path(name).exists() else None

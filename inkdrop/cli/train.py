@@ -153,7 +153,7 @@ def _latents(options: Mapping[str, Any]) -> Latents | None:
 def _parts(data: Dataset, config: TrainConfig, options: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of model.json that the command line replaces."""
     from inkdrop.config import choose
-    from inkdrop.diffusion.process import SCHEDULES
+    from inkdrop.diffusion.discrete import SCHEDULES
     from inkdrop.registry import PARAMETERIZATIONS
     from inkdrop.train import defaults
 

@@ -1,1 +1,1 @@
-"""Codecs: from data space to the space in which diffusion happens, and back."""
+"""Codecs: map data to the space in which diffusion runs, and back."""

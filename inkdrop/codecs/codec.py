@@ -1,4 +1,4 @@
-"""What a codec is: the way from data space to the space in which diffusion happens, and back."""
+"""The interface of a codec: maps data to the space in which diffusion runs, and back."""
 
 from __future__ import annotations
 
@@ -8,35 +8,39 @@ from torch import Tensor, nn
 
 
 class Codec(Protocol):
-    """Data [B, C, *sizes] in [-1, 1] <-> what diffusion sees, [B, *shape(data's shape)]."""
+    """Data [B, C, *sizes] in [-1, 1] <-> code [B, *shape(data.shape[1:])] for diffusion."""
 
     @property
     def config(self) -> Any:
-        """The frozen dataclass that it is made from; the registry knows its class."""
+        """The frozen dataclass that it is built from; the registry knows its class."""
         ...
 
     @property
     def module(self) -> nn.Module | None:
-        """What holds its weights; None for a codec without any."""
+        """The module with its weights; None for a codec without weights."""
         ...
 
     @property
     def factor(self) -> int:
-        """How many places of the data one place of the code stands for, along every axis."""
+        """Data positions per position of the code, along every axis."""
         ...
 
-    def encode(self, data: Tensor) -> Tensor: ...
+    def encode(self, data: Tensor) -> Tensor:
+        """[B, C, *sizes] in [-1, 1] -> the code [B, *shape]; the mean of a distribution."""
+        ...
 
-    def decode(self, z: Tensor) -> Tensor: ...
+    def decode(self, z: Tensor) -> Tensor:
+        """A code [B, *shape] -> data [B, C, *sizes], roughly in [-1, 1]."""
+        ...
 
     def sample(self, data: Tensor, noise: Tensor) -> Tensor:
-        """Codes drawn from what is said of the data, one for each noise [B, *code's shape]."""
+        """Codes drawn from the posterior given the data, one for each unit Gaussian [B, *shape]."""
         ...
 
     def unscaled(self, z: Tensor) -> Tensor:
-        """The code as the autoencoder says it, before it is brought to mean 0 and spread 1."""
+        """The autoencoder's own code, before normalisation to mean 0 and standard deviation 1."""
         ...
 
     def shape(self, data: tuple[int, ...]) -> tuple[int, ...]:
-        """[C, *sizes] of the code for data of a shape; ValueError for one it cannot make."""
+        """The shape [C, *sizes] of the code for data [C, *sizes]; ValueError if impossible."""
         ...

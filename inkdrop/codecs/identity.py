@@ -1,4 +1,4 @@
-"""Pixels are the identity codec: diffusion happens on the data itself."""
+"""The identity codec, for diffusion in pixel space."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Identity:
-    """Everything is returned as it is given; data [B, C, *sizes] in [-1, 1]."""
+    """The code is the data itself, [B, C, *sizes] in [-1, 1]."""
 
     @property
     def config(self) -> Identity:

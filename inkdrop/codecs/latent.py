@@ -1,4 +1,4 @@
-"""The latent codec: diffusion happens on an autoencoder's code (Rombach et al. 2022, section 3)."""
+"""The latent codec, for diffusion on an autoencoder's code (Rombach et al. 2022, section 3)."""
 
 from __future__ import annotations
 
@@ -16,29 +16,26 @@ from torch import Tensor, nn
 from inkdrop.codecs.tiles import tiled
 from inkdrop.config import dump, parse
 from inkdrop.folder import NAME, described, read_description, write_description
-from inkdrop.networks.autoencoder import (
-    Autoencoder,
-    AutoencoderConfig,
-    Gaussian,
-    check_same_code,
-    check_sizes,
-)
+from inkdrop.networks.autoencoder import Autoencoder, Gaussian
+from inkdrop.networks.autoencoder_config import AutoencoderConfig, check_same_code, check_sizes
 from inkdrop.networks.taesd import TAESD, TAESDConfig
 from inkdrop.weights import map_weights, on_meta, save_weights
 
-# Larger codes are decoded, and their data encoded, in overlapping tiles of so many places an axis.
+# Side and overlap, in positions of the code, of the tiles in which large codes are decoded and
+# their data encoded.
 TILE, OVERLAP = 64, 8
-# Up to so many places, a picture of 1024 pixels a side where a place is 8, one pass makes it whole:
-# the middle of the autoencoder then sees all of it, and no tile a little less than others.
+# Codes of up to this many positions (1024 x 1024 pixels at factor 8) are decoded in one pass, so
+# that attention in the autoencoder's middle and the group norms see the whole picture.
 WHOLE = 128 * 128
 
 
 @dataclass(frozen=True)
 class LatentConfig:
-    """An autoencoder, and what brings its code to mean 0 and spread 1.
+    """An autoencoder and the normalisation of its code to mean 0 and standard deviation 1.
 
-    shift, scale: for each channel of the code; what diffusion sees is (code - shift) * scale
-    upcast: its maps grow beyond what float16 holds, so weights of float16 compute in float32
+    shift, scale: one number per channel of the code; diffusion runs on (code - shift) * scale
+    upcast: activations exceed float16's range, so float16 weights are computed in float32
+    ValueError unless there is one finite shift and one positive scale for each channel.
     """
 
     autoencoder: AutoencoderConfig | TAESDConfig
@@ -52,26 +49,26 @@ class LatentConfig:
             if len(getattr(self, name)) != channels:
                 raise ValueError(
                     f"{name} has {len(getattr(self, name))} numbers, but the code has {channels}"
-                    " channels: it needs one for each"
+                    " channels; give one for each"
                 )
         if not all(-inf < s < inf for s in self.shift):
-            raise ValueError(f"shift is {self.shift}: every channel's must be finite")
+            raise ValueError(f"shift is {self.shift}, but every number must be finite")
         if not all(0 < s < inf for s in self.scale):
-            raise ValueError(f"scale is {self.scale}: every channel's must be above 0, and finite")
+            raise ValueError(f"scale is {self.scale}, but every number must be finite and above 0")
 
 
 class Latent(nn.Module):
-    """Data [B, C, *spatial] in [-1, 1] <-> a code of mean 0 and spread 1 in each channel."""
+    """Data [B, C, *spatial] in [-1, 1] <-> code of mean 0 and standard deviation 1 per channel."""
 
     def __init__(
         self, config: LatentConfig, autoencoder: Autoencoder | TAESD | None = None
     ) -> None:
-        """autoencoder: with its weights; by default one with fresh ones, to be filled."""
+        """autoencoder: with its weights (None: a new one with initial weights)."""
         super().__init__()
         self.config = config
         self.autoencoder = autoencoder or fresh(config.autoencoder)
         for name in ("shift", "scale"):
-            # On the CPU even where weights are put nowhere, for no file holds them.
+            # On the CPU even under meta: these values are not in the weights file.
             values = torch.tensor(getattr(config, name), device="cpu")
             values = values.view(-1, *(1,) * config.autoencoder.dims)
             self.register_buffer(name, values, persistent=False)
@@ -81,26 +78,29 @@ class Latent(nn.Module):
 
     @property
     def module(self) -> nn.Module:
-        """Itself: shift and scale move to a device with the weights."""
+        """Itself, so that shift and scale move to a device together with the weights."""
         return self
 
     @property
     def factor(self) -> int:
-        """How many places of the data one place of the code stands for, along every axis."""
+        """Data positions per position of the code, along every axis."""
         return self.config.autoencoder.factor
 
     def unscaled(self, z: Tensor) -> Tensor:
-        """The code as the autoencoder says it, before it is brought to mean 0 and spread 1."""
+        """The autoencoder's own code, before normalisation to mean 0 and standard deviation 1."""
         return z / self.scale + self.shift
 
     def shape(self, data: tuple[int, ...]) -> tuple[int, ...]:
-        """[C, *spatial] of the code for data of a shape; ValueError for one it cannot make."""
+        """The shape [C, *spatial] of the code for data [C, *spatial]; ValueError if impossible."""
         config = self.config.autoencoder
         check_sizes(config, data[1:])
         return (config.latent_channels, *(size // config.factor for size in data[1:]))
 
     def through(self, other: Autoencoder) -> Latent:
-        """The same codes, made and read by another autoencoder of this code, such as a tiny one."""
+        """The same code through another autoencoder trained on it, such as a TAESD-like one.
+
+        ValueError if its code has another shape.
+        """
         check_same_code(other.config, self.config.autoencoder)
         return Latent(dataclasses.replace(self.config, autoencoder=other.config), other)
 
@@ -113,20 +113,24 @@ class Latent(nn.Module):
         return next(self.autoencoder.parameters()).dtype
 
     def _wide(self) -> Latent:
-        """The same in float32, for one call: kept, it would take twice what float16 saves."""
+        """A float32 copy for one call; keeping it would cost twice the memory float16 saves."""
         wide = Latent(self.config, copy.deepcopy(self.autoencoder).float())
         return wide.to(self.shift.device).eval()
 
     def encode(self, data: Tensor) -> Tensor:
-        """[B, C, *spatial] -> [B, latent channels, *spatial / factor]; the code's mean."""
+        """[B, C, *spatial] -> the mean code [B, latent_channels, *spatial / factor].
+
+        ValueError for a size that is not a multiple of the factor.
+        """
         if self._overflows:
             return self._wide().encode(data)
         return (self._coded(self.autoencoder.encode, data) - self.shift) * self.scale
 
     def sample(self, data: Tensor, noise: Tensor) -> Tensor:
-        """Codes drawn from what the encoder says of the data, one for each noise [B, *code's].
+        """Codes drawn from the posterior, one for each unit Gaussian noise [B, *code's shape].
 
-        The mean, where the encoder says nothing else. data: as many, or one for all.
+        data: [B, C, *spatial], or one for all noises. An encoder without a variance gives its only
+        code.
         """
         if self._overflows:
             return self._wide().sample(data, noise)
@@ -146,7 +150,7 @@ class Latent(nn.Module):
         )
 
     def decode(self, z: Tensor) -> Tensor:
-        """The way back; about [-1, 1]. FloatingPointError if it is not finite."""
+        """A code -> data [B, C, *spatial], roughly in [-1, 1]; FloatingPointError if not finite."""
         if self._overflows:
             return self._wide().decode(z)
         code = (z.to(self.shift.dtype) / self.scale + self.shift).to(self._dtype)
@@ -163,35 +167,35 @@ def _finite(y: Tensor) -> Tensor:
             "try float32" if y.dtype != torch.float32 else "its weights are damaged: get them again"
         )
         raise FloatingPointError(
-            f"what the autoencoder made of a code in {str(y.dtype)[6:]} is not finite; {way}"
+            f"the autoencoder's output in {str(y.dtype)[6:]} is not finite; {way}"
         )
     return y
 
 
 def _tile(x: Tensor, factor: int) -> int:
-    """The longest side of a tile for data or a code, `factor` of whose places are one of a code."""
+    """The longest side of a tile of x, which has `factor` positions per position of the code."""
     sizes = x.shape[2:]
     return max(sizes) if prod(sizes) <= WHOLE * factor ** len(sizes) else TILE * factor
 
 
 def fresh(config: AutoencoderConfig | TAESDConfig) -> Autoencoder | TAESD:
-    """An autoencoder of this shape with fresh weights."""
+    """A new autoencoder of this configuration, with initial weights."""
     return TAESD(config) if isinstance(config, TAESDConfig) else Autoencoder(config)
 
 
 def autoencoder_description(config: AutoencoderConfig) -> dict[str, Any]:
-    """The content of the model.json of an autoencoder alone."""
+    """The content of model.json for an autoencoder on its own."""
     return described("autoencoder", {"autoencoder": dump(config)})
 
 
 def write_autoencoder(autoencoder: Autoencoder, folder: Path) -> None:
-    """model.json and network.safetensors, into a folder that exists."""
+    """Write model.json and network.safetensors into an existing folder."""
     write_description(folder, autoencoder_description(autoencoder.config))
     save_weights(autoencoder, folder / "network.safetensors")
 
 
 def load_autoencoder(folder: str | Path) -> Autoencoder:
-    """The autoencoder in a folder, in evaluation mode; ValueError in words for anything amiss."""
+    """The autoencoder in a folder, frozen, in evaluation mode; ValueError for a broken folder."""
     folder = Path(folder)
     about = read_description(folder, "autoencoder")
     config = parse(AutoencoderConfig, about["autoencoder"], str(folder / NAME))

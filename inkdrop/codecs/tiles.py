@@ -1,4 +1,4 @@
-"""A map of large data in overlapping tiles, blended so that no seam shows."""
+"""Apply a function to large data in overlapping tiles, blended so that no seam shows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor
 def tiled(
     f: Callable[[Tensor], Tensor], x: Tensor, *, tile: int, overlap: int, ratio: tuple[int, int]
 ) -> Tensor:
-    """f(x) for x [B, C, *spatial], in tiles of at most `tile` places an axis.
+    """f(x) for x [B, C, *spatial], computed in tiles of at most `tile` positions per axis.
 
-    ratio: (a, b) where a place of the output is b / a places of x. Where tiles overlap they are
-    mixed with weights that rise in a straight line over `overlap` places, so the result goes over
-    from one to the next. x that fits into one tile is given to f as it is.
+    ratio: (a, b): the output is a / b times the size of x. Where tiles overlap, their weights rise
+    linearly over `overlap` positions, for a gradual transition. If x fits into one tile, this is a
+    single call of f.
     """
     spans = [_spans(size, tile, overlap) for size in x.shape[2:]]
     if all(len(axis) == 1 for axis in spans):
@@ -43,7 +43,7 @@ def _all_of(where: list[slice]) -> tuple[slice | EllipsisType, ...]:
 
 
 def _spans(size: int, tile: int, overlap: int) -> list[tuple[int, int]]:
-    """[begin, end) of tiles that cover an axis; the last one ends with it."""
+    """[begin, end) of the tiles along an axis; the last one ends where the axis ends."""
     if size <= tile:
         return [(0, size)]
     starts = [*range(0, size - tile, tile - overlap), size - tile]
@@ -58,7 +58,7 @@ def _weight(
     down: int,
     like: Tensor,
 ) -> Tensor:
-    """The weight of a tile at each of its places: 1, falling towards ends that have a neighbour."""
+    """The weight of a tile at each position: 1, decreasing towards ends that have a neighbour."""
     weight = like.new_ones(())
     for axis, ((begin, end), size) in enumerate(zip(place, sizes, strict=True)):
         length, ramp = (end - begin) * up // down, overlap * up // down

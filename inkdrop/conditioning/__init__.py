@@ -1,1 +1,1 @@
-"""Conditioning: from what a person writes to what a network is told."""
+"""Conditioning: from prompts to the conditions that networks read."""

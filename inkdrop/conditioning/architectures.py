@@ -1,8 +1,8 @@
-"""The text encoders of `transformers` that are read here: one explicit table, and their settings.
+"""The supported text encoders of `transformers`, in one explicit table with their settings.
 
-A class is chosen by this table alone, and of a folder's config.json only the settings listed here
-are kept, so nothing in a file can bring in code. They are those that decide what a trained network
-computes, in every version of the library alike.
+Only this table decides which class is built, and only the settings listed here are taken from a
+folder's config.json, so a file cannot bring in code. They are the settings that determine what a
+trained network computes, in every version of the library.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from inkdrop.config import nearest
 from inkdrop.weights import read_json
 
-# What settings call the number of layers, and more than any encoder has.
+# The names of the setting for the number of layers, and a limit far above any encoder's.
 LAYERS = ("num_hidden_layers", "num_layers", "n_layers")
 MOST_LAYERS = 256
 
@@ -24,11 +24,13 @@ MOST_LAYERS = 256
 class Architecture:
     """One family of text encoders.
 
-    model: the class of `transformers`
-    family: what the names of all classes begin with whose weights have such an encoder in them
-    settings: of its configuration, those that are kept
-    final_norm: whether a norm called final_layer_norm follows the layers; it suits any of them
-    context: the longest sequence; None: as many as it has places, `reserved` of them for nothing
+    model: its class in `transformers`
+    family: prefix of the names of all classes whose weights contain such an encoder
+    settings: the settings that are kept
+    final_norm: whether a norm called final_layer_norm follows the layers; it is applied to the
+        output of any layer
+    context: the longest sequence, in tokens (None: the number of positions less `reserved`)
+    reserved: positions that are never used, such as RoBERTa's for padding
     """
 
     model: str
@@ -39,7 +41,7 @@ class Architecture:
     reserved: int = 0
 
     def check(self, settings: Mapping[str, Any]) -> None:
-        """ValueError for a setting that is not listed, and for one that must be there."""
+        """ValueError for a setting that is not listed, absurd or missing."""
         for name in settings:
             if name not in self.settings:
                 raise ValueError(
@@ -49,13 +51,16 @@ class Architecture:
         for name in LAYERS:
             if not 0 <= settings.get(name, 1) <= MOST_LAYERS:
                 raise ValueError(
-                    f"the settings of {self.model} say {name} {settings[name]}: 0 to {MOST_LAYERS}"
-                    " is sane"
+                    f"{name} is {settings[name]} in the settings of {self.model} but must be from"
+                    f" 0 to {MOST_LAYERS}"
                 )
         places = () if self.context else ("max_position_embeddings",)
         for name in ("vocab_size", *places):
             if not isinstance(settings.get(name), int):
-                raise ValueError(f"the settings of {self.model} must say {name}, a whole number")
+                raise ValueError(
+                    f"{name} is {settings.get(name)!r} in the settings of {self.model} but must be"
+                    " an integer"
+                )
 
 
 _COMMON = (
@@ -71,7 +76,7 @@ def _t5(family: str) -> Architecture:
         "relative_attention_num_buckets", "relative_attention_max_distance", "layer_norm_epsilon",
         "pad_token_id",
     )  # fmt: skip
-    # Its places are relative, so that any length goes; it was trained on 512.
+    # Its positions are relative, so any length works, but it was trained on 512 tokens.
     return Architecture(f"{family}EncoderModel", family, settings, final_norm=True, context=512)
 
 
@@ -79,7 +84,7 @@ def _bert(family: str, settings: tuple[str, ...] = _BERT, reserved: int = 0) -> 
     return Architecture(f"{family}Model", family, settings, reserved=reserved)
 
 
-ARCHITECTURES: dict[str, Architecture] = {  # by what config.json calls model_type
+ARCHITECTURES: dict[str, Architecture] = {  # by model_type in config.json
     "t5": _t5("T5"),
     "mt5": _t5("MT5"),
     "umt5": _t5("UMT5"),
@@ -105,58 +110,60 @@ ARCHITECTURES: dict[str, Architecture] = {  # by what config.json calls model_ty
 }  # fmt: skip
 
 
-# CLIP's are networks of our own (networks/clip.py).
+# CLIP is implemented here (networks/clip.py).
 CLIPS = ("clip", "clip_text_model")
 FAMILIES = dict.fromkeys(CLIPS, "CLIP") | {n: kind.family for n, kind in ARCHITECTURES.items()}
 
 
 def read_settings(folder: Path) -> tuple[str, dict[str, Any]]:
-    """The architecture's name in a folder's config.json, and its settings as they stand there.
+    """The architecture's name and the unfiltered settings in a folder's config.json.
 
-    A whole CLIP gives those of its text side. ValueError for an architecture that is not in the
-    table, and for what could load code.
+    For a complete CLIP they are those of its text encoder. ValueError for an architecture that is
+    not in the table, or a key that could load code.
     """
     file = folder / "config.json"
     data = read_json(file)
     name = str(data.get("model_type", ""))
     if name not in FAMILIES:
         raise ValueError(
-            f"{file} has the model_type {name!r}; text encoders are read of"
+            f"model_type is {name!r} in {file}; the supported text encoders are"
             f" {', '.join(sorted(FAMILIES))}.{nearest(name, FAMILIES)}"
         )
     family = FAMILIES[name]
     for key in ("auto_map", "quantization_config"):
         if key in data:
             raise ValueError(
-                f"{file} has {key!r}: it asks for code or for packed weights; plain text encoders"
-                " of transformers have neither"
+                f"{file} has {key!r}, which needs custom code or quantized weights; neither is"
+                " supported, so get the plain text encoder"
             )
     for found in (data.get("_class_name", family), *(data.get("architectures") or ())):
         if not str(found).startswith(family):
-            raise ValueError(f"{file} names the class {found!r}, which is no {family}; mend it")
+            raise ValueError(
+                f"{file} names the class {found!r}, which is not a {family}; correct one of them"
+            )
     return name, _text_side(data, file) if "text_config" in data else data
 
 
 def _text_side(data: Mapping[str, Any], file: Path) -> dict[str, Any]:
-    """The text side of a whole CLIP's settings; its projection is as wide as the picture's."""
+    """The text part of a complete CLIP's settings; its projection has the width of the image's."""
     text = data["text_config"]
     if not isinstance(text, dict):
-        raise ValueError(f"{file} must hold settings in text_config, not {text!r}")
+        raise ValueError(f"text_config is {text!r} in {file} but must be an object of settings")
     return {**text, "projection_dim": data.get("projection_dim", text.get("projection_dim", 512))}
 
 
 def complete(
     kind: Architecture, cls: Any, settings: Mapping[str, Any], where: str
 ) -> dict[str, Any]:
-    """The settings that are kept, with the defaults of the configuration class `cls`.
+    """The settings that are kept, completed with the defaults of the configuration class `cls`.
 
-    Files of others also hold how it was trained, and how it writes if it can; that is left out.
-    ValueError for a value that the class refuses.
+    Other settings, for training or text generation, are dropped. ValueError for a value that the
+    class rejects.
     """
     try:
-        whole = cls.from_dict(dict(settings))  # which knows the names of older versions
-    except Exception as error:  # the library has many
+        whole = cls.from_dict(dict(settings))  # also accepts the names of older versions
+    except Exception as error:  # the library raises many types
         said = " ".join(str(error).split())
-        raise ValueError(f"{where} has settings that {cls.__name__} refuses: {said}") from None
+        raise ValueError(f"{where} has settings that {cls.__name__} rejects: {said}") from None
     values: dict[str, Any] = whole.to_dict()
     return {name: values[name] for name in kind.settings if name in values}

@@ -1,4 +1,4 @@
-"""Prompts as token ids in chunks of what an encoder reads at once; nothing is cut off."""
+"""Prompts as token ids, split into chunks that fit an encoder's context; nothing is truncated."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ LONGEST = 10_000  # characters of a prompt
 
 
 class Tokens(NamedTuple):
-    """Prompts as an encoder reads them, on the CPU: [prompts, chunks, length] each.
+    """Tokenized prompts, on the CPU: [prompts, chunks, length] each.
 
-    ids: int64; mask: bool, True = read; weights: float32, 1 for what has none.
+    ids: int64; mask: bool, True = a token to read; weights: float32, 1 where none is given.
     """
 
     ids: Tensor
@@ -29,7 +29,7 @@ class Tokens(NamedTuple):
 
 @dataclass(frozen=True)
 class Padding:
-    """Chunks filled up to a length with an id that is read like any other (Stable Diffusion)."""
+    """Padding of chunks to a fixed length with a token that is not masked (Stable Diffusion)."""
 
     id: int
     length: int
@@ -40,21 +40,23 @@ def tokenize(
 ) -> Tokens:
     """Prompts in the grammar of `prompt.parse` -> their tokens, in chunks of at most `context`.
 
-    A word goes to the next chunk whole unless it is longer than one. A token's weight is the mean
-    over its characters other than white space, so brackets change the weights and never the ids.
+    A word that does not fit moves to the next chunk as a whole, unless it is longer than a chunk. A
+    token's weight is the mean over its non-space characters, so brackets affect the weights but
+    never the ids.
 
-    With padding every chunk is `padding.length` long and all of it is read. Where a prompt ends
-    chunks before the longest one, nothing is read: what it says depends on no prompt beside it.
-    ValueError for a prompt that is no string, above 10,000 characters or of an absurd weight.
+    With padding every chunk has `padding.length` tokens, all of them unmasked. The chunks that a
+    shorter prompt lacks are masked, so its encoding does not depend on the other prompts.
+    ValueError for a prompt that is not a string, is longer than 10,000 characters or has a weight
+    beyond +-100.
     """
     if isinstance(prompts, str) or not prompts:
-        raise ValueError(f"the prompts are {prompts!r}; give a list with at least one string")
+        raise ValueError(f"prompts is {prompts!r}; give a list of at least one string")
     start, end = tokenizer.frame
     room = context - len(start) - len(end)
     if room < 1:
         raise ValueError(
-            f"a context of {context} tokens leaves none for words: the tokenizer frames each chunk"
-            f" with {len(start) + len(end)}"
+            f"a context of {context} tokens leaves no room for words, since the tokenizer adds"
+            f" {len(start) + len(end)} special tokens to each chunk; give a longer context"
         )
     rows = []
     for prompt in prompts:
@@ -70,7 +72,9 @@ def _weighed(tokenizer: Tokenizer, prompt: str) -> list[tuple[Piece, float]]:
     if not isinstance(prompt, str):
         raise ValueError(f"a prompt is {prompt!r}; it must be a string")
     if len(prompt) > LONGEST:
-        raise ValueError(f"the prompt has {len(prompt)} characters; say it in at most {LONGEST}")
+        raise ValueError(
+            f"the prompt has {len(prompt)} characters; shorten it to at most {LONGEST}"
+        )
     segments = parse(sound(prompt))
     text = "".join(part for part, _ in segments)
     weights = list(chain.from_iterable([weight] * len(part) for part, weight in segments))
@@ -79,7 +83,8 @@ def _weighed(tokenizer: Tokenizer, prompt: str) -> list[tuple[Piece, float]]:
 
 def _weight(text: str, weights: list[float], piece: Piece) -> float:
     places = range(piece.start, piece.stop)
-    # A space goes into the token of the word after it, which alone says the token's weight.
+    # Byte-level tokenizers put a space into the token of the next word, and only that word's
+    # characters count for the token's weight.
     counted = [weights[i] for i in places if not text[i].isspace()] or [weights[i] for i in places]
     if len(set(counted)) == 1:
         return counted[0]
@@ -87,7 +92,7 @@ def _weight(text: str, weights: list[float], piece: Piece) -> float:
 
 
 def _chunks(body: list[tuple[Piece, float]], room: int) -> list[_Row]:
-    """At least one chunk, each of at most `room` tokens; a new one starts at a word if it can."""
+    """At least one chunk, each of at most `room` tokens, split between words where possible."""
     chunks: list[_Row] = [[]]
     for _, group in groupby(body, key=lambda item: item[0].word):
         word = [(piece.id, weight) for piece, weight in group]
@@ -107,7 +112,7 @@ def _framed(chunk: _Row, start: tuple[int, ...], end: tuple[int, ...]) -> _Row:
 
 
 def _filled(rows: list[list[_Row]], padding: Padding) -> list[list[_Row]]:
-    """The chunks of each prompt, all of one length."""
+    """The chunks of each prompt, padded to one length."""
     filler = (padding.id, 1.0)
     return [[c + [filler] * (padding.length - len(c)) for c in chunks] for chunks in rows]
 

@@ -1,4 +1,4 @@
-"""CLIP's text encoders as `transformers` keeps them: settings, and names of weights as a table."""
+"""CLIP text encoders in the format of `transformers`: settings, and a table of weight names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inkdrop.config import parse
 from inkdrop.networks.clip import Clip, ClipConfig
 from inkdrop.weights import check_same, on_meta, put_weights
 
-# Parts of names, ours and theirs. Newer files leave out the beginning `WITHIN`.
+# Parts of weight names, ours and theirs. Newer files omit the prefix `WITHIN`.
 WITHIN, PROJECTION = "text_model.", "text_projection"
 LAYER = f"{WITHIN}encoder.layers."
 PAIRS = (
@@ -30,7 +30,7 @@ PAIRS = (
     (".first.", ".mlp.fc1."),
     (".second.", ".mlp.fc2."),
 )
-# Those without a layer.
+# Names of weights outside the layers.
 PLACES = {
     "embedding.weight": f"{WITHIN}embeddings.token_embedding.weight",
     "place": f"{WITHIN}embeddings.position_embedding.weight",
@@ -38,13 +38,13 @@ PLACES = {
     "norm.bias": f"{WITHIN}final_layer_norm.bias",
     "project.weight": f"{PROJECTION}.weight",
 }
-# Of a whole CLIP's weights, those that its text encoder has no use for.
+# Prefixes of the weights of a complete CLIP that its text encoder does not use.
 _OTHERS = ("logit_scale", f"{PROJECTION}.", "vision_model.", "visual_projection.")
 
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """What a config.json says that decides what a trained CLIP computes, with its defaults."""
+    """The settings in config.json that determine what a trained CLIP computes, with defaults."""
 
     vocab_size: int = 49408
     hidden_size: int = 512
@@ -59,10 +59,10 @@ class ClipSettings:
 
 
 def clip_settings(told: Mapping[str, Any], where: str) -> ClipSettings:
-    """Of what a config.json says, the settings that count.
+    """The relevant settings from the content of a config.json.
 
-    Files also say how a model was trained, and how it writes if it can; that is left out.
-    ValueError for a value that no CLIP can have.
+    Other settings, for training or text generation, are dropped. ValueError for a value of the
+    wrong type; where: the file's name, for the message.
     """
     names = [field.name for field in dataclasses.fields(ClipSettings)]
     return parse(ClipSettings, {name: told[name] for name in names if name in told}, where)
@@ -77,10 +77,14 @@ def clip_config(
     norm: bool = True,
     pooled: Pooled = "none",
 ) -> ClipConfig:
-    """A CLIP of these settings, of which that is read; see `ClipConfig`."""
+    """The configuration for these settings; layer, norm, pooled: see `ClipConfig`.
+
+    ValueError, which begins with `where`, for settings that fit no CLIP.
+    """
     end = settings.eos_token_id
     if end == 2:
-        # Settings of old say so of every CLIP; what they mean is the token that ends a text.
+        # Old config.json files give 2 for every CLIP, which is wrong: take the tokenizer's
+        # end-of-text token.
         end = (*tokenizer.frame[1], settings.vocab_size - 1)[0]
     try:
         return ClipConfig(
@@ -103,7 +107,7 @@ def clip_config(
 
 
 def settings_of(config: ClipConfig) -> ClipSettings:
-    """The way back."""
+    """The inverse of `clip_config`."""
     return ClipSettings(
         vocab_size=config.vocabulary,
         hidden_size=config.width,
@@ -119,7 +123,7 @@ def settings_of(config: ClipConfig) -> ClipSettings:
 
 
 def theirs(name: str) -> str:
-    """The name in files of our weight `name`."""
+    """The name of our weight `name` in their files."""
     if name in PLACES:
         return PLACES[name]
     for ours, other in PAIRS:
@@ -128,7 +132,7 @@ def theirs(name: str) -> str:
 
 
 def longer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A text encoder's weights by the longer of their two names, without the numbers of places."""
+    """A text encoder's weights by their names with prefix, without the buffer of position ids."""
     whole = any(name.startswith(WITHIN) for name in weights)
     return {
         name if whole or name.startswith(_OTHERS) else WITHIN + name: value
@@ -143,11 +147,12 @@ def build_clip(
     where: str,
     dtype: torch.dtype | None = torch.float32,
 ) -> Clip:
-    """The encoder with these weights, frozen; their names as in files.
+    """The frozen encoder with these weights, named as in their files.
 
-    where: what errors call the weights; dtype: of all (None: their own, of several the widest).
-    ValueError for one that is missing or of another shape, or that finds no place and is not of
-    another part of a whole CLIP.
+    where: name of the source, for messages
+    dtype: of all weights (None: their own, the widest if there are several)
+    ValueError for a weight that is missing, has another shape, or belongs neither to the text
+    encoder nor to another part of a complete CLIP.
     """
     with on_meta():
         network = Clip(config)

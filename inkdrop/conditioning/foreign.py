@@ -1,4 +1,4 @@
-"""Tokenizers as others keep them: tokenizer.json, CLIP's vocabulary and merges, sentencepiece's."""
+"""Tokenizers in other formats: tokenizer.json, CLIP's vocabulary and merges, sentencepiece."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Merge = tuple[str, str]
 CLIP_START, CLIP_END = "<|startoftext|>", "<|endoftext|>"
 VOCABULARY, MERGES, SENTENCEPIECE = "vocab.json", "merges.txt", "spiece.model"
 
-# What CLIP takes for a word (Radford et al. 2021): English endings, letters, one digit, the rest.
+# CLIP's words (Radford et al. 2021): English contractions, letters, a single digit, other symbols.
 _CLIP_WORDS = (
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d"
     r"|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -23,10 +23,10 @@ _CLIP_WORDS = (
 
 
 def find_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
-    """The tokenizer in a folder of `transformers`, for a text encoder of so many ids.
+    """The tokenizer in a folder of `transformers`, for a text encoder of `vocabulary` ids.
 
-    tokenizer.json if it is there, else CLIP's vocab.json with merges.txt, else T5's spiece.model,
-    which needs the library. ValueError in words for none of them, or one that does not fit.
+    It is read from tokenizer.json, else from CLIP's vocab.json with merges.txt, else from T5's
+    spiece.model, which needs the library. ValueError if there is none, or if it does not fit.
     """
     if (folder / FILE).is_file():
         return Tokenizer.read(folder, vocabulary=vocabulary)
@@ -36,18 +36,15 @@ def find_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
         tokenizer = _sentencepiece(folder)
     else:
         raise ValueError(
-            f"there is no tokenizer in {folder}: no {FILE}, no {VOCABULARY} with {MERGES}, no"
-            f" {SENTENCEPIECE}; get the folder again, whole"
+            f"there is no tokenizer in {folder}: neither {FILE}, nor {VOCABULARY} with {MERGES},"
+            f" nor {SENTENCEPIECE}; get the folder again, complete"
         )
     tokenizer.check(vocabulary, str(folder))
     return tokenizer
 
 
 def padding_id(folder: Path, tokenizer: Tokenizer) -> int:
-    """The token with which a folder fills prompts up, as its files of settings say.
-
-    ValueError if none says it.
-    """
+    """The id of the padding token named in a folder's settings; ValueError if there is none."""
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
             said = read_json(folder / name).get("pad_token")
@@ -56,30 +53,32 @@ def padding_id(folder: Path, tokenizer: Tokenizer) -> int:
             if found is not None:
                 return found
     raise ValueError(
-        f"{folder} does not say which token fills prompts up: its special_tokens_map.json or"
-        " tokenizer_config.json must have a pad_token that is in the vocabulary"
+        f"there is no padding token in {folder}: special_tokens_map.json or tokenizer_config.json"
+        " must have a pad_token that is in the vocabulary"
     )
 
 
 def clip_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[Merge]) -> Tokenizer:
-    """CLIP's: byte-level pairs within words that end in </w>, of lower-cased text.
+    """CLIP's tokenizer: byte-level BPE within words, with the suffix </w>, on lower-cased text.
 
-    ValueError if the vocabulary lacks a part of a merge, or the tokens around a text.
+    ValueError if the vocabulary lacks the start or end token, or a part of a merge.
     """
     from tokenizers import Regex, models, normalizers, pre_tokenizers, processors
     from tokenizers import Tokenizer as Backend
 
     for token in (CLIP_START, CLIP_END):
         if token not in vocabulary:
-            raise ValueError(f"the vocabulary has no {token}; it is not CLIP's")
+            raise ValueError(f"the vocabulary has no {token}, so it is not CLIP's; get CLIP's own")
     if not all(isinstance(number, int) for number in vocabulary.values()):
-        raise ValueError("the vocabulary must say a number for each token")
+        raise ValueError("the vocabulary must map each token to an integer; get the file again")
     try:
         pairs = models.BPE(
             dict(vocabulary), list(merges), end_of_word_suffix="</w>", unk_token=CLIP_END
         )
     except Exception as error:  # the library raises nothing more specific
-        raise ValueError(f"vocabulary and merges are not of one tokenizer ({error})") from None
+        raise ValueError(
+            f"vocabulary and merges belong to different tokenizers ({error}); get both again"
+        ) from None
     backend = Backend(pairs)
     backend.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
@@ -99,30 +98,33 @@ def clip_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[Merge]) -> To
 
 
 def _merges(file: Path) -> list[Merge]:
-    """The pairs in a merges.txt, whose first line may say its version."""
+    """The pairs in a merges.txt, whose first line may be a version."""
     pairs = list[Merge]()
     for line in file.read_text(encoding="utf-8").split("\n"):
         parts = line.split(" ")
         if line.startswith("#version") or not line:
             continue
         if len(parts) != 2:
-            raise ValueError(f"{file} has the line {line!r}; a merge is two parts and a space")
+            raise ValueError(
+                f"{file} has the line {line!r}, but a merge is two parts separated by a space; get"
+                " the file again"
+            )
         pairs.append((parts[0], parts[1]))
     return pairs
 
 
 def _sentencepiece(folder: Path) -> Tokenizer:
-    """T5's, as `transformers` converts it."""
+    """T5's tokenizer, converted by `transformers`."""
     from tokenizers import Tokenizer as Backend
 
     kind = transformers(f"the tokenizer {folder / SENTENCEPIECE}", "text").T5Tokenizer
     try:
         with quiet():
             found = kind.from_pretrained(str(folder), local_files_only=True).backend_tokenizer
-    except Exception as error:  # whatever the library misses, by several names
+    except Exception as error:  # missing dependencies raise several types
         said = json.dumps(" ".join(str(error).split())[:200], ensure_ascii=False)
         raise ValueError(
-            f"{folder / SENTENCEPIECE} could not be converted ({said}); this needs sentencepiece"
-            " and protobuf: pip install sentencepiece protobuf; or save a tokenizer.json beside it"
+            f"{folder / SENTENCEPIECE} could not be converted ({said}); it needs sentencepiece and"
+            " protobuf (pip install sentencepiece protobuf), or a tokenizer.json beside it"
         ) from None
     return Tokenizer(Backend.from_str(found.to_str()))

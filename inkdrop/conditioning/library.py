@@ -1,4 +1,4 @@
-"""The library `transformers`: loaded only where a model of it is read, and without its chatter."""
+"""The library `transformers`: imported only when one of its models is opened, and kept quiet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def transformers(needed_by: str, extra: str) -> Any:
-    """The module; ValueError that names the extra if it is not installed."""
+    """The module `transformers`; ValueError that names the extra if it is not installed."""
     try:
         return importlib.import_module("transformers")
     except ImportError:
@@ -20,7 +20,7 @@ def transformers(needed_by: str, extra: str) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within it the library draws no progress bars and logs errors alone."""
+    """Context in which the library shows no progress bars and logs only errors."""
     logging = importlib.import_module("transformers.utils.logging")
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -1,7 +1,7 @@
-"""Text encoders that others trained, frozen: CLIP's, and T5's and BERT's kin by `transformers`.
+"""Pretrained text encoders, frozen: CLIP, and the T5 and BERT families through `transformers`.
 
-A folder is as that library writes it: config.json, safetensors and a tokenizer. Nothing is fetched,
-nothing in it runs, and the library is loaded when the first such encoder is.
+A folder has the format of that library: config.json, safetensors and a tokenizer. Nothing is
+downloaded, no code in it is run, and the library is imported with the first encoder that needs it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ from inkdrop.weights import check_fit, on_meta, read_weights, widest
 
 @dataclass(frozen=True)
 class PretrainedConfig:
-    """A text encoder of `transformers`, and what of it is read.
+    """Configuration of a text encoder of `transformers` and of its outputs.
 
-    architecture: a key of `ARCHITECTURES`; settings: of its configuration, those listed there
-    layer: whose output the tokens are: -1 the last, -2 the one before ("clip skip" 2)
-    norm: whether they go through the norm that follows the last layer, where there is one
-    pooled: what becomes the condition's vector: none, or the mean of the tokens
+    architecture: a key of `ARCHITECTURES`; settings: the settings listed there
+    layer: the layer whose output is used: -1 the last, -2 the one before it ("clip skip" 2)
+    norm: whether the final norm, if there is one, is applied to that output
+    pooled: what becomes cond.vector: nothing, or the mean token
+    ValueError for values that fit no encoder.
     """
 
     architecture: str
@@ -51,34 +52,37 @@ class PretrainedConfig:
     def __post_init__(self) -> None:
         kind = self.kind
         if self.layer >= 0:
-            raise ValueError(f"layer is {self.layer}; layers count from the last one, which is -1")
+            raise ValueError(f"layer is {self.layer} but must be -1, the last layer, or below")
         if self.pooled not in get_args(Pooled):
             raise ValueError(
                 f"pooled is {self.pooled!r} but must be one of {', '.join(get_args(Pooled))}"
             )
         if self.pooled == "projected":
-            raise ValueError(f"pooled is 'projected', but only CLIP projects, not {kind.model}")
+            raise ValueError(
+                f"pooled is 'projected', but {kind.model} has no projection, only CLIP has; use"
+                " 'mean' or 'none'"
+            )
         if not self.norm and not (kind.final_norm and self.layer < -1):
             raise ValueError(
-                f"norm is False at layer {self.layer}, but {kind.model} does not give that layer"
+                f"norm is False at layer {self.layer}, but {kind.model} does not return that layer"
                 " without its norm; leave it True"
             )
         kind.check(self.settings)
 
     @property
     def kind(self) -> Architecture:
-        """The entry of the table."""
+        """The entry in `ARCHITECTURES`."""
         return choose("text encoder", self.architecture, ARCHITECTURES)
 
     @property
     def context(self) -> int:
-        """The longest sequence it reads."""
+        """The longest sequence, in tokens."""
         places: int = self.kind.context or self.settings["max_position_embeddings"]
         return places - self.kind.reserved
 
 
 class Pretrained(nn.Module):
-    """A text encoder of `transformers` as a `TokenEncoder`; its weights are not to be trained."""
+    """A text encoder of `transformers` as a `TokenEncoder`; its weights are frozen."""
 
     sketch = None
 
@@ -88,7 +92,7 @@ class Pretrained(nn.Module):
 
     @property
     def context(self) -> int:
-        """The longest sequence it reads."""
+        """The longest sequence, in tokens."""
         return self.config.context
 
     @property
@@ -98,7 +102,7 @@ class Pretrained(nn.Module):
 
     @property
     def pooled(self) -> Pooled:
-        """What becomes the condition's vector."""
+        """What becomes cond.vector."""
         return self.config.pooled
 
     @property
@@ -107,11 +111,11 @@ class Pretrained(nn.Module):
         return int(cast(Any, self.network).config.hidden_size)
 
     def read(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, None]:
-        """The tokens, and nothing of the whole that they do not say; see `forward`."""
+        """The tokens, and None: there is no separate pooled output; see `forward`."""
         return self(ids, mask), None
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """ids [B, L] int64, mask [B, L] bool -> tokens [B, L, D]."""
+        """ids [B, L] int64, mask [B, L] bool (True = a real token) -> tokens [B, L, D]."""
         config, last = self.config, self.config.layer == -1
         seen = None if bool(mask.all()) else mask.long()
         said: Any = self.network(ids, attention_mask=seen, output_hidden_states=not last)
@@ -119,7 +123,7 @@ class Pretrained(nn.Module):
         return self._normed(tokens) if config.norm and not last else tokens
 
     def _normed(self, tokens: Tensor) -> Tensor:
-        """Through the norm behind the last layer, where there is one."""
+        """The final norm applied to tokens [B, L, D], if there is one."""
         if not self.config.kind.final_norm:
             return tokens
         names = dict(self.network.named_modules())
@@ -128,7 +132,7 @@ class Pretrained(nn.Module):
         return out
 
 
-# Of a larger model's weights, those that its text encoder has no use for.
+# Prefixes of the weights of larger models that their text encoder does not use.
 _OTHERS = (
     "classifier", "cls.", "decoder.", "discriminator_", "generator_", "head.", "lm_head", "pooler.",
     "pre_classifier", "qa_outputs", "vocab_",
@@ -141,11 +145,12 @@ def build_pretrained(
     where: str,
     dtype: torch.dtype | None = torch.float32,
 ) -> Pretrained:
-    """The encoder with these weights, frozen; their names as `transformers` has them.
+    """The frozen encoder with these weights, named as in `transformers`.
 
-    where: what errors call the weights; dtype: of all (None: their own, of several the widest).
-    ValueError for one that is missing, or that finds no place
-    and is not another part of a larger model; for settings that make no network.
+    where: name of the source, for messages
+    dtype: of all weights (None: their own, the widest if there are several)
+    ValueError for a weight that is missing or that belongs neither to the encoder nor to another
+    part of a larger model, and for settings that fit no network.
     """
     library = transformers("a pretrained text encoder", "text")
     model = config.kind.model
@@ -158,40 +163,43 @@ def build_pretrained(
                 config=cls.config_class(**config.settings),
                 state_dict=dict(weights),
                 dtype=dtype or widest({value.dtype for value in weights.values()}),
-                ignore_mismatched_sizes=True,  # it tells them; they are refused below
+                ignore_mismatched_sizes=True,  # reported in `found` and rejected below
                 output_loading_info=True,
             )
-    except Exception as error:  # settings that make no network
+    except Exception as error:  # settings that fit no network
         said = " ".join(str(error).split())
-        raise ValueError(f"{where} makes no {model}: {said[:300]}") from None
+        raise ValueError(f"{where} cannot be opened as {model}: {said[:300]}") from None
     if getattr(network, "pooler", None) is not None:
-        network.pooler = None  # it is not read, and often was not trained
+        network.pooler = None  # not used, and often untrained
     _check_found(f"{where}, for {model},", network, weights, found)
     layers = network.config.num_hidden_layers
     if config.layer < -1 - layers:
-        raise ValueError(f"layer is {config.layer}, but {model} here has {layers} layers")
+        raise ValueError(
+            f"layer is {config.layer}, but this {model} has {layers} layers; give -1 to"
+            f" {-1 - layers}"
+        )
     return Pretrained(config, network).eval().requires_grad_(False)
 
 
-MOST_MADE = 8  # times as many numbers as there are
+MOST_MADE = 8  # largest ratio of the network's size to the size of the weights in the files
 
 
 def _check_size(cls: Any, config: PretrainedConfig, weights: Mapping[str, Tensor]) -> None:
-    """ValueError, before any memory is taken, for settings far larger than the weights are."""
+    """ValueError, before memory is allocated, for a network far larger than its weights."""
     with on_meta():
         made = sum(p.numel() for p in cls(cls.config_class(**config.settings)).parameters())
     there = sum(value.numel() for value in weights.values())
     if made > MOST_MADE * there:
-        raise ValueError(f"its settings mean {made} numbers, but its weights are {there}")
+        raise ValueError(f"its settings give {made} parameters, but there are {there} weights")
 
 
 def _check_found(
     where: str, network: nn.Module, weights: Mapping[str, Tensor], found: Mapping[str, Any]
 ) -> None:
-    """ValueError unless what the library says of the weights is that all found their places."""
+    """ValueError unless the library reports that all weights fit."""
     missing = [name for name in found["missing_keys"] if not name.startswith("pooler.")]
     extra = [name for name in found["unexpected_keys"] if not _of_another(name)]
-    # The library may have cut the first part of a name.
+    # The library may have removed the first part of a name.
     given = {name.split(".", cut)[-1]: v for name, v in weights.items() for cut in (0, 1)}
     check_fit(
         where,
@@ -210,7 +218,7 @@ def _of_another(name: str) -> bool:
 
 
 def load_pretrained(config: PretrainedConfig, file: Path, dtype: torch.dtype | None) -> Pretrained:
-    """The encoder whose weights are a safetensors file, as a Model folder has it."""
+    """The encoder with weights from a safetensors file of a Model folder."""
     return build_pretrained(config, read_weights(file), str(file), dtype)
 
 
@@ -223,12 +231,12 @@ def open_pretrained(
     pooled: Pooled = "mean",
     padded: bool = False,
 ) -> Text:
-    """The text encoder in a folder that `transformers` wrote, with its tokenizer, frozen.
+    """The frozen text encoder in a folder written by `transformers`, with its tokenizer.
 
-    tokenizer: its folder, if it is another; layer, norm, pooled: see `PretrainedConfig`
-    padded: chunks are filled up to all that the encoder reads, and the denoiser attends to all of
-        it, as Stable Diffusion's does; see `chunks.tokenize`
-    ValueError in words for a folder without safetensors, a tokenizer or a known architecture.
+    tokenizer: its folder (None: the same folder); layer, norm, pooled: see `PretrainedConfig`
+    padded: whether chunks are padded to the encoder's context and the denoiser attends to the
+        padding, as in Stable Diffusion; see `chunks.tokenize`
+    ValueError for a folder without safetensors, a tokenizer or a supported architecture.
     """
     folder = must_exist(folder, "folder")
     words = must_exist(folder if tokenizer is None else tokenizer, "folder")
@@ -257,7 +265,7 @@ INDEX = "model.safetensors.index.json"
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
-    """The weights in a folder of `transformers`, of one file or of several."""
+    """The weights in a folder of `transformers`, from one file or from shards."""
     if (folder / INDEX).is_file():
         return read_shards(folder / INDEX, read_weights)
     (file,) = weight_files(folder)
@@ -265,7 +273,7 @@ def _weights(folder: Path) -> dict[str, Tensor]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors in a folder of `transformers`; ValueError if it has none."""
+    """The safetensors files in a folder of `transformers`; ValueError if there are none."""
     index = folder / INDEX
     if index.is_file():
         return [folder / name for name in sorted({*shard_places(index).values()})]
@@ -274,12 +282,13 @@ def weight_files(folder: Path) -> list[Path]:
         return found if len(found) == 1 else [folder / "model.safetensors"]
     if found:
         raise ValueError(
-            f"{folder} has {len(found)} safetensors files but no {INDEX} that says which to take"
+            f"{folder} has {len(found)} safetensors files but no {INDEX} that lists them; get the"
+            " folder again"
         )
     pickles = sorted(p.name for kind in ("*.bin", "*.pt", "*.ckpt") for p in folder.glob(kind))
     if pickles:
         raise ValueError(
-            f"{folder} has its weights as {pickles[0]}, a pickle, which can run code and is not"
+            f"the weights in {folder} are {pickles[0]}, a pickle, which can run code and is not"
             " opened; save them as safetensors"
         )
-    raise ValueError(f"there is no model.safetensors in {folder}")
+    raise ValueError(f"there is no model.safetensors in {folder}; get the folder again")

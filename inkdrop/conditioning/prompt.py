@@ -1,10 +1,10 @@
-"""The grammar of prompts: brackets that give words a weight.
+"""The grammar of prompts: brackets give words a weight.
 
-    (word:1.3)  the weight 1.3          (word)  1.1          [word]  1 / 1.1
+    (word:1.3)  weight 1.3          (word)  weight 1.1          [word]  weight 1 / 1.1
 
-Brackets nest, and their weights multiply. A backslash before one of `()[]:` or a backslash takes it
-literally. A closing bracket closes the nearest open one of its kind; those open in between, and any
-without a partner, are text. In square brackets a colon is text.
+Brackets nest, and their weights multiply. A backslash makes the next `(`, `)`, `[`, `]`, `:` or
+backslash literal. A closing bracket closes the nearest open one of its kind; brackets opened in
+between, and any without a partner, are text. In square brackets a colon is text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 STEP = 1.1  # the weight of a plain pair of round brackets
-LARGEST = 100.0  # 48 plain pairs; what is above is a slip of the keyboard
+LARGEST = 100.0  # 48 plain pairs; anything above is a typing error
 
 _SPECIAL = "()[]:\\"
 _ESCAPED = re.compile(rf"\\([{re.escape(_SPECIAL)}])")
@@ -21,9 +21,9 @@ _PLAIN = {")": STEP, "]": 1 / STEP}
 
 
 def parse(prompt: str) -> tuple[tuple[str, float], ...]:
-    """The texts of a prompt with their weights, in order; none is empty, "" gives ().
+    """The texts of a prompt with their weights, in order; no text is empty, and "" gives ().
 
-    Neighbours of one weight are one text. ValueError for a weight beyond +-100.
+    Adjacent texts of equal weight are merged. ValueError for a weight beyond +-100.
     """
     opened, closed = _pairs(prompt)
     segments: list[tuple[str, float]] = []
@@ -45,17 +45,14 @@ def parse(prompt: str) -> tuple[tuple[str, float], ...]:
 
 
 def escape(text: str) -> str:
-    """The prompt that says this text literally: parse(escape(text)) is ((text, 1.0),).
-
-    For captions, in which brackets are punctuation.
-    """
+    """The prompt for a literal text, such as a caption: parse(escape(text)) is ((text, 1.0),)."""
     return re.sub(rf"([{re.escape(_SPECIAL)}])", r"\\\1", text)
 
 
 def _pairs(prompt: str) -> tuple[dict[int, float], dict[int, int]]:
-    """The brackets that have a partner: where each pair opens with its weight, where it closes.
+    """The brackets with a partner: {opening index: weight}, {closing index: index after the pair}.
 
-    It closes at the bracket, or at the colon before its number, and ends at the place after both.
+    The closing index is that of the bracket, or of the colon before a number.
     """
     opened, closed = dict[int, float](), dict[int, int]()
     waiting, place = _Waiting(), 0
@@ -77,7 +74,10 @@ def _pairs(prompt: str) -> tuple[dict[int, float], dict[int, int]]:
 
 
 class _Waiting:
-    """Open brackets without a partner so far: a stack that knows how many it has of each kind."""
+    """Open brackets without a partner so far: a stack that also counts each kind.
+
+    The counts keep parsing linear: a closing bracket with no partner is known without a search.
+    """
 
     def __init__(self) -> None:
         self.stack: list[tuple[int, str]] = []
@@ -88,7 +88,7 @@ class _Waiting:
         self.count[kind] += 1
 
     def take(self, kind: str) -> int | None:
-        """The nearest of a kind, dropping those above it; None if there is none."""
+        """Pop the nearest bracket of a kind and all those above it; None if there is none."""
         while self.count[kind]:
             place, found = self.stack.pop()
             self.count[found] -= 1
@@ -100,8 +100,8 @@ class _Waiting:
 def _check(text: str, weight: float) -> None:
     if not abs(weight) <= LARGEST:  # so that a NaN, infinity times 0, is refused too
         raise ValueError(
-            f"the prompt gives {text!r} the weight {weight:g}; weights go from -{LARGEST:g} to"
-            f" {LARGEST:g}, and a bracket before which stands a backslash is text"
+            f"the prompt gives {text!r} the weight {weight:g}, but weights go from -{LARGEST:g} to"
+            f" {LARGEST:g}; put a backslash before a bracket that is meant as text"
         )
 
 

@@ -1,4 +1,4 @@
-"""Text as a condition: prompts of any length, words with weights, and prompts between two."""
+"""Text conditions: prompts of any length, weighted words, and interpolation of prompts."""
 
 from __future__ import annotations
 
@@ -17,36 +17,35 @@ from inkdrop.conditioning.tokenizer import Tokenizer
 
 
 class TextConditioner(Protocol):
-    """Whatever makes a condition of prompts: a `Text`, or several of them (`joined.py`)."""
+    """Turns prompts into a condition: a `Text`, or several of them (`joined.py`)."""
 
     def encode(self, prompts: Sequence[str]) -> Cond:
-        """Prompts -> tokens [B, L, D] with mask [B, L] and vector [B, V]; "" is the null one."""
+        """Prompts -> tokens [B, L, D], mask [B, L], vector [B, V]; "" is the null condition."""
 
     def between(self, a: Cond, b: Cond, fraction: float) -> Cond:
-        """The condition a fraction of the way between two that `encode` made; see `interpolate`."""
+        """The condition a fraction of the way from a to b, made by `encode`; see `interpolate`."""
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
-        """All that has weights in it."""
+        """All modules with weights."""
 
 
 class Sketcher(Protocol):
-    """A network (ids, mask, weights: [B, L]) -> [B, C, *spatial], such as networks.sketch's."""
+    """A network (ids, mask, weights: [B, L]) -> [B, C, *spatial], such as networks.sketch."""
 
     def __call__(self, ids: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor: ...
 
 
-# What becomes a condition's vector: nothing, the mean of the tokens, or what the encoder itself
-# says of a whole text.
+# What becomes cond.vector: nothing, the mean token, or the encoder's own projection of the text.
 Pooled = Literal["none", "mean", "projected"]
 
 
 class TokenEncoder(Protocol):
-    """A network (ids [B, L], mask [B, L]) -> tokens [B, L, D]: networks.text's or a pretrained."""
+    """A network (ids [B, L], mask [B, L]) -> tokens [B, L, D], trained here or pretrained."""
 
     @property
     def context(self) -> int:
-        """The longest sequence it reads."""
+        """The longest sequence, in tokens."""
 
     @property
     def vocabulary(self) -> int:
@@ -57,15 +56,15 @@ class TokenEncoder(Protocol):
         """D of the tokens."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Its weights."""
+        """All weights."""
 
     @property
     def sketch(self) -> Sketcher | None:
-        """What makes a first picture of the words, if it has such."""
+        """The network of the sketch of a prompt, or None; see networks.sketch."""
 
     @property
     def pooled(self) -> Pooled:
-        """What becomes the condition's vector."""
+        """What becomes cond.vector."""
 
     def read(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
         """ids [B, L] int64, mask [B, L] bool -> tokens [B, L, D] and, if projected, [B, V]."""
@@ -73,11 +72,12 @@ class TokenEncoder(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """A tokenizer with the encoder that reads its ids.
+    """A tokenizer and the encoder for its ids.
 
-    `encode` is `embed(tokenize(prompts))`. Training does the two apart: tokenize beside the data
-    on the CPU, embed within the trained module, through which the gradient flows.
-    padding: if given, chunks are filled up with it and the denoiser attends to what fills them.
+    `encode` is `embed(tokenize(prompts))`. Training separates the two: it tokenizes in the data
+    pipeline on the CPU and embeds within the trained module, so that gradients reach the encoder.
+    padding: if given, chunks are padded with it and the denoiser attends to the padding.
+    ValueError if tokenizer, encoder and padding do not fit together.
     """
 
     tokenizer: Tokenizer
@@ -92,7 +92,7 @@ class Text:
     def tokenize(self, prompts: Sequence[str]) -> Tokens:
         """Token ids, mask and weights of prompts; see `chunks.tokenize`.
 
-        For captions, in which brackets are punctuation, give `prompt.escape` of each.
+        Pass captions through `prompt.escape` first, because in them brackets are punctuation.
         """
         context = self.encoder.context if self.padding is None else self.padding.length
         return tokenize(self.tokenizer, prompts, context, self.padding)
@@ -123,24 +123,24 @@ class Text:
 def _check_padding(padding: Padding, encoder: TokenEncoder) -> None:
     if not 0 <= padding.id < encoder.vocabulary:
         raise ValueError(
-            f"chunks are filled up with the token {padding.id}, but the text encoder's vocabulary"
-            f" is {encoder.vocabulary}"
+            f"the padding token is {padding.id}, but the text encoder's vocabulary has"
+            f" {encoder.vocabulary} ids; give the id of one of them"
         )
     if not 0 < padding.length <= encoder.context:
         raise ValueError(
-            f"chunks are filled up to {padding.length} tokens, but the text encoder reads"
-            f" {encoder.context}"
+            f"the padding length is {padding.length}, but the text encoder reads 1 to"
+            f" {encoder.context} tokens; give a length in that range"
         )
 
 
 def embed(encoder: TokenEncoder, tokens: Tokens, empty: Tokens) -> Cond:
-    """The condition for tokens [B, chunks, length]: all float32, on the encoder's device.
+    """The condition for tokens [B, chunks, length], in float32 on the encoder's device.
 
-    Every chunk is read by itself and the encodings are joined: tokens [B, chunks * length, D], 0 at
-    padding, with their mask. Then words with weights are emphasized; empty: the tokens of "".
-    vector is the mean of the real tokens [B, D], as in Imagen (Saharia et al. 2022), or what the
-    encoder itself says of the first chunk, which no weight changes; concat the sketch of all words
-    together, if the encoder makes one.
+    Each chunk is encoded separately and the encodings are concatenated: tokens [B, chunks * length,
+    D], 0 at padding, with their mask. Weighted words are then emphasized; empty: the tokens of "".
+    vector is the mean of the real tokens [B, D], as in Imagen (Saharia et al. 2022), or the
+    encoder's projection of the first chunk, which weights do not affect. concat is the sketch of
+    the whole prompt, if the encoder has a sketch.
     """
     encoded, mask, own = _read(encoder, tokens)
     if bool((tokens.weights != 1).any()):
@@ -160,11 +160,11 @@ def emphasize(tokens: Tensor, mask: Tensor, weights: Tensor, nothing: Tensor) ->
 
         d_i = (w_i - 1) (e_i - n),    e_i <- e_i + d_i - mean(d) over the prompt's real tokens
 
-    n is the last token of the empty prompt's encoding: what an encoder says where nothing is said
-    (the first may be the same for all prompts and large). w = 0 puts a word there, w > 1 takes it
-    further away. Taking off the mean of d keeps the prompt's mean token, and so how strongly it
-    conditions as a whole, where the denoiser knows it: what changes is one word against the others.
-    Where all weights are 1 nothing changes, to the bit.
+    n is the last token in the encoding of the empty prompt, which stands for "no content" (the
+    first token may be the same for all prompts, and large). w = 0 moves a word to n, w > 1 away
+    from it. Subtracting the mean of d preserves the prompt's mean token, and with it the overall
+    strength of the condition that the denoiser was trained on: a word changes only relative to the
+    others. If all weights are 1, the result is the input to the bit.
     """
     change = (weights - 1)[..., None] * (tokens - nothing)
     changed = tokens + change - mean_token(change, mask)[:, None]
@@ -172,10 +172,10 @@ def emphasize(tokens: Tensor, mask: Tensor, weights: Tensor, nothing: Tensor) ->
 
 
 def _read(encoder: TokenEncoder, tokens: Tokens) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The encodings of all chunks, joined, their mask, and what is said of each prompt's first.
+    """The encodings of all chunks [B, chunks * length, D], their mask, and the projection [B, V].
 
-    [B, chunks * length, D], the same without D, and [B, V] if the encoder says such.
-    A chunk without a token, of a prompt shorter than others, is not read: some encoders give NaN.
+    The projection is that of each prompt's first chunk, None if the encoder has none. Chunks
+    without tokens, from shorter prompts, are skipped: some encoders return NaN for them.
     """
     device = next(encoder.parameters()).device
     used = tokens.mask.any(2)
@@ -185,29 +185,30 @@ def _read(encoder: TokenEncoder, tokens: Tokens) -> tuple[Tensor, Tensor, Tensor
     encoded = read.new_zeros(*tokens.ids.shape, read.shape[-1])
     encoded[used.to(device)] = read
     if own is not None:
+        # Rows of `own` are chunks, in order: a prompt's first one comes after all earlier prompts'.
         chunks = used.sum(1)
         own = own.float()[(chunks.cumsum(0) - chunks).to(device)]
     return encoded.flatten(1, 2), tokens.mask.to(device).flatten(1), own
 
 
 def mean_token(tokens: Tensor, mask: Tensor) -> Tensor:
-    """The mean of the real tokens, [B, L, D] with mask [B, L] -> [B, D]."""
+    """The mean of the real tokens: [B, L, D], mask [B, L] -> [B, D]."""
     real = mask[..., None].to(tokens.dtype)
     return (tokens * real).sum(1) / real.sum(1)
 
 
 def interpolate(a: Cond, b: Cond, fraction: float) -> Cond:
-    """The condition a fraction (0 to 1) of the way from a to b, of the same batch; 0 is a, 1 is b.
+    """The condition a fraction (0 to 1) of the way from a to b, of equal batches; 0 is a, 1 is b.
 
-    Token i goes to token i, on the arc between them, with its length changing evenly. Tokens leave
-    a layer norm, so all are about equally long and a straight line between two would be shorter
-    than any that the denoiser knows; so for vector (Ramesh et al. 2022, section 3.2, for CLIP's).
-    The shorter sequence goes on with its last real token, which says that the prompt has ended.
-    A sketch moves in a straight line.
-    ValueError if one has a field that the other lacks, or a field that is not text's.
+    Token i moves to token i by spherical interpolation, while its norm changes linearly. Tokens
+    come from a layer norm and have nearly equal norms, so points on the straight line would be
+    shorter than any token the denoiser was trained on. vector is treated alike (Ramesh et al. 2022,
+    section 3.2, for CLIP's). The shorter sequence is extended with its last real token, which marks
+    the end of a prompt. concat, the sketch, is interpolated linearly.
+    ValueError if only one has a field, or if a field does not come from text.
     """
     if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction is {fraction}; it goes from 0, the first, to 1, the second")
+        raise ValueError(f"fraction is {fraction} but must be from 0, the first, to 1, the second")
     _check_alike(a, b)
     if fraction in (0, 1):
         return b if fraction else a
@@ -230,13 +231,15 @@ def interpolate(a: Cond, b: Cond, fraction: float) -> Cond:
 
 def _check_alike(a: Cond, b: Cond) -> None:
     if a.batch != b.batch:
-        raise ValueError(f"the conditions are for {a.batch} and {b.batch} samples; give both alike")
+        raise ValueError(
+            f"the conditions are for {a.batch} and {b.batch} samples; give equally many"
+        )
     for name in ("label", "tokens", "vector", "concat", "hint", "guidance"):
         mine, other = getattr(a, name), getattr(b, name)
         if name in ("label", "hint", "guidance") and (mine is not None or other is not None):
-            raise ValueError(f"a condition has a {name}; only what is said has a way between")
+            raise ValueError(f"a condition has a {name}, which has no interpolation; leave it out")
         if (mine is None) != (other is None):
-            raise ValueError(f"only one of the conditions has {name}; make both by one encoder")
+            raise ValueError(f"only one of the conditions has {name}; encode both the same way")
 
 
 def _real(cond: Cond) -> list[Tensor]:
@@ -246,22 +249,24 @@ def _real(cond: Cond) -> list[Tensor]:
         return list(cond.tokens)
     rows = [row[mask] for row, mask in zip(cond.tokens, cond.mask, strict=True)]
     if not all(map(len, rows)):
-        raise ValueError("a sample of the condition has no real token; the empty prompt has some")
+        raise ValueError(
+            "a sample of the condition has no real token; encode the empty prompt instead"
+        )
     return rows
 
 
 def _continued(row: Tensor, length: int) -> Tensor:
-    """A sequence [n, D], at least `length` long by repeating its last token."""
+    """A sequence [n, D], extended to at least `length` by repeating its last token."""
     return torch.cat([row, row[-1:].expand(max(length - len(row), 0), -1)])
 
 
 def _arc(x: Tensor, y: Tensor, fraction: float) -> Tensor:
-    """Spherical interpolation along the last axis (Shoemake 1985), with the lengths' linear one."""
+    """Spherical interpolation along the last axis (Shoemake 1985), with linear norms."""
     long_x, long_y = x.norm(dim=-1, keepdim=True), y.norm(dim=-1, keepdim=True)
     u, v = x / long_x.clamp(min=1e-12), y / long_y.clamp(min=1e-12)
     gap, total = (u - v).norm(dim=-1, keepdim=True), (u + v).norm(dim=-1, keepdim=True)
-    angle = 2 * torch.atan2(gap, total)  # exact for small angles too, where arccos is not
+    angle = 2 * torch.atan2(gap, total)  # unlike arccos, accurate for small angles too
     turned = torch.sin((1 - fraction) * angle) * u + torch.sin(fraction * angle) * v
     arc = turned / angle.sin().clamp(min=1e-4) * torch.lerp(long_x, long_y, fraction)
-    # Where both point the same way the line is the arc; where they are opposite there is no one.
+    # For parallel vectors the line is the arc; for opposite ones the arc is not unique.
     return torch.where(angle.sin() < 1e-4, torch.lerp(x, y, fraction), arc)

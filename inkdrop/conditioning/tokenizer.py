@@ -1,7 +1,7 @@
-"""Tokenizers: byte-level pair encoding trained on captions, and any of the `tokenizers` library.
+"""Tokenizers: byte-level BPE trained on captions, and any other of the `tokenizers` library.
 
-Byte-level (Radford et al. 2019, section 2.2): the alphabet is the 256 bytes of UTF-8, so no text is
-without an encoding and there is no token for "unknown".
+Byte-level (Radford et al. 2019, section 2.2): the alphabet is the 256 byte values, so every text
+has an encoding and no "unknown" token is needed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ START, END = "<|start|>", "<|end|>"
 
 
 class Piece(NamedTuple):
-    """One token of a text: its id, the characters it stands for, and the number of its word."""
+    """One token of a text: its id, its characters [start, stop), and the index of its word."""
 
     id: int
     start: int
@@ -35,17 +35,17 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Tokenizer:
-    """Text -> pieces, without truncation; texts that spell a special token are plain text.
+    """Text -> pieces, without truncation; the spelling of a special token is ordinary text.
 
-    It changes its backend to be so, and so owns it.
-    words: that stand for ids of their own, several each, wherever they are by themselves
+    The backend is modified accordingly, so do not use it elsewhere.
+    words: extra whole words with their ids (several each), such as textual inversion's
     """
 
     backend: tokenizers.Tokenizer
     words: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # One that is so already may be read by other threads at this moment.
+        # Only change what must change: other threads may be using a backend that is set up already.
         if self.backend.truncation is not None:
             self.backend.no_truncation()
         if self.backend.padding is not None:
@@ -61,15 +61,15 @@ class Tokenizer:
 
     @cached_property
     def frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The ids of the special tokens before and after any text."""
+        """The ids of the special tokens before and after every text."""
         found = self.backend.encode("a")
         inside = [place for place, special in enumerate(found.special_tokens_mask) if not special]
         if not inside:
-            raise ValueError("the tokenizer makes no token of the letter 'a'; train another")
+            raise ValueError("the tokenizer gives no token for the letter 'a'; train another")
         return tuple(found.ids[: inside[0]]), tuple(found.ids[inside[-1] + 1 :])
 
     def pieces(self, text: str) -> list[Piece]:
-        """The tokens of a sound text in order, without the frame."""
+        """The tokens of a text from `sound`, in order, without the special tokens around it."""
         if not self.words:
             return self._plain(text)
         found, place = list[Piece](), 0
@@ -82,7 +82,7 @@ class Tokenizer:
         return found + self._plain(text[place:], place, _next_word(found))
 
     def _plain(self, text: str, place: int = 0, word: int = 0) -> list[Piece]:
-        """The tokens of a part without own words; place and word: where it begins in the whole."""
+        """The tokens of a part without extra words, from character `place` and word `word` on."""
         found = self.backend.encode(text, add_special_tokens=False)
         rows = zip(found.ids, found.offsets, found.word_ids, strict=True)
         return [
@@ -92,17 +92,17 @@ class Tokenizer:
 
     @cached_property
     def _longest(self) -> list[tuple[str, tuple[int, ...]]]:
-        """The words with their ids, the longest first."""
+        """The extra words with their ids, the longest first."""
         return sorted(self.words.items(), key=lambda item: -len(item[0]))
 
     @cached_property
     def _spelled(self) -> re.Pattern[str]:
-        """Any of the words, each in a group of its own; the longest that fits is found first."""
+        """A pattern with one group for each extra word; the longest match wins."""
         groups = [f"({_alone(word)})" for word, _ in self._longest]
         return re.compile("|".join(groups), re.IGNORECASE)
 
     def write(self, folder: str | Path) -> None:
-        """Writes tokenizer.json into a folder, and words.json if it has words of its own."""
+        """Write tokenizer.json into a folder, and words.json if there are extra words."""
         texts = {FILE: self.backend.to_str(pretty=True)}
         if self.words:
             texts[WORDS] = json.dumps(self.words, indent=2)
@@ -112,40 +112,45 @@ class Tokenizer:
 
     @staticmethod
     def read(folder: str | Path, *, vocabulary: int) -> Tokenizer:
-        """The tokenizer in a model folder, for a text encoder of so many ids.
+        """The tokenizer in a model folder, for a text encoder of `vocabulary` ids.
 
-        ValueError in words if it is missing, broken, frames no text or has too many entries.
+        ValueError if it is missing or broken, adds no special token, or has too many entries.
         """
         import tokenizers
 
         path = Path(folder) / FILE
         if not path.is_file():
-            raise ValueError(f"there is no {FILE} in {folder}; a model that reads text has one")
+            raise ValueError(
+                f"there is no {FILE} in {folder}, which a model with text needs; get the folder"
+                " again"
+            )
         try:
             backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
         except Exception as error:  # the library raises nothing more specific
-            raise ValueError(f"{path} is truncated or not a tokenizer ({error})") from None
+            raise ValueError(
+                f"{path} is truncated or not a tokenizer ({error}); get it again"
+            ) from None
         words = Path(folder) / WORDS
         tokenizer = Tokenizer(backend, _read_words(words) if words.is_file() else {})
         tokenizer.check(vocabulary, str(path))
         return tokenizer
 
     def check(self, vocabulary: int, where: str) -> None:
-        """ValueError if an encoder of so many ids lacks one, or the empty prompt has no token."""
+        """ValueError if ids exceed the encoder's vocabulary or the empty prompt has no token."""
         if self.size > vocabulary:
             raise ValueError(
                 f"{where} has {self.size} entries but the text encoder's vocabulary is"
-                f" {vocabulary}; it belongs to another model"
+                f" {vocabulary}; get the tokenizer of this model"
             )
         if not any(self.frame):
             raise ValueError(
-                f"{where} puts no special token around a text, so the empty prompt has no token;"
-                " give it a post-processor that does"
+                f"{where} adds no special tokens, so the empty prompt would have no tokens; give it"
+                " a post-processor that adds some"
             )
 
 
 def _alone(word: str) -> str:
-    """A pattern of the word where no letter or digit goes on with it."""
+    """A pattern for the word where no letter, digit or underscore continues it."""
     before, after = (re.match(r"\w", edge) is not None for edge in (word[0], word[-1]))
     return r"(?<!\w)" * before + re.escape(word) + r"(?!\w)" * after
 
@@ -155,25 +160,26 @@ def _next_word(pieces: list[Piece]) -> int:
 
 
 def _read_words(file: Path) -> dict[str, tuple[int, ...]]:
-    """Words with their ids; ValueError for what is none."""
+    """The extra words with their ids; ValueError for an invalid file."""
     words = read_json(file)
     for word, ids in words.items():
         whole = isinstance(ids, list) and ids and all(type(id) is int and id >= 0 for id in ids)
         if not word or not whole:
-            raise ValueError(f"{file} must say for the word {word!r} a list of ids, not {ids!r}")
+            raise ValueError(f"{file} must map the word {word!r} to a list of ids, not {ids!r}")
     return {word: tuple(ids) for word, ids in words.items()}
 
 
 def sound(text: str) -> str:
-    """The text with its surrogate pairs joined and lone halves as U+FFFD, so that it has UTF-8."""
+    """The text with surrogate pairs joined and lone ones as U+FFFD, so that it is valid UTF-8."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def train_tokenizer(captions: Iterable[str], vocabulary: int) -> Tokenizer:
-    """A byte-level tokenizer of at most `vocabulary` entries, fitted to captions.
+    """A byte-level BPE tokenizer of at most `vocabulary` entries, trained on captions.
 
-    Text is normalized by NFKC, lower-cased, and its white space made single spaces. The order of
-    the captions does not matter. ValueError below 258: the bytes and the two special tokens.
+    Text is normalized by NFKC and lower-cased, and runs of white space become single spaces. The
+    order of the captions does not matter. ValueError for a vocabulary below 258, the bytes and two
+    special tokens.
     """
     from tokenizers import Tokenizer as Backend
     from tokenizers import models, pre_tokenizers, trainers
@@ -181,7 +187,7 @@ def train_tokenizer(captions: Iterable[str], vocabulary: int) -> Tokenizer:
     least = len(pre_tokenizers.ByteLevel.alphabet()) + 2
     if vocabulary < least:
         raise ValueError(
-            f"vocabulary is {vocabulary} but must be at least {least}: every byte, a start, an end"
+            f"vocabulary is {vocabulary} but must be at least {least}: 256 bytes, start and end"
         )
     backend = Backend(models.BPE())
     _equip(backend)
@@ -197,7 +203,7 @@ def train_tokenizer(captions: Iterable[str], vocabulary: int) -> Tokenizer:
 
 
 def _equip(backend: tokenizers.Tokenizer) -> None:
-    """Everything around the pairs: normalization, words, bytes, the frame."""
+    """Set everything but the merges: normalization, words, bytes, special tokens."""
     from tokenizers import Regex, decoders, normalizers, pre_tokenizers, processors
 
     backend.normalizer = normalizers.Sequence(
@@ -208,7 +214,7 @@ def _equip(backend: tokenizers.Tokenizer) -> None:
             normalizers.Strip(),
         ]
     )
-    # With a space before it the first word is the token it is anywhere else.
+    # With a space before it, the first word has the same tokens as anywhere else.
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     backend.decoder = decoders.ByteLevel()
     backend.post_processor = processors.TemplateProcessing(

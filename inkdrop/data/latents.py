@@ -24,7 +24,8 @@ from inkdrop.config import dump
 from inkdrop.data.dataset import Dataset
 from inkdrop.digest import digest, digest_of_weights
 from inkdrop.files import replacing
-from inkdrop.networks.autoencoder import Autoencoder, check_sizes
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import check_sizes
 from inkdrop.weights import read_json
 
 # A channel whose spread is below this share of the largest one carries no information.

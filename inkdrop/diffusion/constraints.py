@@ -1,4 +1,4 @@
-"""Constraints: from a denoiser to a denoiser that keeps a promise about its x_0."""
+"""Constraints: wrappers around a denoiser that limit the range of its x_0."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from inkdrop.diffusion.process import like
 
 
 def clip(denoise: Denoiser, low: float = -1.0, high: float = 1.0) -> Denoiser:
-    """x_0 held inside the data's range, so that errors of eps at high noise cannot run away."""
+    """x_0 clamped to the data range: at high noise a small error in eps is a large one in x_0."""
 
     def clipped(x: Tensor, t: Tensor) -> Tensor:
         return denoise(x, t).clamp(low, high)
@@ -18,9 +18,10 @@ def clip(denoise: Denoiser, low: float = -1.0, high: float = 1.0) -> Denoiser:
 
 
 def threshold(denoise: Denoiser, quantile: float = 0.995) -> Denoiser:
-    """Dynamic thresholding: x_0 clipped to each sample's quantile of |x_0| and divided by it.
+    """Dynamic thresholding: x_0 clipped to the sample's quantile of |x_0| and divided by it.
 
-    Saharia et al. 2022 (Imagen), section 2.3. Where the quantile is below 1 it is clip to [-1, 1].
+    Saharia et al. 2022 (Imagen), section 2.3. Where the quantile is below 1, this clips to [-1, 1].
+    quantile: above 0, at most 1; ValueError otherwise.
     """
     if not 0 < quantile <= 1:
         raise ValueError(f"quantile is {quantile}: it must be above 0 and at most 1")

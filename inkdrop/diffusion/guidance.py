@@ -1,7 +1,7 @@
 """Guidance: from a predictor (x, t, cond) -> x_0 to a denoiser (x, t) -> x_0.
 
-Every formula is written in x_0. At a given x_t eps is affine in it, so combinations whose weights
-sum to 1 are the same in both.
+All formulas are written in x_0. For a given x_t, eps is an affine function of x_0, so a combination
+whose weights sum to 1 is the same in either.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from torch import Tensor
 from inkdrop.cond import Cond, cat
 from inkdrop.diffusion.process import Process, lambdas, like, shared
 
+# (x_t [B, ...], t [B], condition) -> x_0 [B, ...]
 Predictor = Callable[[Tensor, Tensor, Cond], Tensor]
+# (x_t [B, ...], t [B]) -> x_0 [B, ...]: a predictor with condition, guidance and constraints bound
 Denoiser = Callable[[Tensor, Tensor], Tensor]
-# (x, t) -> (x_0, fraction of the log variance between its bounds): a network that says its variance
+# (x, t) -> (x_0, fraction of the log variance between its bounds): a network with learned variance
 VarianceDenoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 # (x_0 with the condition, x_0 without, t [B]) -> the guided x_0
 Combine = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def bind(predict: Predictor, cond: Cond) -> Denoiser:
-    """The plain conditional denoiser: one network call a step."""
+    """The plain conditional denoiser: one network call per step."""
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
         return predict(x, t, cond)
@@ -36,12 +38,17 @@ def bind(predict: Predictor, cond: Cond) -> Denoiser:
 def many(
     predict: Predictor, conds: Sequence[Cond], *, batched: bool = True
 ) -> Callable[[Tensor, Tensor], list[Tensor]]:
-    """(x, t) -> the predictions for several conditions: in one call, or one after the other."""
+    """(x, t) -> a prediction [B, ...] for each condition.
+
+    batched: one call with all conditions stacked, or one call after another, which takes less
+    memory.
+    """
     if not batched:
         return lambda x, t: [predict(x, t, cond) for cond in conds]
     count, joined = len(conds), cat(list(conds))
 
     def ask(x: Tensor, t: Tensor) -> list[Tensor]:
+        # expand, not cat: `shared` then still sees one time for the whole batch.
         times = t[:1].expand(count * len(t)) if shared(t) is not None else torch.cat([t] * count)
         return list(predict(torch.cat([x] * count), times, joined).chunk(count))
 
@@ -51,9 +58,9 @@ def many(
 def guide(
     predict: Predictor, cond: Cond, uncond: Cond, combine: Combine, *, batched: bool = True
 ) -> Denoiser:
-    """Both predictions, combined: in one call of twice the batch, or in two with less memory.
+    """Both predictions, combined; batched: in one call of twice the batch, not two calls.
 
-    A negative prompt is an `uncond` that says what is not wanted.
+    A negative prompt takes the place of the null condition as `uncond`.
     """
     pair = many(predict, [cond, uncond], batched=batched)
 
@@ -82,10 +89,10 @@ def scaled(scale: float) -> Combine:
 
 
 def rescaled(scale: float, share: float = 0.7) -> Combine:
-    """Guidance whose spread is brought back to the conditional one's. Lin et al. 2023, eq. 15-16.
+    """Guidance rescaled to the conditional x_0's standard deviation. Lin et al. 2023, eq. 15-16.
 
-    share: of the corrected x_0 in the result, 0 (plain guidance) to 1. The paper scales the
-    output v, whose mean is near 0; that of x_0 is not, so the spread is scaled about it.
+    share: weight of the rescaled x_0 in the result (phi), 0 (plain guidance) to 1. The paper
+    rescales v, whose mean is near 0. The mean of x_0 is not, so the rescaling is about the mean.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"rescale is {share}: it must be from 0 to 1")
@@ -103,11 +110,11 @@ def rescaled(scale: float, share: float = 0.7) -> Combine:
 def projected(
     scale: float, *, parallel: float = 0.0, longest: float = 0.0, momentum: float = 0.0
 ) -> Combine:
-    """Adaptive projected guidance: the update without its part along x_0. Sadat et al. 2024.
+    """Adaptive projected guidance: the update without its component along x_0. Sadat et al. 2024.
 
-    parallel: what of that part is kept (eta, eq. 10); longest: limit of the update's norm (r,
-    eq. 8; 0: none); momentum: of the updates over the steps (beta, eq. 9; the paper's is -0.75).
-    The momentum is state: make a new one for every run.
+    parallel: share of that component that is kept (eta, eq. 10); longest: upper bound on the norm
+    of the update (r, eq. 8; 0: none); momentum: over the steps (beta, eq. 9; -0.75 in the paper).
+    With momentum the result has state, so make a new one for every run.
     """
     last: list[Tensor] = []
 
@@ -130,20 +137,22 @@ def projected(
 
 
 def cfgpp(process: Process, times: Tensor, scale: float) -> Combine:
-    """CFG++: the guided x_0, but the noise of the null prediction. Chung et al. 2024, algorithm 2.
+    """CFG++: the guided x_0 with the eps of the null prediction. Chung et al. 2024, algorithm 2.
 
-    scale is from 0 to 1. DDIM from t to s with that eps is DDIM's own step with a guidance of
-    scale alpha_s / (alpha_s - alpha_t sigma_s / sigma_t), which is bound to the grid `times`.
+    scale: 0 to 1. A DDIM step from t to s with that eps equals an ordinary DDIM step with the
+    guidance scale * alpha_s / (alpha_s - alpha_t sigma_s / sigma_t). That factor depends on both
+    ends of a step, so the result is only valid on the grid `times`.
     """
     if not 0 <= scale <= 1:
         raise ValueError(f"guidance is {scale}: CFG++ takes a scale from 0 to 1")
     grid = times.detach().double().cpu()
     alpha = process.alpha(grid[1:])
+    # coefficients(...)[1] is c_x0 = alpha_s - alpha_t sigma_s / sigma_t of a DDIM step.
     strength = (scale * alpha / process.coefficients(grid[:-1], grid[1:])[1]).tolist()
     ends = grid[1:].flip(0).tolist()
 
     def combine(x0: Tensor, null: Tensor, t: Tensor) -> Tensor:
-        # The interval that holds t: a sampler may also ask between the grid's times.
+        # The step that contains t: samplers also evaluate between the times of the grid.
         place = bisect_left(ends, float(t.flatten()[0]))
         return torch.lerp(null, x0, strength[len(strength) - max(place, 1)])
 
@@ -160,10 +169,13 @@ def compose(
 ) -> Denoiser:
     """Several weighted conditions: null + sum of weight (x_0 - null). Liu et al. 2022, eq. 11.
 
-    A negative weight takes a condition away.
+    A negative weight steers away from a condition. ValueError unless there is one weight each.
     """
     if len(conds) != len(weights) or not conds:
-        raise ValueError(f"{len(conds)} conditions need as many weights, not {len(weights)}")
+        raise ValueError(
+            f"there are {len(conds)} conditions and {len(weights)} weights; give at least one"
+            " condition, and one weight for each"
+        )
 
     ask = many(predict, [uncond, *conds], batched=batched)
 
@@ -187,7 +199,7 @@ def pictured(
     *,
     batched: bool = True,
 ) -> Denoiser:
-    """Guidance by words and by a picture, each with its scale. Brooks et al. 2023, eq. 3.
+    """Guidance by text and by a picture, each with its own scale. Brooks et al. 2023, eq. 3.
 
     cond: both; wordless: the picture alone; null: neither. One call of three times the batch.
     """
@@ -201,7 +213,7 @@ def pictured(
 
 
 def autoguidance(strong: Denoiser, weak: Denoiser, scale: float) -> Denoiser:
-    """Guidance away from a worse model of the same kind: weak + scale (strong - weak).
+    """Guidance away from a weaker model of the same kind: weak + scale (strong - weak).
 
     Karras et al. 2024 (Guiding a diffusion model with a bad version of itself), eq. 3.
     """
@@ -217,9 +229,10 @@ def autoguidance(strong: Denoiser, weak: Denoiser, scale: float) -> Denoiser:
 def interval(
     process: Process, guided: Denoiser, plain: Denoiser, low: float, high: float
 ) -> Denoiser:
-    """`guided` where low < sigma / alpha <= high, else `plain`, which is one call and not two.
+    """`guided` where low < sigma / alpha <= high, elsewhere `plain`, which needs one call only.
 
-    Kynkaanniemi et al. 2024. Of a batch at different times, each sample has its own.
+    Kynkaanniemi et al. 2024. In a batch of mixed times each sample is decided by its own time.
+    ValueError unless 0 <= low < high.
     """
     if not 0 <= low < high:
         raise ValueError(f"the guidance interval runs from {low} to {high}: low must be below high")
@@ -237,7 +250,7 @@ def interval(
 
 
 def noise_level(process: Process, t: float) -> float:
-    """sigma / alpha at a time; infinite where alpha is 0."""
+    """sigma / alpha at time t; infinite where alpha is 0."""
     return math.exp(-lambdas(process, (t,))[0])
 
 
@@ -246,8 +259,8 @@ def classifier(
 ) -> Denoiser:
     """Classifier guidance, eps - scale sigma grad log p(y | x_t). Dhariwal & Nichol 2021, eq. 14.
 
-    log_probability: (x, t) -> log p(y | x_t) [B], differentiable in x. In x_0 the gradient is added
-    with scale sigma^2 / alpha.
+    log_probability: (x, t) -> log p(y | x_t) [B], differentiable in x. In terms of x_0 the gradient
+    is added with the factor scale sigma^2 / alpha.
     """
 
     def guided(x: Tensor, t: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Likelihood in bits per dimension, by the variational bound."""
+"""Likelihood in bits per dimension, from the variational bound."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.guidance import Denoiser, VarianceDenoiser
 from inkdrop.diffusion.losses import bound_term, gaussian_kl, posterior_logvar
-from inkdrop.diffusion.process import Discrete, like
+from inkdrop.diffusion.process import like
 
 
 @dataclass(frozen=True)
 class Bound:
     """The variational bound of a batch, in bits per dimension: L_T + sum of L_t + L_0. DDPM eq. 5.
 
-    prior: L_T [B]; terms: [B, T], terms[:, 0] is L_0 (the discretised Gaussian), terms[:, i] is
-    the KL between entries i + 1 and i.
+    prior: L_T [B]; terms [B, T]: terms[:, 0] is L_0 (the discretised Gaussian), terms[:, i] the KL
+    divergence between entries i + 1 and i.
     """
 
     prior: Tensor
@@ -27,7 +28,7 @@ class Bound:
 
     @property
     def total(self) -> Tensor:
-        """Bits per dimension [B], an upper bound of -log2 p(x_0) / dimensions."""
+        """Bits per dimension [B], an upper bound on -log2 p(x_0) / dimensions."""
         return self.prior + self.terms.sum(1)
 
 
@@ -39,15 +40,19 @@ def bits_per_dimension(
 ) -> Bound:
     """The bound for data x0 [B, ...] in [-1, 1] with 256 levels; T network calls.
 
-    noise(i) is the unit Gaussian [B, ...] that makes x_i. A denoiser that also says its variance
-    is measured with it, another with beta-tilde. ValueError for a continuous process.
+    noise(i): the unit Gaussian [B, ...] in x_i. The variance is the one the denoiser predicts, or
+    beta-tilde if it predicts none. ValueError for a continuous process or zero terminal SNR.
     """
     if not isinstance(process, Discrete):
         raise ValueError(
-            f"the bound is a sum over a discrete table; {type(process).__name__} is continuous"
+            "the variational bound is a sum over a discrete table, but"
+            f" {type(process).__name__} is continuous; use ode_likelihood"
         )
     if process.zero_terminal_snr:
-        raise ValueError("the bound's last step is infinite with zero terminal SNR; rescale off")
+        raise ValueError(
+            "zero_terminal_snr is True, which makes the last term of the bound infinite; measure"
+            " a model with zero_terminal_snr False"
+        )
     terms = []
     for i in range(1, process.steps + 1):
         t = torch.full((len(x0),), i / process.steps, dtype=torch.float64, device=x0.device)

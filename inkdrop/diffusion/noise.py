@@ -1,7 +1,7 @@
-"""Noise that is a function of (seed, sample, interval): the same alone or in any batch.
+"""Noise as a function of (seed, sample, interval): the same for a sample alone or in any batch.
 
-Every value is drawn on the CPU, one generator per sample and purpose, so a device changes nothing.
-The noise of a run is one Brownian path: how it is cut into steps does not change it.
+All noise is drawn on the CPU, with one generator per sample and purpose, so results do not depend
+on the device. The noise of a run is one Brownian path, independent of how it is cut into steps.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Noise(Protocol):
 
 
 def key(*parts: int | float | str) -> int:
-    """A 63-bit seed from a tuple of numbers and words, the same on every machine and run."""
+    """A 63-bit seed from numbers and words, the same on every machine and in every run."""
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
         if isinstance(part, str):
@@ -43,21 +43,25 @@ def generator(*parts: int | float | str) -> torch.Generator:
     return torch.Generator().manual_seed(key(*parts))
 
 
-# The Brownian path is known on a binary tree over this range of lambda; its leaves are 6e-5 wide.
+# The Brownian path is defined on a binary tree over this range of lambda = log(alpha / sigma); its
+# leaves are 6e-5 wide. e^-32 is far below float32's resolution, so nothing happens outside.
 LOW, HIGH, DEPTH = -32.0, 32.0, 20
 LEAF = (HIGH - LOW) / 2**DEPTH
 
+# A node of the tree: its index within its level, and the path at its left and right end.
 Cell = tuple[int, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class SeededNoise:
-    """Noise for a batch: sample i is number `samples[i]` of seed `seed`, on one Brownian path each.
+    """Noise for a batch: row i is sample number `samples[i]` of seed `seed`, each on its own path.
 
-    `initial()` is the noise a run starts from. Called with (t, s), s less noisy than t, it is the
-    path's increment over that interval as unit Gaussian noise [B, *shape]: a run with other steps
-    meets the same path, and intervals that do not overlap are independent. With s = t or noisier it
-    is noise of its own for (t, s, k), for samplers that go back.
+    `initial()` is the noise a run starts from. A call with (t, s), s less noisy than t, returns the
+    increment of the Brownian path over that interval as unit Gaussian noise [B, *shape]: a run with
+    different steps follows the same path, and disjoint intervals are independent. If s is equal to
+    t or noisier, the noise is independent, keyed by (t, s, k), for samplers that go back up.
+
+    shape: of one sample; process: gives the log-SNR of a time; device, dtype: of the result
     """
 
     seed: int
@@ -85,7 +89,8 @@ class SeededNoise:
         at_t, at_s = lambdas(self.process, (t, s))
         h = at_s - at_t
         if h < 16 * LEAF or at_s == math.inf:
-            # Too short for the tree, or the end, of which there is one: noise of its own.
+            # Too short for the tree to resolve, or the last step, which occurs once in any run:
+            # independent noise.
             return self._draw("interval", float(t), float(s)).to(self.device)
         # With W Brownian, the exact solution for a constant x_0 holds the integral of
         # e^lambda sqrt(2) dW = B(e^(2 lambda)), B Brownian too. V = e^-lambda B(e^(2 lambda)) is
@@ -98,19 +103,24 @@ class SeededNoise:
         return z.to(self.device)
 
     def _at(self, level: float) -> Tensor:
-        """V at a lambda, by bisection with that process's bridge; nothing but seeds decides it.
+        """V [B, *shape] at a lambda, by bisection with the bridge of V; only the seeds decide it.
 
-        Between two leaves it is their mean, brought to unit variance.
+        Between two leaves it is their interpolation, scaled to unit variance.
         """
+        # Within the range, and below its upper end, which belongs to no leaf.
         x = min(max(level, LOW), HIGH - LEAF / 2)
         place = (x - LOW) / (HIGH - LOW)
-        # What is kept of the last call is only how far this one need not draw again.
+        # The last call's cells are a cache: the levels of the tree shared with it are not drawn
+        # again. It affects the speed only, never the values.
         way = [cell for depth, cell in enumerate(self._way[0]) if cell[0] == int(place * 2**depth)]
         if not way:
             first = self._draw("path", 0, 0)
-            way.append((0, first, self._draw("path", 0, 1)))  # e^-64 is no correlation
+            # Both ends are drawn independently: their correlation, e^-64, is negligible.
+            way.append((0, first, self._draw("path", 0, 1)))
         for depth in range(len(way), DEPTH + 1):
             index, left, right = way[-1]
+            # The stationary process between two known ends: at the midpoint it is Gaussian, with
+            # correlation rho = e^-(half the distance) to either end.
             rho = math.exp(-(HIGH - LOW) / 2**depth)
             middle = (left + right).mul_(rho / (1 + rho**2))
             spread = math.sqrt((1 - rho**2) / (1 + rho**2))

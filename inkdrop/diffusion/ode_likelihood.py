@@ -1,4 +1,4 @@
-"""Likelihood by the probability-flow ODE: exact but for its discretisation, which is stated."""
+"""Likelihood from the probability-flow ODE, with an estimate of its discretisation error."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ Flow = Callable[[Tensor, float], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Bits per dimension [B] with what is not known of them, each [B].
+    """Bits per dimension [B] with their uncertainties, each [B].
 
-    probe_error: standard error from the random probes of the trace, 0 if it is exact; step_error:
-    distance to the result with half as many steps, above the discretisation's own error.
+    probe_error: standard error due to the random probes of the trace, 0 if the trace is exact;
+    step_error: difference to the result with half as many steps, an upper estimate of the
+    discretisation error.
     """
 
     bits: Tensor
@@ -43,21 +44,27 @@ def ode_likelihood(
     """-log2 p(x_0) / dimensions of data x0 [B, ...] in [-1, 1]. Song et al. 2021, eq. 39.
 
     With y = x / alpha and u = log(sigma / alpha): dy/du = y - x_0 and, by the change of variables,
-    d log p/du = -(D - tr dx_0/dy), from t_min (p is the marginal there, its noise far below a
-    level) to the noisiest time with a finite log-SNR, where p is N(0, sigma^2 / alpha^2).
-    Runge-Kutta of order 4 on `steps` even parts of u, and on half as many for the error: 6 steps
-    calls and derivatives. The denoiser must be differentiable in x.
+    d log p/du = -(D - tr dx_0/dy). The integral runs from t_min, where p is the marginal and its
+    noise is far below one level, to the noisiest time of finite log-SNR, where p is
+    N(0, sigma^2 / alpha^2). It uses fourth-order Runge-Kutta on `steps` equal parts of u, and on
+    half as many for the error: 6 * steps network calls, each with its derivatives. The denoiser
+    must be differentiable in x.
 
-    probes: Rademacher vectors for the trace (Hutchinson's estimate), None for the exact trace by D
-    derivatives a call; levels: data on so many levels are spread evenly over them (uniform
-    dequantisation, keyed by seed), so that bits are those of the discrete data; None: x0 is
-    continuous and bits are those of its density.
+    probes: number of Rademacher vectors for Hutchinson's trace estimator (at least 2; None: the
+    exact trace, with D derivatives per call)
+    levels: number of levels of discrete data, which is dequantised with uniform noise keyed by
+        seed, so the result is in bits of the discrete data (None: x0 is continuous, and the
+        result is in bits of its density)
+    ValueError for an odd number of steps or a single probe.
     """
     if steps < 2 or steps % 2:
-        raise ValueError(f"steps is {steps}: an even number is needed, to compare with half of it")
+        raise ValueError(
+            f"steps is {steps}: give an even number, since the error is estimated with half as many"
+        )
     if probes is not None and probes < 2:
         raise ValueError(
-            f"probes is {probes}: 2 or more show their spread; None is the exact trace"
+            f"probes is {probes}: give at least 2, for a standard error, or None for the exact"
+            " trace"
         )
     y = x0.detach()
     if levels is not None:
@@ -68,7 +75,7 @@ def ode_likelihood(
     flow = _flow(process, denoise, _probes(y, probes, seed))
     fine, coarse = (_log_density(process, flow, y, n) for n in (steps, steps // 2))
     unit = -1 / (math.log(2) * y[0].numel())
-    # A level is 2 / (levels - 1) wide: the density in units of levels.
+    # A level is 2 / (levels - 1) wide, so this turns a density into one per level.
     shift = 0.0 if levels is None else math.log2((levels - 1) / 2)
     bits = fine.mean(1) * unit + shift
     spread = torch.zeros_like(bits)
@@ -78,7 +85,7 @@ def ode_likelihood(
 
 
 def _probes(y: Tensor, probes: int | None, seed: int) -> Tensor:
-    """[K, B, ...], so that tr J is the mean of e J e: the axes times sqrt(D), or keyed signs."""
+    """Probes e [K, B, ...] for which tr J is the mean of e J e: axes times sqrt(D), or signs."""
     shape = y.shape[1:]
     if probes is None:
         axes = torch.eye(shape.numel(), dtype=y.dtype, device=y.device).view(-1, 1, *shape)
@@ -113,7 +120,7 @@ def _flow(process: Process, denoise: Denoiser, probes: Tensor) -> Flow:
 
 
 def _log_density(process: Process, flow: Flow, x0: Tensor, steps: int) -> Tensor:
-    """log p(x_0) [B, probes], float64, by `steps` of Runge and Kutta's method."""
+    """log p(x_0) [B, probes], float64, by `steps` fourth-order Runge-Kutta steps."""
     ends = torch.tensor([process.t_min, process.t_start], dtype=torch.float64)
     low, high = (-process.logsnr(ends) / 2).tolist()
     h = (high - low) / steps

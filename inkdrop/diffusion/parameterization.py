@@ -1,7 +1,7 @@
-"""What a network predicts, and how x_0 is read from it: eps, x_0, v, mean, velocity, score, EDM.
+"""What a network predicts and how it maps to x_0: eps, x_0, v, mean, velocity, score, EDM.
 
-Every one of them is x_0 = a(t) x_t + b(t) output, so conversions between any two go through x_0.
-The cast from a network's low precision happens here (`Model.denoise` calls `x0`) and nowhere else.
+In each, x_0 = a(t) x_t + b(t) output, so any two convert through x_0. A network's low-precision
+output is cast here (`Model.denoise` calls `x0`) and nowhere else.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ class Parameterization(ABC):
 
     @abstractmethod
     def target(self, process: Process, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        """What the network should have said for data x0 and noise eps [B, ...] at time t [B]."""
+        """The training target [B, ...] for data x0 and noise eps [B, ...] at time t [B]."""
 
     @abstractmethod
     def affine(self, process: Process, t: Tensor) -> tuple[Tensor, Tensor]:
-        """(a, b) with x_0 = a x_t + b output, each of t's shape; ValueError where undefined."""
+        """(a, b) of x_0 = a x_t + b output, each of t's shape; ValueError where undefined."""
 
     def scales(self, process: Process, t: Tensor) -> tuple[Tensor, Tensor]:
-        """(factor of x_t, time feature) of the network's inputs, each of t's shape."""
+        """(factor of x_t, time feature) for the network's inputs, each of t's shape."""
         return process.input_scale(t), process.time_feature(t)
 
     def inputs(self, process: Process, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network sees: x [B, ...] scaled, and the time feature [B]."""
+        """The network's inputs: the scaled x [B, ...] and the time feature [B]."""
         if (now := shared(t)) is not None:
             scale, feature = _numbers(self.scales, process, now)
             seen = x if scale == 1 else x * scale
@@ -42,7 +42,7 @@ class Parameterization(ABC):
         return like(factor, x) * x, features.to(x.device)
 
     def x0(self, process: Process, out: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        """x_0 [B, ...] from the network's output, in at least float32 and x's precision."""
+        """x_0 [B, ...] from the network's output and x_t, computed in the dtype of x."""
         if (now := shared(t)) is not None:
             slope, gain = _numbers(self.affine, process, now)
             wide = out if out.dtype == x.dtype else out.to(x.dtype)
@@ -51,7 +51,7 @@ class Parameterization(ABC):
         return like(a, x) * x + like(b, x) * out.to(x.dtype)
 
     def x0_weight(self, process: Process, t: Tensor) -> Tensor:
-        """The weight [B] that a squared error of x_0 gets from a squared error of the output."""
+        """The weight [B] that turns a squared error of x_0 into one of the network's output."""
         return self.affine(process, t)[1].double() ** -2
 
 
@@ -59,7 +59,7 @@ class Parameterization(ABC):
 def _numbers(
     pair: Callable[[Process, Tensor], tuple[Tensor, Tensor]], process: Process, t: float
 ) -> tuple[float, float]:
-    """What `affine` or `scales` of a parameterization gives at one time, as plain numbers."""
+    """The result of a parameterization's `affine` or `scales` at one time, as plain numbers."""
     first, second = pair(process, torch.tensor(t, dtype=torch.float64))
     return first.item(), second.item()
 
@@ -67,8 +67,8 @@ def _numbers(
 def _divide(value: Tensor, by: Tensor, name: str) -> Tensor:
     if bool((by == 0).any()):
         raise ValueError(
-            f"a network that predicts {name} says nothing of x_0 where alpha or sigma is 0"
-            " (a process that ends in pure noise); predict v, velocity or x0, or start below t_max"
+            f"x_0 cannot be recovered from {name} where alpha or sigma is 0, at the pure-noise end"
+            " of this process; predict v, velocity or x0, or start below t_max"
         )
     return value / by
 
@@ -100,7 +100,7 @@ class X0(Parameterization):
 class V(Parameterization):
     """v = alpha eps - sigma x_0. Salimans & Ho 2022 (progressive distillation), section 4.
 
-    x_0 = (alpha x_t - sigma v) / (alpha^2 + sigma^2), whose denominator is 1 for VP.
+    x_0 = (alpha x_t - sigma v) / (alpha^2 + sigma^2); the denominator is 1 for VP.
     """
 
     def target(self, process: Process, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class V(Parameterization):
 class Velocity(Parameterization):
     """u = eps - x_0, the velocity dx/dt of rectified flow (Liu et al. 2022, eq. 1).
 
-    On any process x_0 = (x_t - sigma u) / (alpha + sigma), finite everywhere.
+    For any process x_0 = (x_t - sigma u) / (alpha + sigma), which is finite everywhere.
     """
 
     def target(self, process: Process, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ class Score(Parameterization):
 
 @dataclass(frozen=True)
 class Mean(Parameterization):
-    """The mean of q(x_{t-1} | x_t, x_0), between neighbouring steps of a table. DDPM eq. 7."""
+    """The mean of q(x_{t-1} | x_t, x_0) between neighbouring entries of a table. DDPM eq. 7."""
 
     def target(self, process: Process, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         x = process.add_noise(x0, eps, t)
@@ -156,9 +156,9 @@ class Mean(Parameterization):
 class EDM(Parameterization):
     """Preconditioning that keeps input, target and error near unit variance. EDM, table 1.
 
-    x_0 = c_skip x_t + c_out F(c_in x_t, c_noise), written for any alpha and sigma: with alpha = 1
-    it is the paper's. The time feature is 1000 c_noise = 250 log(sigma / alpha), in the units of
-    the sinusoidal embedding.
+    x_0 = c_skip x_t + c_out F(c_in x_t, c_noise), generalised to any alpha and sigma; alpha = 1
+    gives the paper's. The time feature is 1000 c_noise = 250 log(sigma / alpha), to match the range
+    of the sinusoidal embedding. sigma_data: standard deviation of the data, above 0.
     """
 
     sigma_data: float = 0.5
@@ -171,11 +171,12 @@ class EDM(Parameterization):
         return process.alpha(t) ** 2 * self.sigma_data**2 + process.sigma(t) ** 2
 
     def scales(self, process: Process, t: Tensor) -> tuple[Tensor, Tensor]:
+        # log(sigma / alpha) = -logsnr / 2. The clamp keeps it finite at pure noise and pure data.
         feature = -125 * process.logsnr(t).clamp(-40, 40)
         return self._variance(process, t).rsqrt(), feature
 
     def target(self, process: Process, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        # (x_0 - c_skip x_t) / c_out with the common factors cancelled: no division by sigma.
+        # (x_0 - c_skip x_t) / c_out with common factors cancelled, so sigma = 0 needs no division.
         alpha, sigma = process.alpha(t), process.sigma(t)
         norm = self.sigma_data * self._variance(process, t).sqrt()
         return like(sigma / norm, x0) * x0 - like(alpha * self.sigma_data**2 / norm, x0) * eps

@@ -1,7 +1,7 @@
 """The forward process x_t = alpha(t) x_0 + sigma(t) eps, and everything that follows from it.
 
-A process is two functions of time, alpha and sigma. The Markov chain, the posterior, DDIM's family
-of steps and the log signal-to-noise ratio are all derived from them here, once.
+A process is defined by two functions of time, alpha and sigma. The Markov chain, the posterior, the
+DDIM family of steps and the log-SNR (log signal-to-noise ratio) are derived from them here, once.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from inkdrop.config import choose
-
 
 def like(c: Tensor, x: Tensor) -> Tensor:
-    """Coefficients [B] or [] shaped and cast to multiply x [B, ...]; never below float32."""
+    """Coefficients [B] or [], reshaped to broadcast over x [B, ...]; never below float32."""
     dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
     c = c.to(device=x.device, dtype=dtype)
     return c.view(-1, *([1] * (x.ndim - 1))) if c.ndim else c
 
 
 def shared(t: Tensor) -> float | None:
-    """The time, if t [B] is visibly one for the whole batch, as samplers hand it out; else None.
+    """The time of t [B] as a number if the whole batch shares it, else None.
 
-    Then the coefficients are plain numbers that are computed once: most of a loop's cost besides
-    the network is this arithmetic on tiny tensors.
+    Samplers pass such times. Coefficients are then plain numbers, computed once, which matters:
+    outside the network, arithmetic on tiny tensors is most of the cost of a sampling loop. The
+    check compares no values: a t that was expanded from one element has stride 0. Only on the CPU,
+    because reading a number from a GPU would synchronise.
     """
     if not t.is_cpu:
         return None
@@ -38,26 +38,26 @@ def shared(t: Tensor) -> float | None:
 
 
 class Process(ABC):
-    """alpha(t) and sigma(t) on the process's own clock, from 0 (data) to t_max (noise)."""
+    """alpha(t) and sigma(t) for t from 0 (data) to t_max (noise), in units of the process's own."""
 
     t_max: ClassVar[float]
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
-        """The factor of x_0 at time t, any shape; 1 at t = 0."""
+        """The factor of x_0 at time t, of t's shape; 1 at t = 0."""
 
     @abstractmethod
     def sigma(self, t: Tensor) -> Tensor:
-        """The standard deviation of the noise at time t, any shape; 0 at t = 0."""
+        """The standard deviation of the noise at time t, of t's shape; 0 at t = 0."""
 
     @abstractmethod
     def time_at(self, logsnr: Tensor) -> Tensor:
-        """The time at which the log signal-to-noise ratio is `logsnr`: the inverse of `logsnr`."""
+        """The time of a given log-SNR, any shape: the inverse of the method `logsnr`."""
 
     @property
     @abstractmethod
     def t_min(self) -> float:
-        """The least noisy time that is worth a network call; grids end there, then at 0."""
+        """The smallest time worth a network call: the last time of a grid before 0."""
 
     @property
     def t_start(self) -> float:
@@ -65,26 +65,27 @@ class Process(ABC):
         return self.t_max
 
     def logsnr(self, t: Tensor) -> Tensor:
-        """log(alpha^2 / sigma^2), as a difference of logarithms: sigma(0) may be -0.0."""
+        """log(alpha^2 / sigma^2), of t's shape; infinite where alpha or sigma is 0."""
+        # abs, because sigma(0) may come out as -0.0.
         return 2 * (self.alpha(t).log() - self.sigma(t).abs().log())
 
     def time_feature(self, t: Tensor) -> Tensor:
-        """What a network is told of the time: 0 to 999, the units of DDPM's embedding."""
+        """The time as a network's input, of t's shape: 0 to 999, the range of DDPM's embedding."""
         return t * (999.0 / self.t_max)
 
     def input_scale(self, t: Tensor) -> Tensor:
-        """The factor that keeps a network's input near unit variance."""
+        """The factor that keeps a network's input near unit variance, of t's shape."""
         return torch.ones_like(t)
 
     def previous(self, t: Tensor) -> Tensor:
-        """The neighbouring step before t; only a discrete table has one."""
+        """The table entry before t; ValueError unless the process is a discrete table."""
         raise ValueError(
-            f"{type(self).__name__} is continuous: a posterior mean between neighbouring steps"
-            " exists for discrete tables only; use eps, x0, v or velocity"
+            f"{type(self).__name__} is continuous, but the posterior mean between neighbouring"
+            " steps exists only for a discrete table; predict eps, x0, v or velocity"
         )
 
     def check_steps(self, steps: int) -> None:
-        """ValueError unless a grid of `steps` steps makes sense."""
+        """ValueError unless a grid of `steps` steps is possible."""
         if steps < 1:
             raise ValueError(f"steps is {steps}: a grid needs at least 1 step")
 
@@ -93,25 +94,30 @@ class Process(ABC):
         return like(self.alpha(t), x0) * x0 + like(self.sigma(t), x0) * eps
 
     def renoise(self, x: Tensor, s: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """x_t ~ q(x_t | x_s) for s < t: the Markov chain, in one stride. DDPM eq. 2."""
+        """x_t ~ q(x_t | x_s) for s < t: the Markov chain, in a single jump. DDPM eq. 2.
+
+        x, noise [B, ...]; s, t [B] or [].
+        """
         ratio = self.alpha(t) / self.alpha(s)
         variance = self.sigma(t) ** 2 - (ratio * self.sigma(s)) ** 2
         return like(ratio, x) * x + like(variance.clamp(min=0).sqrt(), x) * noise
 
     def coefficients(self, t: Tensor, s: Tensor, eta: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
-        """(c_x, c_x0, c_noise) of `step` for times t and s of any shape.
+        """(c_x, c_x0, c_noise) of `step` for times t and s of any shape. DDIM eq. 12 and 16.
 
-        The variance of the posterior q(x_s | x_t, x_0) is sigma_s^2 (1 - SNR_t / SNR_s); eta^2 of
-        it is drawn anew, the rest keeps the direction of the present noise. DDIM eq. 12 and 16.
+        The posterior q(x_s | x_t, x_0) has variance sigma_s^2 (1 - SNR_t / SNR_s). A share eta^2 of
+        it is fresh noise; the rest keeps the direction of the noise in x_t. ValueError unless eta
+        is from 0 to 1.
         """
         if not 0 <= eta <= 1:
-            raise ValueError(f"eta is {eta}: it must be between 0 (DDIM) and 1 (DDPM)")
+            raise ValueError(f"eta is {eta}: it must be from 0 (DDIM) to 1 (DDPM)")
         alpha_t, sigma_t, alpha_s, sigma_s = (
             self.alpha(t),
             self.sigma(t),
             self.alpha(s),
             self.sigma(s),
         )
+        # expm1 gives 1 - SNR_t / SNR_s without cancellation for small steps.
         fresh = (
             eta**2 * -torch.expm1(self.logsnr(t) - self.logsnr(s)) if eta else torch.zeros_like(t)
         )
@@ -129,14 +135,14 @@ class Process(ABC):
     ) -> Tensor:
         """x_s from x_t and x_0 for s < t: DDIM at eta = 0, q(x_s | x_t, x_0) at eta = 1.
 
-        x, x0, noise [B, ...]; t, s [B] or []; `noise` is unit Gaussian, needed when eta > 0.
+        x, x0, noise [B, ...]; t, s [B] or []; noise: unit Gaussian, required if eta > 0.
         """
         c_x, c_x0, c_noise = self.coefficients(t, s, eta)
         y = like(c_x, x) * x + like(c_x0, x) * x0
         if eta == 0:
             return y
         if noise is None:
-            raise ValueError(f"eta is {eta}: a stochastic step needs the noise to be drawn")
+            raise ValueError(f"eta is {eta}: a stochastic step needs noise; pass a unit Gaussian")
         return y + like(c_noise, x) * noise
 
     def posterior(self, x: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,7 +151,7 @@ class Process(ABC):
         return like(c_x, x) * x + like(c_x0, x) * x0, c_noise**2
 
     def eps(self, x: Tensor, x0: Tensor, t: Tensor) -> Tensor:
-        """The noise that x_t holds, given x_0. DDPM eq. 9, solved for eps."""
+        """The noise in x_t, given x_0; [B, ...]. DDPM eq. 9, solved for eps; sigma(t) > 0."""
         return (x - like(self.alpha(t), x) * x0) / like(self.sigma(t), x)
 
 
@@ -155,165 +161,9 @@ def lambdas(process: Process, times: tuple[float, ...]) -> tuple[float, ...]:
     return tuple((process.logsnr(torch.tensor(times, dtype=torch.float64)) / 2).tolist())
 
 
-# Schedules of a discrete table; for those that go from one beta to another, which they usually are.
-ENDS = {
-    "linear": (1e-4, 0.02),
-    "cosine": None,
-    "scaled_linear": (0.00085, 0.012),
-    "sigmoid": (1e-4, 0.02),
-}
-SCHEDULES = tuple(ENDS)
-
-
-def betas(schedule: str, steps: int, ends: tuple[float, float] | None = None) -> Tensor:
-    """The variances beta_1 ... beta_T of a discrete chain, float64 [T], from ends[0] to ends[1].
-
-    linear: DDPM's; cosine: s = 0.008, clipped at 0.999 (Improved DDPM, eq. 17), without ends;
-    scaled_linear: linear in the root (Stable Diffusion); sigmoid: its middle from -6 to 6.
-    """
-    f64 = torch.float64
-    usual = choose("schedule", schedule, ENDS)
-    ends = ends or usual
-    if ends is None:
-        i = torch.arange(steps + 1, dtype=f64) / steps
-        bar = torch.cos((i + 0.008) / 1.008 * torch.pi / 2) ** 2
-        return (1 - bar[1:] / bar[:-1]).clamp(max=0.999)
-    first, last = ends
-    if schedule == "linear":
-        return torch.linspace(first, last, steps, dtype=f64)
-    if schedule == "scaled_linear":
-        return torch.linspace(first**0.5, last**0.5, steps, dtype=f64) ** 2
-    return torch.linspace(-6, 6, steps, dtype=f64).sigmoid() * (last - first) + first
-
-
-def rescale_to_zero_snr(alpha: Tensor) -> Tensor:
-    """Shift and scale alpha_1 ... alpha_T so that the last is 0 and the first unchanged.
-
-    Lin et al. 2023 (Common Diffusion Noise Schedules Are Flawed), algorithm 1.
-    """
-    return (alpha - alpha[-1]) * (alpha[0] / (alpha[0] - alpha[-1]))
-
-
-@lru_cache(maxsize=32)
-def _table(
-    schedule: str,
-    steps: int,
-    zero: bool,
-    ends: tuple[float, float] | None,
-    device: torch.device,
-) -> tuple[Tensor, ...]:
-    """(alpha, sigma, logsnr) at i = 0 ... T, float64."""
-    log_alpha = torch.log1p(-betas(schedule, steps, ends)).cumsum(0) / 2
-    alpha, sigma = log_alpha.exp(), (-torch.expm1(2 * log_alpha)).sqrt()
-    if zero:
-        alpha = rescale_to_zero_snr(alpha)
-        sigma = ((1 - alpha) * (1 + alpha)).sqrt()
-    one, none = alpha.new_ones(1), alpha.new_zeros(1)
-    alpha, sigma = torch.cat([one, alpha]), torch.cat([none, sigma])
-    logsnr = 2 * (alpha.log() - sigma.log())
-    return alpha.to(device), sigma.to(device), logsnr.to(device)
-
-
-@dataclass(frozen=True)
-class Discrete(Process):
-    """A table of T noise levels (DDPM); t = i / T, and i = 0 is data.
-
-    Between entries the log-SNR is interpolated and the network gets a fractional time; beside the
-    infinite ends, sigma (below i = 1) and alpha (above i = T - 1, zero terminal SNR) are linear.
-    Entry i gives the network the time i - 1, so 0 ... T - 1 as in DDPM. ends: the first beta and
-    the last, where they are not those of `ENDS`.
-    """
-
-    schedule: str = "cosine"
-    steps: int = 1000
-    zero_terminal_snr: bool = False
-    ends: tuple[float, float] | None = None
-
-    t_max: ClassVar[float] = 1.0
-
-    def __post_init__(self) -> None:
-        usual = choose("schedule", self.schedule, ENDS)
-        if self.ends is not None and (usual is None or not 0 < self.ends[0] < self.ends[1] < 1):
-            raise ValueError(
-                f"ends is {self.ends} for the {self.schedule} schedule: a first beta and a larger"
-                " last one, between 0 and 1, of any schedule but cosine"
-            )
-        if self.steps < 2:
-            raise ValueError(f"steps is {self.steps}: a table needs at least 2 noise levels")
-
-    def table(self, device: torch.device | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """(alpha, sigma, logsnr) at i = 0 ... T, float64 [T + 1]."""
-        device = device or torch.device("cpu")
-        alpha, sigma, logsnr = _table(
-            self.schedule, self.steps, self.zero_terminal_snr, self.ends, device
-        )
-        return alpha, sigma, logsnr
-
-    @property
-    def t_min(self) -> float:
-        return 1 / self.steps
-
-    @property
-    def t_start(self) -> float:
-        return 1 - 1 / self.steps if self.zero_terminal_snr else 1.0
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return self._levels(t)[0]
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return self._levels(t)[1]
-
-    def _levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        alpha, sigma, logsnr = self.table(t.device)
-        i = t.double() * self.steps
-        entry = i.round()
-        # An entry of the table is met to the last bit; i / T * T need not be an integer again.
-        exact = (i - entry).abs() < 1e-9 * self.steps
-        low = i.floor().clamp(1, self.steps - 1).long()
-        level = torch.lerp(logsnr[low], logsnr[low + 1], i - low)
-        a, b = level.sigmoid().sqrt(), (-level).sigmoid().sqrt()
-        below, near = sigma[1] * i, entry.long().clamp(0, self.steps)
-        a = torch.where(i < 1, ((1 - below) * (1 + below)).clamp(min=0).sqrt(), a)
-        b = torch.where(i < 1, below, b)
-        if self.zero_terminal_snr:
-            above = alpha[-2] * (self.steps - i)
-            last = i > self.steps - 1
-            a = torch.where(last, above, a)
-            b = torch.where(last, ((1 - above) * (1 + above)).clamp(min=0).sqrt(), b)
-        return torch.where(exact, alpha[near], a), torch.where(exact, sigma[near], b)
-
-    def time_at(self, logsnr: Tensor) -> Tensor:
-        alpha, sigma, table = self.table(logsnr.device)
-        finite = table[1:] if not self.zero_terminal_snr else table[1:-1]
-        wanted = logsnr.double()
-        # searchsorted wants an increasing sequence; the table's log-SNR falls.
-        position = torch.searchsorted(-finite, -wanted).clamp(1, len(finite) - 1)
-        high, low = finite[position - 1], finite[position]
-        i = position + (high - wanted) / (high - low)
-        i = torch.where(wanted >= finite[0], (-wanted).sigmoid().sqrt() / sigma[1], i)
-        if self.zero_terminal_snr:
-            beyond = self.steps - wanted.sigmoid().sqrt() / alpha[-2]
-            return torch.where(wanted < finite[-1], beyond, i) / self.steps
-        return i.clamp(max=self.steps) / self.steps
-
-    def time_feature(self, t: Tensor) -> Tensor:
-        return t * self.steps - 1
-
-    def previous(self, t: Tensor) -> Tensor:
-        return t - 1 / self.steps
-
-    def check_steps(self, steps: int) -> None:
-        super().check_steps(steps)
-        if steps > self.steps:
-            raise ValueError(
-                f"steps is {steps}: this model's table has {self.steps} noise levels; ask for at"
-                " most that"
-            )
-
-
 @dataclass(frozen=True)
 class VP(Process):
-    """The variance-preserving SDE with beta(t) linear from 0.1 to 20, t in [0, 1].
+    """The variance-preserving SDE with beta(t) linear from beta_min to beta_max, t in [0, 1].
 
     Song et al. 2021 (score SDE), eq. 32-33: log alpha = -t^2 (b1 - b0) / 4 - t b0 / 2.
     """
@@ -325,7 +175,10 @@ class VP(Process):
 
     def __post_init__(self) -> None:
         if not 0 < self.beta_min < self.beta_max:
-            raise ValueError(f"beta_min {self.beta_min} must be above 0 and below {self.beta_max}")
+            raise ValueError(
+                f"beta_min is {self.beta_min} but must be above 0 and below beta_max,"
+                f" {self.beta_max}"
+            )
 
     @property
     def t_min(self) -> float:
@@ -341,7 +194,8 @@ class VP(Process):
         return (-torch.expm1(2 * self._log_alpha(t))).clamp(min=0).sqrt()
 
     def time_at(self, logsnr: Tensor) -> Tensor:
-        # -2 log alpha, a quadratic in t; torch's softplus is only linear beyond 20
+        # decay = -2 log alpha, which is quadratic in t. torch's softplus would do, but it becomes
+        # exactly linear beyond 20.
         decay = torch.logaddexp(-logsnr, torch.zeros_like(logsnr))
         slope = self.beta_max - self.beta_min
         return 2 * decay / (self.beta_min + (self.beta_min**2 + 2 * slope * decay).sqrt())
@@ -349,7 +203,7 @@ class VP(Process):
 
 @dataclass(frozen=True)
 class VE(Process):
-    """The variance-exploding process of EDM: alpha = 1 and t is sigma itself, up to 80."""
+    """The variance-exploding process of EDM: alpha = 1 and t is sigma itself, up to sigma_max."""
 
     sigma_min: float = 0.002
     sigma_max: float = 80.0
@@ -357,7 +211,8 @@ class VE(Process):
     def __post_init__(self) -> None:
         if not 0 < self.sigma_min < self.sigma_max:
             raise ValueError(
-                f"sigma_min {self.sigma_min} must be above 0 and below {self.sigma_max}"
+                f"sigma_min is {self.sigma_min} but must be above 0 and below sigma_max,"
+                f" {self.sigma_max}"
             )
 
     @property
@@ -378,6 +233,8 @@ class VE(Process):
         return (-logsnr / 2).exp()
 
     def time_feature(self, t: Tensor) -> Tensor:
+        # EDM's c_noise = log(sigma) / 4, times 1000 to match the range of the sinusoidal
+        # embedding; the clamp keeps the feature finite at t = 0.
         return 250 * t.clamp(min=self.sigma_min / 2).log()
 
     def input_scale(self, t: Tensor) -> Tensor:
@@ -396,7 +253,7 @@ class Flow(Process):
 
     @property
     def t_start(self) -> float:
-        return 1 - 1e-3
+        return 1 - 1e-3  # at t = 1, alpha is 0 and log-SNR infinite
 
     def alpha(self, t: Tensor) -> Tensor:
         return 1 - t

@@ -1,4 +1,4 @@
-"""Grids: the times at which a sampler stands, float64 [steps + 1], from noise down to 0."""
+"""Grids: the times a sampler visits, float64 [steps + 1], decreasing from noise to 0."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import torch
 from torch import Tensor
 
 from inkdrop.config import choose
-from inkdrop.diffusion.process import Discrete, Process
+from inkdrop.diffusion.discrete import Discrete
+from inkdrop.diffusion.process import Process
 
+# (process, steps) -> times, float64 [steps + 1]
 Grid = Callable[[Process, int], Tensor]
 
 
 def _table(process: Process, grid: str) -> Discrete:
     if not isinstance(process, Discrete):
         raise ValueError(
-            f"the {grid} grid counts entries of a discrete table and {type(process).__name__} has"
-            " none; use uniform, karras or logsnr"
+            f"the {grid} grid consists of entries of a discrete table, but"
+            f" {type(process).__name__} is continuous; use uniform, karras or logsnr"
         )
     return process
 
@@ -25,18 +27,18 @@ def _table(process: Process, grid: str) -> Discrete:
 def _unit_clock(process: Process, grid: str) -> None:
     if process.t_max != 1:
         raise ValueError(
-            f"the {grid} grid is for clocks from 0 to 1 and {type(process).__name__} runs to"
-            f" {process.t_max:g}; use karras or logsnr"
+            f"the {grid} grid needs times from 0 to 1, but those of {type(process).__name__} run"
+            f" to {process.t_max:g}; use karras or logsnr"
         )
 
 
 def uniform(process: Process, steps: int) -> Tensor:
-    """Even in t, from t_max to 0."""
+    """Evenly spaced in t, from t_max to 0."""
     return torch.linspace(process.t_max, 0, steps + 1, dtype=torch.float64)
 
 
 def leading(process: Process, steps: int) -> Tensor:
-    """Every (T // steps)-th table entry from the data up: DDIM's own grid, starts below t_max."""
+    """Every (T // steps)-th table entry, counted from the data: DDIM's grid, starts below t_max."""
     table = _table(process, "leading")
     count = torch.arange(steps - 1, -1, -1, dtype=torch.float64)
     entries = count * (table.steps // steps) + 1
@@ -44,7 +46,7 @@ def leading(process: Process, steps: int) -> Tensor:
 
 
 def trailing(process: Process, steps: int) -> Tensor:
-    """Even table entries counted back from the last one (Lin et al. 2023, table 2)."""
+    """Evenly spaced table entries, counted back from the last one (Lin et al. 2023, table 2)."""
     table = _table(process, "trailing")
     entries = (
         table.steps - torch.arange(steps, dtype=torch.float64) * (table.steps / steps)
@@ -53,7 +55,7 @@ def trailing(process: Process, steps: int) -> Tensor:
 
 
 def karras(process: Process, steps: int, rho: float = 7.0) -> Tensor:
-    """Even in (sigma / alpha)^(1/rho), from t_max to t_min, then 0. EDM eq. 5."""
+    """Evenly spaced in (sigma / alpha)^(1/rho), from t_max to t_min, then 0. EDM eq. 5."""
     ends = torch.tensor([process.t_start, process.t_min], dtype=torch.float64)
     first, last = (-process.logsnr(ends) / (2 * rho)).exp()
     root = first + torch.linspace(0, 1, steps, dtype=torch.float64) * (last - first)
@@ -61,7 +63,7 @@ def karras(process: Process, steps: int, rho: float = 7.0) -> Tensor:
 
 
 def logsnr(process: Process, steps: int) -> Tensor:
-    """Even in log-SNR, from t_max to t_min, then 0. DPM-Solver, section 3.4."""
+    """Evenly spaced in log-SNR, from t_max to t_min, then 0. DPM-Solver, section 3.4."""
     ends = torch.tensor([process.t_start, process.t_min], dtype=torch.float64)
     first, last = process.logsnr(ends)
     return _between(
@@ -70,7 +72,7 @@ def logsnr(process: Process, steps: int) -> Tensor:
 
 
 def linspace(process: Process, steps: int) -> Tensor:
-    """Even in t from t_max to t_min, both included, then 0; whole entries of a discrete table."""
+    """Evenly spaced in t from t_max to t_min inclusive, then 0; snapped to a table's entries."""
     share = torch.arange(steps, dtype=torch.float64) / max(steps - 1, 1)
     if isinstance(process, Discrete):
         entries = ((process.steps - 1) * (1 - share)).round() + 1
@@ -81,7 +83,7 @@ def linspace(process: Process, steps: int) -> Tensor:
 def beta(process: Process, steps: int, shape: float = 0.6) -> Tensor:
     """Quantiles of Beta(shape, shape) from t_min to t_max, dense at both ends. Lee et al. 2024.
 
-    For clocks from 0 to 1.
+    ValueError unless the process has t_max = 1.
     """
     _unit_clock(process, "beta")
     place = _quantiles("beta", steps, shape)
@@ -89,10 +91,11 @@ def beta(process: Process, steps: int, shape: float = 0.6) -> Tensor:
 
 
 def share(process: Process, steps: int, shape: float = 0.65) -> Tensor:
-    """Quantiles of Beta(shape, shape) in the noise's share u = sigma / (sigma + alpha) of the mix.
+    """Quantiles of Beta(shape, shape) in the noise's share u = sigma / (sigma + alpha) of x_t.
 
-    u, rectified flow's time, runs from that of t_min to that of t_max. In x / alpha over
-    sigma / alpha all processes follow one ODE: a grid that is good in u is good for all of them.
+    u is the time of rectified flow; it runs from its value at t_min to its value at t_max. As a
+    function of sigma / alpha, x / alpha follows the same ODE in all processes, so a grid that is
+    good in u is good for all of them.
     """
     ends = torch.tensor([process.t_min, process.t_max], dtype=torch.float64)
     low, high = (-process.logsnr(ends) / 2).sigmoid()
@@ -101,13 +104,14 @@ def share(process: Process, steps: int, shape: float = 0.65) -> Tensor:
 
 
 def _quantiles(grid: str, steps: int, shape: float) -> Tensor:
-    """Where the Beta(shape, shape) distribution reaches 1, 1 - 1 / steps, ... 1 / steps."""
+    """The quantiles [steps] of Beta(shape, shape) at 1, 1 - 1 / steps, ... 1 / steps."""
     if shape < 0.5:
         raise ValueError(
-            f"the {grid} grid is asked for shape {shape:g}, which puts nearly all steps at the"
-            " ends; 0.5 to 1 is usual"
+            f"the shape of the {grid} grid is {shape:g}, which puts nearly all steps at the ends;"
+            " give at least 0.5 (0.5 to 1 is usual)"
         )
-    # u = sin^2 takes the poles out of the density u^(a-1) (1-u)^(a-1): its integral is smooth.
+    # The substitution u = sin^2(angle) removes the poles of the density u^(a-1) (1-u)^(a-1) at 0
+    # and 1, so the trapezoidal rule converges.
     angle = torch.linspace(0, torch.pi / 2, 40_001, dtype=torch.float64)
     density = (angle.sin() * angle.cos()).clamp(min=0) ** (2 * shape - 1)
     below = torch.cat([density.new_zeros(1), torch.cumulative_trapezoid(density)])
@@ -118,9 +122,10 @@ def _quantiles(grid: str, steps: int, shape: float) -> Tensor:
 
 
 def shifted(process: Process, steps: int, shift: float = 3.0) -> Tensor:
-    """t' = s t / (1 + (s - 1) t) of even t: more steps in noise. Esser et al. 2024 (SD3), eq. 23.
+    """t' = s t / (1 + (s - 1) t) of evenly spaced t: more steps at high noise. SD3, eq. 23.
 
-    For clocks from 0 to 1; s = 3 was best at 1024 pixels, `resolution_shift` gives it for others.
+    Esser et al. 2024 found s = 3 best at 1024 x 1024; `resolution_shift` converts it to other
+    sizes. ValueError unless the process has t_max = 1.
     """
     _unit_clock(process, "shift")
     t = uniform(process, steps)
@@ -128,12 +133,12 @@ def shifted(process: Process, steps: int, shift: float = 3.0) -> Tensor:
 
 
 def resolution_shift(pixels: int, trained: int) -> float:
-    """The shift that gives `pixels` the noise that `trained` pixels had: sqrt of their ratio."""
+    """The shift for pictures of `pixels` pixels if `trained` pixels need none: sqrt(ratio)."""
     return float((pixels / trained) ** 0.5)
 
 
 def _between(process: Process, levels: Tensor) -> Tensor:
-    """The times of the log-SNRs [steps], with the first at t_max exactly and a 0 at the end."""
+    """The times [steps + 1] of log-SNRs [steps], with exactly t_max first and a 0 appended."""
     times = process.time_at(levels)
     times[0] = process.t_max
     return _with_zero(times)
@@ -156,7 +161,7 @@ GRIDS: dict[str, Grid] = {
     "shift": shifted,
 }
 
-# Those of them that take a number, as in "karras:5".
+# The grids that take a number, as in "karras:5".
 TUNABLE: dict[str, Callable[[Process, int, float], Tensor]] = {
     "karras": karras,
     "beta": beta,
@@ -164,7 +169,7 @@ TUNABLE: dict[str, Callable[[Process, int, float], Tensor]] = {
     "shift": shifted,
 }
 
-# Names that people bring from other programs.
+# Names used by other programs.
 GRID_ALIASES: dict[str, str] = {
     "exponential": "logsnr",
     "sgm_uniform": "uniform",
@@ -176,9 +181,10 @@ GRID_ALIASES: dict[str, str] = {
 
 
 def grid(process: Process, name: str, steps: int) -> Tensor:
-    """The grid called `name`: float64 [steps + 1], falling from noise to 0.
+    """The grid called `name`: float64 [steps + 1], decreasing from noise to 0.
 
-    "karras:5", "beta:0.7", "share:0.8" and "shift:3" set its rho, its shape and its shift.
+    "karras:5" sets rho, "beta:0.7" and "share:0.8" the shape, "shift:3" the shift. ValueError for
+    an unknown grid, one the process does not support, or an impossible number.
     """
     process.check_steps(steps)
     name, colon, number = name.partition(":")
@@ -187,18 +193,20 @@ def grid(process: Process, name: str, steps: int) -> Tensor:
     if not colon:
         return plain(process, steps)
     if name not in TUNABLE:
-        raise ValueError(f"the {name} grid takes no number; {', '.join(TUNABLE)} do")
+        raise ValueError(
+            f"the {name} grid takes no number ({number!r}); only {', '.join(TUNABLE)} do"
+        )
     try:
         value = float(number)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise ValueError(f"the {name} grid is asked for {number!r}: a number above 0 is needed")
+        raise ValueError(f"the number of the {name} grid is {number!r}; give one above 0")
     return TUNABLE[name](process, steps, value)
 
 
 def snap(process: Process, times: Tensor) -> Tensor:
-    """The grid moved to whole entries of a discrete table, without duplicates: maybe shorter."""
+    """The grid rounded to entries of a discrete table; without duplicates, so possibly shorter."""
     table = _table(process, "snapped")
     entries = (times.double() * table.steps).round()
     entries[:-1] = entries[:-1].clamp(min=1)

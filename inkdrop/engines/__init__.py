@@ -1,4 +1,4 @@
-"""Engines: who computes a network. All have its signature, so a `Model` never knows which it is."""
+"""Engines: ways to compute a network. All keep its signature, so a `Model` works with any."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ __all__ = [
     "usual",
 ]
 
-# The fastest first, as measured for large networks (benchmarks/RESULTS.md).
-# Compiling takes minutes, so it is for those who ask for it.
+# The fastest first, as measured for large networks (benchmarks/RESULTS.md). "compiled" comes after
+# eager, and so is never chosen automatically, because compiling takes minutes.
 ENGINES: Mapping[str, Engine] = {
     "packed": PACKED,
     "openvino": OPENVINO,
@@ -45,37 +45,38 @@ ENGINES: Mapping[str, Engine] = {
 
 
 def fastest(model: Model, precision: Precision = "float32") -> str:
-    """The name of the fastest engine that can compute this model here."""
+    """The name of the fastest engine for this model on this machine; ValueError if none can."""
     for name, engine in ENGINES.items():
         if precision in engine.precisions and _can(engine, model, precision):
             return name
     raise ValueError(
-        f"no engine here computes this model in {precision}; use float32, which eager always does"
+        f"no engine on this machine computes this model in {precision}; use float32, which eager"
+        " always supports"
     )
 
 
-# From so many weights on it pays to set an engine up for a few pictures.
+# From this many weights on, setting up an engine pays off within a few pictures.
 LARGE = 200_000_000
 
 
 def usual(model: Model, precision: Precision = "float32") -> str:
-    """The engine for a model of which nobody says one: the fastest for large networks.
+    """The default engine for a model: the fastest for a large network, eager for a small one.
 
-    Small ones are left as they are, so that pictures are the same to the bit on all machines alike.
+    With eager everywhere, pictures of small models are the same to the bit on all machines.
     """
     large = sum(weight.numel() for weight in model.network.parameters()) >= LARGE
     return fastest(model, precision) if large else "eager"
 
 
 def quick(model: Model) -> Precision:
-    """The precision of a quick picture: bfloat16 for a large network where that is fast."""
+    """The precision for quick pictures: bfloat16 for a large network where that is fast."""
     name = usual(model)
     fast = name != "eager" and not ENGINES["eager"].lacks(model.network, model.device, "bfloat16")
     return "bfloat16" if fast else "float32"
 
 
 def about(device: torch.device) -> dict[str, str]:
-    """What each engine is for, with why it cannot be used here where that is so."""
+    """A description of each engine, or the reason why it cannot be used on this machine."""
     found = dict[str, str]()
     for name, engine in ENGINES.items():
         why = engine.lacks(torch.nn.Identity(), device, engine.precisions[0])
@@ -91,8 +92,8 @@ def prepare(
 ) -> Model:
     """The model with its network computed by an engine, for calls of about `batch` samples.
 
-    The network of the given model may be used up: only the returned one is to be used.
-    ValueError if the engine does not exist or cannot compute this model here.
+    This may consume the network of the given model, so use only the returned model. ValueError if
+    the engine does not exist or cannot compute this model on this machine.
     """
     chosen = check(engine, precision, controls=isinstance(model.network, Controlled))
     why = chosen.lacks(model.network, model.device, precision)
@@ -105,21 +106,21 @@ def prepare(
 
 
 def check(engine: str, precision: str, *, controls: bool = False) -> Engine:
-    """The engine of a name; ValueError for what it computes for no model.
+    """The engine called `engine`; ValueError for a precision or control networks it lacks.
 
-    controls: there are to be control networks beside the model's own
+    controls: whether control networks will be used
     """
     chosen = choose("engine", engine, ENGINES)
     if precision not in chosen.precisions:
         raise ValueError(
-            f"precision is {precision!r}, but the engine {engine} computes in"
+            f"precision is {precision!r}, but the engine {engine} supports"
             f" {' or '.join(chosen.precisions)}"
         )
     if controls and not chosen.controls:
         able = " or ".join(name for name, other in ENGINES.items() if other.controls)
         raise ValueError(
-            f"the engine {engine} computes no control networks yet; use the engine {able}, or leave"
-            " out --control"
+            f"the engine {engine} does not support control networks; use the engine {able}, or"
+            " leave out --control"
         )
     return chosen
 
@@ -130,7 +131,7 @@ def _can(engine: Engine, model: Model, precision: Precision) -> bool:
 
 
 def _prepare_decoder(model: Model, engine: Engine, precision: Precision) -> None:
-    """The decoder too; in float32 it is as fast without, and in int8 its pictures would suffer."""
+    """Prepare the decoder, in place; float32 would gain no speed, and int8 degrade pictures."""
     if isinstance(model.codec, Latent) and isinstance(model.codec.autoencoder, Autoencoder):
         coder, z = model.codec.autoencoder, torch.zeros(1, *model.shape, device=model.device)
         coder.requires_grad_(False)
@@ -139,7 +140,7 @@ def _prepare_decoder(model: Model, engine: Engine, precision: Precision) -> None
 
 @torch.no_grad()
 def example(model: Model, batch: int) -> Call:
-    """A call of `batch` samples, as sampling with the empty condition makes it."""
+    """An example call of `batch` samples, as in sampling with the null condition."""
     cond: Cond = model.null(batch)
     network = model.network.network if isinstance(model.network, Controlled) else model.network
     beside = getattr(getattr(network, "config", None), "concat_channels", 0)

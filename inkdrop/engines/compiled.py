@@ -1,7 +1,8 @@
-"""The engine compiled: torch.compile, on a CPU with its weights frozen into what is compiled.
+"""The engine "compiled": torch.compile, with frozen weights on a CPU.
 
-Frozen, weights are constants, so that they are laid out once as each kernel reads them; unfrozen
-the compiled network is slower than the plain one there. Every new kind of call is compiled anew.
+Frozen weights are constants, so they are stored once in the layout that each kernel reads; on a CPU
+an unfrozen compiled network is slower than eager. Every new combination of shapes is compiled
+separately.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from inkdrop.engines.engine import Call, Engine, Precision, refuse_gradient
 
 
 class Compiled(nn.Module):
-    """A network that is compiled when it is first called with tensors of some sizes."""
+    """A network that is compiled at the first call for each combination of shapes."""
 
     def __init__(self, network: nn.Module, mode: str, *, frozen: bool) -> None:
         super().__init__()
@@ -29,7 +30,7 @@ class Compiled(nn.Module):
         self._one_at_a_time = Lock()
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """(x [B, C, *spatial], t [B], cond) -> as the network, in x's precision."""
+        """(x [B, C, *spatial], t [B], cond) -> [B, C', *spatial]; ValueError if grad is needed."""
         told = [value for value in vars(cond).values() if value is not None]
         refuse_gradient("compiled", x, t, *told)
         return self._ungraded(x, t, cond)
@@ -41,7 +42,7 @@ class Compiled(nn.Module):
         kind = (x.shape, *told)
         if kind in self._known:
             return self._called(x.to(dtype), t, cond)
-        # Settings of the compiler are those of the whole process, so only one compiles with them.
+        # The compiler's settings are global to the process, so one thread compiles at a time.
         with self._one_at_a_time, self._settings():
             y = self._called(x.to(dtype), t, cond)
         self._known.add(kind)
@@ -59,7 +60,7 @@ class Compiled(nn.Module):
 
 def _lacks(network: nn.Module, device: torch.device, precision: Precision) -> str | None:
     if device.type == "cpu" and not _compiler():
-        return "there is no C++ compiler, such as g++; install one, or use packed"
+        return "it needs a C++ compiler, such as g++; install one, or use packed"
     return slow_bfloat16(device) if precision == "bfloat16" else None
 
 
@@ -86,7 +87,7 @@ def _prepare(network: nn.Module, example: Call, precision: Precision) -> nn.Modu
 
 
 COMPILED = Engine(
-    "torch.compile; minutes to set up, for each size of picture anew, and weights are held twice",
+    "torch.compile; minutes of set-up for each picture size, and twice the memory for weights",
     ("float32", "bfloat16"),
     _lacks,
     _prepare,

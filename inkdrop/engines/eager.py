@@ -1,4 +1,4 @@
-"""The engine eager: torch as it is, without any preparation."""
+"""The engine "eager": plain torch, without preparation."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ def _prepare(network: nn.Module, example: Call, precision: Precision) -> nn.Modu
     return network.to(torch.bfloat16) if precision == "bfloat16" else network
 
 
-EAGER = Engine("torch as it is; nothing to set up", ("float32", "bfloat16"), _lacks, _prepare)
+EAGER = Engine("plain torch, without set-up", ("float32", "bfloat16"), _lacks, _prepare)

@@ -1,10 +1,10 @@
-"""Weights kept in half precision and computed with in float32: half the memory, nearly the speed.
+"""Weights stored in half precision and computed in float32: half the memory, nearly full speed.
 
-Arithmetic in half precision is 5 to 70 times slower than float32 on a CPU without instructions for
-it. Here every layer raises its own weight as it is computed, so one at a time is there in float32,
-and a picture is that of the rounded weights, to the bit. float16 keeps 11 binary digits of a
-weight and bfloat16 only 8, and checkpoints of half precision are of float16; bfloat16 is for
-layers with numbers beyond float16's, and for what a file holds in it.
+Half-precision arithmetic is 5 to 70 times slower than float32 on a CPU without instructions for it.
+Here every layer converts its own weight when it is computed, so only one weight at a time exists in
+float32, and pictures are those of the rounded weights, to the bit. float16 keeps 11 significant
+bits and bfloat16 only 8, and half-precision checkpoints are float16. bfloat16 is used for layers
+beyond float16's range and for weights that a file stores in it.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Kept(nn.Module):
-    """A layer whose weight is a buffer in half precision, so that parameters tell how it computes.
+    """A layer whose weight is a half-precision buffer, so that its parameters show its dtype.
 
-    Whoever reads `weight` gets it in float32, of its own: threads can share the layer.
+    Each read of `weight` returns a new float32 tensor, so threads can share the layer.
     """
 
     @property
     def weight(self) -> Tensor:
-        """The weight, raised."""
+        """The weight, converted to float32."""
         return self.half_weight.float()
 
     @property
     def half_weight(self) -> Tensor:
-        """The weight as it is kept."""
+        """The weight as it is stored."""
         return cast(Tensor, self._buffers["weight"])
 
 
@@ -64,7 +64,7 @@ class HalfPointwise(Kept, Pointwise):  # type: ignore[override]
 
 
 class HalfEmbedding(Kept, nn.Embedding):  # type: ignore[override]
-    """A table, of which only the rows that are asked for are raised."""
+    """An embedding table; only the rows that are looked up are converted."""
 
     def forward(self, index: Tensor) -> Tensor:
         """[...] -> [..., D]."""
@@ -82,10 +82,10 @@ KINDS: dict[type[nn.Module], type[Kept]] = {
 
 
 def halved(model: Model) -> Model:
-    """The model with its weights in half precision; only the returned one is to be used.
+    """The model with its weights in half precision; use only the result, the model is consumed.
 
-    One layer after the other, so weights that are mapped from a file are never all in memory. A
-    codec of float32 stays as it is: it is small, and lies in its file until all calls are done.
+    Layers are converted one by one, so weights mapped from a file are never all in memory. A
+    float32 codec is left as it is: it is small, and stays in its file until it is used at the end.
     """
     for part in model.networks:
         if part is not model.codec.module or any(v.dtype in HALVES for v in part.parameters()):
@@ -94,8 +94,8 @@ def halved(model: Model) -> Model:
 
 
 def halve(network: M) -> M:
-    """The network with its layers exchanged, in place; float32 goes in and comes out."""
-    made = dict[nn.Module, Kept]()  # a layer may have several places
+    """The network with its layers replaced, in place; inputs and outputs are float32."""
+    made = dict[nn.Module, Kept]()  # a layer may be shared by several modules
     for module in list(network.modules()):
         for name, child in module._modules.items():
             if child is not None and (kind := KINDS.get(type(child))) is not None:
@@ -111,14 +111,14 @@ def halve(network: M) -> M:
 
 
 def _exchanged(layer: nn.Module, kind: type[Kept]) -> Kept:
-    """The same layer with its weight in half precision."""
+    """The same layer with its weight in half precision; consumes the given layer."""
     made = kind.__new__(kind)
     made.__dict__.update(layer.__dict__)
     made._parameters, made._buffers = dict(layer._parameters), dict(layer._buffers)
     weight = made._parameters.pop("weight")
     assert weight is not None
     made._buffers["weight"] = _half(weight.detach())
-    layer._parameters.clear()  # whoever still knows the layer does not hold its weight
+    layer._parameters.clear()  # so that other references to the layer do not keep its weight alive
     return made
 
 
@@ -130,7 +130,7 @@ def _half(weight: Tensor) -> Tensor:
 
 
 def _others(network: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
-    """All that is no kept weight, with the modules that have it."""
+    """All parameters and buffers that are not the weight of a Kept layer, with their modules."""
     for module in network.modules():
         for name, value in (*module._parameters.items(), *module._buffers.items()):
             if value is not None and not (isinstance(module, Kept) and name == "weight"):

@@ -1,8 +1,8 @@
-"""Layers that multiply whole numbers of 8 bits: weights once, what comes in at every call.
+"""int8 layers: weights are quantized once, activations in every call.
 
-A weight has a scale for each channel of the output. What comes in has a scale and a zero for each
-sample, from its least and its largest number, so that zeros stay exactly zero and a sample depends
-on none beside it. Sums are of 32 bits and leave as float32.
+A weight has one scale per output channel. An activation has one scale and zero point per sample,
+from its minimum and maximum, so that zero stays exactly zero and a sample does not depend on the
+rest of the batch. Products are accumulated in 32 bits and returned as float32.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ Then = Literal["none", "gelu"]
 
 
 def rounded_into(numbers: Tensor, x: Tensor) -> tuple[float, int]:
-    """Writes x as uint8; the scale and the zero of x = scale (number - zero); nan stays nan."""
+    """Write x as uint8 into `numbers`; returns (scale, zero) of x = scale (number - zero).
+
+    If x is not finite, the scale is nan, so that the output is nan. ValueError if x requires grad.
+    """
     refuse_gradient("packed", x)
     least, largest = torch.aminmax(x)
     low, high = min(float(least), 0.0), max(float(largest), 0.0)
@@ -30,14 +33,15 @@ def rounded_into(numbers: Tensor, x: Tensor) -> tuple[float, int]:
         return math.nan, 0
     scale = max((high - low) / 255, 1e-30)
     zero = round(-low / scale)
-    # A half more, so that leaving out what is behind the point rounds. The zero was rounded as
-    # well, so the ends may be half a step outside.
+    # Adding a half turns truncation into rounding. The zero point was rounded too, so the ends may
+    # lie half a step outside, hence the clamp.
     numbers.copy_(torch.add(torch.tensor(zero + 0.5), x, alpha=1 / scale).clamp_(0, 255))
     return scale, zero
 
 
 def rounded(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """int8 numbers of a weight [O, ...], the scales [O] and the zeros [O], which are 0."""
+    """A weight [O, ...] quantized to int8: numbers [O, ...], scales [O], zero points [O], all 0."""
+    # Symmetric, -127 to 127, so that the zero point is 0.
     weight = weight.detach().float()
     scales = weight.flatten(1).abs().amax(1).clamp_min(1e-30) / 127
     numbers = torch.round(weight / scales.view(-1, *(1,) * (weight.ndim - 1))).to(torch.int8)
@@ -45,9 +49,10 @@ def rounded(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def rescaled(y: Tensor, terms: list[tuple[float, int]], bias: Tensor, sums: Tensor) -> Tensor:
-    """Sums of number times weight [B, ..., O], in place, as what they stand for.
+    """Dequantize sums of number * weight [B, ..., O], in place.
 
-    sums: of the weights [O]; y = scale (sum of number weight - zero (sum of weight)) + bias
+    terms: (scale, zero) of each sample; sums: of the weights [O].
+    y = scale (sum of number * weight - zero * sum of weight) + bias
     """
     for each, (scale, zero) in zip(y, terms, strict=True):
         torch.add(bias - scale * zero * sums, each, alpha=scale, out=each)
@@ -55,7 +60,7 @@ def rescaled(y: Tensor, terms: list[tuple[float, int]], bias: Tensor, sums: Tens
 
 
 class Int8Linear(nn.Module):
-    """A linear layer: one product of all samples' numbers, from which each is scaled by itself."""
+    """A linear layer: one int8 product for the batch, then a scale for each sample."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, seen: torch.Size) -> None:
         super().__init__()
@@ -70,7 +75,7 @@ class Int8Linear(nn.Module):
         return rescaled(self._product(numbers, 1.0, 0, None), terms, self.bias, self.sums)
 
     def one(self, numbers: Tensor, scale: float, zero: int, then: Then = "none") -> Tensor:
-        """Of the numbers of one sample, and what is computed of it in the same pass."""
+        """The output for one sample's numbers, with an activation `then` in the same pass."""
         return self._product(numbers, scale, zero, self.bias, then)
 
     def _product(
@@ -88,7 +93,7 @@ def _bias(weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class Int8FeedForward(nn.Module):
-    """A gated layer, of one sample after the other: what is between is large, and never joined."""
+    """A gated feed-forward layer, one sample at a time: the hidden activations are large."""
 
     def __init__(self, layer: FeedForward, seen: torch.Size) -> None:
         super().__init__()
@@ -100,7 +105,7 @@ class Int8FeedForward(nn.Module):
         self.second = Int8Linear(layer.second.weight, layer.second.bias, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, ..., dim] -> the same."""
+        """[B, ..., dim] -> the same shape."""
         return torch.stack([self._one(each) for each in x])
 
     def _one(self, x: Tensor) -> Tensor:
@@ -113,7 +118,7 @@ class Int8FeedForward(nn.Module):
 
 
 class Int8Conv(nn.Module):
-    """A convolution over two axes, as `Int8Linear`; around a map stands its zero."""
+    """A convolution over two axes, like `Int8Linear`; a map is padded with its zero point."""
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None, seen: torch.Size,
@@ -130,7 +135,7 @@ class Int8Conv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, O, H', W'], channels last."""
-        # Seen with its channels last it is read along memory.
+        # In channels-last layout all channels of a pixel are contiguous, as the kernel reads them.
         numbers, terms = self._rounded(x.permute(0, 2, 3, 1).contiguous())
         y: Tensor = torch.ops.onednn.qconv2d_pointwise(
             numbers.permute(0, 3, 1, 2), 1.0, 0, self.packed, self.scales, self.zeros,
@@ -141,7 +146,7 @@ class Int8Conv(nn.Module):
         return y
 
     def _rounded(self, x: Tensor) -> tuple[Tensor, list[tuple[float, int]]]:
-        """[B, H, W, C] -> numbers with the padding around, and each sample's scale and zero."""
+        """[B, H, W, C] -> padded numbers, and the scale and zero point of each sample."""
         batch, height, width, channels = x.shape
         high, wide = self.padding
         size = batch, height + 2 * high, width + 2 * wide, channels
@@ -154,7 +159,7 @@ class Int8Conv(nn.Module):
 
 
 def _surround(map_: Tensor, high: int, wide: int, zero: int) -> None:
-    """Sets the rows and columns around a map [H, W, C]."""
+    """Set the border of a map [H, W, C], `high` rows and `wide` columns, to `zero`."""
     for axis, count in enumerate((high, wide)):
         if count:
             map_.narrow(axis, 0, count).fill_(zero)
@@ -162,10 +167,10 @@ def _surround(map_: Tensor, high: int, wide: int, zero: int) -> None:
 
 
 class Alone(nn.Module):
-    """A layer in float32 beside such of int8, of one sample after the other.
+    """A float32 layer among int8 layers, computed one sample at a time.
 
-    A last digit that depends on the batch would be enough to round some of what follows otherwise,
-    and after some layers all of it.
+    A matrix product may differ in the last digit between batch sizes. The next int8 layer would
+    then round some values differently, and after a few layers all of them.
     """
 
     def __init__(self, layer: nn.Module) -> None:
@@ -173,5 +178,5 @@ class Alone(nn.Module):
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, ...] -> what the layer makes of each."""
+        """[B, ...] -> the layer's outputs [B, ...]."""
         return torch.cat([self.layer(each) for each in torch.split(x, 1)])

@@ -1,4 +1,4 @@
-"""The engine openvino: a network as a graph that OpenVINO compiles for this CPU."""
+"""The engine "openvino": a network as a graph, compiled by OpenVINO for this CPU."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from inkdrop.engines.cpu import slow_bfloat16
 from inkdrop.engines.engine import Call, Engine, Precision, refuse_gradient
 from inkdrop.networks.reuse import Deep
 
-# What is multiplied in. Without a hint OpenVINO takes bfloat16 wherever the CPU has it. What meets
-# weights of int8 it rounds to int8 as well, in groups of 32 numbers with a scale each.
+# The precision of multiplications. Without a hint OpenVINO uses bfloat16 wherever the CPU has it.
+# Activations that meet int8 weights are also rounded to int8, in groups of 32 with a scale each.
 _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
-# Sizes are open in a graph, so a few samples of a small size show as much as the whole example.
+# Sizes are dynamic in a graph, so tracing a small corner of the example is enough.
 _SAMPLES, _PLACES = 2, 16
-# The axis of each input whose size the network's weights fix.
+# The axis of each input whose size is fixed by the network's weights.
 _WIDTHS = {"x": 1, "concat": 1, "hint": 1, "kept": 1, "tokens": 2, "vector": 1}
 
 
 class Way(NamedTuple):
-    """What is traced: a method of a network, called with x, t, fields of Cond, and what follows.
+    """What is traced: a method of a network and its arguments besides x and t.
 
-    fields: the names of those that are not None; rest: numbers that the method takes at last.
+    fields: names of the fields of Cond that are not None; rest: trailing int arguments.
     """
 
     method: str
@@ -44,22 +44,23 @@ class Way(NamedTuple):
 class Compiled(nn.Module):
     """A network computed by OpenVINO: (x [B, C, *spatial], t [B], cond) -> [B, C', *spatial].
 
-    A graph takes any batch, size and number of tokens, and threads share it. There is one for each
-    set of fields of cond, made when it is first asked for; it reads the network's own weights where
-    they are and packs them for itself.
+    A graph takes any batch size, spatial size and number of tokens, and threads share it. There is
+    one graph for each set of fields of cond, compiled at its first use. It reads the network's
+    weights in place and packs its own copy.
     """
 
     def __init__(self, network: nn.Module, precision: Precision) -> None:
         super().__init__()
         self.anchor = nn.Parameter(torch.empty(0), requires_grad=False)
-        # In a tuple, since its weights are the graphs' too and not to be moved or saved.
+        # In a tuple, so that it is not a submodule: the graphs share its weights, which must not be
+        # moved or saved.
         self._network, self._precision = (network,), precision
         self._graphs: dict[Any, Any] = {}
         self._masked = False
         self._lock = threading.Lock()
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """As the network."""
+        """(x [B, C, *spatial], t [B], cond) -> [B, C', *spatial], as in the network."""
         return self._run("forward", x, t, cond)[0]
 
     def _run(
@@ -70,13 +71,16 @@ class Compiled(nn.Module):
         given = (x, t.float(), *told.values(), *kept)
         refuse_gradient("openvino", *given)
         values = [_plain(v) for v in given]
-        # A request for each call, so that threads do not meet.
+        # One infer request per call, so that threads do not share state.
         request = self._graph(way, values).create_infer_request()
         results = request.infer([v.numpy() for v in values], share_inputs=True)
         return tuple(torch.from_numpy(results[i]) for i in range(len(results)))
 
     def _one_mask(self, cond: Cond) -> Cond:
-        """The same condition with a mask always or never, so that one graph serves all calls."""
+        """The same condition with a mask always or never, so that one graph serves all calls.
+
+        The mask is dropped until a call first masks a token, and always present from then on.
+        """
         mask = cond.mask
         if mask is not None and not self._masked:
             self._masked = not bool(mask.all())
@@ -85,7 +89,7 @@ class Compiled(nn.Module):
         return dataclasses.replace(cond, mask=mask if self._masked else None)
 
     def _graph(self, way: Way, values: list[Tensor]) -> Any:
-        # What the network itself would refuse has a key of its own, and is refused when it traces.
+        # Inputs that the network itself would reject have their own key, so tracing rejects them.
         names = ("x", "t", *way.fields, *["kept"] * (len(values) - 2 - len(way.fields)))
         key = way, tuple(_kind(n, v, len(values[0])) for n, v in zip(names, values, strict=True))
         with self._lock:
@@ -95,7 +99,7 @@ class Compiled(nn.Module):
 
 
 class CompiledUNet(Compiled):
-    """A U-Net computed by OpenVINO, whose deep features can be reused (`networks.reuse`)."""
+    """A U-Net computed by OpenVINO, with support for `networks.reuse`."""
 
     @property
     def levels(self) -> int:
@@ -105,21 +109,21 @@ class CompiledUNet(Compiled):
         return network.levels
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """As the U-Net; through `deep`, so that reuse needs no second graph of all weights."""
+        """As in the U-Net; through `deep`, so that reuse needs no second graph with all weights."""
         return self.deep(x, t, cond, 1)[0]
 
     def deep(self, x: Tensor, t: Tensor, cond: Cond, outer: int) -> tuple[Tensor, Tensor]:
-        """As the U-Net."""
+        """See `UNet.deep`."""
         out, kept = self._run("deep", x, t, cond, outer=outer)
         return out, kept
 
     def shallow(self, x: Tensor, t: Tensor, cond: Cond, kept: Tensor, outer: int) -> Tensor:
-        """As the U-Net."""
+        """See `UNet.shallow`."""
         return self._run("shallow", x, t, cond, kept, outer=outer)[0]
 
 
 class _Flat(nn.Module):
-    """A method of a network with tensors alone as inputs: x, t, fields of Cond, and others."""
+    """A method of a network with tensors as its only inputs: x, t, fields of Cond, and others."""
 
     def __init__(self, network: nn.Module, way: Way) -> None:
         super().__init__()
@@ -132,7 +136,7 @@ class _Flat(nn.Module):
 
 
 class _Rounded(nn.Module):
-    """Weights as int8 with a scale for every output channel."""
+    """A parametrization that stores weights as int8 with one scale per output channel."""
 
     def forward(self, whole: Tensor, scale: Tensor) -> Tensor:
         return whole.to(scale.dtype) * scale
@@ -147,7 +151,7 @@ def _lacks(network: nn.Module, device: torch.device, precision: Precision) -> st
     if importlib.util.find_spec("openvino") is None:
         return "OpenVINO is not installed; pip install 'inkdrop[openvino]'"
     if device.type != "cpu":
-        return f"it computes on the CPU, and the model is on {device}; use eager there"
+        return f"it computes on the CPU, but the model is on {device}; use eager there"
     return slow_bfloat16(device) if precision == "bfloat16" else None
 
 
@@ -162,7 +166,7 @@ def _prepare(network: nn.Module, example: Call, precision: Precision) -> nn.Modu
 
 
 OPENVINO = Engine(
-    "OpenVINO's graph for this CPU; pip install 'inkdrop[openvino]'",
+    "a graph compiled by OpenVINO for this CPU; pip install 'inkdrop[openvino]'",
     ("float32", "bfloat16", "int8"),
     _lacks,
     _prepare,
@@ -171,9 +175,10 @@ OPENVINO = Engine(
 
 
 def _round_weights(network: nn.Module) -> None:
-    """Stores the matrices of linear layers as int8, a layer at a time.
+    """Store the weights of linear layers as int8, one layer at a time.
 
-    Kernels of convolutions stay: OpenVINO would compute with floats made of them, and keep both.
+    Convolutions stay as they are: OpenVINO would convert their weights back to floats and keep
+    both.
     """
     for layer in list(network.modules()):
         if isinstance(layer, nn.Linear):
@@ -181,7 +186,7 @@ def _round_weights(network: nn.Module) -> None:
 
 
 def _compiled(network: nn.Module, way: Way, values: list[Tensor], precision: Precision) -> Any:
-    # Not in the disk cache that OpenVINO offers: nobody asked for one.
+    # Without OpenVINO's disk cache: inkdrop writes no files the user did not ask for.
     options = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -197,19 +202,19 @@ def _compiled(network: nn.Module, way: Way, values: list[Tensor], precision: Pre
 
 
 def _converted(network: nn.Module, way: Way, values: list[Tensor]) -> Any:
-    """OpenVINO's graph of a call, which shares the network's weights; all sizes are open."""
+    """OpenVINO's graph of a call, which shares the network's weights; all sizes are dynamic."""
     _import_openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     with warnings.catch_warnings(), torch.no_grad():
-        # Tracing is on torch's way out, but exported graphs with open sizes do not convert yet. And
-        # what the networks check of their inputs is checked of these.
+        # Tracing is deprecated in torch, but exported graphs with dynamic sizes do not convert yet.
+        # Other warnings are about the networks' input checks, which run on the traced values only.
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             _Flat(network, way), tuple(values), check_trace=False, strict=False
         )
-    # In a variable, for what is loaded does not keep it alive.
+    # Keep a reference: the loaded graph does not keep the decoder alive.
     decoder = TorchScriptPythonDecoder(traced)
     reader = FrontEndManager().load_by_framework("pytorch")
     return reader.convert(reader.load(decoder))
@@ -228,7 +233,7 @@ def _import_openvino() -> Any:
 
 @contextlib.contextmanager
 def _without(module: str) -> Iterator[None]:
-    """Imports inside find no such module. OpenVINO's own import would report itself otherwise."""
+    """Context in which a module cannot be imported: OpenVINO would otherwise send telemetry."""
     there = module in sys.modules
     if not there:
         sys.modules[module] = None  # type: ignore[assignment]
@@ -240,7 +245,7 @@ def _without(module: str) -> Iterator[None]:
 
 
 def _fields(cond: Cond) -> dict[str, Tensor]:
-    """The fields of a condition that are not None, in their order."""
+    """The fields of a condition that are not None, in order of definition."""
     names = (field.name for field in dataclasses.fields(cond))
     return {name: v for name in names if (v := getattr(cond, name)) is not None}
 
@@ -251,14 +256,14 @@ def _plain(value: Tensor) -> Tensor:
 
 
 def _kind(name: str, value: Tensor, batch: int) -> tuple[int, int | None, bool]:
-    """What of an input a graph fixes: its axes, its width and that it has x's batch."""
+    """The properties of an input that a graph fixes: ndim, width, and whether it has x's batch."""
     axis = _WIDTHS.get(name)
     width = value.shape[axis] if axis is not None and axis < value.ndim else None
     return value.ndim, width, len(value) == batch
 
 
 def _few(call: Call) -> Call:
-    """A call of some of the samples at some of the places, with all that is told."""
+    """A part of a call: a few samples and positions, with all fields of the condition."""
     few = slice(_SAMPLES)
     cond = call.cond[few]
     told = {name: _corner(v) for name, v in _fields(cond).items() if name in ("concat", "hint")}

@@ -1,8 +1,8 @@
-"""The engine packed: weights laid out once as oneDNN's kernels read them, and maps channels last.
+"""The engine "packed": weights packed once for oneDNN's kernels, and channels-last maps.
 
-Without it every call of a convolution lays its weights out anew, which for a large network on small
-maps takes as long as the arithmetic. The network stays what it is: its layers are exchanged, one at
-a time, so its own code runs it, in parts too, and no weight is held twice.
+Otherwise every call of a convolution repacks its weights, which for a large network on small maps
+takes as long as the arithmetic. The network keeps its own code: only its layers are replaced, one
+at a time, so parts of it can be called as before, and no weight is held twice.
 """
 
 from __future__ import annotations
@@ -18,15 +18,8 @@ from inkdrop.engines.cpu import fast_int8, slow_bfloat16
 from inkdrop.engines.engine import Engine, Precision, refuse_gradient
 from inkdrop.engines.int8 import Alone, Int8Conv, Int8FeedForward, Int8Linear
 from inkdrop.networks.attention import FeedForward
-from inkdrop.networks.layers import (
-    Embed,
-    Pointwise,
-    Upsample,
-    interleaved,
-    phases,
-    unfolded,
-    upsample,
-)
+from inkdrop.networks.layers import Embed, Pointwise
+from inkdrop.networks.resample import Upsample, interleaved, phases, unfolded, upsample
 
 DTYPES: dict[Precision, torch.dtype] = {
     "float32": torch.float32,
@@ -34,20 +27,20 @@ DTYPES: dict[Precision, torch.dtype] = {
     "int8": torch.int8,
 }
 ONES = [1, 1]
-# Up to so many places of all samples a convolution in float32 is a product of matrices; from there
-# on it is as fast as one.
+# Up to this many positions over the batch, a float32 convolution is computed as a matrix product;
+# beyond, oneDNN's convolution is as fast.
 FEW = 128
 
 
 class Packed(nn.Module):
-    """A layer whose weight is in a form of oneDNN's own, which no file holds."""
+    """A layer whose weight is in oneDNN's internal format, which cannot be saved."""
 
     def _save_to_state_dict(self, *told: Any) -> NoReturn:
-        raise ValueError("a packed network cannot be saved; save the one that it was made of")
+        raise ValueError("a packed network cannot be saved; save the model before packing it")
 
 
 class Layout(Packed):
-    """A convolution over two axes, its weight laid out for maps of one size and right for all."""
+    """A convolution over two axes, packed for maps of size `seen` and valid for any size."""
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None, seen: torch.Size, dtype: torch.dtype,
@@ -71,7 +64,7 @@ class Layout(Packed):
 
 
 class PackedLinear(Packed):
-    """A linear layer, its weight laid out for so many rows and right for all."""
+    """A linear layer, packed for the number of rows in `seen` and valid for any number."""
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None, seen: torch.Size, dtype: torch.dtype
@@ -82,14 +75,14 @@ class PackedLinear(Packed):
         self.bias = None if bias is None else bias.detach().to(dtype, copy=True)
 
     def forward(self, x: Tensor, then: Literal["none", "gelu"] = "none") -> Tensor:
-        """[..., C] -> [..., O], and what is computed of it in the same pass."""
+        """[..., C] -> [..., O], with an activation `then` in the same pass."""
         refuse_gradient("packed", x)
         x = x.to(self.packed.dtype)
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, then, [], "none")
         return y
 
     def times(self, x: Tensor, factor: Tensor) -> Tensor:
-        """[..., C], [..., O] -> [..., O]: of x, multiplied by the factor in the same pass."""
+        """x [..., C], factor [..., O] -> [..., O]: the output times the factor, in one pass."""
         refuse_gradient("packed", x, factor)
         x = x.to(self.packed.dtype)
         y: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
@@ -99,10 +92,10 @@ class PackedLinear(Packed):
 
 
 class Unfolded(nn.Module):
-    """A convolution with a kernel of 3 as one product of matrices, for maps of few places.
+    """A convolution with a kernel of 3 as one matrix product (im2col), for maps of few positions.
 
-    There its time is that of reading the weight, which oneDNN's convolutions in float32 do worse:
-    of 2560 channels on 4x4 and 8x8 places they take 1.4 times as long.
+    There the time goes into reading the weight, at which oneDNN's float32 convolutions are slower:
+    with 2560 channels on 4x4 and 8x8 positions they take 1.4 times as long.
     """
 
     def __init__(self, layer: nn.Conv2d, seen: torch.Size, dtype: torch.dtype) -> None:
@@ -116,7 +109,7 @@ class Unfolded(nn.Module):
         refuse_gradient("packed", x)
         batch, channels, *sizes = x.shape
         padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
-        # What a row of the kernel sees, three places with their channels, lies side by side.
+        # The inputs of one kernel row, three positions with all their channels, are contiguous.
         rows = padded.as_strided((batch, *sizes, 3, 3 * channels), (*padded.stride()[:3],
                                  padded.stride(1), 1))  # fmt: skip
         y: Tensor = self.linear(rows.reshape(batch, *sizes, 9 * channels))
@@ -124,7 +117,7 @@ class Unfolded(nn.Module):
 
 
 class PackedFeedForward(nn.Module):
-    """A gated layer: the gate's activation and its product are made with the linear layers."""
+    """A gated feed-forward layer; activation and product are fused into the linear layers."""
 
     def __init__(self, layer: FeedForward, seen: torch.Size, dtype: torch.dtype) -> None:
         super().__init__()
@@ -137,13 +130,13 @@ class PackedFeedForward(nn.Module):
         self.second = PackedLinear(layer.second.weight, layer.second.bias, hidden, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., dim] -> the same."""
+        """[..., dim] -> the same shape."""
         y: Tensor = self.second(self.value.times(x, self.gate(x, "gelu")))
         return y
 
 
 class PackedUpsample(nn.Module):
-    """Twice each size and a convolution: in phases, whose weights are folded once."""
+    """Upsampling by 2 and a convolution, computed in phases with weights that are folded once."""
 
     def __init__(self, layer: Upsample, seen: torch.Size, dtype: torch.dtype) -> None:
         super().__init__()
@@ -154,7 +147,7 @@ class PackedUpsample(nn.Module):
     def forward(
         self, x: Tensor, emb: Tensor | None = None, size: torch.Size | None = None
     ) -> Tensor:
-        """[B, C, H, W] -> [B, C, 2 H, 2 W] or the given size, which takes longer."""
+        """[B, C, H, W] -> [B, C, 2 H, 2 W], or the given size, which takes longer."""
         if size is None or all(n == 2 * m for n, m in zip(size, x.shape[2:], strict=True)):
             return interleaved(self.phases(x))
         weight, bias = unfolded(self.phases.packed.to_dense(), self.phases.bias)
@@ -162,22 +155,22 @@ class PackedUpsample(nn.Module):
         return y
 
 
-# Layers in float32 that are products of matrices, which sum in an order that depends on the rows.
+# Float32 layers that are matrix products, whose order of summation depends on the number of rows.
 PRODUCTS = (PackedLinear, PackedFeedForward, Unfolded)
 
 
 class Unlaid(Packed):
-    """A layer that is laid out when it is first called, for then its maps are known."""
+    """A layer that is packed at its first call, when the size of its maps is known."""
 
     def __init__(self, layer: nn.Module, batch: int, dtype: torch.dtype, alone: bool) -> None:
         super().__init__()
         self.batch, self.dtype, self.alone = batch, dtype, alone
-        # In a list it is no part of the network, whose parameters tell of what type it computes.
+        # In a list, so that it is not a submodule: a network's dtype is read from its parameters.
         self.plain = [layer]
         self.layer: nn.Module | None = None
 
     def forward(self, x: Tensor, *more: Any) -> Tensor:
-        """As the layer."""
+        """As in the layer."""
         if self.layer is None:
             with _LAYING:
                 self._lay(torch.Size([self.batch, *x.shape[1:]]))
@@ -186,7 +179,7 @@ class Unlaid(Packed):
         return y
 
     def _lay(self, seen: torch.Size) -> None:
-        if self.layer is not None:  # by another thread
+        if self.layer is not None:  # packed by another thread
             return
         with torch.no_grad():
             packed = _packed(self.plain[0], seen, self.dtype)
@@ -196,28 +189,29 @@ class Unlaid(Packed):
         self.plain.clear()
 
 
-_LAYING = threading.Lock()
+_LAYING = threading.Lock()  # one for all layers, because each is packed only once
 
 
 def pack(network: nn.Module, batch: int, dtype: torch.dtype) -> nn.Module:
-    """The network with its layers exchanged, in place, for calls of about so many samples.
+    """The network with its layers replaced, in place, for calls of about `batch` samples.
 
-    Each is exchanged when it is first called: laid out for maps of that size, and right for all.
-    The last layer, `output`, stays in float32, in which what it says is used, and beside int8 the
-    first one, `input`, does. It is frozen, since oneDNN's layers give no gradient.
+    Each layer is packed at its first call, for maps of that size, and is valid for any size. The
+    last layer, `output`, stays in float32, the dtype in which its result is used; with int8 so does
+    the first one, `input`. The network is frozen, because oneDNN's layers have no gradients.
     """
     network.requires_grad_(False)
-    # Beside int8, whose rounding follows every last digit, the layers are those of one sample.
+    # int8 rounding amplifies differences in the last digit, so with it layers are packed for one
+    # sample and computed one sample at a time.
     _exchange(network, "", 1 if dtype == torch.int8 else batch, dtype)
-    return network.float()  # what is left, such as norms
+    return network.float()  # the remaining layers, such as norms
 
 
 def _exchange(module: nn.Module, place: str, batch: int, dtype: torch.dtype) -> None:
-    """Exchanges the layers within a module, which stands at a place such as "up.0."."""
+    """Replace the layers within a module; place: its name in the network, such as "up.0."."""
     alone = dtype == torch.int8
     wide = ("output", "input") if alone else ("output",)
     for name, layer in module.named_children():
-        if isinstance(layer, Embed):  # few rows, and it tells of what type a network is
+        if isinstance(layer, Embed):  # cheap, and its weights show the network's dtype
             module._modules[name] = Alone(layer) if alone else layer
         elif _is_packable(layer):
             kind = torch.float32 if place + name in wide else dtype
@@ -227,7 +221,7 @@ def _exchange(module: nn.Module, place: str, batch: int, dtype: torch.dtype) -> 
 
 
 def _is_packable(layer: nn.Module) -> bool:
-    """True if something takes the place of a layer."""
+    """Whether a layer has a packed replacement."""
     if isinstance(layer, Upsample):
         layer = layer.conv if layer.conv is not None else layer
     flat = isinstance(layer, Pointwise) and layer.weight.ndim == 4
@@ -235,9 +229,9 @@ def _is_packable(layer: nn.Module) -> bool:
 
 
 def _packed(layer: nn.Module, seen: torch.Size, dtype: torch.dtype) -> nn.Module | None:
-    """What takes the place of a layer that has seen maps of this size; None if nothing does."""
+    """The packed replacement of a layer for maps of size `seen`; None if there is none."""
     if dtype == torch.int8:
-        # To find the scale of a single vector is all that int8 would add.
+        # For a single vector per sample, quantizing costs more than int8 saves.
         found = None if len(seen) == 2 else _int8(layer, seen)
         return _packed(layer, seen, torch.float32) if found is None else found
     if isinstance(layer, nn.Linear):
@@ -254,7 +248,7 @@ def _packed(layer: nn.Module, seen: torch.Size, dtype: torch.dtype) -> nn.Module
 
 
 def _int8(layer: nn.Module, seen: torch.Size) -> nn.Module | None:
-    """The same in int8."""
+    """The int8 replacement of a layer; None if there is none."""
     if isinstance(layer, nn.Linear):
         return Int8Linear(layer.weight, layer.bias, seen)
     if isinstance(layer, FeedForward):
@@ -286,9 +280,9 @@ def _keeps_size(layer: nn.Conv2d) -> bool:
 
 def _lacks(network: nn.Module, device: torch.device, precision: Precision) -> str | None:
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return "it computes on CPUs, by oneDNN; use eager"
+        return "it computes only on CPUs with oneDNN; use eager"
     if precision == "int8" and not fast_int8():
-        return "this processor has no instructions for int8 (AVX-512 VNNI); use float32"
+        return "this processor has no int8 instructions (AVX-512 VNNI); use float32"
     return slow_bfloat16(device) if precision == "bfloat16" else None
 
 
@@ -297,7 +291,7 @@ def _prepare(network: nn.Module, example: tuple[Any, ...], precision: Precision)
 
 
 PACKED = Engine(
-    "weights laid out once for oneDNN, in the first step",
+    "weights packed for oneDNN in the first step",
     ("float32", "bfloat16", "int8"),
     _lacks,
     _prepare,

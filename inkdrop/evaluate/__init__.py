@@ -1,1 +1,1 @@
-"""How good are samples: distances between sets of features, and what judges say of pictures."""
+"""Evaluation of samples: distances between sets of features, and scores from classifiers."""

@@ -1,4 +1,4 @@
-"""Features: what pictures are compared by, and those of a data set, kept in a file."""
+"""Features by which pictures are compared, and a file cache for those of a data set."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from inkdrop.weights import read_weights
 
 
 class Features(Protocol):
-    """A network that says D numbers of a picture; `Judge` is one."""
+    """A network that maps a picture to D features, such as `Judge`."""
 
     @property
     def fingerprint(self) -> str:
-        """A sha256 of all that its numbers depend on."""
+        """A sha256 of everything that the features depend on."""
         ...
 
     def features(self, pictures: Tensor) -> Tensor:
@@ -30,17 +30,20 @@ class Features(Protocol):
 
 @torch.no_grad()
 def extract(network: Features, batches: Iterable[Tensor]) -> Tensor:
-    """Features [N, D] float32 on the CPU, of pictures that come as batches [B, C, H, W]."""
+    """Features [N, D] float32 on the CPU, for batches of pictures [B, C, H, W] in [-1, 1].
+
+    ValueError without any batch.
+    """
     parts = [network.features(batch).float().cpu() for batch in batches]
     if not parts:
-        raise ValueError("there are no pictures to take features of; give at least one batch")
+        raise ValueError("there are no pictures to extract features from; give at least one batch")
     return torch.cat(parts)
 
 
 def batches(
     data: Dataset, *, size: int = 256, device: torch.device | str = "cpu"
 ) -> Iterator[Tensor]:
-    """All pictures of a data set in its order, `size` at a time."""
+    """All pictures of a data set in order, as batches [size, C, H, W] in [-1, 1]."""
     for start in range(0, len(data), size):
         yield data.take(range(start, min(start + size, len(data)))).to(device)
 
@@ -48,10 +51,10 @@ def batches(
 def reference(
     network: Features, data: Dataset, folder: str | Path, *, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Features [N, D] float32 of a whole data set, from a file in `folder` if they are there.
+    """Features [N, D] float32 of a whole data set, cached in a file in `folder`.
 
-    The file's name is `reference_file`, so other data or another network never finds it. A missing
-    or a damaged file is written anew. device: where the network is.
+    The file is named by `reference_file`, so it is only used for the same data and network. A
+    missing or damaged file is rewritten. device: the network's.
     """
     from safetensors.torch import save_file
 
@@ -66,5 +69,5 @@ def reference(
 
 
 def reference_file(network: Features, data: Dataset, folder: str | Path) -> Path:
-    """The file of these features of this data: its name is a sha256 of both fingerprints."""
+    """The cache file for a network and a data set, named by a sha256 of both fingerprints."""
     return Path(folder) / f"{digest([network.fingerprint, data.fingerprint])}.safetensors"

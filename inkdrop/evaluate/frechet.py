@@ -19,7 +19,7 @@ class Gaussian:
 
 
 def fit(features: Tensor) -> Gaussian:
-    """Gaussian of features [N, D]: their mean and unbiased covariance; N must be at least 2."""
+    """The mean and unbiased covariance of features [N, D]; ValueError unless N is at least 2."""
     x = matrix(features, least=2)
     mean = x.mean(0)
     centred = x - mean
@@ -27,12 +27,15 @@ def fit(features: Tensor) -> Gaussian:
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
-    """|m_a - m_b|^2 + tr(A + B - 2 (A B)^1/2), never negative; Dowson and Landau 1982, eq. 4."""
+    """|m_a - m_b|^2 + tr(A + B - 2 (A B)^1/2), at least 0; Dowson and Landau 1982, eq. 4.
+
+    ValueError for different dimensions.
+    """
     if a.mean.shape != b.mean.shape:
         na, nb = len(a.mean), len(b.mean)
-        raise ValueError(f"the Gaussians have {na} and {nb} dimensions; use one feature network.")
-    # A B is similar to A^1/2 B A^1/2, which is symmetric: its eigenvalues are real and >= 0
-    # even where a covariance has no full rank and the root of A B itself would not settle.
+        raise ValueError(f"the Gaussians have {na} and {nb} dimensions; use one feature network")
+    # A B is similar to A^1/2 B A^1/2, which is symmetric, so its eigenvalues are real and >= 0.
+    # That holds for rank-deficient covariances too, where iterations for (A B)^1/2 do not converge.
     root = _root(a.cov)
     cross = _clean(torch.linalg.eigvalsh(root @ b.cov @ root)).sqrt().sum()
     total = (a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace() - 2 * cross
@@ -40,14 +43,14 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
 
 
 def _root(matrix: Tensor) -> Tensor:
-    """Symmetric square root of a positive semi-definite matrix [D, D]."""
+    """The symmetric square root of a positive semi-definite matrix [D, D]."""
     values, vectors = torch.linalg.eigh(matrix)
     root: Tensor = (vectors * _clean(values).sqrt()) @ vectors.T
     return root
 
 
 def _clean(values: Tensor) -> Tensor:
-    """Eigenvalues with those that are only rounding, of either sign, put to zero."""
-    # a zero comes out as about eps, whose root would be 1e-8 instead of nothing
+    """Eigenvalues, with those that are only rounding errors, of either sign, set to zero."""
+    # A zero eigenvalue comes out as about eps = 1e-16, whose square root would be 1e-8.
     floor = values.abs().max() * torch.finfo(values.dtype).eps * len(values)
     return torch.where(values > floor, values, torch.zeros_like(values))

@@ -1,4 +1,4 @@
-"""A judge: a small classifier of pictures, whose features measure others."""
+"""A judge: a small picture classifier, whose features also serve for distances."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ from inkdrop.config import dump, parse
 from inkdrop.digest import digest, digest_of_weights
 from inkdrop.files import commit_folder
 from inkdrop.folder import NAME, described, read_description, write_description
-from inkdrop.networks.layers import BlockStyle, ResBlock, blocks, conv, pool
+from inkdrop.networks.layers import conv
+from inkdrop.networks.resample import blocks, pool
+from inkdrop.networks.resblock import BlockStyle, ResBlock
 from inkdrop.weights import load_weights, save_weights
 
-# The label of a picture for which a head has none: it is neither learned from nor counted.
+# The label of a picture without a label for a head; it counts neither in the loss nor in accuracy.
 UNKNOWN = -100
 
 
 @dataclass(frozen=True)
 class JudgeConfig:
-    """The shape of a judge.
+    """Configuration of a judge.
 
-    heads: the label sets it tells apart, each with the names of its labels
+    heads: the label sets, each with the names of its labels
     channels: of the pictures
-    patch: blocks of so many pixels a side are folded into channels first, which saves time
+    patch: side of the blocks of pixels that are first folded into channels, which saves time
     widths: channels of each level; each level after the first halves the size
-    blocks: residual blocks a level
-    features: how many numbers it says of a picture before the heads
+    blocks: residual blocks per level
+    features: number of features before the heads
     norm_groups: of the group norms
+    ValueError for values that fit no network.
     """
 
     heads: dict[str, tuple[str, ...]]
@@ -56,16 +59,16 @@ class JudgeConfig:
         for width in self.widths:
             if width < 1 or width % self.norm_groups:
                 raise ValueError(
-                    f"a width of {width} does not divide into {self.norm_groups} groups; change"
-                    " widths or norm_groups"
+                    f"widths contains {width}, not a multiple of norm_groups, {self.norm_groups};"
+                    " change widths or norm_groups"
                 )
 
 
 class Judge(nn.Module):
-    """Pictures [B, C, H, W] in [-1, 1] to features [B, D] and the logits of every head.
+    """Pictures [B, C, H, W] in [-1, 1] -> features [B, D] and the logits of every head.
 
-    Its norms are over groups of channels, so what it says of a picture does not depend on the
-    others in the batch, and it takes any size down to one pixel at the lowest level.
+    With group norms, the result for a picture does not depend on the rest of the batch. Any size is
+    possible, down to one pixel at the lowest level.
     """
 
     def __init__(self, config: JudgeConfig) -> None:
@@ -91,14 +94,14 @@ class Judge(nn.Module):
         return digest([json.dumps(dump(self.config)), digest_of_weights(self.state_dict())])
 
     def features(self, pictures: Tensor) -> Tensor:
-        """[B, C, H, W] in [-1, 1] -> [B, D], in the weights' precision; ValueError if too small."""
+        """[B, C, H, W] in [-1, 1] -> [B, D], in the weights' dtype; ValueError as in `maps`."""
         y: Tensor = self.output(F.silu(self.norm(self.maps(pictures)[-1])).mean((2, 3)))
         return y
 
     def maps(self, pictures: Tensor) -> list[Tensor]:
-        """What each level says of every place, such as for a perceptual loss: [B, C', h, w] each.
+        """[B, C, H, W] in [-1, 1] -> the map [B, C', h, w] of each level, for a perceptual loss.
 
-        Pictures are [B, C, H, W] in [-1, 1]; ValueError as of `features`.
+        ValueError for other channels, too small a size, or sides that the patch does not divide.
         """
         config, shape = self.config, list(pictures.shape)
         patch, least = config.patch, config.patch * 2 ** (len(config.widths) - 1)
@@ -119,27 +122,27 @@ class Judge(nn.Module):
         return found
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """The logits [B, labels] of every head, by its name."""
+        """Pictures [B, C, H, W] in [-1, 1] -> the logits [B, labels] of every head, by name."""
         h = F.silu(self.features(pictures))
         return {name: head(h) for name, head in zip(self.config.heads, self.heads, strict=True)}
 
     def loss(self, pictures: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
-        """Sum over the heads of the mean cross-entropy with labels [B] int64, one set a head."""
+        """The cross-entropy, summed over heads, averaged over the batch; labels [B] int64 each."""
         return cross_entropies(self(pictures), labels).mean()
 
     def save(self, folder: str | Path) -> None:
-        """Writes model.json and network.safetensors as one folder, committed by a rename."""
+        """Write model.json and network.safetensors as a folder that is committed by a rename."""
         with commit_folder(folder) as beside:
             self.write(beside)
 
     def write(self, folder: Path) -> None:
-        """Its files, into a folder that exists."""
+        """Write model.json and network.safetensors into an existing folder."""
         write_description(folder, judge_description(self.config))
         save_weights(self, folder / "network.safetensors")
 
     @staticmethod
     def load(folder: str | Path) -> Judge:
-        """The judge in a folder, frozen and in evaluation mode; ValueError for anything amiss."""
+        """The judge in a folder, frozen and in evaluation mode; ValueError for a broken folder."""
         folder = Path(folder)
         about = read_description(folder, "judge")
         judge = Judge(parse(JudgeConfig, about["judge"], str(folder / NAME)))
@@ -148,16 +151,20 @@ class Judge(nn.Module):
 
 
 def judge_description(config: JudgeConfig) -> dict[str, Any]:
-    """The content of the model.json of a judge."""
+    """The content of model.json for a judge."""
     return described("judge", {"judge": dump(config)})
 
 
 def cross_entropies(said: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Tensor:
-    """The sum over the heads of each row's cross-entropy [B], 0 where its label is UNKNOWN."""
+    """The per-sample cross-entropy [B], summed over heads; 0 for a label UNKNOWN.
+
+    said: logits [B, labels] of each head; labels: [B] int64 for each head. ValueError unless there
+    are labels for exactly these heads.
+    """
     if set(labels) != set(said):
         raise ValueError(
-            f"labels are of {', '.join(labels) or 'nothing'}, but the heads are"
-            f" {', '.join(said)}; give one set for each"
+            f"there are labels for {', '.join(labels) or 'no head'}, but the heads are"
+            f" {', '.join(said)}; give one set of labels for each"
         )
     parts = [
         F.cross_entropy(logits.float(), labels[name], ignore_index=UNKNOWN, reduction="none")
@@ -170,9 +177,9 @@ def cross_entropies(said: Mapping[str, Tensor], labels: Mapping[str, Tensor]) ->
 def accuracy(
     judge: Judge, batches: Iterable[tuple[Tensor, Mapping[str, Tensor]]], *, k: int = 1
 ) -> dict[str, float]:
-    """For each head the share of pictures whose label is among its k likeliest.
+    """The top-k accuracy of each head, 0 to 1.
 
-    batches: pictures [B, C, H, W] with labels [B] of every head; a head without any known label is
+    batches: pictures [B, C, H, W] with labels [B] for every head. A head without any known label is
     left out.
     """
     right, seen = dict[str, int](), dict[str, int]()

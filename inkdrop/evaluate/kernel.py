@@ -13,10 +13,10 @@ from inkdrop.evaluate.matrix import blocks, matrices
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """Mean over `subsets` pairs of subsets of `size` rows each, and the mean's standard error.
+    """Mean over `subsets` pairs of subsets of `size` rows each, and its standard error.
 
-    The error is that of drawing subsets. Subsets that overlap share their rows, so it falls with
-    their number where the data's own does not.
+    The error is only that of drawing subsets: it falls with their number even when they overlap,
+    whereas the error due to the finite data does not.
     """
 
     mean: float
@@ -28,7 +28,7 @@ class KernelDistance:
 def kernel_distance(a: Tensor, b: Tensor) -> float:
     """Unbiased MMD^2 of features a [N, D] and b [M, D], with the kernel (x.y / D + 1)^3.
 
-    Gretton et al. 2012, eq. 3. Its expectation is 0 for one distribution, so it may come out
+    Gretton et al. 2012, eq. 3. Its expectation is 0 for equal distributions, so a value may be
     negative. ValueError for fewer than two rows or different dimensions.
     """
     a, b = matrices(a, b, least=2)
@@ -38,18 +38,19 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
 def subset_kernel_distance(
     a: Tensor, b: Tensor, *, subsets: int = 100, size: int = 1000, seed: int = 0
 ) -> KernelDistance:
-    """The kernel distance of random subsets of a [N, D] and b [M, D]; the same for one seed.
+    """The kernel distance of random subsets of a [N, D] and b [M, D]; a function of the seed.
 
-    Each subset is drawn without replacement. ValueError if either has fewer than `size` rows.
+    Each subset is drawn without replacement. ValueError if either has fewer than `size` rows, or
+    for fewer than 2 subsets or rows.
     """
     if subsets < 2 or size < 2:
-        raise ValueError(f"subsets and size are {subsets} and {size}; both must be at least 2.")
+        raise ValueError(f"subsets and size are {subsets} and {size}; both must be at least 2")
     a, b = matrices(a, b, least=2)
     fewest = min(len(a), len(b))
     if fewest < size:
         raise ValueError(
-            f"a subset has {size} samples but there are only {fewest}; give more of them, or a"
-            f" size of at most {fewest}."
+            f"size is {size} but there are only {fewest} samples; give more samples, or a size of"
+            f" at most {fewest}"
         )
     values = []
     for number in range(subsets):
@@ -77,5 +78,5 @@ def _total(x: Tensor, y: Tensor) -> float:
 
 
 def _others(x: Tensor) -> float:
-    """Sum of the kernel over all pairs of two different rows."""
+    """Sum of the kernel over all pairs of different rows; the diagonal would bias the estimate."""
     return _total(x, x) - float(_kernel(x.square().sum(1), x.shape[1]).sum())

@@ -1,4 +1,4 @@
-"""Are samples copies of the training set? Their nearest training pictures, in feature space."""
+"""Memorisation: whether samples are copies of training pictures, by distance in feature space."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Memorisation:
-    """The nearest training row of each sample and, for comparison, of each held-out real one."""
+    """The nearest training row of each sample and, for comparison, of each held-out picture."""
 
     samples: Neighbours
     held_out: Neighbours
@@ -28,8 +28,9 @@ class Memorisation:
     def closer(self) -> float:
         """How often a sample is nearer to the training set than a held-out one; ties count half.
 
-        1/2 if samples are as far from it as new real pictures, 1 if all are nearer: copies. Below
-        1/2 they are far from all real ones. Mann and Whitney 1947, used so by Meehan et al. 2020.
+        1/2: samples are as far from it as new real pictures. 1: all samples are nearer, which means
+        copies. Below 1/2: samples are farther from real pictures than real ones are. The statistic
+        of Mann and Whitney 1947, as used by Meehan et al. 2020.
         """
         ours, theirs = self.samples.distance, self.held_out.distance.sort().values
         below = torch.searchsorted(theirs, ours, right=False)
@@ -38,9 +39,9 @@ class Memorisation:
 
 
 def memorisation(samples: Tensor, training: Tensor, held_out: Tensor) -> Memorisation:
-    """Of features [M, D], [N, D] and [H, D] from one network; ValueError if D differs.
+    """Memorisation from features [M, D], [N, D] and [H, D] of one network; ValueError if D differs.
 
-    held_out: real pictures that were not trained on.
+    held_out: real pictures that were not used in training.
     """
     found = []
     for rows in (samples, held_out):
@@ -52,18 +53,18 @@ def memorisation(samples: Tensor, training: Tensor, held_out: Tensor) -> Memoris
 def pairs(
     pictures: Tensor, training: Dataset, found: Neighbours, *, count: int = 16, look: Look = PLAIN
 ) -> Image.Image:
-    """The `count` pictures nearest to the training set, a training picture at the right of each.
+    """A sheet of the `count` samples nearest to the training set, each beside its neighbour.
 
-    pictures [M, C, H, W] in [-1, 1], whose neighbours `found` are numbers in `training`; the
-    nearest comes first.
+    pictures [M, C, H, W] in [-1, 1]; found: their neighbours, as indices into `training`, which are
+    shown on the right; the nearest comes first. ValueError if they do not fit together.
     """
     if len(pictures) != len(found.index) or pictures.shape[1:] != training.shape:
         raise ValueError(
             f"pictures have shape {list(pictures.shape)}, but there are {len(found.index)}"
-            f" neighbours of shape {list(training.shape)}; give the pictures they were found for."
+            f" neighbours of shape {list(training.shape)}; give the pictures they were found for"
         )
     if count < 1:
-        raise ValueError(f"count is {count}; show at least one pair.")
+        raise ValueError(f"count is {count}; show at least one pair")
     order = found.distance.argsort(stable=True)[:count].cpu()
     real = training.take(found.index.cpu()[order].numpy())
     both = torch.cat([pictures.detach().cpu()[order], real], dim=-1)

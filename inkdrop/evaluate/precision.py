@@ -1,8 +1,7 @@
-"""How much of the samples is real and of the real is sampled, by balls to the k-th neighbour.
+"""Fidelity and diversity of samples, from balls around rows that reach the k-th neighbour.
 
-Precision and recall are Kynkaanniemi et al. 2019, density and coverage Naeem et al. 2020. A row's
-ball reaches to its k-th nearest neighbour in its own set, itself not counted; its surface belongs
-to it, up to rounding.
+Precision and recall: Kynkaanniemi et al. 2019. Density and coverage: Naeem et al. 2020. A row's
+ball reaches to the k-th nearest other row of its own set and is closed, up to rounding.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from inkdrop.evaluate.matrix import matrices, neighbours, squared_distances
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """Both in [0, 1]: the share of the samples that lie in a real ball, and the other way round."""
+    """In [0, 1]: share of samples in balls of real rows, and of real rows in balls of samples."""
 
     precision: float
     recall: float
@@ -26,9 +25,9 @@ class PrecisionRecall:
 
 @dataclass(frozen=True)
 class DensityCoverage:
-    """density: real balls around a sample, mean over the samples and k; may exceed 1.
+    """density: mean number of real balls around a sample, divided by k; may exceed 1.
 
-    coverage: the share of the real balls that hold a sample, in [0, 1].
+    coverage: the share of real balls that contain a sample, in [0, 1].
     """
 
     density: float
@@ -37,9 +36,9 @@ class DensityCoverage:
 
 
 def precision_recall(real: Tensor, samples: Tensor, *, k: int = 3) -> PrecisionRecall:
-    """Of features [N, D] and [M, D]; Kynkaanniemi et al. 2019, eq. 1 and 2, whose k is 3.
+    """For features [N, D] and [M, D]; Kynkaanniemi et al. 2019, eq. 1 and 2, with their k = 3.
 
-    ValueError for different dimensions, or a set without more than k rows.
+    ValueError for different dimensions, or a set of at most k rows.
     """
     real, samples = matrices(real, samples)
     found, recalled = (_holding(x, y, k) for x, y in ((real, samples), (samples, real)))
@@ -47,9 +46,9 @@ def precision_recall(real: Tensor, samples: Tensor, *, k: int = 3) -> PrecisionR
 
 
 def density_coverage(real: Tensor, samples: Tensor, *, k: int = 5) -> DensityCoverage:
-    """Of features [N, D] and [M, D]; Naeem et al. 2020, section 3, whose k is 5.
+    """For features [N, D] and [M, D]; Naeem et al. 2020, section 3, with their k = 5.
 
-    ValueError for different dimensions, or if there are not more than k real rows.
+    ValueError for different dimensions, or at most k real rows.
     """
     real, samples = matrices(real, samples)
     held = _holding(real, samples, k)
@@ -58,18 +57,19 @@ def density_coverage(real: Tensor, samples: Tensor, *, k: int = 5) -> DensityCov
 
 @dataclass(frozen=True, eq=False)
 class _Held:
-    """around [M]: balls that hold each point; inside [N]: points that each ball holds."""
+    """around [M]: number of balls that contain each point; inside [N]: of points in each ball."""
 
     around: Tensor
     inside: Tensor
 
 
 def _holding(centres: Tensor, points: Tensor, k: int) -> _Held:
-    """Which balls of `centres` [N, D] hold which `points` [M, D], counted both ways."""
+    """Which balls around `centres` [N, D] contain which `points` [M, D], counted both ways."""
     reach = neighbours(centres, k=k).distance.square()
     around = torch.empty(len(points), dtype=torch.int64, device=points.device)
     inside = torch.zeros(len(centres), dtype=torch.int64, device=points.device)
     for rows, squared, rounding in squared_distances(points, centres):
+        # Balls are closed, so a point on the surface must not be lost to rounding.
         holds = squared <= reach + rounding
         around[rows] = holds.sum(1)
         inside += holds.sum(0)

@@ -1,4 +1,4 @@
-"""Features of networks that others trained, such as CLIP or DINOv2, from a folder on this disk."""
+"""Features of pretrained vision networks, such as CLIP or DINOv2, from a local folder."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from inkdrop.weights import read_json
 
 @dataclass(frozen=True)
 class Preparation:
-    """What pictures are made into: their sides in pixels, then (x - mean) / std of each channel."""
+    """Preprocessing: resize to `size` (height, width), then (x - mean) / std, x in [0, 1]."""
 
     size: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
     def __call__(self, pictures: Tensor) -> Tensor:
-        """Grey, RGB or RGBA [B, C, H, W] in [-1, 1] -> [B, 3, *size]; white is behind alpha."""
+        """Grey, RGB or RGBA [B, C, H, W] in [-1, 1] -> [B, 3, *size]; alpha is put on white."""
         x = (pictures.float() + 1) / 2
         if x.shape[1] == 4:
             x, alpha = x[:, :3], x[:, 3:]
@@ -46,8 +46,8 @@ class Preparation:
 class Pretrained(nn.Module):
     """A vision model of `transformers`, as `Features`.
 
-    What it says of a picture is its embedding where it has one (CLIP, SigLIP), else its pooled
-    output (DINOv2, ViT, ResNet), else the mean of its last layer.
+    The features are the image embedding if there is one (CLIP, SigLIP), else the pooled output
+    (DINOv2, ViT, ResNet), else the mean of the last layer.
     """
 
     def __init__(self, network: nn.Module, prepare: Preparation) -> None:
@@ -56,7 +56,7 @@ class Pretrained(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of the weights and of how pictures are prepared."""
+        """sha256 of the weights and the preprocessing."""
         kind = type(self.network).__name__
         return digest([kind, self.prepare, digest_of_weights(self.network.state_dict())])
 
@@ -75,10 +75,10 @@ class Pretrained(nn.Module):
 
 
 def open_pretrained(folder: str | Path) -> Pretrained:
-    """The vision model in a folder that `transformers` wrote, frozen; nothing is fetched.
+    """The frozen vision model in a folder written by `transformers`; nothing is downloaded.
 
-    ValueError if the folder has no model or no preprocessor_config.json, which says how pictures
-    are prepared, or if `transformers` is not installed.
+    ValueError if the folder has no model or no preprocessor_config.json with the preprocessing, or
+    if `transformers` is not installed.
     """
     models = transformers("a pretrained network for features", "features")
     folder = must_exist(folder, "folder")
@@ -90,12 +90,14 @@ def open_pretrained(folder: str | Path) -> Pretrained:
             )
     except (OSError, ValueError, KeyError) as error:
         said = " ".join(str(error).split())
-        raise ValueError(f"{folder} holds no model that transformers can load: {said}") from None
+        raise ValueError(
+            f"{folder} has no model that transformers can load ({said}); get it again"
+        ) from None
     return Pretrained(network, prepare).eval().requires_grad_(False)
 
 
 def _preparation(file: Path) -> Preparation:
-    """From a preprocessor_config.json: what is cropped there is scaled to the same size here."""
+    """From a preprocessor_config.json; a crop there becomes resizing to the same size here."""
     about = read_json(file)
     size = about.get("crop_size") if about.get("do_center_crop") else None
     size = size or about.get("size")
@@ -106,7 +108,7 @@ def _preparation(file: Path) -> Preparation:
     mean, std = about.get("image_mean"), about.get("image_std")
     if len(sides) < 2 or not _three(mean) or not _three(std):
         raise ValueError(
-            f"{file} must say size, image_mean and image_std; it says"
+            f"{file} must have size, image_mean and image_std of three channels, but has"
             f" {json.dumps({k: about.get(k) for k in ('size', 'image_mean', 'image_std')})}"
         )
     assert mean is not None and std is not None

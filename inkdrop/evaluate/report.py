@@ -1,4 +1,4 @@
-"""What was measured, as a table and as JSON, with what too few samples do to it."""
+"""The results of an evaluation as a table and as JSON, with notes on too few samples."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from inkdrop.evaluate.matrix import matrices
 from inkdrop.evaluate.precision import density_coverage, precision_recall
 from inkdrop.files import replacing
 
-# Below the first the covariance of 2048 features, Inception's, has no full rank; the second is what
-# the authors of the Frechet distance recommend at least.
+# With fewer than the first, the covariance of Inception's 2048 features is rank-deficient; the
+# second is the minimum that the authors of the Frechet distance recommend.
 FEW, ENOUGH = 2048, 10_000
 SUBSET = 1000
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One number, its standard error if it has one, and which way is better, if either is."""
+    """One number, its standard error if there is one, and the better direction if there is one.
+
+    ValueError if it is not finite.
+    """
 
     name: str
     value: float
@@ -35,17 +38,17 @@ class Measure:
     def __post_init__(self) -> None:
         if not math.isfinite(self.value) or not math.isfinite(self.error or 0.0):
             raise ValueError(
-                f"{self.name} is {self.value} with error {self.error}, which JSON cannot hold;"
-                " leave it out and say why in the notes"
+                f"{self.name} is {self.value} with error {self.error}, which JSON cannot represent;"
+                " leave it out and give the reason in the notes"
             )
 
 
 @dataclass(frozen=True)
 class Report:
-    """Measures of `samples` pictures against `real` ones; printed, it is a table.
+    """Measures of `samples` pictures against `real` ones; printed as a table.
 
-    network: what the features are of; notes: sentences on how far to trust the numbers.
-    `config.dump` and `config.parse` take it to JSON and back.
+    network: name of the feature network; notes: sentences on how far to trust the numbers.
+    `config.dump` and `config.parse` convert it to JSON and back.
     """
 
     network: str
@@ -65,16 +68,17 @@ class Report:
         return "\n".join([title, "", *lines, *([""] if self.notes else []), *self.notes])
 
     def write(self, path: str | Path) -> None:
-        """The report as a JSON file, beside and renamed."""
+        """Write the report as a JSON file, atomically."""
         with replacing(path) as part:
             part.write_text(json.dumps(dump(self), indent=2) + "\n", encoding="utf-8")
 
 
 def measure(real: Tensor, samples: Tensor, *, network: str, seed: int = 0) -> Report:
-    """All distances between two sets of features [N, D] and [M, D] of one network, named so.
+    """All distances between two sets of features [N, D] and [M, D] of one network.
 
-    Neighbours are as many as in the papers; seed is that of the kernel distance's subsets, which
-    hold at most 1000 rows. ValueError for different dimensions, or fewer than 6 rows.
+    network: its name; seed: of the kernel distance's subsets, which have at most 1000 rows. The
+    numbers of neighbours are those of the papers. ValueError for different dimensions, or fewer
+    than 6 rows.
     """
     real, samples = matrices(real, samples, least=6)
     size = min(SUBSET, len(real), len(samples))
@@ -97,41 +101,41 @@ def measure(real: Tensor, samples: Tensor, *, network: str, seed: int = 0) -> Re
 
 
 def frechet_notes(count: int, dim: int) -> tuple[str, ...]:
-    """What to know of a Frechet distance with `count` rows of `dim` features in the smaller set."""
+    """Notes on a Frechet distance with `count` rows of `dim` features in the smaller set."""
     if count < max(FEW, dim + 1):
         return (
-            f"The Frechet distance of {count:,} pictures is too large, by an amount that differs"
-            f" between models: take at least {max(FEW, dim + 1):,}.",
+            f"The Frechet distance of {count:,} pictures is biased upwards by an amount that"
+            f" differs between models: use at least {max(FEW, dim + 1):,}.",
         )
     if count < ENOUGH:
         return (
-            f"Compare the Frechet distance of {count:,} pictures only with those of as many:"
-            f" below {ENOUGH:,} it falls clearly with their number.",
+            f"Compare the Frechet distance of {count:,} pictures only at equal numbers of"
+            f" pictures: below {ENOUGH:,} it clearly decreases with the number.",
         )
     return ()
 
 
 def kernel_notes(count: int, size: int) -> tuple[str, ...]:
-    """What to know of a kernel distance over subsets of `size` out of `count` pictures."""
+    """Notes on a kernel distance over subsets of `size` out of `count` pictures."""
     if count < 2 * size:
         return (
-            f"The kernel distance's subsets hold {size:,} of {count:,} pictures and share most of"
+            f"The kernel distance's subsets have {size:,} of {count:,} pictures and share most of"
             " them, so its standard error is too small.",
         )
     return ()
 
 
 def neighbour_notes(count: int, k: int) -> tuple[str, ...]:
-    """What to know of precision, recall, density and coverage with k neighbours."""
+    """Notes on precision, recall, density and coverage with k neighbours."""
     if count < 10 * k:
         return (
-            f"With {count:,} pictures a ball to neighbour {k} holds over a tenth of them, so"
-            f" precision, recall, density and coverage say little: take at least {10 * k:,}.",
+            f"With {count:,} pictures a ball to neighbour {k} contains over a tenth of them, so"
+            f" precision, recall, density and coverage mean little: use at least {10 * k:,}.",
         )
     if count < ENOUGH:
         return (
             "Compare precision, recall, density and coverage only at equal numbers of pictures:"
-            f" with {count:,} they still depend on it.",
+            f" with {count:,} they still depend on the number.",
         )
     return ()
 

@@ -1,4 +1,4 @@
-"""Samples to be measured: asked for as the data is, and made a batch at a time."""
+"""Samples for evaluation: conditions distributed as in the data, and generation in batches."""
 
 from __future__ import annotations
 
@@ -17,26 +17,25 @@ from inkdrop.tasks.sampling import DEFAULT, Sampling
 def conditions_like(
     model: Model, data: Dataset, count: int, *, seed: int = 0
 ) -> list[Condition] | None:
-    """What `count` samples are asked to be, distributed as in the data; None asks for nothing.
+    """The conditions of `count` samples, distributed as in the data; None for no condition.
 
-    Pictures are drawn without replacement while there are enough, and each sample is asked to be
-    what its picture is: its class, or its caption and class. What the data does not say is not
-    asked for. ValueError if the data's classes are not the model's, or a model of classes finds
-    none.
+    Pictures are drawn without replacement as long as there are enough, and each one's class, or
+    caption and class, becomes a condition; what the data lacks is left out. ValueError if the data
+    has a class that the model lacks, or if a class-conditional model gets data without classes.
     """
     rows = batch_indices(len(data), count, key(seed, "conditions"), 0)
     return conditions_of(model, data, [int(row) for row in rows])
 
 
 def conditions_of(model: Model, data: Dataset, rows: Sequence[int]) -> list[Condition] | None:
-    """What samples are asked to be that are to be what these pictures are; see conditions_like."""
+    """The conditions that describe these pictures of the data; see conditions_like."""
     classes = None
     if model.spec.labels and data.labels is not None:
         strange = [name for name in data.label_names if name not in model.spec.labels]
         if strange:
             raise ValueError(
-                f"{data.name} has the class {strange[0]!r}, which the model does not know; its"
-                f" classes are {', '.join(model.spec.labels)}"
+                f"{data.name} has the class {strange[0]!r}, which the model lacks; its classes are"
+                f" {', '.join(model.spec.labels)}"
             )
         classes = [data.label_names[int(data.labels[row])] for row in rows]
     if model.text is not None:
@@ -44,8 +43,8 @@ def conditions_of(model: Model, data: Dataset, rows: Sequence[int]) -> list[Cond
         return [Prompt(text, classes[i] if classes else None) for i, text in enumerate(texts)]
     if model.spec.labels and classes is None:
         raise ValueError(
-            f"the model was trained with classes, but {data.name} has none that say how often each"
-            " is to be asked for; name its column of them with --label"
+            f"the model is class-conditional, but {data.name} has no classes; name its column of"
+            " classes with --label"
         )
     return None if classes is None else list(classes)
 
@@ -59,7 +58,7 @@ def drawn(
     batch: int = 64,
     sampling: Sampling = DEFAULT,
 ) -> Iterator[Tensor]:
-    """Samples 0 ... count - 1 of `seed` as pictures [B, C, *spatial] in [-1, 1], on the CPU."""
+    """Samples 0 ... count - 1 of `seed` in batches [B, C, *spatial] in [-1, 1], on the CPU."""
     for first in range(0, count, batch):
         rows = range(first, min(first + batch, count))
         some = None if conditions is None else conditions[rows.start : rows.stop]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.losses import bound_term
-from inkdrop.diffusion.process import Discrete
 from inkdrop.explain.section import (
     ALPHA,
     BAR,

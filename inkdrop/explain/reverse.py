@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from inkdrop.diffusion.process import Discrete, Process
+from inkdrop.diffusion.discrete import Discrete
+from inkdrop.diffusion.process import Process
 from inkdrop.explain.section import ALPHA, EPS_HAT, SIGMA, X0_HAT, XT, Section, equation, p, sub
 from inkdrop.explain.style import GAP, GREY, INK, plate
 from inkdrop.explain.subject import Run, Subject

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from inkdrop.diffusion.process import SCHEDULES, VE, VP, Discrete, Flow, Process
+from inkdrop.diffusion.discrete import SCHEDULES, Discrete
+from inkdrop.diffusion.process import VE, VP, Flow, Process
 from inkdrop.explain.section import BAR, Section, equation, frac, p
 from inkdrop.explain.style import (
     ACCENT,

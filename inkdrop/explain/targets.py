@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from inkdrop.cond import Cond
 from inkdrop.diffusion.constraints import clip
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.losses import low_discrepancy, squared_error, uniform_times
 from inkdrop.diffusion.noise import SeededNoise, generator, key
 from inkdrop.diffusion.parameterization import X0, Eps, Mean, Parameterization
-from inkdrop.diffusion.process import Discrete
 from inkdrop.diffusion.samplers import ddim
 from inkdrop.diffusion.times import uniform
 from inkdrop.explain.section import BAR, EPS, XT, Section, equation, p, sub

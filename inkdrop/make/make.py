@@ -145,7 +145,7 @@ def _written_out(model: Model, job: Job, request: Request) -> Request:
     guidance = model.spec.guidance if asked.guidance is None else asked.guidance
     steps = len(chosen(model, sampling_for(request, model)).times) - 1
     size = request.size
-    if job.size != job.request.size:  # that of a picture, padded to whole latent cells
+    if job.size not in (None, request.size):  # that of a picture, padded to whole latent cells
         height, width = model.spec.shape[1:]
         size = (height, width)
     sampling = replace(asked, steps=steps, guidance=guidance)

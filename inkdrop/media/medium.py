@@ -90,8 +90,8 @@ def check_output(medium: Medium, path: Path) -> None:
 
 def write_array(x: Tensor, path: Path, settings: Mapping[str, Any] | None, span: Span) -> None:
     """Samples as float32 in their own units: an .npy, or an .npz that also carries settings."""
-    low, high = span
-    values = ((x.detach().float().cpu() + 1) * ((high - low) / 2) + low).numpy()
+    x, (low, high) = x.detach().float().cpu(), span
+    values = (x if span == UNIT else (x + 1) * ((high - low) / 2) + low).numpy()
     with replacing(path) as beside, beside.open("wb") as file:
         if path.suffix.lower() == ".npy":
             np.save(file, values)

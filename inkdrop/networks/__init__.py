@@ -1,1 +1,1 @@
-"""Networks: modules that map (x, t, cond) to a tensor and never heard of diffusion."""
+"""Networks: modules that map (x, t, cond) to a tensor, independent of any diffusion process."""

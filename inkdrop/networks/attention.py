@@ -1,4 +1,4 @@
-"""Attention over the positions of a feature map, and to a sequence of tokens."""
+"""Self-attention over the positions of a feature map and cross-attention to a token sequence."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inkdrop.networks.layers import BlockStyle, conv, traced, zeroed
+from inkdrop.networks.layers import conv, traced, zeroed
+from inkdrop.networks.resblock import BlockStyle
 
 
 class RMSNorm(nn.RMSNorm):
-    """x / sqrt(mean of x^2) and a weight (Zhang and Sennrich 2019), in the precision of x."""
+    """x / sqrt(mean of x^2) times a weight (Zhang and Sennrich 2019), in the dtype of x."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., dim] -> the same."""
+        """[..., dim] -> [..., dim]."""
         return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), self.eps)
 
 
 class Attention(nn.Module):
-    """Multi-head attention from a sequence to itself or to another (Vaswani et al. 2017)."""
+    """Multi-head self- or cross-attention (Vaswani et al. 2017)."""
 
     def __init__(
         self,
@@ -35,9 +36,9 @@ class Attention(nn.Module):
         out_bias: bool = True,
         qk_norm: bool = False,
     ) -> None:
-        """dim: width of the queries and the output; context: width of the keys' sequence.
+        """dim: width of queries and output; context: width of the sequence attended to (None: dim).
 
-        qk_norm: RMSNorm of every head's queries and keys (Henry et al. 2020, Esser et al. 2024).
+        qk_norm: RMSNorm of each head's queries and keys (Henry et al. 2020, Esser et al. 2024).
         """
         super().__init__()
         self.heads = heads
@@ -54,7 +55,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         """x [B, N, D], context [B, L, D'], mask bool (True = attend) -> [B, N, D].
 
-        mask: [B, L], the same for all queries, or [B, N, L]
+        context None is self-attention. mask: [B, L], the same for all queries, or [B, N, L].
         """
         source = x if context is None else context
         q, k, v = (
@@ -69,14 +70,15 @@ class Attention(nn.Module):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:
-    """q [B, heads, N, d], k and v [B, heads, L, d], allowed bool to [B, heads, N, L] -> as q.
+    """q [B, heads, N, d], k and v [B, heads, L, d] -> [B, heads, N, d].
 
-    A query without any allowed key gets zeros. On the CPU short sequences are attended to in
-    float32 where that is trained: there the kernel for bfloat16 takes up to four times as long.
+    allowed: bool, broadcastable to [B, heads, N, L] (True = attend); a query without any allowed
+    key gets zeros. When training on the CPU, short sequences are computed in float32, because the
+    bfloat16 kernel takes up to four times as long for them.
     """
     dtype = q.dtype
     if traced() and allowed is not None:
-        # Only torch answers zeros where nothing is allowed; others divide by nothing.
+        # torch returns zeros for a query without an allowed key; other engines divide by zero.
         some = allowed.any(dim=-1, keepdim=True)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed | ~some) * some.to(dtype)
     trained = torch.is_grad_enabled() and q.requires_grad
@@ -88,7 +90,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:
 
 
 class AttentionBlock(nn.Module):
-    """Self-attention over all positions of a map, added to it (Ho et al. 2020, appendix B)."""
+    """Residual self-attention over all positions of a map (Ho et al. 2020, appendix B)."""
 
     def __init__(self, style: BlockStyle, channels: int, heads: int) -> None:
         super().__init__()
@@ -100,14 +102,14 @@ class AttentionBlock(nn.Module):
     def forward(
         self, x: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        """[B, C, *spatial] -> the same; tokens are not read."""
+        """[B, C, *spatial] -> the same shape; tokens and mask are ignored."""
         h: Tensor = self.attention(self.norm(x).flatten(2).transpose(1, 2))
         y = x + h.transpose(1, 2).reshape(x.shape)
         return y if self.scale == 1.0 else y * self.scale
 
 
 class FeedForward(nn.Module):
-    """A gated layer of four times the width: linear, x * gelu(gate), linear (Shazeer 2020)."""
+    """GEGLU feed-forward layer with 4 * dim hidden channels (Shazeer 2020); [..., dim] -> same."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -121,7 +123,7 @@ class FeedForward(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Self-attention, cross-attention to tokens, feed-forward; each normed before and added."""
+    """Self-attention, cross-attention to tokens and a feed-forward layer; pre-norm, residual."""
 
     def __init__(self, dim: int, heads: int, context: int) -> None:
         super().__init__()
@@ -141,8 +143,8 @@ class TransformerLayer(nn.Module):
 class Transformer(nn.Module):
     """Transformer layers over a map's positions (Rombach et al. 2022, appendix E.2.1).
 
-    projection "conv" or "linear" says how the map enters and leaves them; they compute the same
-    and differ in the shape of their weights.
+    projection: "conv" or "linear", the layers before and after; both compute the same function and
+    differ only in the shape of their weights.
     """
 
     def __init__(

@@ -1,154 +1,43 @@
-"""Autoencoders of latent diffusion, with a Gaussian or a quantized code, over 1, 2 or 3 axes."""
+"""Autoencoders for latent diffusion, with a Gaussian or a quantized code, over 1, 2 or 3 axes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inkdrop.networks.attention import AttentionBlock
-from inkdrop.networks.layers import (
-    BlockStyle,
-    Conv,
-    Downsample,
-    ResBlock,
-    Upsample,
-    conv,
-    unpatch,
-    zeroed,
-)
-
-
-@dataclass(frozen=True)
-class AutoencoderConfig:
-    """The shape of an autoencoder; a side of the code is 1 / factor of the data's.
-
-    Stable Diffusion's is width 128, multipliers (1, 2, 4, 4), blocks 2, latent_channels 4, patch 1.
-
-    dims: spatial axes: 1 sound, 2 pictures, 3 volumes
-    channels: of the data; latent_channels: of the code
-    codes: entries of the codebook, for a quantized code (None: a Gaussian one)
-    patch: side of the block of pixels that one place of the first level holds
-    width: channels at the first level, before the multiplier
-    multipliers: channels of each level in units of width; each level halves the size
-    blocks: residual blocks a level on the way down; one more on the way up
-    middle_attention: attention between the two residual blocks of the lowest level
-    code_conv: 1x1 convolutions before and after the code
-    linear: a linear code of each block of factor^dims data places, to which the network's is added
-    down_padding: of the strided convolution: both ends, or the far end only
-    norm_groups, norm_eps: of the group norms
-    """
-
-    dims: int = 2
-    channels: int = 3
-    latent_channels: int = 4
-    codes: int | None = None
-    patch: int = 1
-    width: int = 64
-    multipliers: tuple[int, ...] = (1, 2, 4)
-    blocks: int = 1
-    middle_attention: bool = True
-    code_conv: bool = True
-    linear: bool = False
-    down_padding: Literal["symmetric", "asymmetric"] = "asymmetric"
-    norm_groups: int = 32
-    norm_eps: float = 1e-6
-
-    def __post_init__(self) -> None:
-        if self.dims not in (1, 2, 3):
-            raise ValueError(f"dims is {self.dims} but must be 1, 2 or 3")
-        if not self.multipliers:
-            raise ValueError("multipliers is empty but needs one number for each level")
-        if self.down_padding not in ("symmetric", "asymmetric"):
-            raise ValueError(
-                f"down_padding is {self.down_padding!r} but must be symmetric or asymmetric"
-            )
-        numbers = {
-            name: getattr(self, name)
-            for name in ("channels", "latent_channels", "patch", "width", "blocks", "norm_groups")
-        } | {"multipliers": min(self.multipliers)}
-        for name, number in numbers.items():
-            if number < 1:
-                raise ValueError(f"{name} is {number} but must be at least 1")
-        if self.linear and self.code_conv:
-            raise ValueError("linear starts the network's part at nothing: code_conv must be off")
-        if self.codes is not None and self.codes < 2:
-            raise ValueError(f"codes is {self.codes}: a codebook needs at least 2 entries")
-        for level, multiplier in enumerate(self.multipliers):
-            if self.width * multiplier % self.norm_groups:
-                raise ValueError(
-                    f"level {level} has {self.width * multiplier} channels, which do not divide"
-                    f" into {self.norm_groups} groups; change width or norm_groups"
-                )
-
-    @property
-    def factor(self) -> int:
-        """How many data places a place of the code stands for, along each axis."""
-        return int(self.patch * 2 ** (len(self.multipliers) - 1))
-
-
-class Coding(Protocol):
-    """What the shapes of all autoencoders share."""
-
-    @property
-    def dims(self) -> int: ...
-    @property
-    def channels(self) -> int: ...
-    @property
-    def latent_channels(self) -> int: ...
-    @property
-    def factor(self) -> int: ...
-
-
-def check_sizes(config: Coding, sizes: Sequence[int]) -> None:
-    """ValueError with the nearest sizes for one that is no multiple of the factor."""
-    for size in sizes:
-        if size % config.factor:
-            low = size // config.factor * config.factor
-            near = f"{low} and {low + config.factor}" if low else str(config.factor)
-            raise ValueError(
-                f"a size of {size} is no multiple of {config.factor}, which one place of the code"
-                f" stands for; the nearest that can be made: {near}"
-            )
-
-
-def check_same_code(small: Coding, big: Coding) -> None:
-    """ValueError unless both have codes of one shape for the same data."""
-    for name in ("dims", "channels", "latent_channels", "factor"):
-        ours, theirs = getattr(small, name), getattr(big, name)
-        if ours != theirs:
-            raise ValueError(
-                f"{name} is {ours}, but {theirs} of the autoencoder whose code it is to share;"
-                f" give it {name} {theirs}"
-            )
+from inkdrop.networks.autoencoder_config import AutoencoderConfig, check_sizes
+from inkdrop.networks.layers import Conv, conv, zeroed
+from inkdrop.networks.resample import Downsample, Upsample, unpatch
+from inkdrop.networks.resblock import BlockStyle, ResBlock
 
 
 class Gaussian(NamedTuple):
-    """The code's distribution: mean and log variance [B, C, *spatial]."""
+    """The posterior of the code: mean and log variance, [B, C, *spatial] each."""
 
     mean: Tensor
     logvar: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
-        """mean + std * noise."""
+        """mean + std * noise, [B, C, *spatial]."""
         return self.mean + (self.logvar / 2).exp() * noise
 
     def kl(self) -> Tensor:
-        """KL to the unit Gaussian, [B], summed over a sample. Kingma and Welling 2014, app. B."""
+        """KL to the unit Gaussian in nats, [B], summed over a sample. Kingma & Welling, app. B."""
         terms = self.mean.square() + self.logvar.exp() - 1 - self.logvar
         return terms.flatten(1).sum(1) / 2
 
 
 class Quantized(NamedTuple):
-    """The nearest entries of the codebook.
+    """The nearest codebook entries. Van den Oord et al. 2017, eq. 3.
 
-    code [B, C, *spatial]: their vectors, with the gradient of what was quantized; entry
-    [B, *spatial]: their numbers; commitment, codebook [B]: the mean squared distances that pull
-    the encoder to the entries and the entries to the encoder. Van den Oord et al. 2017, eq. 3.
+    code [B, C, *spatial]: their vectors, with a straight-through gradient to the encoder's output
+    entry [B, *spatial] int64: their indices
+    commitment, codebook [B]: mean squared distances; the former pulls the encoder to the entries,
+        the latter the entries to the encoder
     """
 
     code: Tensor
@@ -160,8 +49,8 @@ class Quantized(NamedTuple):
 class Autoencoder(nn.Module):
     """Data [B, C, *spatial] <-> code [B, latent_channels, *spatial / factor].
 
-    Rombach et al. 2022, appendix G: `posterior` and `decode` for a Gaussian code, `quantize`
-    between for one with a codebook. It neither scales nor shifts the code.
+    Rombach et al. 2022, appendix G. A Gaussian code comes from `posterior`, a quantized one from
+    `quantized`; `decode` takes both. The code is neither scaled nor shifted here.
     """
 
     def __init__(self, config: AutoencoderConfig) -> None:
@@ -186,46 +75,47 @@ class Autoencoder(nn.Module):
             nn.init.uniform_(self.codebook.weight, -1 / config.codes, 1 / config.codes)
 
     def posterior(self, x: Tensor) -> Gaussian:
-        """The Gaussian of x's code; ValueError for a size that is no multiple of the factor."""
+        """The Gaussian of x's code; ValueError for a size that is not a multiple of the factor."""
         mean, logvar = self._encoded(x).chunk(2, dim=1)
+        # The clamp of latent diffusion: e^(logvar / 2) cannot overflow early in training.
         return Gaussian(mean, logvar.clamp(-30, 20))
 
     def quantized(self, x: Tensor) -> Quantized:
-        """The entries of the codebook for x."""
+        """The nearest codebook entries for data x [B, C, *spatial]."""
         return self.quantize(self._encoded(x))
 
     def quantize(self, z: Tensor) -> Quantized:
-        """The nearest entry for each place of z [B, C, *spatial]."""
+        """The nearest entry for each position of z [B, C, *spatial]; ValueError if Gaussian."""
         if self.codebook is None:
-            raise ValueError("this autoencoder has a Gaussian code and no codebook")
+            raise ValueError("this autoencoder has a Gaussian code, not a codebook; use posterior")
         entries = self.codebook.weight
         places = z.movedim(1, -1)
         index = torch.cdist(places.reshape(-1, z.shape[1]).float(), entries.float()).argmin(1)
         index = index.view(places.shape[:-1])
         found = F.embedding(index, entries).movedim(-1, 1)
         return Quantized(
-            z + (found - z).detach(),
+            z + (found - z).detach(),  # straight-through: the gradient goes to z unchanged
             index,
             (z - found.detach()).square().flatten(1).mean(1),
             (found - z.detach()).square().flatten(1).mean(1),
         )
 
     def encode(self, x: Tensor) -> Tensor:
-        """The code that diffusion works on: the mean, or what the encoder says before quantizing.
+        """The code for diffusion: the mean, or the encoder's output before quantization.
 
-        Quantizing is then part of decoding, as in latent diffusion.
+        As in latent diffusion, quantization is part of decoding. [B, latent_channels, *spatial].
         """
         return self._encoded(x) if self.config.codes else self.posterior(x).mean
 
     def decode(self, z: Tensor) -> Tensor:
-        """Data [B, C, *spatial] from a code; one with a codebook is quantized first."""
+        """Data [B, C, *spatial] from a code, which is quantized first if there is a codebook."""
         if self.codebook is not None:
             z = self.quantize(z).code
         y: Tensor = self.decoder(self.from_code(z))
         return y if self.linear is None else y + self.linear.decode(z)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x encoded and decoded."""
+        """The reconstruction of x."""
         return self.decode(self.encode(x))
 
     def _encoded(self, x: Tensor) -> Tensor:
@@ -247,12 +137,13 @@ class Autoencoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """[B, C, *spatial] -> what is said of the code."""
+    """[B, C, *spatial] -> mean and log variance of the code, or the code before quantization."""
 
     def __init__(self, config: AutoencoderConfig, style: BlockStyle) -> None:
         super().__init__()
         dims, patch = config.dims, config.patch
         widths = [config.width * m for m in config.multipliers]
+        # A kernel of 2 * patch - 1 overlaps the neighbouring blocks.
         kernel = 3 if patch == 1 else 2 * patch - 1
         self.input = conv(dims, config.channels, widths[0], kernel=kernel, stride=patch)
         layers, last = list[nn.Module](), widths[0]
@@ -297,10 +188,10 @@ class Decoder(nn.Module):
 
 
 class LinearCode(nn.Module):
-    """A linear code of each block of data; its best weights are the block's principal components.
+    """A linear code of each block of data; the best weights are the blocks' principal components.
 
-    What a network adds to it starts at nothing, so training begins at the best linear code
-    instead of at noise (`train/autoencoder.py` finds it).
+    The network's contribution starts at zero, so training begins at the best linear code rather
+    than at noise. `train/autoencoder.py` computes that code.
     """
 
     def __init__(self, config: AutoencoderConfig) -> None:
@@ -323,7 +214,8 @@ class LinearCode(nn.Module):
 
 
 def _start_at_nothing(output: Conv, config: AutoencoderConfig) -> None:
-    """The network adds nothing to the mean at first, and says a spread of 1/20."""
+    """Initially the network adds nothing to the mean, and its standard deviation is 1/20."""
+    # A log variance of -6 is a standard deviation of e^-3 = 0.05.
     zeroed(output)
     if not config.codes:
         assert output.bias is not None

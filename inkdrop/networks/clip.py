@@ -1,4 +1,4 @@
-"""CLIP's text encoder (Radford et al. 2021), which models of Stable Diffusion's family read."""
+"""CLIP's text encoder (Radford et al. 2021), used by the Stable Diffusion family."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from torch import Tensor, nn
 
 from inkdrop.networks.attention import Attention
 
-MOST, MOST_LAYERS = 2**24, 256  # more than any has
+MOST, MOST_LAYERS = 2**24, 256  # far above any CLIP: a damaged file must not exhaust memory
 
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """The shape of a CLIP, and what of it is read.
+    """Configuration of a CLIP text encoder and of its outputs.
 
-    vocabulary: number of token ids; end: the one with which a text ends
-    width: of the tokens; inner: of the layer between, in every feed-forward
-    layers, heads: of the transformer; the heads share the width
-    context: the longest sequence it reads
-    activation: OpenAI's is x sigmoid(1.702 x), OpenCLIP's the GELU itself
-    eps: of the norms
-    layer: whose output the tokens are: -1 the last, -2 the one before ("clip skip" 2)
-    norm: whether they go through the norm that follows the last layer
-    pooled: what becomes the condition's vector: none, the mean of the tokens, or what CLIP projects
-        of the text's end after all layers; projection: how wide that is (None: it does not project)
+    vocabulary: number of token ids; end: the id of the end-of-text token
+    width: of the tokens; inner: hidden width of the feed-forward layers
+    layers, heads: of the transformer; width is divided among the heads
+    context: the longest sequence, in tokens
+    activation: quick_gelu, x sigmoid(1.702 x), in OpenAI's CLIP; gelu in OpenCLIP
+    eps: of the layer norms
+    layer: the layer whose output is used: -1 the last, -2 the one before it ("clip skip" 2)
+    norm: whether the final layer norm is applied to that output
+    pooled: what becomes cond.vector: nothing, the mean token, or CLIP's projection of the
+        end-of-text token after all layers
+    projection: width of that projection (None: there is none)
+    ValueError for values that fit no network.
     """
 
     vocabulary: int = 49408
@@ -47,28 +49,28 @@ class ClipConfig:
     def __post_init__(self) -> None:
         for name in ("vocabulary", "width", "inner", "heads", "context"):
             if not 1 <= getattr(self, name) <= MOST:
-                raise ValueError(f"{name} is {getattr(self, name)}; 1 to {MOST} is sane")
+                raise ValueError(f"{name} is {getattr(self, name)} but must be from 1 to {MOST}")
         if not 0 <= self.layers <= MOST_LAYERS:
-            raise ValueError(f"layers is {self.layers}; 0 to {MOST_LAYERS} is sane")
+            raise ValueError(f"layers is {self.layers} but must be from 0 to {MOST_LAYERS}")
         if self.width % self.heads:
             raise ValueError(
-                f"width is {self.width}, which does not divide into {self.heads} heads; change"
-                " width or heads"
+                f"width is {self.width}, not a multiple of heads, {self.heads}; change width or"
+                " heads"
             )
         if not -1 - self.layers <= self.layer <= -1:
             raise ValueError(
-                f"layer is {self.layer}; layers count from the last one, which is -1, to what goes"
-                f" into the first, which is {-1 - self.layers} here"
+                f"layer is {self.layer} but must be from -1, the last layer, down to"
+                f" {-1 - self.layers}, the input of the first"
             )
         if (self.pooled == "projected") != (self.projection is not None):
             raise ValueError(
-                f"pooled is {self.pooled!r} and projection {self.projection}; a CLIP that projects"
-                " has both, and any other has neither"
+                f"pooled is {self.pooled!r} and projection is {self.projection}; pooled"
+                " 'projected' needs a projection, and others must leave it None"
             )
 
 
 class Clip(nn.Module):
-    """Token ids -> tokens: a pre-norm transformer in which a token reads those before it."""
+    """Token ids -> tokens [B, L, D]: a pre-norm transformer with causal attention."""
 
     sketch = None
 
@@ -89,7 +91,7 @@ class Clip(nn.Module):
 
     @property
     def context(self) -> int:
-        """The longest sequence it reads."""
+        """The longest sequence, in tokens."""
         return self.config.context
 
     @property
@@ -104,26 +106,27 @@ class Clip(nn.Module):
 
     @property
     def pooled(self) -> Literal["none", "mean", "projected"]:
-        """What becomes the condition's vector."""
+        """What becomes cond.vector."""
         return self.config.pooled
 
     def read(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
         """ids [B, L] int64, mask [B, L] bool -> tokens [B, L, D] and, if projected, [B, V].
 
-        What stands at padding has no meaning. ValueError if L is above the context.
+        mask: True = a real token; the output at padding is meaningless. ValueError if L exceeds the
+        context.
         """
         length, count = ids.shape[1], len(self.layers)
         if length > self.context:
             raise ValueError(
-                f"the sequence has {length} tokens but this text encoder reads {self.context};"
-                " give it chunks"
+                f"the sequence has {length} tokens but this text encoder reads at most"
+                f" {self.context}; split it into chunks"
             )
         before = torch.ones(length, length, dtype=torch.bool, device=ids.device).tril()
         read = before & mask[:, None, :]
         h: Tensor = self.embedding(ids) + self.place[:length]
         wanted = count + 1 + self.config.layer
         tokens = h
-        # What no one reads is not computed.
+        # Layers behind the wanted one are only computed if the projection needs them.
         for number, layer in enumerate(self.layers[: count if self.project else wanted], 1):
             h = layer(h, read)
             tokens = h if number == wanted else tokens
@@ -131,17 +134,17 @@ class Clip(nn.Module):
         return self.norm(tokens) if self.config.norm else tokens, vector
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """The tokens alone."""
+        """The tokens only; see `read`."""
         return self.read(ids, mask)[0]
 
     def _end(self, tokens: Tensor, ids: Tensor) -> Tensor:
-        """The token at which each text ends first, [B, D]; what fills up may be the same id."""
+        """The first end-of-text token of each text, [B, D]; padding may use the same id."""
         ends = (ids == self.config.end).int().argmax(dim=1)
         return tokens[torch.arange(len(ids), device=ids.device), ends]
 
 
 class Layer(nn.Module):
-    """Self-attention and feed-forward, each normed before and added."""
+    """Self-attention and a feed-forward layer; pre-norm, residual."""
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Control: a branch beside a frozen U-Net that reads a picture. Zhang et al. 2023 (ControlNet)."""
+"""ControlNet: a branch beside a frozen U-Net that reads a hint picture. Zhang et al. 2023."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from inkdrop.cond import Cond
 from inkdrop.config import choose
 from inkdrop.networks import checks
 from inkdrop.networks.layers import conv, zeroed
-from inkdrop.networks.unet import Residuals, UNet, WayDown
+from inkdrop.networks.unet import UNet, WayDown
 from inkdrop.networks.unet_config import UNetConfig
+from inkdrop.networks.unet_parts import Residuals
 
 ORDERS = ("rgb", "bgr")
 
 
 @dataclass(frozen=True)
 class ControlNetConfig:
-    """The shape of a control branch.
+    """Configuration of a control branch.
 
-    unet: of the U-Net that it stands beside, whose way down and middle it has
-    hint_channels: of the picture; hint_order: bgr where it was trained on pictures read that way
-    hint_widths: channels on the way from the picture's size to the code's; each step after the
-        first halves it
+    unet: of the U-Net beside it; the branch has the same encoder and middle
+    hint_channels: of the hint picture; hint_order: channel order that the branch was trained with
+    hint_widths: channels of each level between the hint and the U-Net's input; each level after the
+        first halves the size
+    ValueError for values that fit no network.
     """
 
     unet: UNetConfig
@@ -40,20 +42,20 @@ class ControlNetConfig:
         choose("hint_order", self.hint_order, dict.fromkeys(ORDERS))
         if min(self.hint_channels, *self.hint_widths, len(self.hint_widths)) < 1:
             raise ValueError(
-                f"hint_channels is {self.hint_channels} and hint_widths {self.hint_widths}: both"
-                " need numbers of at least 1"
+                f"hint_channels is {self.hint_channels} and hint_widths is {self.hint_widths}; both"
+                " must be at least 1"
             )
         if self.unet.patch > 1:
             raise ValueError(f"a control branch needs a U-Net with patch 1, not {self.unet.patch}")
 
     @property
     def factor(self) -> int:
-        """How many places of the hint a place of the U-Net's input stands for, along each axis."""
+        """Positions of the hint per position of the U-Net's input, along each axis."""
         return int(2 ** (len(self.hint_widths) - 1))
 
 
 class Hint(nn.Module):
-    """A picture [B, C, *spatial] as a map of the U-Net's first level; at first it says nothing."""
+    """A hint [B, C, *spatial] as a map of the U-Net's first level; initially zero."""
 
     def __init__(self, config: ControlNetConfig) -> None:
         super().__init__()
@@ -73,10 +75,10 @@ class Hint(nn.Module):
 
 
 class ControlNet(WayDown):
-    """(x, t, cond) -> Residuals for a U-Net that is asked the same.
+    """(x, t, cond) -> Residuals for a U-Net with the same inputs.
 
-    Reads what the U-Net reads and cond.hint [B, hint_channels, *spatial * factor], from 0 to 1. A
-    new one adds nothing: it ends in convolutions of zeros.
+    Reads the fields of cond that the U-Net reads, and cond.hint [B, hint_channels, *spatial *
+    factor] in [0, 1]. A new branch adds nothing, because its last convolutions are zero.
     """
 
     def __init__(self, config: ControlNetConfig) -> None:
@@ -90,7 +92,7 @@ class ControlNet(WayDown):
 
     @staticmethod
     def beside(unet: UNet, hint_channels: int = 3) -> ControlNet:
-        """A new branch that begins as a copy of a U-Net's way down and middle, to be trained."""
+        """A new branch to be trained, initialised as a copy of a U-Net's encoder and middle."""
         branch = ControlNet(ControlNetConfig(unet.config, hint_channels))
         own = branch.state_dict()
         copied = {name: value for name, value in unet.state_dict().items() if name in own}
@@ -100,10 +102,11 @@ class ControlNet(WayDown):
     def forward(
         self, x: Tensor, t: Tensor, cond: Cond, outer: int | None = None, told: Tensor | None = None
     ) -> Residuals:
-        """x [B, C, *spatial], t [B] as of the U-Net; outer: of so many levels alone.
+        """x [B, C, *spatial], t [B], as in the U-Net; outer: compute only that many outer levels.
 
-        told: a hint that `embed` has read, instead of cond.hint: [1, width, *spatial], or such a
-        batch that x is it once or several times.
+        told: a hint from `embed` in place of cond.hint: [1, width, *spatial], or a batch whose
+        length divides B, which is repeated (guidance stacks the batch several times).
+        ValueError for a hint of another size.
         """
         checks.one_time_each(x, t)
         if told is None:
@@ -121,12 +124,15 @@ class ControlNet(WayDown):
         )
 
     def embed(self, hint: Tensor) -> Tensor:
-        """What a hint [B, C, *spatial] says in every call: [B, width, *spatial / factor]."""
+        """A hint [B, C, *spatial] in [0, 1], encoded for all calls: [B, width, *spatial / factor].
+
+        ValueError for other channels, or a size that is not a multiple of the factor.
+        """
         channels, factor = self.control.hint_channels, self.control.factor
         sizes = hint.shape[2:]
         if hint.shape[1] != channels or any(size % factor for size in sizes):
             raise ValueError(
-                f"the hint has shape {list(hint.shape)}, but the control branch reads {channels}"
+                f"the hint has shape {list(hint.shape)}, but the control branch takes {channels}"
                 f" channels and sizes that are multiples of {factor}"
             )
         weight = next(self.time.parameters())
@@ -138,15 +144,15 @@ class ControlNet(WayDown):
         if told.shape[2:] != x.shape[2:]:
             factor = self.control.factor
             raise ValueError(
-                f"the hint is of {_times(told.shape[2:], factor)}, but what is made of"
+                f"the hint is {_times(told.shape[2:], factor)}, but the sample is"
                 f" {_times(x.shape[2:], factor)}; resize the hint"
             )
 
 
 class Control(nn.Module):
-    """A branch with its strength and, where it is always the same, its hint.
+    """A branch with its strength and, if it is the same in every call, its hint.
 
-    hint: [1 or B, C, *spatial] from 0 to 1, read once; without one the branch reads cond.hint
+    hint: [1 or B, C, *spatial] in [0, 1], encoded once (None: the branch reads cond.hint)
     """
 
     told: Tensor | None
@@ -159,7 +165,7 @@ class Control(nn.Module):
         self.register_buffer("told", told, persistent=False)
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond, outer: int | None = None) -> Residuals:
-        """What the branch says, times its scale."""
+        """The branch's residuals, times its scale."""
         skips, middle = self.branch(x, t, cond, outer, self.told)
         return Residuals(
             [self.scale * skip for skip in skips], None if middle is None else self.scale * middle
@@ -167,9 +173,10 @@ class Control(nn.Module):
 
 
 class Controlled(nn.Module):
-    """A U-Net with branches beside it, of the U-Net's own signature.
+    """A U-Net with control branches; it has the signature of the U-Net.
 
-    Reads what the U-Net reads, and what those controls read that have no hint bound.
+    Reads the fields of cond that the U-Net reads, and cond.hint if a control has no hint bound.
+    ValueError for a branch that does not fit the U-Net.
     """
 
     def __init__(self, network: UNet, controls: Sequence[Control]) -> None:
@@ -188,15 +195,15 @@ class Controlled(nn.Module):
         return self.network.levels
 
     def deep(self, x: Tensor, t: Tensor, cond: Cond, outer: int) -> tuple[Tensor, Tensor]:
-        """As the U-Net's."""
+        """See `UNet.deep`."""
         return self.network.deep(x, t, cond, outer, self._added(x, t, cond))
 
     def shallow(self, x: Tensor, t: Tensor, cond: Cond, kept: Tensor, outer: int) -> Tensor:
-        """As the U-Net's; of the branches run the outer levels alone too."""
+        """See `UNet.shallow`; the branches, too, compute only their outer levels."""
         return self.network.shallow(x, t, cond, kept, outer, self._added(x, t, cond, outer).skips)
 
     def _added(self, x: Tensor, t: Tensor, cond: Cond, outer: int | None = None) -> Residuals:
-        """What all branches add."""
+        """The sum of the residuals of all branches."""
         said = [control(x, t, cond, outer) for control in self.controls]
         skips = [sum(each[1:], each[0]) for each in zip(*(s.skips for s in said), strict=True)]
         middles = [s.middle for s in said]
@@ -204,14 +211,18 @@ class Controlled(nn.Module):
 
 
 def unet_of(network: nn.Module) -> UNet:
-    """The U-Net of a network that may be controlled already; ValueError for any other."""
+    """The U-Net itself, also from within a Controlled; ValueError for any other network."""
     inner = network.network if isinstance(network, Controlled) else network
     if not isinstance(inner, UNet):
-        raise ValueError(f"a {type(network).__name__} cannot be controlled: only a U-Net can")
+        raise ValueError(
+            f"the network is a {type(network).__name__}, but only a U-Net takes control networks;"
+            " use a model with a U-Net"
+        )
     return inner
 
 
-# What of a branch may differ from its U-Net: how it attends, what it is told beside x, its numbers.
+# The fields in which a branch may differ from its U-Net: attention, inputs besides x, constants.
+# None of them changes the shapes of the residuals.
 OWN = {
     "concat_channels", "out_channels", "attention", "middle_attention", "head_channels", "heads",
     "transformer_depth", "projection", "norm_groups", "norm_eps", "activation", "dropout",
@@ -221,13 +232,13 @@ OWN = {
 
 
 def check_fits(config: ControlNetConfig, unet: UNetConfig) -> None:
-    """ValueError for the first field by which a branch does not fit a U-Net."""
+    """ValueError, naming the first field that differs, unless a branch fits a U-Net."""
     for field in fields(unet):
         mine, theirs = getattr(config.unet, field.name), getattr(unet, field.name)
         if field.name not in OWN and mine != theirs:
             raise ValueError(
                 f"the control branch is for a U-Net with {field.name} {mine}, but this one has"
-                f" {theirs}; get the one for this family"
+                f" {theirs}; get the control network for this model family"
             )
 
 

@@ -1,4 +1,4 @@
-"""A patch discriminator: says of each patch of a picture whether it is real."""
+"""A patch discriminator: classifies each patch of a picture as real or reconstructed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from inkdrop.networks.layers import GroupNorm, conv
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """dims, channels: of the data; width: channels of the first layer, doubled by each next one up
-    to eight times; layers: that halve the size (3 sees patches of about 70 places)."""
+    """Configuration of a discriminator.
+
+    dims, channels: of the data
+    width: channels of the first layer; each further layer doubles them, up to 8 * width
+    layers: number of layers that halve the size (3: a receptive field of 31 positions)
+    ValueError for numbers below 1.
+    """
 
     dims: int = 2
     channels: int = 3
@@ -29,7 +34,7 @@ class DiscriminatorConfig:
 class Discriminator(nn.Module):
     """Data [B, C, *spatial] -> [B, 1, *patches], above 0 for real. Isola et al. 2017, section 3.2.
 
-    Normed by groups instead of over the batch, so that a sample's answer is its own.
+    Group norm instead of the paper's batch norm, so a sample's logits depend on no other sample.
     """
 
     def __init__(self, config: DiscriminatorConfig) -> None:
@@ -42,7 +47,7 @@ class Discriminator(nn.Module):
         self.output = conv(config.dims, widths[-1], 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """One number for each patch."""
+        """[B, C, *spatial] -> logits [B, 1, *patches]."""
         for layer, half in enumerate(self.halves):
             x = half(x)
             x = F.leaky_relu(self.norms[layer - 1](x) if layer else x, 0.2)

@@ -1,4 +1,4 @@
-"""The diffusion transformer, over 1, 2 or 3 spatial axes, with or without text."""
+"""The diffusion transformer (DiT) over 1, 2 or 3 spatial axes, with or without text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from inkdrop.cond import Cond
 from inkdrop.networks import checks
 from inkdrop.networks.dit_block import Block, modulated
 from inkdrop.networks.dit_config import DiTConfig
-from inkdrop.networks.layers import Embed, pad_to_multiple, sinusoidal, unpatch, zeroed
+from inkdrop.networks.layers import Embed, sinusoidal, zeroed
+from inkdrop.networks.resample import pad_to_multiple, unpatch
 
 __all__ = ["DiT", "DiTConfig"]
 
@@ -27,9 +28,8 @@ class DiT(nn.Module):
     concat (with concat_channels). Any spatial size: edges are repeated up to a multiple of the
     patch. A new network returns zeros.
 
-    Masked tokens do not matter. A sample with all of them masked gets nothing from
-    cross-attention, and in joint attention its picture attends to itself alone: it is the empty
-    condition.
+    Masked tokens have no effect. If all tokens of a sample are masked, cross-attention adds nothing
+    and in joint attention the picture attends to itself only: this is the empty condition.
     """
 
     def __init__(self, config: DiTConfig) -> None:
@@ -53,7 +53,8 @@ class DiT(nn.Module):
         patch = self.config.patch
         x, crop = pad_to_multiple(checks.joined(x, cond, self.config), patch)
         places = [size // patch for size in x.shape[2:]]
-        # The sums over all blocks stay in the weights' precision, under autocast too.
+        # The residual stream stays in the weights' dtype, also under autocast: it is a sum over all
+        # blocks, and low precision would lose the small terms.
         dtype = self.input.weight.dtype
         h = positions(places, self.config.width, x.device).to(dtype) + self.input(
             patchify(x, patch)
@@ -66,7 +67,7 @@ class DiT(nn.Module):
         return unpatchify(self.output(modulated(h, shift, scale)), places, patch)[crop]
 
     def embedding(self, t: Tensor, cond: Cond) -> Tensor:
-        """The sum of what time, label and vector say, [B, width]."""
+        """The sum of the embeddings of time, label and vector, [B, width]."""
         config = self.config
         emb: Tensor = self.time(sinusoidal(t, _TIME_WAVES))
         if self.label is not None:
@@ -76,7 +77,7 @@ class DiT(nn.Module):
         return emb
 
     def _text(self, cond: Cond, h: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """The projected tokens [B, L, width], and what of them and of h may be attended to."""
+        """The projected tokens [B, L, width], and the mask of all that is attended to."""
         if self.tokens is None:
             return None, None
         given = checks.tokens(cond, self.config.tokens_dim or 0)
@@ -90,7 +91,7 @@ class DiT(nn.Module):
         return cast(Iterable[Block], self.blocks)
 
     def _initialise(self) -> None:
-        """As in the paper's code: Xavier, small embeddings, and zeros behind every branch."""
+        """As in the paper's code: Xavier, small embeddings, and a zero gate on every branch."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -109,7 +110,8 @@ class DiT(nn.Module):
 def patchify(x: Tensor, patch: int) -> Tensor:
     """[B, C, *spatial] -> [B, N, C patch^dims]: every block of pixels becomes a token.
 
-    The last axis runs fastest over the tokens, and over a token's numbers within each channel.
+    The last spatial axis varies fastest, both over the tokens and, within each channel, over the
+    elements of a token.
     """
     dims = x.ndim - 2
     split = [n for size in x.shape[2:] for n in (size // patch, patch)]
@@ -124,10 +126,10 @@ def unpatchify(tokens: Tensor, places: Sequence[int], patch: int) -> Tensor:
 
 
 def positions(places: Sequence[int], width: int, device: torch.device) -> Tensor:
-    """[N, width] float32: sines and cosines of a token's place along every axis.
+    """[N, width] float32: sinusoidal embeddings of a token's position along every axis.
 
-    Each axis has the same share of the width, the last axis first (Peebles and Xie 2023, from He et
-    al. 2022); what cannot be shared is zero.
+    Each axis gets an equal part of the width, the last axis first (Peebles and Xie 2023, after He
+    et al. 2022); a remainder is filled with zeros.
     """
     dims = len(places)
     share = width // (2 * dims) * 2

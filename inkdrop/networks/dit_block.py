@@ -1,4 +1,4 @@
-"""The blocks of a diffusion transformer: adaLN-Zero, and two ways for text to enter."""
+"""The blocks of a diffusion transformer: adaLN-Zero, with text by cross- or joint attention."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from inkdrop.networks.layers import ACTIVATIONS
 class Stream(nn.Module):
     """A block's weights for one kind of token.
 
-    last: nobody reads these tokens after the block. Then they are attended to and that is all:
-    they have keys and values, but no queries and no feed-forward layer.
+    last: the tokens are not used after this block. They are then only attended to, so they have
+    keys and values, but no queries and no feed-forward layer.
     """
 
     def __init__(self, config: DiTConfig, *, last: bool = False) -> None:
@@ -44,11 +44,11 @@ class Stream(nn.Module):
         return [*(self.norm_q(each) for each in q), self.norm_k(k), v]
 
     def attended(self, x: Tensor, y: Tensor, gate: Tensor) -> Tensor:
-        """x [B, N, D], and added to it what attention returned, y [B, N, heads, d]."""
+        """x [B, N, D] plus the gated projection of attention's result y [B, N, heads, d]."""
         return torch.addcmul(x, gate, self.out(y.flatten(2)))
 
     def fed(self, x: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
-        """x [B, N, D], and added to it what the feed-forward layer makes of it."""
+        """x [B, N, D] plus the gated output of the feed-forward layer for it."""
         h = self.activation(self.first(modulated(x, shift, scale)))
         return torch.addcmul(x, gate, self.second(h))
 
@@ -56,9 +56,9 @@ class Stream(nn.Module):
 class Block(nn.Module):
     """Attention and a feed-forward layer, each modulated and gated by the embedding (adaLN-Zero).
 
-    Peebles and Xie 2023, section 3.2. Text enters by cross-attention between the two (Chen et al.
-    2023, section 2.3; here x is normed before it) or as a second stream in the attention (Esser et
-    al. 2024, section 4).
+    Peebles and Xie 2023, section 3.2. Text enters through cross-attention between the two (Chen et
+    al. 2023, section 2.3; here with a norm of x before it) or as a second stream in joint attention
+    (Esser et al. 2024, section 4).
     """
 
     def __init__(self, config: DiTConfig, *, last: bool = False) -> None:
@@ -69,7 +69,7 @@ class Block(nn.Module):
 
     @property
     def gates(self) -> list[nn.Module]:
-        """What is zero in a new block, so that it changes nothing."""
+        """The layers that are zero in a new block, which make it the identity."""
         streams = [self.picture] if self.text is None else [self.picture, self.text]
         modulate: list[nn.Module] = [stream.modulate for stream in streams]
         return modulate if self.cross is None else [*modulate, self.cross.out]
@@ -79,7 +79,7 @@ class Block(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """x [B, N, D], tokens [B, L, D], emb [B, D] activated -> x and tokens after the block.
 
-        mask, bool: [B, L], or [B, N + L] where text and picture attend together.
+        mask: bool (True = attend), [B, L], or [B, N + L] in joint attention.
         """
         m = self.picture.modulation(x, emb)
         q, k, v = self.picture.projected(x, *m[:2])
@@ -99,7 +99,7 @@ class Block(nn.Module):
 
 
 def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """norm(x) (1 + scale) + shift, with x [B, N, D] and a shift and a scale of [B, 1, D]."""
+    """norm(x) (1 + scale) + shift; x [B, N, D], shift and scale [B, 1, D]."""
     return torch.addcmul(shift, _norm(x), 1 + scale)
 
 
@@ -112,12 +112,12 @@ def _head_norm(config: DiTConfig) -> nn.Module:
 
 
 def _cross_attention(config: DiTConfig) -> Attention:
-    # No bias at the end: that of the values does as much, and so a sample without any token gets
-    # exactly nothing.
+    # No output bias: the bias of the values already has its effect, and without it a sample with
+    # no tokens gets exactly zero.
     return Attention(config.width, config.heads, out_bias=False, qk_norm=config.qk_norm)
 
 
 def _attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """q [B, N, heads, d], k and v [B, L, heads, d], mask [B, L] bool -> as q."""
+    """q [B, N, heads, d], k and v [B, L, heads, d], mask [B, L] bool -> [B, N, heads, d]."""
     q, k, v = (each.transpose(1, 2) for each in (q, k, v))
     return attend(q, k, v, None if mask is None else mask[:, None, None, :]).transpose(1, 2)

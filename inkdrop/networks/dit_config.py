@@ -1,4 +1,4 @@
-"""The shape of a diffusion transformer, checked when it is made."""
+"""The configuration of a diffusion transformer, checked on construction."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from inkdrop.networks.layers import Activation
 
 @dataclass(frozen=True)
 class DiTConfig:
-    """The shape of a diffusion transformer; the defaults are a tiny one, of 4 million weights.
+    """Configuration of a diffusion transformer; the default is tiny, with 4 million weights.
 
     DiT-S is width 384, depth 12, heads 6; DiT-B is 768, 12, 12; DiT-L is 1024, 24, 16; DiT-XL is
     1152, 28, 16 (Peebles and Xie 2023, table 1). Published weights need activation "gelu_tanh".
 
-    dims: spatial axes: 1 sound, 2 pictures, 3 volumes
-    in_channels, out_channels: of x and of the output (None: as x)
-    concat_channels: channels of cond.concat, joined to x
-    patch: side of the block of pixels that one place holds
-    width: of the tokens; depth: blocks; heads: of every attention, of width / heads numbers each
+    dims: spatial axes: 1 for sound, 2 for pictures, 3 for volumes
+    in_channels, out_channels: of x and of the output (None: same as x)
+    concat_channels: channels of cond.concat, appended to x
+    patch: side of the block of pixels in one token
+    width: of the tokens; depth: number of blocks; heads: of each attention, width / heads channels
+        each
     mlp_ratio: width of the feed-forward layers in units of width
-    activation: in the feed-forward layers; with "gelu_tanh" training takes a tenth longer on a CPU
-    qk_norm: RMSNorm of queries and keys, which keeps attention bounded in low precision
+    activation: of the feed-forward layers; with "gelu_tanh" training takes 10% longer on a CPU
+    qk_norm: RMSNorm of queries and keys, which keeps attention logits bounded in low precision
     num_classes: classes of cond.label; row num_classes of the table is the null label
     vector_dim: width of cond.vector, added to the time embedding through two layers
     text: how cond.tokens enter: not at all, by cross-attention in every block (Chen et al. 2023),
-        or attending together with the picture's, with weights of their own (Esser et al. 2024)
+        or by joint attention with the picture's tokens, with separate weights (Esser et al. 2024)
     tokens_dim: width of cond.tokens
+    ValueError for values that fit no network.
     """
 
     dims: int = 2
@@ -52,20 +54,21 @@ class DiTConfig:
         check_numbers(self, _AT_LEAST_ONE)
         if self.hidden < 1:
             raise ValueError(
-                f"mlp_ratio is {self.mlp_ratio} but must leave at least 1 of width {self.width}"
+                f"mlp_ratio is {self.mlp_ratio}, which leaves no hidden channel at width"
+                f" {self.width}; raise it"
             )
         if self.width % self.heads:
             raise ValueError(
-                f"width is {self.width}, which does not divide into {self.heads} heads; change"
-                " width or heads"
+                f"width is {self.width}, not a multiple of heads, {self.heads}; change width or"
+                " heads"
             )
         if self.width < 2 * self.dims:
             raise ValueError(
-                f"width is {self.width} but positions over {self.dims} axes take at least"
-                f" {2 * self.dims}"
+                f"width is {self.width} but the position embedding over {self.dims} axes needs at"
+                f" least {2 * self.dims}"
             )
         if self.text != "none" and self.tokens_dim is None:
-            raise ValueError(f"text is {self.text!r}, which needs tokens_dim, the tokens' width")
+            raise ValueError(f"text is {self.text!r}, which needs tokens_dim, the width of tokens")
         if self.text == "none" and self.tokens_dim is not None:
             raise ValueError(
                 f"tokens_dim is {self.tokens_dim} but text is 'none'; choose 'cross' or 'joint'"

@@ -1,4 +1,4 @@
-"""Deep features reused between calls, as neighbouring steps of a sampler allow. Ma et al. 2023."""
+"""DeepCache: deep features reused between neighbouring steps of a sampler. Ma et al. 2023."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inkdrop.cond import Cond
 
 @runtime_checkable
 class Deep(Protocol):
-    """A U-Net, whoever computes it; `networks.unet.UNet` says what these are."""
+    """The interface of a U-Net that reuse needs, on any engine; see `networks.unet.UNet`."""
 
     @property
     def levels(self) -> int: ...
@@ -22,7 +22,7 @@ class Deep(Protocol):
 
 @dataclass
 class _Kept:
-    """The map that enters the shallow levels on the way up, for one condition."""
+    """The map that enters the shallow levels on the way up, for one condition; age in calls."""
 
     cond: Cond
     map: Tensor
@@ -30,33 +30,36 @@ class _Kept:
 
 
 class Reused(nn.Module):
-    """A U-Net whose deep levels run every `every` calls only; DeepCache (Ma et al. 2023), eq. 9.
+    """A U-Net whose deep levels run only in every `every`-th call; Ma et al. 2023, eq. 9.
 
-    Between, the outer `shallow` levels run on the present x and t, and the map that comes up from
-    below them is the last one computed for the same condition. It holds the state of one run, so
-    make it anew for every run; the U-Net itself is not changed. What it saves is the share of the
-    deep levels in the arithmetic, and it costs some likeness to the full network, more with fewer
-    steps.
+    In the other calls the outer `shallow` levels run on the current x and t, and the map from the
+    levels below them is the last one computed for the same condition. This holds the state of one
+    run, so make a new one for every run; the U-Net itself is unchanged. It saves the arithmetic of
+    the deep levels and deviates somewhat from the full network, more so with fewer steps.
+
+    ValueError for another network, or a `shallow` that is not from 1 to levels - 1.
     """
 
     def __init__(self, network: nn.Module, every: int, shallow: int = 1) -> None:
         super().__init__()
         if not isinstance(network, Deep):
             raise ValueError(
-                f"features can be reused in a U-Net only, and this is a {type(network).__name__}"
+                f"the network is a {type(network).__name__}, but only a U-Net's features can be"
+                " reused; turn reuse off"
             )
         if not 1 <= shallow < network.levels:
             raise ValueError(
-                f"shallow is {shallow}: of {network.levels} levels, 1 to"
-                f" {network.levels - 1} can run in every call"
+                f"shallow is {shallow}, but this network has {network.levels} levels; give 1 to"
+                f" {network.levels - 1}"
             )
         self.network: Deep = network
         self.every, self.shallow = every, shallow
         self._kept: dict[int, _Kept] = {}
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """(x [B, C, *spatial], t [B], cond) -> [B, C', *spatial], as the U-Net."""
-        # A run asks with the same few conditions all the time: guided, plain, one after the other.
+        """(x [B, C, *spatial], t [B], cond) -> [B, C', *spatial], as in the U-Net."""
+        # A run passes the same few Cond objects in every step (such as the condition and the null
+        # condition in turn), so their identity is the key of the cache.
         kept = self._kept.get(id(cond))
         if kept is None or kept.age + 1 >= self.every or len(kept.map) != len(x):
             out, h = self.network.deep(x, t, cond, self.shallow)

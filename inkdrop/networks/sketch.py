@@ -1,4 +1,4 @@
-"""A first picture of what is said: a linear map of the bag of words."""
+"""A first picture of a prompt: a linear map of its bag of words."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 
 class Sketch(nn.Module):
-    """Token ids [B, L] -> a picture of them in diffusion space [B, *shape], for cond.concat.
+    """Token ids [B, L] -> a rough picture of the prompt [B, *shape], for cond.concat.
 
         sketch = P sum_i w_i e_i + p,    w = softmax of a_i over the prompt's tokens
 
-    with e_i a vector of `rank` numbers and a_i one number for each token of the vocabulary. Words
-    say where and of which colour things are at once, which a transformer that starts from nothing
-    finds out late. A new one says nothing, p = 0; `train.sketch` fits it by least squares.
+    where each token of the vocabulary has a vector e_i of `rank` numbers and a number a_i. This
+    gives the denoiser positions and colours from the first update on, which a transformer trained
+    from scratch learns late. A new sketch is zero; `train.sketch` fits it by least squares.
     """
 
     def __init__(self, vocabulary: int, rank: int, shape: tuple[int, ...]) -> None:
@@ -28,7 +28,10 @@ class Sketch(nn.Module):
             nn.init.zeros_(weight)
 
     def forward(self, ids: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
-        """ids [B, L] int64, mask [B, L] bool (True = a real token), weights [B, L] of emphasis."""
+        """ids [B, L] int64, mask [B, L] bool (True = a real token), weights [B, L]: of emphasis.
+
+        Returns [B, *shape].
+        """
         importance = self.importance(ids)[..., 0].masked_fill(~mask, -torch.inf)
         share = importance.softmax(dim=1)
         if weights is not None:

@@ -1,4 +1,4 @@
-"""The small autoencoder of the TAESD family, without norms or attention, over 1, 2 or 3 axes."""
+"""The tiny autoencoder of the TAESD family, without norms or attention, over 1, 2 or 3 axes."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inkdrop.networks.autoencoder import check_sizes
-from inkdrop.networks.layers import Upsample, conv
+from inkdrop.networks.autoencoder_config import check_sizes
+from inkdrop.networks.layers import conv
+from inkdrop.networks.resample import Upsample
 
-# The decoder squeezes its input smoothly into (-LIMIT, LIMIT).
+# The decoder squashes its input smoothly into (-LIMIT, LIMIT), as in TAESD.
 LIMIT = 3.0
 
 
 @dataclass(frozen=True)
 class TAESDConfig:
-    """The shape of a TAESD; a side of the code is 1 / factor of the data's.
+    """Configuration of a TAESD; each side of the code is 1 / factor of the data's.
 
-    dims: spatial axes: 1 sound, 2 pictures, 3 volumes
+    dims: spatial axes: 1 for sound, 2 for pictures, 3 for volumes
     channels: of the data; latent_channels: of the code
     width: channels of every level
-    encoder_blocks, decoder_blocks: blocks of each level on the way down, and on the way up
+    encoder_blocks, decoder_blocks: blocks per level, in the order of computation
+    ValueError for values that fit no network.
     """
 
     dims: int = 2
@@ -46,15 +48,15 @@ class TAESDConfig:
 
     @property
     def factor(self) -> int:
-        """How many data places a place of the code stands for, along each axis."""
+        """Data positions per position of the code, along each axis."""
         return int(2 ** (len(self.encoder_blocks) - 1))
 
 
 class TAESD(nn.Module):
     """Data [B, C, *spatial] in [-1, 1] <-> code [B, latent_channels, *spatial / factor].
 
-    Its code is that of a larger autoencoder already scaled to a spread of about 1, so nothing
-    shifts or scales it any more.
+    Its code is that of a larger autoencoder after scaling to a standard deviation of about 1, so it
+    needs no further shift or scale.
     """
 
     def __init__(self, config: TAESDConfig) -> None:
@@ -63,23 +65,26 @@ class TAESD(nn.Module):
         self.encoder, self.decoder = _encoder(config), _decoder(config)
 
     def encode(self, x: Tensor) -> Tensor:
-        """[B, C, *spatial] -> [B, latent_channels, *spatial / factor]."""
+        """[B, C, *spatial] -> [B, latent_channels, *spatial / factor].
+
+        ValueError for a size that is not a multiple of the factor.
+        """
         check_sizes(self.config, x.shape[2:])
         z: Tensor = self.encoder((x + 1) / 2)
         return z
 
     def decode(self, z: Tensor) -> Tensor:
-        """The way back; about [-1, 1]."""
+        """[B, latent_channels, *spatial] -> [B, C, *spatial * factor], roughly in [-1, 1]."""
         y: Tensor = self.decoder(torch.tanh(z / LIMIT) * LIMIT)
         return 2 * y - 1
 
     def forward(self, x: Tensor) -> Tensor:
-        """x encoded and decoded."""
+        """The reconstruction of x."""
         return self.decode(self.encode(x))
 
 
 class Block(nn.Module):
-    """Three convolutions with ReLU between, the input added, ReLU."""
+    """Residual block: three convolutions with ReLU in between, and ReLU after the sum."""
 
     def __init__(self, dims: int, width: int) -> None:
         super().__init__()
@@ -87,7 +92,7 @@ class Block(nn.Module):
         self.layers = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, width, *spatial] -> the same."""
+        """[B, width, *spatial] -> the same shape."""
         return F.relu(self.layers(x) + x)
 
 

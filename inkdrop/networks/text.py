@@ -1,4 +1,4 @@
-"""A small text encoder, trained from scratch together with the denoiser that reads it."""
+"""A small text encoder, trained from scratch together with the denoiser."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from inkdrop.networks.sketch import Sketch
 
 @dataclass(frozen=True)
 class TextEncoderConfig:
-    """The shape of a text encoder; the defaults suit captions of a sentence or two.
+    """Configuration of a text encoder; the defaults suit captions of one or two sentences.
 
-    vocabulary: number of token ids, at least as many as the tokenizer has entries
-    width: of the tokens it returns, the denoiser's cross_attention_dim
-    layers, heads: of the transformer; the heads share the width
-    context: the longest sequence it takes; longer prompts are read in chunks of it
-    sketch: the shape [C, *spatial] of a first picture that it makes of the words, for cond.concat
-        (None: it makes none); sketch_rank: see networks.sketch
+    vocabulary: number of token ids, at least the number of entries of the tokenizer
+    width: of the returned tokens, the denoiser's cross_attention_dim
+    layers, heads: of the transformer; width is divided among the heads
+    context: the longest sequence, in tokens; longer prompts are split into chunks
+    sketch: shape [C, *spatial] of the sketch for cond.concat (None: no sketch)
+    sketch_rank: see networks.sketch
+    ValueError for values that fit no network.
     """
 
     vocabulary: int = 8192
@@ -39,16 +40,16 @@ class TextEncoderConfig:
                 raise ValueError(f"{name} is {getattr(self, name)} but must be at least 1")
         if self.width % self.heads:
             raise ValueError(
-                f"width is {self.width}, which does not divide into {self.heads} heads; change"
-                " width or heads"
+                f"width is {self.width}, not a multiple of heads, {self.heads}; change width or"
+                " heads"
             )
 
 
 class TextEncoder(nn.Module):
-    """Token ids -> tokens: a pre-norm transformer in which every token reads all others.
+    """Token ids -> tokens [B, L, D]: a pre-norm transformer with bidirectional attention.
 
-    Embeddings as in CLIP (Radford et al. 2021): learned, for ids and for places, summed. Unlike
-    CLIP's it is not causal: nothing is predicted, so no token has to be kept from later ones.
+    As in CLIP (Radford et al. 2021), learned embeddings of ids and positions are summed. Unlike
+    CLIP it is not causal: no next token is predicted, so tokens may attend to later ones.
     """
 
     def __init__(self, config: TextEncoderConfig) -> None:
@@ -56,7 +57,7 @@ class TextEncoder(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.width)
         self.place = nn.Parameter(torch.empty(config.context, config.width))
-        # The layers start as nothing, so a new encoder tells words apart from the first update.
+        # The layers start as the identity, so a new encoder already distinguishes words.
         nn.init.normal_(self.embedding.weight, std=0.02)
         nn.init.normal_(self.place, std=0.01)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
@@ -67,7 +68,7 @@ class TextEncoder(nn.Module):
 
     @property
     def context(self) -> int:
-        """The longest sequence it takes."""
+        """The longest sequence, in tokens."""
         return self.config.context
 
     @property
@@ -82,24 +83,24 @@ class TextEncoder(nn.Module):
 
     @property
     def pooled(self) -> Literal["mean"]:
-        """A prompt as a whole is the mean of its tokens."""
+        """cond.vector is the mean token."""
         return "mean"
 
     def read(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, None]:
-        """The tokens, and nothing of the whole that they do not say; see `forward`."""
+        """The tokens, and None: there is no separate pooled output; see `forward`."""
         return self(ids, mask), None
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """ids [B, L] int64, mask [B, L] bool (True = a real token) -> [B, L, D].
 
-        Real tokens do not depend on what stands at padding; there the output has no meaning.
-        ValueError if L is above the context.
+        Padding does not affect the real tokens; its own output is meaningless. ValueError if L
+        exceeds the context.
         """
         length = ids.shape[1]
         if length > self.context:
             raise ValueError(
-                f"the sequence has {length} tokens but this text encoder reads {self.context};"
-                " give it chunks"
+                f"the sequence has {length} tokens but this text encoder reads at most"
+                f" {self.context}; split it into chunks"
             )
         h: Tensor = self.embedding(ids) + self.place[:length]
         for layer in self.layers:
@@ -109,7 +110,7 @@ class TextEncoder(nn.Module):
 
 
 class Layer(nn.Module):
-    """Self-attention and feed-forward, each normed before and added; a new one adds nothing."""
+    """Self-attention and a feed-forward layer; pre-norm, residual; a new layer is the identity."""
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()

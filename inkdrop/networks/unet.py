@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from types import EllipsisType
-from typing import Literal, NamedTuple, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,67 +12,19 @@ from torch import Tensor, nn
 from inkdrop.cond import Cond
 from inkdrop.networks import checks
 from inkdrop.networks.attention import AttentionBlock, Transformer
-from inkdrop.networks.layers import (
-    ACTIVATIONS,
-    BlockStyle,
-    Downsample,
-    Embed,
-    ResBlock,
-    Upsample,
-    conv,
-    pad_to_multiple,
-    sinusoidal,
-    unpatch,
-    zeroed,
-)
+from inkdrop.networks.layers import ACTIVATIONS, Embed, conv, sinusoidal, zeroed
+from inkdrop.networks.resample import Downsample, Upsample, pad_to_multiple, unpatch
+from inkdrop.networks.resblock import BlockStyle, ResBlock
 from inkdrop.networks.unet_config import UNetConfig, at_level
+from inkdrop.networks.unet_parts import Context, Level, Residuals, Stage
 
 __all__ = ["UNet", "UNetConfig"]
 
 
-class Context(NamedTuple):
-    """What the blocks are told: emb [B, E] activated, tokens [B, L, D], mask [B, L] bool."""
-
-    emb: Tensor
-    tokens: Tensor | None
-    mask: Tensor | None
-
-
-class Residuals(NamedTuple):
-    """What is added to a U-Net's maps: to each that is kept for the way up, and to the middle's.
-
-    middle: None where only outer levels are computed
-    """
-
-    skips: list[Tensor]
-    middle: Tensor | None
-
-
-class Stage(nn.Module):
-    """A residual block, and attention where the level has it."""
-
-    def __init__(self, block: ResBlock, attention: nn.Module | None) -> None:
-        super().__init__()
-        self.block, self.attention = block, attention
-
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        h: Tensor = self.block(x, context.emb)
-        return h if self.attention is None else self.attention(h, context.tokens, context.mask)
-
-
-class Level(nn.Module):
-    """The stages of one resolution, and the step to the next (None at the end of the way)."""
-
-    def __init__(self, stages: list[Stage], resample: nn.Module | None) -> None:
-        super().__init__()
-        self.stages = nn.ModuleList(stages)
-        self.resample = resample
-
-
 class WayDown(nn.Module):
-    """The way down and the middle of a U-Net: what a U-Net and a branch that controls one share.
+    """The encoder and the middle of a U-Net, shared by the U-Net and a control branch.
 
-    kept: channels of each map that it keeps for the way up, in their order.
+    kept: channels of each skip connection, in order of computation.
     """
 
     def __init__(self, config: UNetConfig) -> None:
@@ -102,11 +54,11 @@ class WayDown(nn.Module):
         self.kept = tuple(kept)
 
     def prepared(self, x: Tensor, cond: Cond) -> tuple[Tensor, tuple[slice | EllipsisType, ...]]:
-        """x joined with cond.concat and padded to a whole number of pixels at every level."""
+        """x with cond.concat appended, padded as in `padded`, and the index that crops it back."""
         return self.padded(checks.joined(x, cond, self.config))
 
     def padded(self, x: Tensor) -> tuple[Tensor, tuple[slice | EllipsisType, ...]]:
-        """x with a whole number of pixels at every level, and what crops it back."""
+        """x padded so that every level has a whole size, and the index that crops it back."""
         if self.config.odd_sizes == "resize":
             return x, (...,)
         return pad_to_multiple(x, self.config.patch * 2 ** (self.config.levels - 1))
@@ -118,10 +70,10 @@ class WayDown(nn.Module):
         levels: int | None = None,
         added: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
-        """The way down: the map of the lowest level, and all maps kept for the way up.
+        """The encoder: the map of the lowest level, and all skip connections.
 
-        levels: only the first so many, without the step to the next; added: to the map that x
-        enters as.
+        levels: compute only the first `levels` levels, without the resampling after them; added: a
+        map to add after the first convolution.
         """
         h = self.input(x)
         if added is not None:
@@ -139,13 +91,13 @@ class WayDown(nn.Module):
         return h, skips
 
     def middle(self, h: Tensor, context: Context) -> Tensor:
-        """The blocks at the lowest level."""
+        """The middle blocks, at the lowest resolution."""
         for stage in self.mid:
             h = stage(h, context)
         return h
 
     def context(self, t: Tensor, cond: Cond) -> Context:
-        """The activated embedding of time, label and vector [B, E], and the tokens."""
+        """The activated embedding of time, guidance, label and vector, and the tokens."""
         config = self.config
         waves = sinusoidal(t, config.width, order=config.time_order, shift=config.time_shift)
         if self.guidance is not None:
@@ -161,20 +113,21 @@ class WayDown(nn.Module):
         return Context(self.activation(emb), tokens, cond.mask)
 
     def _strength(self, guidance: Tensor) -> Tensor:
-        """[B] -> [B, guidance_dim]: waves of 1000 (guidance - 1), as Luo et al. 2023 have them."""
+        """[B] -> [B, guidance_dim]: sinusoids of 1000 (guidance - 1), as in Luo et al. 2023."""
         dim, weight = self.config.guidance_dim or 0, next(self.time.parameters())
         waves = sinusoidal(1000 * (guidance - 1), dim, order="sin_cos", shift=1)
         return waves.to(weight.dtype)
 
     @property
     def activation(self) -> Callable[[Tensor], Tensor]:
-        """The activation of all blocks."""
+        """The activation function of all blocks."""
         return ACTIVATIONS[self.config.activation]
 
     def _input(self, channels: int) -> nn.Module:
         config = self.config
         if config.patch == 1:
             return conv(config.dims, channels, config.channels_at(0))
+        # This kernel overlaps the neighbouring blocks.
         kernel = 2 * config.patch - 1
         return conv(
             config.dims, channels, config.channels_at(0), kernel=kernel, stride=config.patch
@@ -232,8 +185,8 @@ class UNet(WayDown):
     vector_dim), concat (with concat_channels) and guidance (with guidance_dim). Any spatial size.
     A new network returns zeros.
 
-    Masked tokens do not matter. A sample with all of them masked gets from cross-attention what its
-    last bias says, the same for every place: it is the empty condition.
+    Masked tokens have no effect. If all tokens of a sample are masked, cross-attention adds only
+    its output bias, the same at every position: this is the empty condition.
     """
 
     def __init__(self, config: UNetConfig) -> None:
@@ -256,9 +209,9 @@ class UNet(WayDown):
     def deep(
         self, x: Tensor, t: Tensor, cond: Cond, outer: int, added: Residuals | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The output, and the map that came up from below the `outer` levels, for `shallow`.
+        """The output [B, C', *spatial], and the map that enters the `outer` levels, for `shallow`.
 
-        added: to its maps, by branches beside it
+        added: the residuals of control branches
         """
         checks.one_time_each(x, t)
         context = self.context(t, cond)
@@ -281,9 +234,9 @@ class UNet(WayDown):
         outer: int,
         added: list[Tensor] | None = None,
     ) -> Tensor:
-        """The output of the `outer` levels alone; from below them comes `kept`.
+        """The output [B, C', *spatial] of the `outer` levels only; `kept` stands for those below.
 
-        added: to the maps of these levels
+        added: maps to add to the skip connections of these levels
         """
         checks.one_time_each(x, t)
         context = self.context(t, cond)
@@ -294,14 +247,14 @@ class UNet(WayDown):
         return self.finished(self.decode(kept, skips, context, range(outer - 1, -1, -1)), crop)
 
     def finished(self, h: Tensor, crop: tuple[slice | EllipsisType, ...]) -> Tensor:
-        """The output of the last map of the way up, cropped to x's own size."""
+        """The network's output from the last map of the decoder, cropped to x's size."""
         h = self.output(self.activation(self.norm(h)))
         return (h if self.config.patch == 1 else unpatch(h, self.config.patch))[crop]
 
     def decode(self, h: Tensor, skips: list[Tensor], context: Context, levels: range) -> Tensor:
-        """The way up; takes the kept maps from the end of `skips`.
+        """The decoder; consumes the skip connections from the end of `skips`.
 
-        levels: these, of all from the deepest, config.levels - 1, to the first, 0.
+        levels: the levels to compute, within config.levels - 1 (the deepest) down to 0.
         """
         for depth in levels:
             level = cast(Level, self.up[self.config.levels - 1 - depth])

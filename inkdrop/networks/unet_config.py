@@ -1,4 +1,4 @@
-"""The shape of a U-Net, checked when it is made."""
+"""The configuration of a U-Net, checked on construction."""
 
 from __future__ import annotations
 
@@ -11,38 +11,41 @@ from inkdrop.networks.layers import Activation, Modulation, TimeOrder
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """The shape of a U-Net; the defaults suit a small model trained from scratch.
+    """Configuration of a U-Net; the defaults suit a small model trained from scratch.
 
-    A tuple "per level" runs from full resolution (level 0) to the lowest; the middle is as the
-    lowest level.
+    A tuple "per level" runs from full resolution (level 0) to the lowest resolution; the middle has
+    the settings of the lowest level.
 
-    dims: spatial axes: 1 sound, 2 pictures, 3 volumes
-    in_channels, out_channels: of x and of the output (None: as x)
-    concat_channels: channels of cond.concat, joined to x (5 for an inpainting model)
-    patch: side of the block of pixels that one place of level 0 holds (1: every pixel is a place)
+    dims: spatial axes: 1 for sound, 2 for pictures, 3 for volumes
+    in_channels, out_channels: of x and of the output (None: same as x)
+    concat_channels: channels of cond.concat, appended to x (5 for an inpainting model)
+    patch: side of the block of pixels in one position of level 0 (1: no blocks)
     width: channels at full resolution, before the multiplier
-    multipliers: channels of each level in units of width; each level halves the size
-    blocks: residual blocks a level on the way down; one more on the way up; or per level
+    multipliers: channels of each level in units of width; each level after the first halves the
+        size
+    blocks: residual blocks per level in the encoder, for all levels or per level; the decoder has
+        one more
     attention: levels with attention; -1 is the lowest
     middle_attention: attention between the two residual blocks of the middle
-    head_channels: channels of one attention head; unless
-    heads: their number is given, for all levels or per level
-    cross_attention_dim: width of cond.tokens; then every attention is a transformer
+    head_channels: channels of one attention head, if `heads` is None
+    heads: number of attention heads, for all levels or per level
+    cross_attention_dim: width of cond.tokens; every attention is then a transformer
     transformer_depth: layers of each transformer, for all levels or per level
-    projection: how a map enters a transformer: 1x1 convolution or linear layer
+    projection: the layers before and after a transformer: 1x1 convolution or linear layer
     num_classes: classes of cond.label; row num_classes of the table is the null label
     vector_dim: width of cond.vector, added to the time embedding through two layers
     guidance_dim: width of the embedding of cond.guidance, added to the sinusoids of time
     time_dim: width of the time embedding (None: 4 width)
-    time_order, time_shift: of the sinusoids: which comes first, and the frequencies' shift
+    time_order, time_shift: of the sinusoids: cosines or sines first, and the frequency shift
     modulation: the embedding scales and shifts the second norm (ADM) or is added before it (DDPM)
-    resample: between levels: strided convolution, residual block (ADM), or plain mean and repeat
-    down_padding: of the strided convolution: both ends, or the far end only (DDPM)
-    norm_groups, norm_eps: of the group norms; each level's channels divide by the groups
-    activation, dropout: in the residual blocks
-    skip_scale: what each residual sum is multiplied with (1, or 1/sqrt(2) in Song et al. 2021)
-    odd_sizes: a size that does not halve is padded with repeated edges and cropped at the end, or
-        resized to the skip connection's size on the way up (Stable Diffusion in diffusers)
+    resample: between levels: strided convolution, residual block (ADM), or mean and repetition
+    down_padding: padding of the strided convolution: both ends, or the far end only (DDPM)
+    norm_groups, norm_eps: of the group norms; the groups must divide the channels of each level
+    activation, dropout: of the residual blocks
+    skip_scale: factor of each residual sum (1, or 1/sqrt(2) in Song et al. 2021)
+    odd_sizes: "pad" repeats the edges of a size that cannot be halved and crops the output;
+        "resize" upsamples to the size of the skip connection (Stable Diffusion in diffusers)
+    ValueError for values that fit no network.
     """
 
     dims: int = 2
@@ -108,12 +111,12 @@ class UNetConfig:
         return at_level(self.heads, level)
 
     def attends(self, level: int) -> bool:
-        """True if this level has attention."""
+        """Whether a level has attention."""
         return level in {a % self.levels for a in self.attention}
 
 
 def at_level(value: int | tuple[int, ...], level: int) -> int:
-    """The number of a level, of one for all or one per level."""
+    """The value for a level, from one value for all levels or one per level."""
     return value if isinstance(value, int) else value[level]
 
 
@@ -124,7 +127,7 @@ _AT_LEAST_ONE = (
 )  # fmt: skip
 
 
-MOST_LAYERS = 4096  # on the way down; SDXL has 26
+MOST_LAYERS = 4096  # in the encoder, where SDXL has 26; guards against damaged files
 
 
 def _check_levels(config: UNetConfig) -> None:
@@ -139,7 +142,10 @@ def _check_levels(config: UNetConfig) -> None:
             )
     for level in config.attention:
         if not -levels <= level < levels:
-            raise ValueError(f"attention names level {level} but the levels are 0 to {levels - 1}")
+            raise ValueError(
+                f"attention names level {level} but the levels are 0 to {levels - 1} (-1: the"
+                " lowest)"
+            )
     if config.odd_sizes == "resize" and config.patch > 1:
         raise ValueError(f"odd_sizes 'resize' needs patch 1, not {config.patch}")
     if config.odd_sizes == "resize" and config.resample != "conv":
@@ -147,7 +153,8 @@ def _check_levels(config: UNetConfig) -> None:
     layers = sum(at_level(config.blocks, level) * _depth(config, level) for level in range(levels))
     if layers > MOST_LAYERS:
         raise ValueError(
-            f"the levels have {layers} layers in all, more than any network: {MOST_LAYERS} are sane"
+            f"blocks and transformer_depth give {layers} layers in all, but at most {MOST_LAYERS}"
+            " are supported; lower one of them"
         )
     for level in range(levels):
         _check_divides(config, level)
@@ -162,8 +169,8 @@ def _check_divides(config: UNetConfig, level: int) -> None:
     channels = config.channels_at(level)
     if channels % config.norm_groups:
         raise ValueError(
-            f"level {level} has {channels} channels, which do not divide into"
-            f" {config.norm_groups} groups; change width or norm_groups"
+            f"level {level} has {channels} channels, not a multiple of norm_groups,"
+            f" {config.norm_groups}; change width or norm_groups"
         )
     middle = config.middle_attention and level == config.levels - 1
     if not (config.attends(level) or middle):
@@ -173,6 +180,6 @@ def _check_divides(config: UNetConfig, level: int) -> None:
         what = "heads of {} channels" if config.heads is None else "{} heads"
         name = "head_channels" if config.heads is None else "heads"
         raise ValueError(
-            f"level {level} has {channels} channels, which do not divide into"
+            f"level {level} has {channels} channels, which cannot be split into"
             f" {what.format(size)}; change width or {name}"
         )

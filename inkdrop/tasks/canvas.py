@@ -9,7 +9,7 @@ from torch import Tensor
 from inkdrop.media.image import picture_info, read_unit
 from inkdrop.model import Model
 from inkdrop.networks.control import Controlled
-from inkdrop.networks.layers import pad_to_multiple
+from inkdrop.networks.resample import pad_to_multiple
 from inkdrop.networks.unet import UNet
 from inkdrop.tasks.request import LARGEST
 

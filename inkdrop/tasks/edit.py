@@ -38,7 +38,7 @@ def edit(
     *,
     seed: int = 0,
     samples: Sequence[int] = (0,),
-    conditions: Sequence[Condition],
+    conditions: Sequence[Condition] | None,
     sampling: Sampling = DEFAULT,
 ) -> Iterator[Step]:
     """As `generate`, from a picture [1, C, H, W] in [-1, 1]; conditions are the instructions.
@@ -102,7 +102,7 @@ class Editing:
             self._picture(model),
             seed=self.request.seed,
             samples=rows,
-            conditions=conditions_for(self.request, model, rows) or [],
+            conditions=conditions_for(self.request, model, rows),
             sampling=sampling_for(self.request, model),
         )
 

@@ -46,6 +46,9 @@ class Edit:
     picture: Added
 
 
+WAYS = ("prompts", "seeds", "pictures")  # to walk, of which a request has one
+
+
 @dataclass(frozen=True)
 class Interpolate:
     """Walk between two prompts, two seeds or two pictures."""
@@ -57,7 +60,7 @@ class Interpolate:
     depth: float = option(0.5, "How far to noise two files before mixing, above 0 and up to 1.")
 
     def __post_init__(self) -> None:
-        if sum(way is not None for way in (self.prompts, self.seeds, self.pictures)) != 1:
+        if sum(getattr(self, way) is not None for way in WAYS) != 1:
             raise ValueError("give exactly one of --prompts A B, --seeds A B and --pictures A B")
 
 
@@ -193,7 +196,10 @@ def request_of(
     field does not accept.
     """
     given = {name: value for name, value in (changes or {}).items() if value is not None}
-    flat = {**settings, **given}
+    old = dict(settings)
+    if given.keys() & set(WAYS):  # another way to walk takes the old one's place
+        old |= dict.fromkeys(WAYS)
+    flat = {**old, **given}
     kind = choose("task", task, TASKS)
 
     def of(cls: type[Any]) -> dict[str, Any]:

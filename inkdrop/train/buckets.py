@@ -21,7 +21,7 @@ from inkdrop.train.objective import Batch, Batches
 
 @dataclass(frozen=True)
 class BucketFeed:
-    """One feed for each size; an update is a turn of one of them, as (seed, update) says.
+    """One feed for each size; (seed, update) decides from which of them an update draws.
 
     counts: the pictures of each
     """

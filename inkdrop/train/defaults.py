@@ -1,26 +1,17 @@
-"""The model that is trained when nobody says otherwise."""
+"""The model that is trained by default."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from inkdrop.config import choose
 from inkdrop.data.dataset import Dataset
 from inkdrop.folder import described
 from inkdrop.train.aims.latent_config import LATENT_NETWORKS
 from inkdrop.train.config import TrainConfig
-
-
-class Asked(Protocol):
-    """The part of `TrainRequest` that a description depends on."""
-
-    @property
-    def config(self) -> TrainConfig: ...
-
-    @property
-    def model(self) -> Mapping[str, Any]: ...
+from inkdrop.train.request import TrainRequest
 
 
 def spread(data: Dataset) -> float:
@@ -139,6 +130,6 @@ def model_description(
     return described("model", whole)
 
 
-def description(data: Dataset, ask: Asked) -> dict[str, Any]:
-    """The content of a model.json for what was asked of a run."""
-    return model_description(data, ask.config, ask.model)
+def description(data: Dataset, request: TrainRequest) -> dict[str, Any]:
+    """The content of a model.json for the request of a run."""
+    return model_description(data, request.config, request.model)

@@ -112,7 +112,10 @@ class Keeping:
         self.world.wait()
 
     def look(self, name: str) -> Iterator[Event]:
-        """Validation and a grid of samples with the averaged weights, by the main process alone."""
+        """Validation and a grid of samples with the averaged weights, by the main process alone.
+
+        Of a sharded training it holds the whole network beside its shard for as long as that takes.
+        """
         average = self.world.whole(self.state.ema)
         if self.world.main:
             model = self._averaged(average)

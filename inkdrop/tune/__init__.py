@@ -1,1 +1,1 @@
-"""Tune: how near samplers come to a model's own converged answer, and grids that come nearer."""
+"""Tuning: compare samplers with a model's converged solution, and fit grids that come closer."""

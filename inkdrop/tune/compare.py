@@ -1,4 +1,4 @@
-"""Comparing samplers on a model: how near they come to its converged answer, at what cost."""
+"""Compare samplers on a model: distance to its converged solution, and cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAMPLERS = ("ddim", "dpmpp_2m", "unipc", "deis", "heun")
 
 @dataclass(frozen=True)
 class Row:
-    """One run: its end x [B, ...], error as in `Problem.error`, network calls and seconds."""
+    """One run: its result x [B, ...], error as in `Problem.error`, network calls and seconds."""
 
     sampler: str
     steps: int
@@ -32,16 +32,16 @@ class Row:
 
 
 def check(samplers: Sequence[str], steps: Sequence[int]) -> list[str]:
-    """The samplers' own names; ValueError for one that cannot be compared with one answer."""
+    """The canonical names of samplers; ValueError for a stochastic sampler or an empty list."""
     names = [canonical(name) for name in samplers]
     for name in names:
         if ABOUT[name].fresh:
             raise ValueError(
-                f"{name} draws fresh noise, so it has no one answer to be compared with; compare"
+                f"{name} draws fresh noise, so it has no unique solution to compare with; give"
                 " deterministic samplers"
             )
     if not names or not steps:
-        raise ValueError("there is nothing to compare: name steps and samplers")
+        raise ValueError("there is nothing to compare; give at least one sampler and step count")
     return names
 
 
@@ -54,13 +54,14 @@ def compare(
     count: int = 16,
     sampling: Sampling = DEFAULT,
 ) -> Iterator[Problem | Row]:
-    """First the problem with its converged answer, then a row for every sampler and steps.
+    """Yield the problem with its converged solution, then a row per sampler and step count.
 
-    The noises are samples 0 ... count - 1 of seed 0, their classes in turn. sampling: its grid (the
-    model's own or the default if None) and guidance count. What was tuned for it comes last.
+    The noises are those of samples 0 ... count - 1 of seed 0, with the classes in turn. sampling:
+    only its grid (None: the model's own or the default) and guidance are used. The model's tuned
+    samplers come last. ValueError for samplers or counts that cannot be compared.
     """
     names = check(samplers, steps)
-    plans = {  # all before the first call
+    plans = {  # all before the first network call, so that errors come early
         (name, n): chosen(model, replace(sampling, sampler=name, steps=n))
         for name in names
         for n in steps
@@ -69,7 +70,7 @@ def compare(
         if tuned.steps in steps:
             plans["tuned", tuned.steps] = chosen(model, Sampling(steps=tuned.steps))
     if count < 1:
-        raise ValueError(f"count is {count}: compare on at least 1 sample")
+        raise ValueError(f"count is {count} but must be at least 1")
     known = problem(model, 0, count, sampling)
     yield known
     for (name, n), plan in plans.items():

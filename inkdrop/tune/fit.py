@@ -1,4 +1,4 @@
-"""Fitting a model's grid: search on some noises, judge on others."""
+"""Fit a grid to a model: search on some noises, evaluate on others."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ from inkdrop.tune.problem import Problem, calls_to_solve, solve
 from inkdrop.tune.search import SAMPLERS, STARTED, STARTS, Trial, tune
 from inkdrop.tune.weights import fit_weights
 
-# Samples far from 0, where a user's own begin: what is tuned on is not what is drawn later.
+# Tune on sample numbers far from 0, where users begin, so that no sample drawn later was tuned on.
 FIRST = 10**9
-CHECKED = 16
-SCOUTS = 8
+CHECKED = 16  # noises of the final evaluation
+SCOUTS = 8  # noises of the smaller problem that ranks the starting points
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a search found, judged on noises it did not see: errors as in `Problem.error`.
+    """The result of a search, evaluated on held-out noises; errors as in `Problem.error`.
 
-    before: the error of `default`, what would be used without tuning; named: of the best pair with
-    a grid by name; doubt: what is not known of the converged answer itself.
+    after: the error of the tuned sampler
+    default: the sampler and grid used without tuning; before: its error
+    named: the best sampler with a named grid; best_named: its error
+    doubt: the uncertainty of the converged solution itself
     """
 
     tuned: Tuned
@@ -46,12 +48,12 @@ class Fitted:
 
     @property
     def better(self) -> bool:
-        """True if the tuned grid is worth keeping."""
+        """Whether the tuned grid is worth keeping."""
         return self.after < min(self.before, self.best_named)
 
 
 def problem(model: Model, first: int, count: int, sampling: Sampling = DEFAULT) -> Problem:
-    """The samples first ... first + count - 1 of seed 0, their classes in turn, with the answer."""
+    """The problem of samples first ... first + count - 1 of seed 0, with the classes in turn."""
     x, denoise = posed(model, first, count, sampling)
     return solve(model.process, denoise, x)
 
@@ -59,7 +61,7 @@ def problem(model: Model, first: int, count: int, sampling: Sampling = DEFAULT) 
 def posed(
     model: Model, first: int, count: int, sampling: Sampling = DEFAULT
 ) -> tuple[Tensor, Denoiser]:
-    """The noises at t_max and the denoiser of such a problem."""
+    """The noises [count, ...] at t_max and the denoiser of such a problem."""
     names = model.classes
     labels = [names[i % len(names)] for i in range(count)] if names else None
     if names and not model.spec.condition_drop and sampling.guidance is None:
@@ -79,19 +81,20 @@ def fit(
     sampling: Sampling = DEFAULT,
     samplers: Sequence[str] = SAMPLERS,
 ) -> Iterator[Trial | Fitted]:
-    """Trials as they get better, and at last what the best one is worth on other noises.
+    """Yield ever better trials, and finally the evaluation of the best on other noises.
 
-    sampling: its guidance counts; sampler, grid and steps do not. ValueError if `minutes` do not
-    suffice for the converged answers and one look at every grid by name.
+    sampling: only its guidance is used. ValueError if `minutes` do not suffice for the converged
+    solutions and one run on every named grid.
     """
     model.process.check_steps(steps)
     ends = time.monotonic() + 60 * minutes
     if count < 4:
-        raise ValueError(f"count is {count}: 4 noises are the least to tune on, 32 a good number")
+        raise ValueError(f"count is {count} but must be at least 4; 32 is a good number")
     _enough_time(model, steps, minutes, count, sampling, len(samplers))
     known = problem(model, FIRST, count, sampling)
     trial = named = None
-    # What checking will cost is kept back.
+    # Reserve the time of the final evaluation.
+    # It solves a second problem and runs three samplers: tuned, default and best named.
     spare = (calls_to_solve() + 3 * steps) * _seconds(model, CHECKED, sampling)
     few = min(SCOUTS, count)
     scout = known.part(few, posed(model, FIRST, few, sampling)[1])
@@ -121,19 +124,19 @@ def _judged(model: Model, known: Problem, trial: Trial, named: Trial, sampling: 
 
 
 def kept(known: Problem, trial: Trial) -> Tuned:
-    """What a model folder keeps of a trial."""
+    """The part of a trial that a model folder stores."""
     weights = fit_weights(known, trial.times)[0] if trial.sampler == "fitted" else ()
     return Tuned(len(trial.times) - 1, trial.sampler, tuple(trial.times.tolist()), weights)
 
 
 def judge(other: Problem, tuned: Tuned) -> float:
-    """The error of what was tuned on another problem of the same model."""
+    """The error of a tuned sampler on another problem of the same model."""
     run = fitted(tuned.weights) if tuned.weights else sampler(tuned.sampler)
     return other.error(other.run(run, torch.tensor(tuned.times, dtype=torch.float64)))
 
 
 def _seconds(model: Model, count: int, sampling: Sampling) -> float:
-    """How long one network call for `count` samples takes here, after one to warm up."""
+    """Seconds of one network call for `count` samples on this machine, after a warm-up call."""
     x, denoise = posed(model, FIRST, count, sampling)
     t = torch.full((count,), model.process.t_min, dtype=torch.float64)
     denoise(x, t)
@@ -152,7 +155,7 @@ def _enough_time(
     needed = (look * one + check * one * min(1.0, CHECKED / count)) / 60
     if minutes < needed:
         raise ValueError(
-            f"minutes is {minutes:g}: a call for {count} noises takes {one:.2g} s here, so the"
-            f" converged answer and one look at every grid need {needed:.1f}; allow twice that, or"
-            " fewer noises with --count"
+            f"minutes is {minutes:g}, but a call for {count} noises takes {one:.2g} s here, so the"
+            f" converged solution and one run on every grid need {needed:.1f}; allow twice that, or"
+            " use fewer noises with --count"
         )

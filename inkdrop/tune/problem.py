@@ -1,4 +1,4 @@
-"""A problem: noises, a denoiser, and the converged answer that a sampler should reach from them."""
+"""A problem: noises, a denoiser, and the converged solution that samplers are measured against."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from inkdrop.diffusion.samplers import Sampler, Step
 from inkdrop.diffusion.samplers.dpmpp_2m import dpmpp_2m
 from inkdrop.diffusion.times import grid
 
-# Networks answer a little wave in t, which too few steps alias: 200 even in log-SNR are 0.017 off
-# on the Fashion-MNIST model, 200 in the noise's share 0.003 (benchmarks/RESULTS.md).
+# A network's output ripples slightly in t, which too few steps alias: on the Fashion-MNIST model,
+# 200 steps uniform in log-SNR are off by 0.017, 200 on the share grid by 0.003
+# (benchmarks/RESULTS.md).
 DENSE = 200
 
 
 def calls_to_solve(dense: int = DENSE) -> int:
-    """Network calls that `solve` makes."""
+    """The number of network calls in `solve`."""
     return dense + dense // 2
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Where the probability-flow ODE leads from noises x [B, ...] at t_max.
+    """The solution of the probability-flow ODE from noises x [B, ...] at t_max.
 
-    answer [B, ...]: DPM-Solver++(2M), of second order, in `DENSE` steps on the share grid;
-    doubt [B]: its distance to the answer with half as many, which is above its own error; path:
-    the states [B, ...] that it passed, at those log-SNRs (levels) that are finite.
+    answer [B, ...]: by DPM-Solver++(2M), second order, in `DENSE` steps on the share grid
+    doubt [B]: its distance to the solution with half as many steps, which exceeds its error
+    path: the states [B, ...] along the way where log-SNR is finite; levels: their log-SNR
     """
 
     process: Process
@@ -43,9 +44,9 @@ class Problem:
     levels: Tensor
 
     def state_at(self, t: Tensor) -> Tensor:
-        """The ODE's state [B, ...] at a time [] of finite log-SNR, between those that are known.
+        """The ODE's state [B, ...] at a time [] of finite log-SNR, interpolated from the path.
 
-        By the cubic in log-SNR through the four nearest.
+        By the cubic in log-SNR through the four nearest states.
         """
         level = float(self.process.logsnr(t))
         near = int(torch.searchsorted(self.levels, level)) - 2
@@ -59,26 +60,26 @@ class Problem:
         return state
 
     def part(self, count: int, denoise: Denoiser) -> Problem:
-        """The problem of the first `count` noises, for which `denoise` is bound."""
+        """The problem of the first `count` noises; denoise: bound to their conditions."""
         path = tuple(x[:count] for x in self.path)
         parts = self.x[:count], self.answer[:count], self.doubt[:count]
         return Problem(self.process, denoise, *parts, path, self.levels)
 
     def errors(self, end: Tensor) -> Tensor:
-        """Root mean square distance [B] of a run's end to the answer, over a sample's elements."""
+        """Per-sample root mean square distance [B] of a run's result to the solution."""
         return distance(end, self.answer)
 
     def error(self, end: Tensor) -> float:
-        """The mean of `errors`: one sample that ends elsewhere altogether does not decide it."""
+        """The mean of `errors`, which a single sample with another outcome does not dominate."""
         return float(self.errors(end).mean())
 
     def run(self, sampler: Sampler, times: Tensor) -> Tensor:
-        """The end of a deterministic sampler's run on a grid."""
+        """The result [B, ...] of a deterministic sampler on a grid."""
         return _last(sampler(self.process, self.denoise, self.x, times))
 
 
 def solve(process: Process, denoise: Denoiser, x: Tensor, dense: int = DENSE) -> Problem:
-    """The problem with its answer; x [B, ...] at t_max."""
+    """The problem with its solution; x [B, ...]: noises at t_max."""
     coarse = _last(dpmpp_2m(process, denoise, x, grid(process, "share", dense // 2)))
     times = grid(process, "share", dense)
     path = [x, *(step.x for step in dpmpp_2m(process, denoise, x, times))]
@@ -91,7 +92,7 @@ def solve(process: Process, denoise: Denoiser, x: Tensor, dense: int = DENSE) ->
 
 
 class Counted:
-    """A denoiser that counts how often it is called."""
+    """A denoiser that counts its calls."""
 
     def __init__(self, denoise: Denoiser) -> None:
         self.denoise, self.calls = denoise, 0
@@ -102,7 +103,7 @@ class Counted:
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
-    """Root mean square difference of each sample, [B] float64."""
+    """Per-sample root mean square difference, [B] float64 on the CPU."""
     return (a - b).double().square().flatten(1).mean(1).sqrt().cpu()
 
 

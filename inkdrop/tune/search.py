@@ -1,4 +1,4 @@
-"""Tuning: the sampler and the grid that bring few steps nearest to a model's converged answer."""
+"""Search for the sampler and grid that come closest to the converged solution in few steps."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from inkdrop.diffusion.times import GRIDS, grid
 from inkdrop.tune.problem import Problem
 from inkdrop.tune.weights import fit_weights
 
-# Deterministic samplers of one call a step, the fitted one among them, and grids to begin from.
+# Deterministic samplers with one call per step, including the fitted one, and grids to start from.
 SAMPLERS = ("fitted", "dpmpp_2m", "dpmpp_3m", "unipc", "unipc_3", "deis", "lms", "ddim")
 STARTS = ("share", "share:0.85", "beta", "shift:2", "uniform", "logsnr", "karras:5", "karras:10")
-STARTED = 4  # of the best pairs, how many are improved
-PROBE = 0.01  # how far a time is moved to see what it does, in units of its gap
+STARTED = 4  # number of best pairs that are improved
+PROBE = 0.01  # step of the finite differences, in units of the gap to the time before
 MOST = 12  # Gauss-Newton steps from one start
-PARTS = (0.2, 0.2, 0.1, 0.1, 0.05, 0.05)
-LEAST_GAIN = 0.003  # of the error; with less, a start is done
+PARTS = (0.2, 0.2, 0.1, 0.1, 0.05, 0.05)  # moves in the pattern search, in units of the gap
+LEAST_GAIN = 0.003  # relative decrease of the error below which a start is finished
 
 
 @dataclass(frozen=True)
 class Trial:
     """One sampler on one grid: its error on the problem, and how it was found.
 
-    sampler "fitted" is `samplers.fitted` with the weights that `fit_weights` finds there.
-
-    calls: network calls on the whole batch so far, without the problem's answer and the scout.
+    sampler: a name, or "fitted" for `samplers.fitted` with weights from `fit_weights`
+    times: float64 [steps + 1]; found: the named grid, and whether it was tuned
+    calls: network calls on the whole batch so far, without the problem's solution and the scout
     """
 
     sampler: str
@@ -43,7 +43,7 @@ class Trial:
 
 
 class _Search:
-    """The runs of one search, counted."""
+    """The runs of one search, counted and limited in time."""
 
     def __init__(self, problem: Problem, steps: int, seconds: float) -> None:
         self.problem, self.steps = problem, steps
@@ -54,7 +54,7 @@ class _Search:
         return time.monotonic() > self.ends
 
     def rest(self, name: str, times: Tensor) -> Tensor:
-        """What is missing to the answer, [B, elements], float64."""
+        """The residual to the solution, [B, elements] float64."""
         self.calls += self.steps
         end = _end(self.problem, name, times)
         return (end - self.problem.answer).double().flatten(1).cpu()
@@ -64,7 +64,7 @@ class _Search:
 
 
 def _end(problem: Problem, name: str, times: Tensor) -> Tensor:
-    """Where a sampler leads on a grid; the fitted one is fitted to this problem."""
+    """The result [B, ...] of a sampler on a grid; "fitted" is fitted to this problem."""
     if name == "fitted":
         return fit_weights(problem, times)[1]
     return problem.run(sampler(name), times)
@@ -83,23 +83,23 @@ def tune(
     samplers: Sequence[str] = SAMPLERS,
     starts: Sequence[str] = STARTS,
 ) -> Iterator[Trial]:
-    """Ever better trials, the first with a grid by name; the last is the best that was found.
+    """Yield ever better trials; the first has a named grid, the last is the best one found.
 
     Every pair of sampler and grid is tried on `scout`, a smaller problem of the same kind (None:
-    on the problem itself); the best few are improved by Gauss-Newton on the log-SNR of the times
-    between the first and the end, with the Jacobian by differences: steps - 1 runs a round.
-    Samples are weighed so that the sum of their distances falls, not of the squares.
-    ValueError if there is nothing to tune.
+    the problem itself). The best few are improved by Gauss-Newton on the log-SNR of the inner
+    times, with a Jacobian by finite differences: steps - 1 runs per round. Samples are weighted to
+    minimise the sum of their distances rather than of the squares.
+    seconds: time limit. ValueError for fewer than 2 steps or 4 samples.
     """
     if steps < 2:
-        raise ValueError(f"steps is {steps}: a grid of one step has no time that could be tuned")
+        raise ValueError(f"steps is {steps}: one step leaves no time to tune; give at least 2")
     if len(problem.x) < 4:
-        raise ValueError(f"{len(problem.x)} samples are too few to tune on; take 16 or more")
+        raise ValueError(f"{len(problem.x)} samples are too few to tune on; give 16 or more")
     search = _Search(problem, steps, seconds)
     best: Trial | None = None
     tried = []
     ranked = _ranked(search, scout or problem, samplers, starts)
-    # One that needs no fitting comes first: the others are measured against it.
+    # A pair without fitted weights comes first, as the reference for the others.
     plain = [pair for pair in ranked if pair[0] != "fitted"][:1]
     for name, start in plain + [pair for pair in ranked[:STARTED] if pair not in plain]:
         if search.over and best is not None:
@@ -120,7 +120,7 @@ def tune(
 def _ranked(
     search: _Search, scout: Problem, samplers: Sequence[str], starts: Sequence[str]
 ) -> list[tuple[str, str]]:
-    """Pairs of sampler and grid, the nearest to the scout's answer first; at least one."""
+    """Pairs of sampler and grid, ordered by their error on the scout; at least one."""
     found = list[tuple[float, str, str]]()
     for start in starts:
         if _needs_unit_clock(start) and scout.process.t_max != 1:
@@ -140,7 +140,10 @@ def _needs_unit_clock(start: str) -> bool:
 
 
 class _Inner:
-    """The log-SNR of a grid's inner times, which are what is tuned, and the error they lead to."""
+    """The variables of the search: the lambda of a grid's inner times, with the residual there.
+
+    level: lambda, half the log-SNR, [steps - 1]; the last time, 0, and the first are fixed.
+    """
 
     def __init__(self, search: _Search, trial: Trial) -> None:
         self.search, self.sampler, self.found = search, trial.sampler, f"{trial.found}, tuned"
@@ -151,28 +154,28 @@ class _Inner:
         self.size = _size(self.rest)
 
     def gap(self, j: int) -> float:
-        """How far time j is from the one before, in lambda; the first, from the next."""
+        """The gap in lambda from time j to the one before it (for the first: to the next)."""
         if len(self.level) == 1:
             return 1.0
         near = max(j, 1)
         return float(self.level[near] - self.level[near - 1])
 
     def times(self, level: Tensor) -> Tensor | None:
-        """The grid, or None if its times do not fall from t_max to t_min and 0."""
+        """The grid, or None if its times do not decrease from t_max to at least t_min, then 0."""
         zero = self.first.new_zeros(1)
         times = torch.cat([self.first, self.process.time_at(2 * level), zero])
         falls = bool((times[1:] < times[:-1] - 1e-9).all())
         return times if falls and times[-2] >= self.process.t_min * (1 - 1e-9) else None
 
     def measure(self, level: Tensor) -> Tensor | None:
-        """What is missing with these times; None if they are no grid or time is over."""
+        """The residual at these times; None if they form no grid or time is up."""
         times = self.times(level)
         if times is None or self.search.over:
             return None
         return self.search.rest(self.sampler, times)
 
     def better(self, level: Tensor) -> bool:
-        """Goes there if the error is lower."""
+        """Move there if the error is lower; whether it was."""
         rest = self.measure(level)
         if rest is None or not _size(rest) < self.size:
             return False
@@ -180,21 +183,21 @@ class _Inner:
         return True
 
     def trial(self) -> Trial:
-        """Where the search stands."""
+        """The current state as a trial."""
         times = self.times(self.level)
         assert times is not None
         return self.search.trial(self.sampler, times, self.rest, self.found)
 
 
 def _improve(search: _Search, trial: Trial) -> Iterator[Trial]:
-    """Gauss-Newton from a trial on, then single times by trial and error."""
+    """Gauss-Newton from a trial, followed by a pattern search over single times."""
     inner = _Inner(search, trial)
     yield from _newton(inner)
     yield from _pattern(inner)
 
 
 def _newton(inner: _Inner) -> Iterator[Trial]:
-    """Levenberg-Marquardt; yields after each round that lowered the error."""
+    """Levenberg-Marquardt; yields after each round that lowers the error."""
     damping = 1e-3
     for _ in range(MOST):
         columns = []
@@ -206,11 +209,12 @@ def _newton(inner: _Inner) -> Iterator[Trial]:
                 return
             columns.append((rest - inner.rest) / (moved[j] - inner.level[j]))
         slope = torch.stack(columns, -1)  # [B, elements, inner times]
-        # Squares weighed by one over a sample's distance: what falls is the sum of distances.
+        # Squares divided by a sample's distance, so the sum of distances is minimised (iteratively
+        # reweighted least squares). The offset bounds the weight of samples near the solution.
         each = 1 / (inner.rest.square().mean(1).sqrt() + 0.1 * inner.size)
         hessian = torch.einsum("b,bei,bej->ij", each, slope, slope)
         downhill = -torch.einsum("b,bei,be->i", each, slope, inner.rest)
-        # The tiny share of the largest keeps the system solvable where a time does nothing.
+        # The small multiple of the largest keeps the system solvable if a time has no effect.
         scale = torch.diag(hessian.diagonal() + 1e-9 * hessian.diagonal().max() + 1e-30)
         before = inner.size
         for _ in range(6):
@@ -224,10 +228,10 @@ def _newton(inner: _Inner) -> Iterator[Trial]:
 
 
 def _pattern(inner: _Inner) -> Iterator[Trial]:
-    """One time after the other, back and forth, by smaller and smaller parts of its gap.
+    """Move one time after another, back and forth, by ever smaller parts of its gap.
 
-    Where noises lie on the border between two ends the error is no smooth function of the times,
-    and this goes on where Newton's method is stuck.
+    If noises lie on the border between two outcomes, the error is not a smooth function of the
+    times; this makes progress where Newton's method is stuck.
     """
     for part in PARTS:
         for j in range(len(inner.level)):

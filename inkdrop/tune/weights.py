@@ -1,4 +1,4 @@
-"""Fitting a multistep solver's weights: one small least squares problem a step."""
+"""Fit the weights of a multistep solver: one small least-squares problem per step."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from torch import Tensor
 from inkdrop.diffusion.samplers.fitted import combined
 from inkdrop.tune.problem import Problem
 
-PREDICTIONS = 3
+PREDICTIONS = 3  # as many as a third-order multistep method uses
 
 
 def fit_weights(
     problem: Problem, times: Tensor, predictions: int = PREDICTIONS
 ) -> tuple[tuple[tuple[float, ...], ...], Tensor]:
-    """The weights of `samplers.fitted` on a grid, and the end [B, ...] of the run with them.
+    """The weights of `samplers.fitted` on a grid, and the result [B, ...] of the run with them.
 
-    Each step's weights of x and of the last `predictions` x_0 bring it as near as they can, in
-    least squares over all elements of all samples, to the ODE's own state at the step's end. Later
-    steps start from where the fitted ones led, so they make good for what these missed.
+    In each step, the weights of x and of the last `predictions` x_0 minimise the squared distance,
+    over all elements of all samples, to the ODE's state at the end of the step. A step starts from
+    the result of the fitted steps before it, so it corrects their errors.
     """
     x, history, rows = problem.x, list[Tensor](), []
     targets = [problem.state_at(t) for t in times[1:-1]] + [problem.answer]
@@ -27,8 +27,8 @@ def fit_weights(
         values = [x, *history]
         columns = torch.stack([v.double().flatten().cpu() for v in values], 1)
         wanted = target.double().flatten().cpu()
-        # Normal equations: a handful of unknowns for thousands of elements. The ridge is at
-        # rounding's level, for predictions that hardly differ.
+        # Normal equations: a handful of unknowns and thousands of elements. The ridge, at the level
+        # of rounding, is for predictions that are nearly equal.
         square = columns.T @ columns
         square += 1e-9 * square.diagonal().mean() * torch.eye(len(square), dtype=torch.float64)
         row = torch.linalg.solve(square, columns.T @ wanted).tolist()

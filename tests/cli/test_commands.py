@@ -116,12 +116,12 @@ def test_evaluate_prints_the_table(
         (["train", "{tmp}/tiny.npz", "--text-encoder", "x"], "--text-encoder needs --latent"),
         (
             ["train", "{tmp}/tiny.npz", "--latent", "--text-encoder", "x", "--no-text"],
-            "but text is off",
+            "text is off; leave one out",
         ),
         (["train", "{tmp}/tiny.npz", "--latent", "--text-encoder", "x"], "has no captions"),
         (["train", "{tmp}/tiny.npz", "--latent", "--text"], "has no captions"),
         (["train", "{tmp}/tiny.npz", "--latent", "--width", "32"], "leave it out"),
-        (["train", "{tmp}/tiny.npz", "--latent", "--factor", "16"], "8 is no multiple of 16"),
+        (["train", "{tmp}/tiny.npz", "--latent", "--factor", "16"], "8 is not a multiple of 16"),
         (
             ["train", "{tmp}/tiny.npz", "--latent", "--network", "vit"],
             "no network for latents 'vit'",
@@ -132,7 +132,7 @@ def test_evaluate_prints_the_table(
         ),
         (
             ["train", "{tmp}/tiny.npz", "--latent", "--autoencoder", "a", "--factor", "4"],
-            "names one to reuse",
+            "names one to reuse; leave one out",
         ),
         (["interpolate", "{tmp}/model", "--seeds", "1", "2", "--eta", "1"], "deterministic"),
     ],

@@ -176,7 +176,7 @@ PRECISIONS = ("precision bfloat16", "precision int8")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--size", "40x70"], "70 is no multiple of 8"),
+        (["--size", "40x70"], "70 is not a multiple of 8"),
         (["--size", "40x70"], "64 and 72"),
         (["--size", "big"], "size is 'big'; give pixels"),
         (["--size", "0"], "size is 0"),

@@ -141,18 +141,7 @@ def test_help_lists_the_fields_in_their_order_with_all_names() -> None:
         """Cook."""
 
     lines = CliRunner().invoke(cook, ["--help"]).output
-    names = [
-        "bowls",
-        "salt",
-        "heat",
-        "name",
-        "served-hot",
-        "spread",
-        "guests",
-        "herb",
-        "parts",
-        "size",
-    ]
+    names = ("bowls", "salt", "heat", "name", "served-hot", "spread", "guests", "herb", "parts")
     places = [lines.index(f"--{name}") for name in names]
     assert places == sorted(places)
     for shown in ("-b, --bowls, --dishes", "--spread LOW HIGH", "--size N|HxW", "--no-served-hot"):

@@ -15,7 +15,8 @@ from inkdrop.codecs.latent import (
     write_autoencoder,
 )
 from inkdrop.digest import digest_of_weights
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.networks.taesd import TAESDConfig
 
 SMALL = AutoencoderConfig(
@@ -67,7 +68,7 @@ def test_a_picture_of_1024_pixels_is_made_whole() -> None:
 
 
 def test_sizes_it_cannot_make() -> None:
-    with pytest.raises(ValueError, match=r"9 is no multiple of 2.*8 and 10"):
+    with pytest.raises(ValueError, match=r"9 is not a multiple of 2.*8 and 10"):
         latent().shape((1, 9, 8))
 
 
@@ -91,5 +92,5 @@ def test_folder_round_trip(tmp_path: Path) -> None:
 
 def test_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text(json.dumps({"format_version": 1}))
-    with pytest.raises(ValueError, match="not of an autoencoder"):
+    with pytest.raises(ValueError, match="an autoencoder is needed"):
         load_autoencoder(tmp_path)

@@ -135,10 +135,10 @@ def test_a_prompt_is_the_same_beside_any_other(padding: Padding | None) -> None:
 @pytest.mark.parametrize(
     ("prompts", "said"),
     [
-        ("a dog", "the prompts are 'a dog'; give a list"),
-        ([], r"the prompts are \[\]; give a list with at least one string"),
+        ("a dog", "prompts is 'a dog'; give a list"),
+        ([], r"prompts is \[\]; give a list of at least one string"),
         ([3], "a prompt is 3; it must be a string"),
-        (["x" * 10_001], "the prompt has 10001 characters; say it in at most 10000"),
+        (["x" * 10_001], "the prompt has 10001 characters; shorten it to at most 10000"),
         (["(a:999)"], "gives 'a' the weight 999"),
     ],
 )
@@ -148,5 +148,5 @@ def test_what_is_no_prompt(prompts: list[str], said: str) -> None:
 
 
 def test_a_context_without_room_for_words() -> None:
-    with pytest.raises(ValueError, match="a context of 2 tokens leaves none for words"):
+    with pytest.raises(ValueError, match="a context of 2 tokens leaves no room for words"):
         read(["a"], context=2)

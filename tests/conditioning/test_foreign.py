@@ -118,7 +118,7 @@ def test_offsets_are_of_the_text_as_it_is_written() -> None:
 
 
 def test_a_folder_is_searched(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there is no tokenizer in .*: no tokenizer\.json"):
+    with pytest.raises(ValueError, match=r"there is no tokenizer in .*: neither tokenizer\.json"):
         find_tokenizer(tmp_path, 1000)
     clip_files(tmp_path)
     size = len(clip_vocabulary(merges()))
@@ -140,7 +140,7 @@ def test_the_padding_token_is_the_files_own(tmp_path: Path) -> None:
     assert padding_id(tmp_path, found) == 0
     for said in ("{}", '{"pad_token": "<nothing>"}'):
         (tmp_path / "special_tokens_map.json").write_text(said)
-        with pytest.raises(ValueError, match="does not say which token fills prompts up"):
+        with pytest.raises(ValueError, match="there is no padding token in"):
             padding_id(tmp_path, found)
 
 
@@ -148,16 +148,16 @@ def test_broken_files_of_clip(tmp_path: Path) -> None:
     clip_files(tmp_path)
     lines = (tmp_path / "merges.txt").read_text(encoding="utf-8")
     (tmp_path / "merges.txt").write_text(lines + "a b c\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="has the line 'a b c'; a merge is two parts"):
+    with pytest.raises(ValueError, match="has the line 'a b c', but a merge is two parts"):
         find_tokenizer(tmp_path, 1000)
     (tmp_path / "merges.txt").write_text(lines + "qq zz</w>\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="vocabulary and merges are not of one tokenizer"):
+    with pytest.raises(ValueError, match="vocabulary and merges belong to different tokenizers"):
         find_tokenizer(tmp_path, 1000)
     (tmp_path / "vocab.json").write_text('{"a": 0}')
-    with pytest.raises(ValueError, match=r"has no <\|startoftext\|>; it is not CLIP's"):
+    with pytest.raises(ValueError, match=r"has no <\|startoftext\|>, so it is not CLIP's"):
         find_tokenizer(tmp_path, 1000)
     (tmp_path / "vocab.json").write_text(json.dumps({CLIP_START: 0, CLIP_END: "1"}))
-    with pytest.raises(ValueError, match="must say a number for each token"):
+    with pytest.raises(ValueError, match="must map each token to an integer"):
         find_tokenizer(tmp_path, 1000)
 
 

@@ -166,7 +166,7 @@ def test_a_model_folder_holds_all_of_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"parts": []}, "has no parts"),
+        ({"parts": []}, "parts is empty"),
         ({"parts": {}}, "'parts' is {}"),
         ({"part": 1}, "unknown key 'part'. Did you mean 'parts'"),
         ({"sizes": "many"}, "'sizes' is 'many'"),
@@ -189,12 +189,12 @@ def test_a_folder_that_was_changed(tmp_path: Path, changes: dict[str, Any], said
 def test_parts_that_cannot_be_joined(tmp_path: Path) -> None:
     both = sdxl(tmp_path / "folder")
     encoder(tmp_path / "t5", "T5EncoderModel")
-    with pytest.raises(ValueError, match="make 16 and 4 tokens of the prompts"):
+    with pytest.raises(ValueError, match="give 16 and 4 tokens for the prompts"):
         JoinedText((both.parts[0], open_pretrained(tmp_path / "t5"))).encode(["a dog"])
-    with pytest.raises(ValueError, match="no parts; give at least one"):
+    with pytest.raises(ValueError, match="parts is empty; give at least one"):
         JoinedText(())
-    with pytest.raises(ValueError, match="behind the last text encoder's vector, but it has none"):
+    with pytest.raises(ValueError, match="the last text encoder has no vector to append them to"):
         JoinedText(both.parts[::-1], SIZES)
     sketched = TextEncoder(dataclasses.replace(tiny.TEXT, vocabulary=800, sketch=(2, 4, 4)))
-    with pytest.raises(ValueError, match="has a sketch, which only one alone can have"):
+    with pytest.raises(ValueError, match="with a sketch cannot be joined"):
         JoinedText((Text(both.parts[0].tokenizer, sketched),))

@@ -217,22 +217,31 @@ def change(file: Path, **settings: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"auto_map": {"AutoModel": "evil.Model"}}, "has 'auto_map': it asks for code"),
-        ({"quantization_config": {}}, "has 'quantization_config': it asks for code or for packed"),
-        ({"architectures": ["EvilModel"]}, "names the class 'EvilModel', which is no Bert"),
-        ({"_class_name": "os.system"}, "names the class 'os.system', which is no Bert"),
-        ({"model_type": "brt"}, r"has the model_type 'brt'; .* of bert, .*Did you mean 'bert'"),
-        ({"model_type": "llama"}, "has the model_type 'llama'"),
-        ({"hidden_act": "os.system"}, "makes no BertModel"),
-        ({"hidden_size": 17}, "has settings that BertConfig refuses|makes no BertModel"),
-        ({"hidden_size": "many"}, "has settings that BertConfig refuses|makes no BertModel"),
+        ({"auto_map": {"AutoModel": "evil.Model"}}, "has 'auto_map', which needs custom code"),
+        (
+            {"quantization_config": {}},
+            "has 'quantization_config', which needs",
+        ),
+        ({"architectures": ["EvilModel"]}, "names the class 'EvilModel', which is not a Bert"),
+        ({"_class_name": "os.system"}, "names the class 'os.system', which is not a Bert"),
+        (
+            {"model_type": "brt"},
+            r"model_type is 'brt' in .* are bert, .*Did you mean 'bert'",
+        ),
+        ({"model_type": "llama"}, "model_type is 'llama' in"),
+        ({"hidden_act": "os.system"}, "cannot be opened as BertModel"),
+        ({"hidden_size": 17}, "that BertConfig rejects|cannot be opened as BertModel"),
+        (
+            {"hidden_size": "many"},
+            "that BertConfig rejects|cannot be opened as BertModel",
+        ),
         ({"hidden_size": 32}, "has other shapes for 5. weights: "),
         ({"num_hidden_layers": 4}, r"for BertModel, lacks 16 weights: .* and 6 more"),
         ({"num_hidden_layers": 2}, r"does not use 16 weights: .*encoder\.layer\.2"),
         ({"vocab_size": 10}, r"other shapes for 1 weights: .*embeddings\.word_embeddings\.weight"),
-        ({"num_hidden_layers": 10**6}, "say num_hidden_layers 1000000: 0 to 256 is sane"),
-        ({"hidden_size": 2**20}, "its settings mean .* numbers, but its weights are"),
-        ({"vocab_size": 10**9}, "its settings mean .* numbers, but its weights are"),
+        ({"num_hidden_layers": 10**6}, "num_hidden_layers is 1000000 in the settings"),
+        ({"hidden_size": 2**20}, "its settings give .* parameters, but there are .* weights"),
+        ({"vocab_size": 10**9}, "its settings give .* parameters, but there are .* weights"),
     ],
 )
 def test_a_config_that_will_not_do(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
@@ -261,18 +270,18 @@ def test_a_config_may_say_how_it_was_trained(tmp_path: Path) -> None:
     [
         ("kind", "pretraind", "Did you mean 'pretrained'"),
         ("layr", -1, "unknown key 'layr'. Did you mean 'layer'"),
-        ("layer", 0, "layer is 0; layers count from the last one"),
-        ("layer", -9, "layer is -9, but BertModel here has 3 layers"),
+        ("layer", 0, "layer is 0 but must be -1, the last layer"),
+        ("layer", -9, "layer is -9, but this BertModel has 3 layers"),
         ("pooled", "max", "pooled"),
         ("architecture", "os.system", "no text encoder 'os.system'"),
         ("padding", {"id": 1}, "padding"),
-        ("padding", {"id": 10**6, "length": 16}, "filled up with the token 1000000, but"),
+        ("padding", {"id": 10**6, "length": 16}, "the padding token is 1000000, but"),
         (
             "padding",
             {"id": 0, "length": 99},
-            "filled up to 99 tokens, but the text encoder reads 24",
+            "padding length is 99, but the text encoder reads 1 to 24",
         ),
-        ("settings", {}, "must say vocab_size, a whole number"),
+        ("settings", {}, "vocab_size is None in the settings of BertModel"),
     ],
 )
 def test_a_model_folder_that_was_changed(tmp_path: Path, key: str, value: Any, said: str) -> None:
@@ -326,7 +335,7 @@ def test_a_config_of_an_older_version(tmp_path: Path) -> None:
 
 def test_options_that_an_architecture_does_not_have() -> None:
     bert, t5 = SETTINGS["BertModel"], SETTINGS["T5EncoderModel"]
-    with pytest.raises(ValueError, match="only CLIP projects, not BertModel"):
+    with pytest.raises(ValueError, match="BertModel has no projection, only CLIP has"):
         PretrainedConfig("bert", bert, pooled="projected")
     with pytest.raises(ValueError, match="norm is False at layer -2, but BertModel"):
         PretrainedConfig("bert", bert, layer=-2, norm=False)
@@ -360,7 +369,7 @@ def test_a_pickle_is_refused_and_never_opened(tmp_path: Path) -> None:
             return os.mkdir, (str(opened),)
 
     (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(ValueError, match=r"as pytorch_model\.bin, a pickle, .* save them as saf"):
+    with pytest.raises(ValueError, match=r"are pytorch_model\.bin, a pickle, .* save them as saf"):
         open_pretrained(tmp_path)
     assert not opened.exists()
 

@@ -157,10 +157,10 @@ def test_the_sketch_of_all_chunks_is_in_concat() -> None:
 def test_a_padding_or_a_tokenizer_that_does_not_fit() -> None:
     made = text()
     for padding, said in (
-        (Padding(400, 8), "with the token 400, but the text encoder's vocabulary is 400"),
-        (Padding(-1, 8), "with the token -1"),
-        (Padding(0, 9), "filled up to 9 tokens, but the text encoder reads 8"),
-        (Padding(0, 0), "filled up to 0 tokens"),
+        (Padding(400, 8), "padding token is 400, but the text encoder's vocabulary has 400"),
+        (Padding(-1, 8), "padding token is -1"),
+        (Padding(0, 9), "padding length is 9, but the text encoder reads 1 to 8"),
+        (Padding(0, 0), "padding length is 0"),
     ):
         with pytest.raises(ValueError, match=said):
             Text(tokenizer(), made.encoder, padding)
@@ -219,7 +219,7 @@ def test_the_shorter_prompt_goes_on_with_its_last_token() -> None:
 @pytest.mark.parametrize(
     ("a", "b", "fraction", "said"),
     [
-        (Cond(), Cond(), 1.5, "fraction is 1.5; it goes from 0"),
+        (Cond(), Cond(), 1.5, "fraction is 1.5 but must be from 0"),
         (Cond(label=torch.zeros(1)), Cond(), 0.5, "for 1 and None samples"),
         (Cond(label=torch.zeros(1)), Cond(label=torch.zeros(1)), 0.5, "a condition has a label"),
         (

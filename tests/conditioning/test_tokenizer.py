@@ -126,7 +126,7 @@ def test_a_file_that_truncates_and_pads_does_neither_here(tmp_path: Path) -> Non
 
 
 def test_a_file_that_will_not_do_is_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there is no tokenizer.json in .*; a model that reads"):
+    with pytest.raises(ValueError, match=r"there is no tokenizer.json in .*, which a model"):
         Tokenizer.read(tmp_path, vocabulary=400)
     tokenizer().write(tmp_path)
     size = tokenizer().size
@@ -139,5 +139,5 @@ def test_a_file_that_will_not_do_is_refused_in_words(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"tokenizer.json is truncated or not a tokenizer"):
             Tokenizer.read(tmp_path, vocabulary=size)
     path.write_text(json.dumps(json.loads(whole) | {"post_processor": None}), encoding="utf-8")
-    with pytest.raises(ValueError, match="no special token around a text, so the empty prompt"):
+    with pytest.raises(ValueError, match="adds no special tokens, so the empty prompt"):
         Tokenizer.read(tmp_path, vocabulary=size)

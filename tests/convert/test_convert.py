@@ -219,7 +219,7 @@ def test_weights_beyond_half_precision(tmp_path: Path) -> None:
     weights["conv_in.bias"][1] = -70000
     save_file(weights, file)
     with pytest.raises(
-        ValueError, match=r"input.bias holds 7e\+04, and half precision ends at 65504"
+        ValueError, match=r"input.bias holds 7e\+04, but half precision ends at 65504"
     ):
         convert(tmp_path / "first", tmp_path / "out", half=True)
     assert [each.name for each in tmp_path.iterdir()] == ["first"]

@@ -10,7 +10,8 @@ import torch
 
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.latents import Encoding, codec, encode, open_latents
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 
 SHAPE = AutoencoderConfig(
     channels=1, latent_channels=2, width=8, multipliers=(1, 1), norm_groups=4, code_conv=False

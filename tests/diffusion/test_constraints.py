@@ -8,7 +8,7 @@ from exact import f64, gaussian
 from torch import Tensor
 
 from inkdrop.diffusion.constraints import clip, threshold
-from inkdrop.diffusion.process import Discrete
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.samplers import ddim
 from inkdrop.diffusion.times import grid
 

@@ -11,8 +11,8 @@ import torch
 from exact import Mixture, f64, gaussian
 from torch import Tensor, nn
 
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.parameterization import Eps
-from inkdrop.diffusion.process import Discrete
 from inkdrop.diffusion.samplers import SAMPLERS, sampler
 from inkdrop.diffusion.times import grid
 

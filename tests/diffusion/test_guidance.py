@@ -190,7 +190,7 @@ def test_composition_of_one_is_guidance_and_of_two_adds_up() -> None:
     assert predict.sizes == [9]
     a, b, null = (Labelled()(x, T3, cond) for cond in (COND, other, NULL))
     torch.testing.assert_close(two, null + 2 * (a - null) - (b - null))
-    with pytest.raises(ValueError, match="as many weights"):
+    with pytest.raises(ValueError, match="one weight for each"):
         compose(predict, [COND], [1.0, 2.0], NULL)
 
 

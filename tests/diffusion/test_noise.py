@@ -8,8 +8,9 @@ import pytest
 import torch
 from exact import PROCESSES, f64
 
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.noise import SeededNoise, generator, key
-from inkdrop.diffusion.process import VP, Discrete
+from inkdrop.diffusion.process import VP
 
 PROCESS = VP()
 

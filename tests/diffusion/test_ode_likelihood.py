@@ -72,7 +72,10 @@ def test_bits_of_discrete_data_are_those_of_their_distribution() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [({"steps": 5}, "steps is 5: an even number"), ({"probes": 1}, "probes is 1: 2 or more")],
+    [
+        ({"steps": 5}, "steps is 5: give an even number"),
+        ({"probes": 1}, "probes is 1: give at least 2"),
+    ],
 )
 def test_bad_requests(asked: dict[str, int], said: str) -> None:
     process = PROCESSES["vp"]

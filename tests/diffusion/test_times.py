@@ -8,7 +8,8 @@ import scipy.stats
 import torch
 from exact import PROCESSES, f64
 
-from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
+from inkdrop.diffusion.discrete import Discrete
+from inkdrop.diffusion.process import VE, VP, Flow, Process
 from inkdrop.diffusion.times import GRID_ALIASES, GRIDS, grid, resolution_shift, snap
 
 ALL = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
@@ -20,11 +21,11 @@ COUNTED = ("leading", "trailing")
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 50, 333, 999, 1000])
 def test_a_grid_falls_from_noise_to_data(process: Process, name: str, steps: int) -> None:
     if name in COUNTED and not isinstance(process, Discrete):
-        with pytest.raises(ValueError, match=r"counts entries of a discrete table"):
+        with pytest.raises(ValueError, match=r"consists of entries of a discrete table"):
             grid(process, name, steps)
         return
     if name in ("beta", "shift") and process.t_max != 1:
-        with pytest.raises(ValueError, match=r"for clocks from 0 to 1"):
+        with pytest.raises(ValueError, match=r"needs times from 0 to 1"):
             grid(process, name, steps)
         return
     times = grid(process, name, steps)
@@ -169,11 +170,11 @@ def test_the_shift_grid_is_the_same_noise_at_more_pixels() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("karras:x", "asked for 'x'"),
-        ("shift:-1", "asked for '-1'"),
-        ("beta:inf", "asked for 'inf'"),
-        ("beta:0.4", "asked for shape 0.4, which puts"),
-        ("share:0.1", "asked for shape 0.1, which puts"),
+        ("karras:x", "number of the karras grid is 'x'"),
+        ("shift:-1", "number of the shift grid is '-1'"),
+        ("beta:inf", "number of the beta grid is 'inf'"),
+        ("beta:0.4", "shape of the beta grid is 0.4, which puts"),
+        ("share:0.1", "shape of the share grid is 0.1, which puts"),
         ("uniform:2", "the uniform grid takes no number"),
         ("karas:7", "Did you mean 'karras'"),
     ],

@@ -56,4 +56,4 @@ def test_without_a_compiler_it_says_so() -> None:
             why = COMPILED.lacks(nn.Identity(), CPU, "float32")
     finally:
         cpp_compiler_search.cache_clear()
-    assert why == "there is no C++ compiler, such as g++; install one, or use packed"
+    assert why == "it needs a C++ compiler, such as g++; install one, or use packed"

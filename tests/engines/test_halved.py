@@ -14,11 +14,12 @@ from inkdrop.cond import Cond
 from inkdrop.conditioning.text import Text
 from inkdrop.conditioning.tokenizer import train_tokenizer
 from inkdrop.convert.open import open_checkpoint
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.parameterization import Eps
-from inkdrop.diffusion.process import Discrete
 from inkdrop.engines.halved import Kept, halve, halved
 from inkdrop.model import Model, Spec
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.networks.dit import DiT, DiTConfig
 from inkdrop.networks.text import TextEncoder, TextEncoderConfig
 from inkdrop.networks.unet import UNet, UNetConfig

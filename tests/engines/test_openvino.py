@@ -138,7 +138,7 @@ def test_deep_features_are_reused_as_in_torch() -> None:
     for seed in range(4):
         given = call(network, 2, 9, 6, seed=seed)._replace(cond=example.cond)
         assert gap(ours, theirs, given) < 1e-5
-    with pytest.raises(ValueError, match="can be reused in a U-Net only"):
+    with pytest.raises(ValueError, match="only a U-Net's features can be reused"):
         Reused(compiled(dit(), call(dit(), 1, 4, 4)), 2)
 
 
@@ -173,7 +173,7 @@ def test_what_the_network_refuses_is_refused() -> None:
     x, t, cond = call(network, 2, 8, 8)
     with pytest.raises(ValueError, match=r"the network needs cond\.tokens"):
         made(x, t, Cond())
-    with pytest.raises(ValueError, match=r"cond\.tokens has 5 numbers"):
+    with pytest.raises(ValueError, match=r"cond\.tokens has size 5"):
         made(x, t, Cond(tokens=torch.zeros(2, 3, 5)))
     with pytest.raises(ValueError, match="but x holds 2 samples"):
         made(x, t[:1], cond)

@@ -22,8 +22,9 @@ from inkdrop.engines.engine import Call, Precision
 from inkdrop.engines.int8 import Int8Conv, Int8FeedForward, Int8Linear
 from inkdrop.engines.packed import PACKED, Layout, PackedLinear, PackedUpsample, Unfolded
 from inkdrop.networks.attention import FeedForward
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
-from inkdrop.networks.layers import interleaved, phases, unfolded
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
+from inkdrop.networks.resample import interleaved, phases, unfolded
 from inkdrop.networks.reuse import Reused
 from inkdrop.networks.unet import UNet, UNetConfig
 from inkdrop.weights import save_weights
@@ -110,7 +111,7 @@ def test_it_can_be_run_in_parts() -> None:
 def test_bfloat16_is_near_where_the_processor_has_it_and_refused_elsewhere() -> None:
     network = unet(**KINDS["stable"])
     if not fast_bfloat16():
-        assert "no instructions for bfloat16" in str(
+        assert "no bfloat16 instructions" in str(
             PACKED.lacks(network, torch.device("cpu"), "bfloat16")
         )
         return
@@ -124,7 +125,7 @@ def test_bfloat16_is_near_where_the_processor_has_it_and_refused_elsewhere() -> 
 def test_int8_is_near_where_the_processor_has_it_and_refused_elsewhere(kind: str) -> None:
     network = unet(**KINDS[kind])
     if not fast_int8():
-        assert "no instructions for int8" in str(PACKED.lacks(network, torch.device("cpu"), "int8"))
+        assert "no int8 instructions" in str(PACKED.lacks(network, torch.device("cpu"), "int8"))
         return
     packed = PACKED.prepare(copy.deepcopy(network), call(network, 2, 16, 16), "int8")
     packed(*call(network, 2, 16, 16))
@@ -325,7 +326,7 @@ def test_what_is_mapped_is_given_back_layer_by_layer(tmp_path: Path) -> None:
 def test_a_packed_network_is_not_saved_without_its_weights(tmp_path: Path) -> None:
     network = unet()
     packed = PACKED.prepare(network, call(network, 2, 8, 8), "float32")
-    with pytest.raises(ValueError, match="packed network cannot be saved; save the one that"):
+    with pytest.raises(ValueError, match="packed network cannot be saved; save the model before"):
         save_weights(packed, tmp_path / "network.safetensors")
     assert not list(tmp_path.iterdir())
 

@@ -45,7 +45,7 @@ def test_clip_score_of_known_angles():
         (torch.zeros(3), torch.zeros(3).long(), 1, r"give \[N, K\] and \[N\]"),
         (torch.zeros(3, 4), torch.zeros(2).long(), 1, r"give \[N, K\] and \[N\]"),
         (torch.zeros(1, 4), torch.tensor([4]), 1, "from 0 to 3"),
-        (torch.zeros(1, 4), torch.tensor([0.5]), 1, "whole numbers"),
+        (torch.zeros(1, 4), torch.tensor([0.5]), 1, "one integer"),
         (torch.full((1, 4), torch.nan), torch.tensor([0]), 1, "NaN"),
         (torch.zeros(1, 4), torch.tensor([0]), 4, "k is 4, but with 4 candidates"),
     ],

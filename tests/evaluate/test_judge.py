@@ -68,7 +68,7 @@ def test_loss_is_the_sum_over_heads() -> None:
         logits.log_softmax(1)[range(20), labels[name]].mean() for name, logits in said.items()
     )
     torch.testing.assert_close(judge.loss(x, labels), expected)
-    with pytest.raises(ValueError, match="labels are of half, but the heads are half, tone"):
+    with pytest.raises(ValueError, match="there are labels for half, but the heads are half, tone"):
         judge.loss(x, {"half": labels["half"]})
 
 
@@ -155,7 +155,7 @@ def test_faults_of_a_folder_are_told(tmp_path: Path) -> None:
     [
         ({"heads": {}}, "heads or widths is empty"),
         ({"heads": {"half": ("above",)}}, "'half' has 1 labels"),
-        ({"widths": (8, 10)}, "a width of 10 does not divide into 4 groups"),
+        ({"widths": (8, 10)}, "widths contains 10, not a multiple of norm_groups, 4"),
         ({"features": 0}, "features is 0"),
     ],
 )

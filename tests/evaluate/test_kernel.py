@@ -73,7 +73,7 @@ def test_the_seed_decides():
 def test_too_few_samples_are_refused():
     with pytest.raises(ValueError, match="N at least 2"):
         kernel_distance(rows(1, 3, 0), rows(9, 3, 0))
-    with pytest.raises(ValueError, match="1000 samples but there are only 60"):
+    with pytest.raises(ValueError, match="size is 1000 but there are only 60"):
         subset_kernel_distance(rows(60, 3, 0), rows(2000, 3, 1))
     with pytest.raises(ValueError, match="1 and 10; both must be at least 2"):
         subset_kernel_distance(rows(60, 3, 0), rows(60, 3, 1), subsets=1, size=10)

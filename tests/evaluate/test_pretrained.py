@@ -97,8 +97,8 @@ def test_faults_of_a_folder_are_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"there is no preprocessor_config\.json"):
         open_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": 28}))
-    with pytest.raises(ValueError, match="must say size, image_mean and image_std"):
+    with pytest.raises(ValueError, match="must have size, image_mean and image_std"):
         open_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(PREPARED))
-    with pytest.raises(ValueError, match="holds no model that transformers can load"):
+    with pytest.raises(ValueError, match="has no model that transformers can load"):
         open_pretrained(tmp_path)

@@ -81,9 +81,9 @@ def test_psnr_takes_sound_and_volumes():
 @pytest.mark.parametrize("measure", [psnr, ssim])
 def test_values_and_shapes_are_checked(measure):
     x = pictures(2, 3, 12, 12)
-    with pytest.raises(ValueError, match="of one shape"):
+    with pytest.raises(ValueError, match="of the same shape"):
         measure(x, x[:1])
-    with pytest.raises(ValueError, match=r"reach from .* to 1\.5; bring"):
+    with pytest.raises(ValueError, match=r"values from .* to 1\.5; bring"):
         measure(x, torch.full_like(x, 1.5))
     with pytest.raises(ValueError, match="nan"):
         measure(x, torch.full_like(x, torch.nan))

@@ -41,7 +41,7 @@ def test_every_measure_is_its_modules_own() -> None:
 
 def test_few_samples_are_said_so() -> None:
     said = " ".join(measure(rows(120, 0), rows(40, 1), network="a judge").notes)
-    for words in ("40 pictures is too large", "hold 40 of 40", "take at least 50"):
+    for words in ("40 pictures is biased upwards", "have 40 of 40", "use at least 50"):
         assert words in said
 
 
@@ -49,9 +49,9 @@ def test_few_samples_are_said_so() -> None:
     ("count", "dim", "said"),
     [
         (2047, 64, "at least 2,048"),
-        (2048, 64, "only with those of as many"),
+        (2048, 64, "only at equal numbers of pictures"),
         (2048, 2048, "at least 2,049"),
-        (9999, 2048, "only with those of as many"),
+        (9999, 2048, "only at equal numbers of pictures"),
     ],
 )
 def test_frechet_notes(count: int, dim: int, said: str) -> None:

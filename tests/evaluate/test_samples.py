@@ -38,9 +38,9 @@ def test_a_model_of_classes_is_asked_for_those_of_the_data(tmp_path: Path) -> No
     rare = data.subset([*range(0, 48, 2), 1, 3])  # 24 of one class and 2 of the other
     model = tiny.model(data)
     assert Counter(conditions_like(model, rare, 52) or ()) == {"0": 48, "1": 4}
-    with pytest.raises(ValueError, match="has none that say how often"):
+    with pytest.raises(ValueError, match="has no classes; name its column"):
         conditions_like(model, dataclasses.replace(data, labels=None, label_names=()), 5)
-    with pytest.raises(ValueError, match="the class 'a', which the model does not know"):
+    with pytest.raises(ValueError, match="the class 'a', which the model lacks"):
         conditions_like(model, dataclasses.replace(data, label_names=("a", "b")), 5)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from subjects import subject
 
-from inkdrop.diffusion.process import Discrete, betas
+from inkdrop.diffusion.discrete import Discrete, betas
 from inkdrop.explain.derivation import check, derivation_section, entries, weights
 
 

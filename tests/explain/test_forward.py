@@ -6,7 +6,8 @@ import pytest
 import torch
 from subjects import subject
 
-from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
+from inkdrop.diffusion.discrete import Discrete
+from inkdrop.diffusion.process import VE, VP, Flow, Process
 from inkdrop.explain.forward import dissolved, forward_film, forward_section, moments
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from subjects import subject
 
-from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process, betas
+from inkdrop.diffusion.discrete import Discrete, betas
+from inkdrop.diffusion.process import VE, VP, Flow, Process
 from inkdrop.explain.schedules import clock, known, name_of, schedules_figure
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from inkdrop.networks.attention import Attention, AttentionBlock, Transformer
-from inkdrop.networks.layers import BlockStyle
+from inkdrop.networks.resblock import BlockStyle
 
 STYLE = BlockStyle(2, groups=2)
 

@@ -11,7 +11,8 @@ from diffusers_keys import translated
 from torch import Tensor
 
 from inkdrop.convert.sd.autoencoder_keys import diffusers_naming
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig, Gaussian
+from inkdrop.networks.autoencoder import Autoencoder, Gaussian
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 
 TINY = AutoencoderConfig(width=8, multipliers=(1, 2), norm_groups=4)
 
@@ -110,11 +111,11 @@ def test_a_code_on_entries_is_decoded_as_it_is() -> None:
 
 def test_what_does_not_fit_is_refused_in_words() -> None:
     net = Autoencoder(TINY)
-    with pytest.raises(ValueError, match=r"a size of 7 is no multiple of 2.*: 6 and 8"):
+    with pytest.raises(ValueError, match=r"a size of 7 is not a multiple of 2.*: 6 and 8"):
         net.encode(torch.randn(1, 3, 8, 7))
     with pytest.raises(ValueError, match=r"\[1, 4, 8, 8\] but the autoencoder takes 3 channels"):
         net.encode(torch.randn(1, 4, 8, 8))
-    with pytest.raises(ValueError, match="Gaussian code and no codebook"):
+    with pytest.raises(ValueError, match="Gaussian code, not a codebook"):
         net.quantize(torch.randn(1, 4, 2, 2))
 
 
@@ -125,7 +126,7 @@ def test_what_does_not_fit_is_refused_in_words() -> None:
         ({"multipliers": ()}, "multipliers is empty"),
         ({"latent_channels": 0}, "latent_channels is 0"),
         ({"codes": 1}, "codes is 1: a codebook needs at least 2"),
-        ({"width": 6}, "level 0 has 6 channels, which do not divide into 4 groups"),
+        ({"width": 6}, "level 0 has 6 channels, not a multiple of norm_groups, 4"),
         ({"down_padding": "both"}, "down_padding is 'both'"),
     ],
 )

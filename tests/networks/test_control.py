@@ -111,16 +111,16 @@ def test_what_does_not_fit() -> None:
     unet, branch = pair(2)
     x, t, cond = call(2)
     network = Controlled(unet, [Control(branch)])
-    with pytest.raises(ValueError, match=r"needs cond\.hint with 1"):
+    with pytest.raises(ValueError, match=r"needs cond\.hint, of size 1"):
         network(x, t, replace(cond, hint=None))
-    with pytest.raises(ValueError, match="the hint is of 16x10, but what is made of 14x10"):
+    with pytest.raises(ValueError, match="the hint is 16x10, but the sample is 14x10"):
         network(x, t, replace(cond, hint=torch.rand(2, 1, 16, 10)))
     with pytest.raises(ValueError, match="sizes that are multiples of 2"):
         network(x, t, replace(cond, hint=torch.rand(2, 1, 15, 10)))
     with pytest.raises(ValueError, match="a U-Net with width 16, but this one has 8"):
         other = ControlNet(ControlNetConfig(replace(TINY, width=16), 1))
         Controlled(unet, [Control(other)])
-    with pytest.raises(ValueError, match="a Linear cannot be controlled"):
+    with pytest.raises(ValueError, match="is a Linear, but only a U-Net"):
         unet_of(nn.Linear(1, 1))
     with pytest.raises(ValueError, match="hint_order"):
         ControlNetConfig(TINY, hint_order="gbr")  # type: ignore[arg-type]

@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inkdrop.networks import layers
-from inkdrop.networks.layers import BlockStyle, Downsample, GroupNorm, ResBlock, Upsample
+from inkdrop.networks import layers, resample
+from inkdrop.networks.layers import GroupNorm
+from inkdrop.networks.resample import Downsample, Upsample
+from inkdrop.networks.resblock import BlockStyle, ResBlock
 
 SHAPES = {1: (5,), 2: (3, 4), 3: (2, 3, 4)}
 
@@ -62,7 +64,7 @@ def test_convolutions_keep_or_halve_the_size(dims: int) -> None:
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_pool_undoes_upsample(dims: int) -> None:
     x = torch.randn(2, 3, *SHAPES[dims])
-    torch.testing.assert_close(layers.pool(layers.upsample(x)), x)
+    torch.testing.assert_close(resample.pool(resample.upsample(x)), x)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -70,7 +72,7 @@ def test_upsample_conv_is_both_steps_in_one(dims: int) -> None:
     x = torch.randn(2, 3, *SHAPES[dims], dtype=torch.float64, requires_grad=True)
     conv = layers.conv(dims, 3, 4).double()
     assert conv.bias is not None
-    slow, fast = conv(layers.upsample(x)), layers.upsample_conv(x, conv.weight, conv.bias)
+    slow, fast = conv(resample.upsample(x)), resample.upsample_conv(x, conv.weight, conv.bias)
     torch.testing.assert_close(fast, slow)
     inputs = (x, conv.weight, conv.bias)
     torch.testing.assert_close(gradients(fast, *inputs), gradients(slow, *inputs))
@@ -101,7 +103,7 @@ def test_pointwise_is_a_convolution(dims: int) -> None:
 @pytest.mark.parametrize("size", [1, 7, 8, 13])
 def test_padding_repeats_edges_and_crops_back(dims: int, size: int) -> None:
     x = torch.randn(2, 3, *(size,) * dims)
-    padded, crop = layers.pad_to_multiple(x, 8)
+    padded, crop = resample.pad_to_multiple(x, 8)
     assert all(n % 8 == 0 and n - size < 8 for n in padded.shape[2:])
     assert torch.equal(padded[crop], x)
     assert torch.equal(padded.flatten(2)[:, :, 0], x.flatten(2)[:, :, 0])
@@ -109,10 +111,10 @@ def test_padding_repeats_edges_and_crops_back(dims: int, size: int) -> None:
 
 def test_unpatch_is_pixel_shuffle_in_any_dimension() -> None:
     x = torch.randn(2, 3 * 4, 5, 6)
-    assert torch.equal(layers.unpatch(x, 2), F.pixel_shuffle(x, 2))
-    line = layers.unpatch(torch.arange(6.0).view(1, 2, 3), 2)
+    assert torch.equal(resample.unpatch(x, 2), F.pixel_shuffle(x, 2))
+    line = resample.unpatch(torch.arange(6.0).view(1, 2, 3), 2)
     assert line.flatten().tolist() == [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]
-    assert layers.unpatch(torch.randn(2, 8, 3, 4, 5), 2).shape == (2, 1, 6, 8, 10)
+    assert resample.unpatch(torch.randn(2, 8, 3, 4, 5), 2).shape == (2, 1, 6, 8, 10)
 
 
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
@@ -144,8 +146,8 @@ def test_a_new_residual_block_is_its_shortcut(modulation: layers.Modulation) -> 
 def test_residual_blocks_resample_and_scale() -> None:
     x = torch.randn(2, 4, 6, 6)
     style = BlockStyle(2, groups=2, scale=0.5)
-    assert torch.equal(ResBlock(style, 4, 4, resample="down")(x), 0.5 * layers.pool(x))
-    assert torch.equal(ResBlock(style, 4, 4, resample="up")(x), 0.5 * layers.upsample(x))
+    assert torch.equal(ResBlock(style, 4, 4, resample="down")(x), 0.5 * resample.pool(x))
+    assert torch.equal(ResBlock(style, 4, 4, resample="up")(x), 0.5 * resample.upsample(x))
 
 
 def test_a_residual_block_leaves_its_input_alone() -> None:

@@ -71,7 +71,7 @@ def test_each_condition_and_batch_size_has_features_of_its_own() -> None:
 
 
 def test_bad_use_is_refused() -> None:
-    with pytest.raises(ValueError, match="in a U-Net only, and this is a Conv2d"):
+    with pytest.raises(ValueError, match="is a Conv2d, but only a U-Net's features can be"):
         Reused(nn.Conv2d(1, 1, 1), 2)
-    with pytest.raises(ValueError, match="of 3 levels, 1 to 2 can run in every call"):
+    with pytest.raises(ValueError, match="has 3 levels; give 1 to 2"):
         Reused(unet(), 2, shallow=3)

@@ -46,7 +46,7 @@ def test_sizes_channels_and_axes(size: tuple[int, ...]) -> None:
 
 
 def test_a_size_between_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"a size of 10 is no multiple of 4.*: 8 and 12"):
+    with pytest.raises(ValueError, match=r"a size of 10 is not a multiple of 4.*: 8 and 12"):
         TAESD(SMALL).encode(torch.randn(1, 3, 8, 10))
 
 

@@ -83,7 +83,7 @@ def test_a_new_encoder_tells_words_apart_and_every_weight_learns() -> None:
     [
         ({"vocabulary": 0}, "vocabulary is 0 but must be at least 1"),
         ({"context": -1}, "context is -1 but must be at least 1"),
-        ({"heads": 3}, "width is 8, which does not divide into 3 heads"),
+        ({"heads": 3}, "width is 8, not a multiple of heads, 3"),
     ],
 )
 def test_a_shape_that_cannot_be_built(change: dict[str, int], message: str) -> None:
@@ -92,5 +92,7 @@ def test_a_shape_that_cannot_be_built(change: dict[str, int], message: str) -> N
 
 
 def test_a_sequence_that_is_too_long_is_refused_in_words() -> None:
-    with pytest.raises(ValueError, match="the sequence has 7 tokens but this text encoder reads 6"):
+    with pytest.raises(
+        ValueError, match="the sequence has 7 tokens but this text encoder reads at most 6"
+    ):
         TextEncoder(TINY)(torch.zeros(1, 7).long(), torch.ones(1, 7).bool())

@@ -193,7 +193,7 @@ def test_config_survives_json() -> None:
     [
         ({"dims": 4}, "dims is 4"),
         ({"width": 0}, "width is 0 but must be at least 1"),
-        ({"width": 12}, "12 channels, which do not divide into 8 groups"),
+        ({"width": 12}, "12 channels, not a multiple of norm_groups, 8"),
         ({"multipliers": ()}, "multipliers is empty"),
         ({"multipliers": (1, 0)}, "multipliers is"),
         ({"attention": (2,)}, "level 2 but the levels are 0 to 1"),
@@ -216,15 +216,15 @@ def test_a_bad_configuration_is_refused_in_words(change: dict[str, Any], words: 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"label": None}, "needs cond.label, a class from 0 to 3 (3 = no class)"),
-        ({"label": torch.tensor([0, 4])}, "label 4 is not from 0 to 3"),
-        ({"label": torch.tensor([-1, 0])}, "label -1 is not from 0 to 3"),
-        ({"tokens": None}, "needs cond.tokens with 6"),
-        ({"tokens": torch.randn(2, 4, 7)}, "cond.tokens has 7 numbers"),
-        ({"mask": torch.ones(2, 5).bool()}, "cond.mask has shape [2, 5] but cond.tokens holds 4"),
-        ({"vector": None}, "needs cond.vector with 5"),
-        ({"concat": None}, "needs cond.concat with 1"),
-        ({"concat": torch.randn(2, 3, 8, 8)}, "cond.concat has 3"),
+        ({"label": None}, "needs cond.label, a class from 0 to 3 (3 is the null label)"),
+        ({"label": torch.tensor([0, 4])}, "label is 4 but must be from 0 to 3"),
+        ({"label": torch.tensor([-1, 0])}, "label is -1 but must be from 0 to 3"),
+        ({"tokens": None}, "needs cond.tokens, of size 6"),
+        ({"tokens": torch.randn(2, 4, 7)}, "cond.tokens has size 7"),
+        ({"mask": torch.ones(2, 5).bool()}, "cond.mask has shape [2, 5] but must be [2, 4]"),
+        ({"vector": None}, "needs cond.vector, of size 5"),
+        ({"concat": None}, "needs cond.concat, of size 1"),
+        ({"concat": torch.randn(2, 3, 8, 8)}, "cond.concat has size 3"),
     ],
     ids=str,
 )

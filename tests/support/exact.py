@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.guidance import Denoiser
-from inkdrop.diffusion.process import VE, VP, Discrete, Flow, Process
+from inkdrop.diffusion.process import VE, VP, Flow, Process
 
 PROCESSES: dict[str, Process] = {
     "linear": Discrete("linear"),

@@ -302,3 +302,9 @@ def test_pictures_of_other_programs_are_generated() -> None:
     check_task({"prompt": "a"}, "generate", "a.png")
     with pytest.raises(ValueError, match=r"inkdrop generate --like a\.png"):
         check_task({"prompt": "a"}, "edit", "a.png")
+
+
+def test_another_way_to_walk_takes_the_place_of_the_one_in_a_file() -> None:
+    old = settings_of(Request(task=Interpolate(prompts=("a cat", "a dog"), frames=5)))
+    walk = request_of("interpolate", old, {"seeds": (1, 2)}).task
+    assert walk == Interpolate(seeds=(1, 2), frames=5)

@@ -232,7 +232,7 @@ def test_learned_variance_is_sampled_with_and_needs_its_network(tmp_path: Path) 
         ({"sampler": "plms", "steps": 1}, "plms needs at least 2"),
         ({"guidance": 2.0, "rule": "cfg++"}, "CFG.. takes a scale from 0 to 1"),
         ({"grid": "tuned"}, "no grid tuned for 20 steps .tuned: none yet."),
-        ({"grid": "karras:x"}, "a number above 0 is needed"),
+        ({"grid": "karras:x"}, "number of the karras grid is 'x'"),
     ],
 )
 def test_bad_requests_are_refused_before_any_call(

@@ -72,8 +72,9 @@ def test_a_model_uses_the_picture_that_it_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="this model also needs a picture"):
         generate(model)
     rows = range(8)
-    wanted = Sampling(beside=negative.take(rows), steps=8, guidance=1.0)
-    for step in generate(model, samples=rows, sampling=wanted):
+    wanted = Sampling(steps=8, guidance=1.0)
+    beside = negative.take(rows)
+    for step in generate(model, samples=rows, sampling=wanted, beside=beside):
         x = step.x
     assert float((x.sign() == data.take(rows)).float().mean()) > 0.95
 
@@ -87,7 +88,7 @@ def test_a_student_is_told_what_its_teacher_is(tmp_path: Path) -> None:
     request = dataclasses.replace(request, model={})
     list(distill(teacher, both, tmp_path / "student", config, request, world=HERE))
     assert "concat" in Model.load(own_folder(tmp_path / "student")[0]).spec.notes
-    with pytest.raises(ValueError, match=r"lacks what the teacher is told"):
+    with pytest.raises(ValueError, match=r"lacks a condition of the teacher"):
         list(distill(teacher, data, tmp_path / "other", config, request, world=HERE))
 
 

@@ -18,7 +18,7 @@ from inkdrop.evaluate.memorisation import memorisation
 from inkdrop.evaluate.reconstruction import psnr
 from inkdrop.evaluate.samples import conditions_like
 from inkdrop.model import Model
-from inkdrop.networks.autoencoder import AutoencoderConfig
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.runs import own_folder
 from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling

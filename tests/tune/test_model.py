@@ -78,9 +78,9 @@ def test_a_run_keeps_it_in_its_newest_checkpoint(tmp_path: Path) -> None:
 
 
 def test_too_little_time_is_said_before_the_search(saved: Path) -> None:
-    with pytest.raises(ValueError, match=r"minutes is 1e-05: a call for 8 noises takes .* need"):
+    with pytest.raises(ValueError, match=r"minutes is 1e-05, but a call for 8 noises .* need"):
         next(fit(Model.load(saved), 3, minutes=1e-5, count=8))
-    with pytest.raises(ValueError, match="count is 2: 4 noises are the least"):
+    with pytest.raises(ValueError, match="count is 2 but must be at least 4"):
         next(fit(Model.load(saved), 3, minutes=1, count=2))
     with pytest.raises(ValueError, match="steps is 0"):
         next(fit(Model.load(saved), 0, minutes=1))
@@ -120,7 +120,7 @@ def test_compare_writes_table_and_picture(
         (["compare", "--samplers", "unipk"], "Did you mean 'unipc'"),
         (["compare", "--steps", "0"], "steps is 0"),
         (["compare", "--count", "0"], "count is 0"),
-        (["tune", "--steps", "1"], "no time that could be tuned"),
+        (["tune", "--steps", "1"], "one step leaves no time to tune"),
         (["tune", "--minutes", "0.00001"], "allow twice that"),
     ],
 )

@@ -124,7 +124,7 @@ def test_weights_of_ddim_are_ddim_and_wrong_ones_are_refused() -> None:
 
 def test_nothing_to_tune_is_refused() -> None:
     problem = posed(PROCESSES["cosine"], 1, 8)
-    with pytest.raises(ValueError, match="a grid of one step has no time"):
+    with pytest.raises(ValueError, match="one step leaves no time to tune"):
         list(tune(problem, 1))
     few = posed(PROCESSES["cosine"], 1, 3)
     with pytest.raises(ValueError, match="3 samples are too few to tune on"):

@@ -21,8 +21,9 @@ from benchmarks.solvers.peers.choices import (
     TABLE_ODE,
     TABLE_SDE,
 )
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.guidance import Denoiser
-from inkdrop.diffusion.process import VE, Discrete, Process
+from inkdrop.diffusion.process import VE, Process
 
 Options = dict[str, Any]
 Predict = Callable[[Any, int, Tensor, Tensor, Denoiser], Tensor]

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.solvers.cases import Solver
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.guidance import Denoiser
-from inkdrop.diffusion.process import Discrete, Process
+from inkdrop.diffusion.process import Process
 
 Options = dict[str, Any]
 

@@ -11,7 +11,7 @@ from typing import Literal
 from inkdrop.codecs.latent import TILE, WHOLE
 from inkdrop.convert.family import Headers
 from inkdrop.convert.files.parts import Part
-from inkdrop.networks.autoencoder import AutoencoderConfig
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.networks.unet_config import UNetConfig
 
 # The parts that are called at every step, in foreign checkpoints and in ours.

@@ -17,7 +17,7 @@ from inkdrop.convert.files.parts import Part, size
 from inkdrop.convert.inspect.estimate import Kept, memory
 from inkdrop.convert.inspect.headers import headers_of, own_parts
 from inkdrop.convert.open import located
-from inkdrop.diffusion.process import Discrete
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.folder import NAME, read_description
 from inkdrop.model import Model
 from inkdrop.model.folder import build_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from inkdrop.convert.files.keys import ATTENTION, RESBLOCK, Naming, Rules
-from inkdrop.networks.autoencoder import AutoencoderConfig
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 
 # The place of a layer: {level} counts from full size, {way} along the way, {n} within a level.
 Places = Mapping[str, Mapping[str, str]]

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from inkdrop.codecs.latent import LatentConfig
 from inkdrop.convert.files.settings import check_sane, class_of, named_errors, parsed
 from inkdrop.convert.sd.multiples import multiples
-from inkdrop.networks.autoencoder import AutoencoderConfig
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.networks.taesd import TAESDConfig
 
 

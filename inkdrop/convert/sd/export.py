@@ -26,11 +26,11 @@ from inkdrop.convert.sd.shapes import autoencoder_shape, unet_shape
 from inkdrop.convert.sd.single import AUTOENCODER, UNET
 from inkdrop.convert.sd.unet_settings import write_unet
 from inkdrop.convert.sd.versions import version_of
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.parameterization import Eps, V
-from inkdrop.diffusion.process import Discrete
 from inkdrop.files import commit_folder, replacing
 from inkdrop.model import Model
-from inkdrop.networks.autoencoder import AutoencoderConfig
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.networks.taesd import TAESDConfig
 from inkdrop.networks.unet import UNet
 

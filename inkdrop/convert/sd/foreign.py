@@ -12,7 +12,7 @@ from inkdrop.convert.files.stored import Weights
 from inkdrop.convert.sd.autoencoder_settings import Scaling
 from inkdrop.convert.sd.schedule import Schedule
 from inkdrop.convert.sd.versions import Version, version_of
-from inkdrop.networks.autoencoder import AutoencoderConfig
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.networks.taesd import TAESDConfig
 from inkdrop.networks.unet_config import UNetConfig
 

@@ -12,8 +12,9 @@ from inkdrop.config import choose
 from inkdrop.convert.files.settings import check_sane, class_of, named_errors, parsed
 from inkdrop.convert.sd.schedule_settings import SCHEDULERS, Scheduler, Settings
 from inkdrop.convert.sd.spacing import Spacing, TimestepSpacing
+from inkdrop.diffusion.discrete import ENDS, Discrete
 from inkdrop.diffusion.parameterization import X0, Eps, Parameterization, V
-from inkdrop.diffusion.process import ENDS, Discrete, Process
+from inkdrop.diffusion.process import Process
 
 PREDICTIONS: dict[str, Parameterization] = {"epsilon": Eps(), "v_prediction": V(), "sample": X0()}
 BETAS = {

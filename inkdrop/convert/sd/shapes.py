@@ -8,7 +8,7 @@ from typing import NamedTuple
 from inkdrop.convert.files.stored import Weights
 from inkdrop.convert.sd.multiples import multiples
 from inkdrop.convert.sd.versions import HEAD_CHANNELS, recognised
-from inkdrop.networks.autoencoder import AutoencoderConfig
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.networks.control import ControlNetConfig
 from inkdrop.networks.taesd import TAESDConfig
 from inkdrop.networks.unet_config import UNetConfig

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from inkdrop.diffusion.process import Discrete
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.times import grid
 
 # How schedulers place N steps on a table; None: by a rule of their own, which is not read here.

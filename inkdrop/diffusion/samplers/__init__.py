@@ -1,4 +1,4 @@
-"""Samplers: short generators over a denoiser and a grid; one file each, listed here by name."""
+"""Samplers: short generators over a denoiser and a grid, listed here by name."""
 
 from __future__ import annotations
 
@@ -65,8 +65,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class About:
-    """order: of convergence, 0 where it does not apply; calls: of the network, a step; fresh: it
-    draws noise on the way; least: steps it needs; when: to use it."""
+    """Facts about a sampler.
+
+    order: of convergence, 0 where it does not apply
+    calls: network calls per step
+    fresh: whether it draws noise during sampling
+    when: when to use it, for the table of samplers
+    least: the smallest number of steps it works with
+    """
 
     order: int
     calls: int
@@ -108,12 +114,12 @@ SAMPLERS: dict[str, Sampler] = {
 ABOUT: dict[str, About] = {
     "ddpm": About(1, 1, True, "the textbook: hundreds of steps, full variety"),
     "ddpm_beta": About(1, 1, True, "the textbook's larger variance; all steps of the table"),
-    "ddpm_learned": About(1, 1, True, "networks that say their variance (--loss hybrid)"),
+    "ddpm_learned": About(1, 1, True, "networks that predict their variance (--loss hybrid)"),
     "ddim": About(1, 1, False, "safe at any number of steps; inversion, interpolation"),
-    "euler": About(1, 1, False, "another name of ddim without noise"),
-    "euler_a": About(1, 1, True, "another name of ddpm, at 20 steps and more"),
+    "euler": About(1, 1, False, "another name for ddim without noise"),
+    "euler_a": About(1, 1, True, "another name for ddpm; 20 steps and more"),
     "heun": About(2, 2, False, "a reference at 20 steps and more, twice the calls"),
-    "dpm2": About(2, 2, False, "as heun, by the midpoint"),
+    "dpm2": About(2, 2, False, "like heun, with the midpoint rule"),
     "dpm2_a": About(1, 2, True, "dpm2 with fresh noise"),
     "edm": About(2, 2, True, "best quality at many calls: noise corrects earlier errors"),
     "lms": About(4, 1, False, "smooth models, 15 steps and more, on the share grid"),
@@ -126,16 +132,16 @@ ABOUT: dict[str, About] = {
     "dpmpp_2m_sde": About(1, 1, True, "fresh noise at 15 to 50 steps"),
     "dpmpp_3m": About(3, 1, False, "smooth models without guidance"),
     "dpmpp_3m_sde": About(1, 1, True, "fresh noise at 30 steps and more"),
-    "unipc": About(3, 1, False, "the default: nearest or nearly so, 5 steps and more"),
-    "unipc_3": About(4, 1, False, "as unipc, a little nearer at 8 to 20 steps without guidance"),
+    "unipc": About(3, 1, False, "the default: most accurate or close to it, 5 steps and more"),
+    "unipc_3": About(4, 1, False, "slightly more accurate at 8 to 20 steps without guidance"),
     "sa_solver": About(1, 1, True, "fresh noise at 15 to 50 steps"),
     "restart": About(2, 2, True, "best quality at many calls"),
-    "langevin": About(1, 2, True, "the score SDE's own; many calls"),
-    "consistency": About(0, 1, True, "students of `inkdrop distill` that were made for one step"),
-    "adaptive": About(3, 3, False, "an asked accuracy instead of a number of steps"),
+    "langevin": About(1, 2, True, "the score SDE's predictor-corrector; many calls"),
+    "consistency": About(0, 1, True, "students of `inkdrop distill` trained for one step"),
+    "adaptive": About(3, 3, False, "a given accuracy instead of a number of steps"),
 }
 
-# Names that people bring from other programs.
+# Names used by other programs.
 ALIASES: dict[str, str] = {
     "euler_ancestral": "euler_a",
     "dpm_2": "dpm2",
@@ -154,17 +160,17 @@ ALIASES: dict[str, str] = {
 
 
 def canonical(name: str) -> str:
-    """The name in SAMPLERS of a sampler or of an alias; ValueError with the nearest name."""
+    """The name in SAMPLERS for a sampler or an alias; ValueError suggests the nearest name."""
     name = ALIASES.get(name, name)
     choose("sampler", name, SAMPLERS)
     return name
 
 
 def sampler(name: str) -> Sampler:
-    """The sampler called `name`; ValueError with the nearest name if there is none."""
+    """The sampler called `name`; ValueError suggests the nearest name if there is none."""
     return SAMPLERS[canonical(name)]
 
 
 def best(process: Process) -> tuple[str, str]:
-    """The sampler and grid that are used if none is asked for (benchmarks/RESULTS.md, Solvers)."""
+    """The default sampler and grid, chosen by measurement (benchmarks/RESULTS.md, Solvers)."""
     return "unipc", "share"

@@ -1,4 +1,4 @@
-"""Adaptive steps: each sample goes as fast as an error estimate allows."""
+"""Adaptive step sizes: each sample takes steps as large as its error estimate allows."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from inkdrop.diffusion.noise import Noise
 from inkdrop.diffusion.process import Process, lambdas, like
 from inkdrop.diffusion.samplers.step import Step, Walk, finite, only_ode
 
+# The first step in lambda; then the usual controller: h <- h * clamp(0.9 error^(-1/3), 0.2, 5).
 FIRST, SAFETY, SLOWEST, FASTEST = 0.05, 0.9, 0.2, 5.0
-MOST = 10_000
+MOST = 10_000  # steps, accepted or not, before giving up
 
 
 def adaptive(
@@ -27,13 +28,13 @@ def adaptive(
     noise: Noise | None = None,
     tolerance: float = 0.002,
 ) -> Iterator[Step]:
-    """DPM-Solver++ 2 and 3 as an embedded pair, three calls a step, accepted or not.
+    """DPM-Solver++ of orders 2 and 3 as an embedded pair; three calls per step, accepted or not.
 
-    Lu et al. 2022 (DPM-Solver), appendix C, with x_0 as in DPM-Solver++(3S). The two results may
-    differ by `tolerance` (root mean square, in units of max(1, |x|)) in each step. Only the ends of
-    `times` matter; every sample has its own steps, so that it is the same in any batch, and Step.t
-    is that of the slowest. Ends at infinite log-SNR are bridged by the grid's own first or last
-    step. FloatingPointError if 10,000 steps do not suffice.
+    Lu et al. 2022 (DPM-Solver), appendix C, with x_0 as in DPM-Solver++(3S). A step is accepted if
+    the two results differ by at most `tolerance` (root mean square, in units of max(1, |x|)). Only
+    the ends of `times` matter. Each sample has its own step sizes, so it is the same in any batch;
+    Step.t is the time of the slowest sample. Where log-SNR is infinite at an end, the grid's first
+    or last step is taken as it is. FloatingPointError if 10,000 steps do not suffice.
     """
     only_ode("adaptive", eta)
     if not tolerance > 0:
@@ -59,6 +60,7 @@ def adaptive(
         accepted = going & (error <= 1)
         now = torch.where(accepted, torch.where(now + size > end - 1e-9, end, now + size), now)
         x = torch.where(like(accepted, x) > 0, y, x)
+        # The second-order error grows like size^3, hence the exponent -1/3.
         factor = SAFETY * error.clamp(min=1e-12) ** (-1 / 3)
         size = torch.where(going, size * factor.clamp(SLOWEST, FASTEST), size)
         if bool(accepted.any()):
@@ -69,7 +71,8 @@ def adaptive(
             finite(Step(index, None, 0.0, y, x0), process.time_at(2 * now.min()).item())
     else:
         raise FloatingPointError(
-            f"{MOST:,} steps did not reach the end at a tolerance of {tolerance}; allow more"
+            f"{MOST:,} steps did not reach the end at a tolerance of {tolerance}; raise the"
+            " tolerance"
         )
     if last < walk.total:
         x0 = denoise(x, walk.now[last])
@@ -78,7 +81,7 @@ def adaptive(
 
 
 def _error(x: Tensor, y: Tensor, low: Tensor) -> Tensor:
-    """The pair's difference [B], root mean square, in units of max(1, |x|)."""
+    """Root mean square difference [B] of the pair, in units of max(1, |x|)."""
     scale = torch.maximum(x.abs(), y.abs()).clamp(min=1)
     return ((y - low) / scale).double().square().flatten(1).mean(1).sqrt().cpu()
 
@@ -88,8 +91,10 @@ def pair(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """x [B, ...] after a step of `size` [B] in lambda from `start` [B]: third order, second, x_0.
 
-    Samples whose size is 0 stay where they are.
+    Samples of size 0 do not move.
     """
+    # DPM-Solver++(3S) with stages at 1/3 and 2/3 of the step in lambda. Its first two predictions
+    # also give the embedded second-order result.
     t, u, v, s = (process.time_at(2 * (start + share * size)) for share in (0.0, 1 / 3, 2 / 3, 1.0))
     h = size.clamp(min=1e-12)
     alpha = {name: process.alpha(time) for name, time in (("v", v), ("s", s))}

@@ -1,4 +1,4 @@
-"""Multistep consistency sampling: straight to the data, then back up by fresh noise."""
+"""Multistep consistency sampling: straight to the data, then fresh noise back up."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ def consistency(
     eta: float = 1.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """x_s = alpha_s x_0 + sigma_s z, z new noise; one call a step. Song et al. 2023, algorithm 1.
+    """x_s = alpha_s x_0 + sigma_s z, z fresh noise; one call a step. Song et al. 2023, algorithm 1.
 
     For models whose x_0 is the end of the ODE from any time (`inkdrop distill --steps 1` by
-    consistency or training); from a plain model's mean it draws too narrow a distribution. It is
-    no DDIM step at any eta: nothing of x_t is kept but x_0.
+    consistency or training). A plain model predicts the mean of x_0, which gives too narrow a
+    distribution. This differs from DDIM at any eta, because x_t enters through x_0 only.
     """
     if eta != 1:
-        raise ValueError(f"eta is {eta}: consistency draws all noise anew by definition; use ddim")
+        raise ValueError(
+            f"eta is {eta}: consistency draws all noise anew by definition; leave eta at 1 or use"
+            " ddim"
+        )
     walk = Walk(process, x, times, 0.0)
     walk.c = tuple((0.0, alpha, sigma) for alpha, sigma in levels(process, walk.t)[1:])
     return first_order(walk, denoise, x, noise)

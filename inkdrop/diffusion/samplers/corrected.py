@@ -1,4 +1,4 @@
-"""Predictor and corrector at one call a step: UniPC (ODE) and SA-Solver (SDE)."""
+"""Predictor-corrector methods with one call per step: UniPC (ODE) and SA-Solver (SDE)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from inkdrop.diffusion.samplers.step import Step, Walk, levels, only_ode
 def weights_of(
     rule: Rule, process: Process, times: tuple[float, ...], order: int, rate: float
 ) -> tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]:
-    """For each step the predictor's weights of the last x_0 and the corrector's.
+    """For each step, the weights of the recent x_0 in the predictor and in the corrector.
 
-    The corrector's first weight is for x_0 at the step's end. It has no weights where log-SNR is
-    infinite at an end. Towards a last step to sigma = 0, which is first order, the order falls.
+    The corrector's first weight is for x_0 at the end of the step; it has no weights if log-SNR is
+    infinite at an end. Before a last step to sigma = 0, which is first order, the order is lowered
+    step by step.
     """
     level, total = lambdas(process, times), len(times) - 1
     falls = level[-1] == math.inf
@@ -36,6 +37,7 @@ def weights_of(
         if not nodes or end == math.inf:
             found.append(((1.0,), ()))
         elif len(nodes) == 1:
+            # With one prediction the corrector is the trapezoidal rule, as in the paper's B_2(h).
             found.append(((1.0,), (0.5, 0.5)))
         else:
             correct = adams([end, *nodes], nodes[0], end, rate)
@@ -50,9 +52,9 @@ def corrected(
     weights: Sequence[tuple[Sequence[float], Sequence[float]]],
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """Each step is made again once x_0 at its end is known; the next begins from there.
+    """Each step is repeated once x_0 at its end is known, and the next step starts from the result.
 
-    The same call serves both, and the same noise: it is a function of the interval.
+    One network call serves both. So does the noise, since it is a function of the interval.
     """
     history: list[Tensor] = []
     before = x
@@ -74,10 +76,10 @@ def unipc(
     eta: float = 0.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """UniPC-2 with B_2(h) on x_0: DPM-Solver++(2M) and a corrector; order 3, one call a step.
+    """UniPC-2 with B_2(h) on x_0: DPM-Solver++(2M) with a corrector; order 3, one call per step.
 
-    Zhao et al. 2023, algorithms 1 and 2. The corrector's solved weights are those of the
-    polynomial's exact integral.
+    Zhao et al. 2023, algorithms 1 and 2. The weights that the paper solves for are those of the
+    exact integral of the interpolating polynomial.
     """
     only_ode("unipc", eta)
     walk = Walk(process, x, times, 0.0)
@@ -93,14 +95,14 @@ def unipc_3(
     eta: float = 0.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """UniPC-3 with B_2(h) on x_0: DPM-Solver++(3M) and a corrector; order 4, one call a step."""
+    """UniPC-3 with B_2(h) on x_0: DPM-Solver++(3M) with a corrector; order 4, one call per step."""
     only_ode("unipc_3", eta)
     walk = Walk(process, x, times, 0.0)
     return corrected(walk, denoise, x, weights_of(third, process, walk.t, 3, 1.0))
 
 
 def third(nodes: Sequence[float], end: float) -> Sequence[float]:
-    """UniPC-3's predictor: the parabola's exact integral, and before there is one, 2M's line."""
+    """UniPC-3's predictor: the exact integral of a parabola, or 2M's rule with fewer nodes."""
     return extrapolated(nodes, end) if len(nodes) < 3 else exponential(1.0)(nodes, end)
 
 
@@ -108,9 +110,9 @@ def third(nodes: Sequence[float], end: float) -> Sequence[float]:
 def tau_legs(
     process: Process, times: tuple[float, ...], tau: float
 ) -> tuple[tuple[float, float, float], ...]:
-    """(c_x, c_x0, c_noise) of the SDE with noise tau for a constant x_0. SA-Solver, eq. 5.
+    """(c_x, c_x0, c_noise) of each step of the SDE with noise tau, x_0 constant. SA-Solver, eq. 5.
 
-    At tau = 0 and 1 they are those of `process.step` at eta = 0 and 1.
+    At tau = 0 and 1 they equal those of `process.step` at eta = 0 and 1.
     """
     level, size = lambdas(process, times), levels(process, times)
     found = []
@@ -137,12 +139,12 @@ def sa_solver(
     eta: float = 1.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """SA-Solver: stochastic Adams, predictor of three steps and corrector; one call a step.
+    """SA-Solver: stochastic Adams with a three-step predictor and a corrector; one call per step.
 
     Xue et al. 2023, algorithm 1; eta is its tau, 0 (ODE) to 1 (the reverse SDE).
     """
     if not 0 <= eta <= 1:
-        raise ValueError(f"eta is {eta}: sa_solver takes its tau from 0 (ODE) to 1 (SDE)")
+        raise ValueError(f"eta is {eta}: for sa_solver it is tau, from 0 (ODE) to 1 (SDE)")
     walk, rate = Walk(process, x, times, 0.0), 1 + eta**2
     walk.c = tau_legs(process, walk.t, eta)
     weights = weights_of(exponential(rate), process, walk.t, 3, rate)

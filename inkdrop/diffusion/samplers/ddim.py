@@ -21,9 +21,9 @@ def ddim(
     eta: float = 0.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """DDIM, order 1, one call a step; eta from 0 (deterministic) to 1 (DDPM).
+    """DDIM, order 1, one call per step; eta from 0 (deterministic) to 1 (DDPM).
 
-    Song et al. 2021, eq. 12. x [B, ...] noise at times[0]; times as `grid` makes them.
+    Song et al. 2021, eq. 12. x [B, ...]: the state at times[0]; times: a grid as `grid` returns it.
     """
     return first_order(Walk(process, x, times, eta), denoise, x, noise)
 
@@ -31,7 +31,7 @@ def ddim(
 def first_order(
     walk: Walk, denoise: Denoiser, x: Tensor, noise: Noise | None = None
 ) -> Iterator[Step]:
-    """`process.step` from one time of the walk to the next, fed with the prediction as it is."""
+    """`process.step` from each time of the walk to the next, with the prediction as it is."""
     for i in range(walk.total):
         x0 = denoise(x, walk.now[i])
         x = walk.step(i, x, x0, noise)
@@ -61,9 +61,9 @@ def euler_a(
     eta: float = 1.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """Euler ancestral: Euler's rule to sigma_down, then noise of sigma_up. It is DDIM's step.
+    """Euler ancestral: Euler's rule to sigma_down, then noise of sigma_up. The same as DDIM's step.
 
-    sigma_up^2 = eta^2 sigma_s^2 (1 - sigma_s^2 / sigma_t^2) in scaled coordinates is the variance
-    of DDIM eq. 16, and sigma_down what it leaves.
+    In scaled coordinates sigma_up^2 = eta^2 sigma_s^2 (1 - sigma_s^2 / sigma_t^2) is the variance
+    of DDIM eq. 16, and sigma_down^2 = sigma_s^2 - sigma_up^2 the rest.
     """
     return ddim(process, denoise, x, times, eta=eta, noise=noise)

@@ -1,4 +1,4 @@
-"""DDPM ancestral sampling, with both of its variances and with a learned one."""
+"""DDPM ancestral sampling, with either of its fixed variances or a learned one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ddpm(
     eta: float = 1.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """Ancestral sampling from q(x_s | x_t, x_0), variance beta-tilde. DDPM, algorithm 2."""
+    """Ancestral sampling from q(x_s | x_t, x_0) with variance beta-tilde. DDPM, algorithm 2."""
     _only_1("ddpm", eta)
     return ddim(process, denoise, x, times, eta=1.0, noise=noise)
 
@@ -40,7 +40,7 @@ def ddpm_beta(
 ) -> Iterator[Step]:
     """Ancestral sampling with the larger variance beta_t (Ho et al. 2020, section 3.2).
 
-    The step is ddpm's with its noise times sigma_t / sigma_s; the last step, to 0, adds none.
+    This is ddpm's step with the noise scaled by sigma_t / sigma_s; the last step, to 0, adds none.
     """
     _only_1("ddpm_beta", eta)
     walk = Walk(process, x, times, 1.0)
@@ -61,10 +61,11 @@ def ddpm_learned(
     eta: float = 1.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """Ancestral sampling with the network's own variance. Improved DDPM, eq. 15.
+    """Ancestral sampling with the network's predicted variance. Improved DDPM, eq. 15.
 
-    `denoise` also gives the fraction, -1 to 1, of the way from log beta-tilde to log beta, here of
-    the stride. The last step, to 0, draws nothing. ValueError for a denoiser without variance.
+    `denoise` also returns the fraction, -1 to 1, of the way from log beta-tilde to log beta; both
+    are computed for the actual step, which may span several table entries. The last step, to 0,
+    adds no noise. ValueError for a denoiser without variance.
     """
     _only_1("ddpm_learned", eta)
     walk = Walk(process, x, times, 1.0)
@@ -73,12 +74,14 @@ def ddpm_learned(
         said = denoise(x, walk.now[i])
         if not isinstance(said, tuple):
             raise ValueError(
-                "ddpm_learned needs a denoiser that also says its variance; use ddpm for this one"
+                "ddpm_learned needs a network that predicts its variance, and this one does not;"
+                " use ddpm"
             )
         x0, fraction = said
         x = move(walk.c[i], x, x0)
         if small := walk.c[i][2]:
-            # log std: the middle between both, and half their distance for each unit of fraction
+            # In log std, beta lies log(sigma_t / sigma_s) above beta-tilde (`small`), and fraction
+            # 0 is the middle.
             apart = math.log(sigma[i] / sigma[i + 1]) / 2
             spread = (fraction * apart + (math.log(small) + apart)).exp_()
             x = torch.addcmul(x, drawn(noise, walk.t[i], walk.t[i + 1]), spread)

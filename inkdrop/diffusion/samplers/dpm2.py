@@ -1,4 +1,4 @@
-"""DPM-Solver-2: the midpoint rule on eps, two calls a step; and its ancestral form."""
+"""DPM-Solver-2, the midpoint rule on eps with two calls per step, and its ancestral form."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def dpm2(
     eta: float = 0.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """DPM-Solver-2, order 2, 2 steps - 1 calls. Lu et al. 2022 (DPM-Solver), algorithm 1.
+    """DPM-Solver-2, order 2, 2 * steps - 1 calls. Lu et al. 2022 (DPM-Solver), algorithm 1.
 
-    The slope of the whole step is eps at its middle in log-SNR.
+    The slope of the whole step is eps at its midpoint in log-SNR.
     """
     only_ode("dpm2", eta)
     return dpm2_a(process, denoise, x, times, eta=0.0)
@@ -39,9 +39,9 @@ def dpm2_a(
     eta: float = 1.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """DPM-Solver-2 to a point below the step's end, from which fresh noise leads back up to it.
+    """DPM-Solver-2 to a point below the step's end, then fresh noise back up to the end.
 
-    Two calls a step; steps at infinite log-SNR are DDIM's, with one.
+    Two calls per step. A step with infinite log-SNR at an end is DDIM's, with one call.
     """
     walk = Walk(process, x, times, eta)
     for i, stage in enumerate(stages(process, walk.t, eta)):

@@ -1,4 +1,4 @@
-"""DPM-Solver++(2M) and its SDE: second order at one call a step."""
+"""DPM-Solver++(2M) and its SDE form: second order with one call per step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inkdrop.diffusion.samplers.step import Step, Walk, ode_or_sde
 
 
 def extrapolated(nodes: Sequence[float], end: float) -> Sequence[float]:
-    """x_0 half a step ahead on the line through the last two: x0 + h / (2 h') (x0 - x0')."""
+    """Extrapolate the last two x_0 half a step ahead: x0 + h / (2 h') (x0 - x0')."""
     if len(nodes) < 2 or end == math.inf:
         return (1.0,)
     ahead = (end - nodes[0]) / (2 * (nodes[0] - nodes[1]))
@@ -31,12 +31,12 @@ def dpmpp_2m(
     eta: float = 0.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """DPM-Solver++(2M), order 2, one call a step. Lu et al. 2022, algorithm 2.
+    """DPM-Solver++(2M), order 2, one call per step. Lu et al. 2022 (DPM-Solver++), algorithm 2.
 
-    It is `process.step` fed with x_0 extrapolated half a step ahead in log-SNR. eta = 1 gives
-    SDE-DPM-Solver++(2M); between 0 and 1 the order is not known, so it is refused. The first step,
-    the step after alpha = 0 and the step into sigma = 0 are first order, for log-SNR is infinite
-    there.
+    This is `process.step` with x_0 extrapolated half a step ahead in log-SNR. eta = 1 gives
+    SDE-DPM-Solver++(2M); between 0 and 1 the order is unknown, which is a ValueError. The first
+    step, the step after alpha = 0 and the step to sigma = 0 are first order: there is no earlier
+    x_0, or log-SNR is infinite.
     """
     ode_or_sde("dpmpp_2m", eta)
     return of_x0(Walk(process, x, times, eta), denoise, x, extrapolated, 2, noise)
@@ -51,5 +51,5 @@ def dpmpp_2m_sde(
     eta: float = 1.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """SDE-DPM-Solver++(2M), one call a step: dpmpp_2m at eta = 1. Lu et al. 2022, appendix."""
+    """SDE-DPM-Solver++(2M), one call per step: dpmpp_2m at eta = 1. Lu et al. 2022, appendix."""
     return dpmpp_2m(process, denoise, x, times, eta=eta, noise=noise)

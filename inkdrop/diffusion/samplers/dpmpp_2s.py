@@ -1,4 +1,4 @@
-"""DPM-Solver++(2S), its ancestral form, and its SDE: the midpoint rule on x_0, two calls a step."""
+"""DPM-Solver++(2S), the midpoint rule on x_0 with two calls per step: ODE, ancestral and SDE."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def dpmpp_2s(
     eta: float = 0.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """DPM-Solver++(2S), order 2, 2 steps - 1 calls. Lu et al. 2022, algorithm 1.
+    """DPM-Solver++(2S), order 2, 2 * steps - 1 calls. Lu et al. 2022, algorithm 1.
 
-    `process.step` fed with x_0 as seen at the step's middle in log-SNR (r = 1/2).
+    This is `process.step` with the x_0 predicted at the step's midpoint in log-SNR (r = 1/2).
     """
     only_ode("dpmpp_2s", eta)
     return dpmpp_2s_a(process, denoise, x, times, eta=0.0)
@@ -39,7 +39,7 @@ def dpmpp_2s_a(
     eta: float = 1.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """DPM-Solver++(2S) to a point below the step's end, and fresh noise back up to it."""
+    """DPM-Solver++(2S) to a point below the step's end, then fresh noise back up to the end."""
     walk = Walk(process, x, times, eta)
     for i, stage in enumerate(stages(process, walk.t, eta)):
         x0 = denoise(x, walk.now[i])
@@ -62,9 +62,9 @@ def dpmpp_sde(
     eta: float = 1.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """The SDE's midpoint rule: x_0 is seen at a middle that has its own noise; two calls a step.
+    """The midpoint rule for the SDE: x_0 is predicted at a noisy midpoint; two calls per step.
 
-    The middle and the end share one Brownian path. `dpmpp_sde` of k-diffusion, r = 1/2.
+    The midpoint and the end lie on one Brownian path. `dpmpp_sde` of k-diffusion, r = 1/2.
     """
     walk = Walk(process, x, times, eta)
     for i, stage in enumerate(stages(process, walk.t)):

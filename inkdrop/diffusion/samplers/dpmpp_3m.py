@@ -1,4 +1,4 @@
-"""DPM-Solver++(3M) and its SDE: third order at one call a step."""
+"""DPM-Solver++(3M) and its SDE form: third order with one call per step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inkdrop.diffusion.samplers.step import Step, Walk, ode_or_sde
 
 @lru_cache(maxsize=8)
 def exponential(rate: float) -> Rule:
-    """The rule that integrates the polynomial through the last x_0 with weight e^(rate lambda)."""
+    """The rule that integrates the polynomial through recent x_0 with weight e^(rate lambda)."""
 
     def rule(nodes: Sequence[float], end: float) -> Sequence[float]:
         return (1.0,) if end == math.inf else adams(nodes, nodes[0], end, rate)
@@ -34,11 +34,11 @@ def dpmpp_3m(
     eta: float = 0.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """DPM-Solver++(3M), order 3, one call a step. Lu et al. 2022, section 4 with n = 3.
+    """DPM-Solver++(3M), order 3, one call per step. Lu et al. 2022, section 4 with n = 3.
 
-    The integral of e^lambda x_0(lambda) (eq. 8) with the parabola through the last three x_0, taken
-    exactly. Other programs weigh the second difference with half of its integral, which leaves the
-    order at 2. eta = 1 is the SDE's e^(2 lambda).
+    The exact integral of e^lambda x_0(lambda) (eq. 8), with x_0 the parabola through the last
+    three. Other implementations weight the second difference with half of its integral, which
+    leaves the order at 2. eta = 1 is the SDE, with e^(2 lambda); between, a ValueError.
     """
     ode_or_sde("dpmpp_3m", eta)
     return of_x0(Walk(process, x, times, eta), denoise, x, exponential(1 + eta), 3, noise)
@@ -53,5 +53,5 @@ def dpmpp_3m_sde(
     eta: float = 1.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """SDE-DPM-Solver++(3M), one call a step: dpmpp_3m at eta = 1."""
+    """SDE-DPM-Solver++(3M), one call per step: dpmpp_3m at eta = 1."""
     return dpmpp_3m(process, denoise, x, times, eta=eta, noise=noise)

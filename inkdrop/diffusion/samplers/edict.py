@@ -1,4 +1,4 @@
-"""EDICT: two coupled chains whose steps can be undone exactly, with any denoiser."""
+"""EDICT: two coupled chains whose steps can be inverted exactly, for any denoiser."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.process import Process
 from inkdrop.diffusion.samplers.step import Step, Walk, finite, levels, noise_in
 
-SHARE = 0.93  # p of the paper: how much each chain keeps of itself
+SHARE = 0.93  # p in the paper: the weight of a chain's own state when the two are mixed
 
 
 @dataclass(frozen=True)
 class PairStep(Step):
-    """A Step of two chains: x, and the other one y [B, ...], which undoing needs too."""
+    """A Step of two chains: x and the other chain's y [B, ...], which inversion also needs."""
 
     y: Tensor
 
@@ -30,11 +30,12 @@ def edict(
     y: Tensor | None = None,
     share: float = SHARE,
 ) -> Iterator[PairStep]:
-    """DDIM on two chains that ask for each other's noise; order 1, two calls a step.
+    """DDIM on two chains, each with the eps of the other's state; order 1, two calls per step.
 
     Wallace et al. 2023 (EDICT), eq. 14. y: the other chain's start (None: x, as for fresh noise).
-    Chosen among the exact schemes (BDIA, BELM) because a chain's mistakes are averaged away, where
-    theirs, which take two steps to look back, are carried on or grow. ValueError where alpha is 0.
+    Chosen over other exact schemes (BDIA, BELM): mixing averages errors away, whereas those
+    schemes, which look back two steps, carry errors on or amplify them. ValueError if the grid
+    begins where alpha is 0.
     """
     walk = _walk(process, x, times, share)
     y = x if y is None else y
@@ -58,10 +59,10 @@ def undo_edict(
     y: Tensor | None = None,
     share: float = SHARE,
 ) -> Iterator[PairStep]:
-    """`edict` backwards: from x (and y) at the grid's end up to its first time.
+    """The inverse of `edict`: from x (and y) at the end of the grid up to its first time.
 
-    The last x and y, given to `edict` on the same grid, lead back to x but for rounding. times is
-    the falling grid of `edict`. Wallace et al. 2023, eq. 15.
+    `edict` on the same grid leads from the last x and y back to the given x, up to rounding. times:
+    the decreasing grid of `edict`. Wallace et al. 2023, eq. 15.
     """
     walk = _walk(process, x, times, share)
     y = x if y is None else y
@@ -78,17 +79,17 @@ def undo_edict(
 
 def _walk(process: Process, x: Tensor, times: Tensor, share: float) -> Walk:
     if not 0.5 <= share < 1:
-        raise ValueError(f"share is {share}: each chain keeps from half to below all of itself")
+        raise ValueError(f"share is {share}: it must be from 0.5 up to, not including, 1")
     if float(process.alpha(times[:1])) == 0:
         raise ValueError(
-            f"the grid begins at t = {float(times[0]):g}, where alpha is 0 and no step can be"
-            f" undone; begin at {process.t_start:g}"
+            f"the grid begins at t = {float(times[0]):g}, where alpha is 0 and a step cannot be"
+            f" inverted; begin at {process.t_start:g}"
         )
     return Walk(process, x, times, 0.0)
 
 
 def _leg(walk: Walk, i: int) -> tuple[float, float]:
-    """DDIM's step from time i to i + 1 as factors of x and of its noise."""
+    """DDIM's step from time i to i + 1 as factors of x and of eps."""
     (alpha_t, sigma_t), (alpha_s, sigma_s) = levels(walk.process, walk.t[i : i + 2])
     return alpha_s / alpha_t, sigma_s - sigma_t * alpha_s / alpha_t
 

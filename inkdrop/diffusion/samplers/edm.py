@@ -1,4 +1,4 @@
-"""EDM's stochastic sampler: a little fresh noise before each of Heun's steps."""
+"""EDM's stochastic sampler: a little fresh noise before each Heun step."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def edm(
     eta: float = 1.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """Churn and Heun, 2 steps - 1 calls. EDM, algorithm 2.
+    """Churn and Heun, 2 * steps - 1 calls. EDM, algorithm 2.
 
-    The state is first taken up to sigma (1 + gamma), gamma = min(eta 40 / steps, sqrt(2) - 1),
-    where sigma / alpha is between 0.05 and 50 (EDM's S_churn, S_tmin and S_tmax for ImageNet; its
-    S_noise is 1 here). At eta = 0 it is Heun's method.
+    Before a step, noise raises the state to sigma (1 + gamma), gamma = min(eta 40 / steps,
+    sqrt(2) - 1), if sigma / alpha is between 0.05 and 50 (EDM's S_churn, S_tmin and S_tmax for
+    ImageNet; S_noise is 1 here). eta: 0 (Heun's method) to 1; ValueError otherwise.
     """
     if not 0 <= eta <= 1:
-        raise ValueError(f"eta is {eta}: edm takes the share of its churn, from 0 to 1")
+        raise ValueError(f"eta is {eta}: for edm it is the share of the churn, from 0 to 1")
     walk = Walk(process, x, times, 0.0)
     gamma = min(eta * CHURN / walk.total, math.sqrt(2) - 1)
     low, high = -math.log(HIGHEST), -math.log(LOWEST)

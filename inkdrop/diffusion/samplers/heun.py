@@ -1,4 +1,4 @@
-"""Heun's second-order method, two calls a step."""
+"""Heun's second-order method, two calls per step."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def heun(
     eta: float = 0.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """The trapezoidal rule on EDM's ODE, order 2, 2 steps - 1 calls. EDM, algorithm 1.
+    """The trapezoidal rule on EDM's ODE, order 2, 2 * steps - 1 calls. EDM, algorithm 1.
 
-    In terms of x_0 the averaged slope is one more step fed with
-    x0 + (sigma_t alpha_s) / (alpha_t sigma_s) (x0' - x0) / 2. Where alpha_t = 0 that factor is
-    infinite and the average of both x_0, also of order 2, takes its place; the last step, into
+    In terms of x_0, averaging the two slopes is one more step with
+    x0 + (sigma_t alpha_s) / (alpha_t sigma_s) (x0' - x0) / 2 as its x_0. Where alpha_t = 0 that
+    factor is infinite, and the mean of both x_0, also of order 2, replaces it. The last step, to
     sigma = 0, is Euler's.
     """
     only_ode("heun", eta)
@@ -41,7 +41,7 @@ def heun(
 def trapezoid(
     walk: Walk, denoise: Denoiser, x: Tensor, t: float, s: float
 ) -> tuple[Tensor, Tensor]:
-    """One step of `heun` between any two times: x at s, and the x_0 that was used."""
+    """One step of `heun` between any two times: x [B, ...] at s, and the x_0 it used."""
     now, then = walk.moments([t, s])
     (leg,) = legs(walk.process, (t,), (s,))
     x0 = denoise(x, now)

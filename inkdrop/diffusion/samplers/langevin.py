@@ -1,4 +1,4 @@
-"""Predictor and corrector of the score SDE: ancestral steps with Langevin steps between them."""
+"""The predictor-corrector sampler of the score SDE: ancestral steps, each with a Langevin step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inkdrop.diffusion.noise import Noise
 from inkdrop.diffusion.process import Process
 from inkdrop.diffusion.samplers.step import Step, Walk, drawn, levels
 
-RATIO = 0.16
+RATIO = 0.16  # the authors' signal-to-noise ratio for CIFAR-10
 
 
 def langevin(
@@ -24,11 +24,12 @@ def langevin(
     eta: float = 1.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """An ancestral step, then one Langevin step at the level reached; 2 steps - 1 calls.
+    """An ancestral step, then one Langevin step at the noise level reached; 2 * steps - 1 calls.
 
-    Song et al. 2021 (score SDE), algorithms 2 and 4, with a signal-to-noise ratio of 0.16. In
-    the step's size the norms of noise and score are replaced by what is expected, sqrt(D) and
-    sqrt(D) / sigma: a sample is the same in any batch, and its step does not depend on its noise.
+    Song et al. 2021 (score SDE), algorithms 2 and 4, with a signal-to-noise ratio of 0.16. The
+    norms of noise and score in the step size are replaced by their expected values, sqrt(D) and
+    sqrt(D) / sigma, so a sample is the same in any batch and its step size is independent of its
+    noise.
     """
     walk = Walk(process, x, times, eta)
     for i in range(walk.total):

@@ -1,4 +1,4 @@
-"""What multistep solvers share: earlier predictions, mixed into the one that the step is fed."""
+"""Shared by multistep solvers: recent predictions, mixed into the one that a step uses."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from inkdrop.diffusion.noise import Noise
 from inkdrop.diffusion.process import Process, lambdas
 from inkdrop.diffusion.samplers.step import Step, Walk, along, noise_in
 
-# (lambda of the predictions, the newest and present one first; lambda of the step's end) -> the
-# predictions' weights, which sum to 1; fewer weights than predictions leave the oldest out.
-# lambda = log(alpha / sigma); the end is infinite for a step to sigma = 0.
+# (lambda of each prediction, the current one first; lambda at the end of the step) -> the weights
+# of the predictions, which sum to 1; if there are fewer weights, the oldest predictions are unused.
+# lambda = log(alpha / sigma), which is infinite at the end of a step to sigma = 0.
 Rule = Callable[[Sequence[float], float], Sequence[float]]
 
+# 48 points are exact to rounding for the rates and steps that occur; see `adams`.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 
 
 def adams(nodes: Sequence[float], start: float, end: float, rate: float = 0.0) -> list[float]:
-    """Weights of values at `nodes` in the mean of their interpolating polynomial, start to end.
+    """Weights of the values at `nodes` in the mean of their polynomial from start to end.
 
-    The mean is taken with weight e^(rate u). By Gauss-Legendre quadrature: exact to rounding for
-    rate * (end - start) up to about 50, and without the cancellation of the closed forms.
+    The polynomial interpolates the values; the mean has the weight function e^(rate u).
+    Gauss-Legendre quadrature is exact to rounding for rate * (end - start) up to about 50 and
+    avoids the cancellation in the closed forms.
     """
     u = start + (end - start) * (_NODES + 1) / 2
+    # Relative to the larger end of the exponent, so that nothing overflows.
     mass = _WEIGHTS * np.exp(rate * (u - max(start, end) if rate > 0 else u - min(start, end)))
     mass /= mass.sum()
     weights = []
@@ -46,7 +49,7 @@ def weights_of(
 ) -> tuple[tuple[float, ...], ...]:
     """The rule's weights for each step of a grid, with at most `order` predictions.
 
-    A prediction from where alpha = 0 has no finite lambda: it and those before it are left out.
+    A prediction at alpha = 0 has no finite lambda, so it and all earlier ones are left out.
     """
     level = lambdas(process, times)
     found = []
@@ -75,7 +78,7 @@ def mix(weights: Sequence[float], values: Sequence[Tensor]) -> Tensor:
 def of_x0(
     walk: Walk, denoise: Denoiser, x: Tensor, rule: Rule, order: int, noise: Noise | None = None
 ) -> Iterator[Step]:
-    """Steps fed with a mix of the last `order` predictions of x_0; one call a step."""
+    """Steps that use a mix of the last `order` predictions of x_0; one call per step."""
     weights = weights_of(rule, walk.process, walk.t, order)
     history: list[Tensor] = []
     for i in range(walk.total):
@@ -86,7 +89,7 @@ def of_x0(
 
 
 def of_eps(walk: Walk, denoise: Denoiser, x: Tensor, rule: Rule, order: int) -> Iterator[Step]:
-    """Steps along a mix of the last `order` predictions of eps; one call a step."""
+    """Steps along a mix of the last `order` predictions of eps; one call per step."""
     weights = weights_of(rule, walk.process, walk.t, order)
     history: list[Tensor] = []
     for i in range(walk.total):

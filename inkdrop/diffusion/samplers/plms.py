@@ -1,4 +1,4 @@
-"""PLMS: pseudo linear multistep, the sampler that Stable Diffusion came with."""
+"""PLMS: pseudo linear multistep, Stable Diffusion's original sampler."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def plms(
 ) -> Iterator[Step]:
     """PNDM's multistep part, steps + 1 calls. Liu et al. 2022, eq. 12-13 and appendix.
 
-    eps is mixed with the weights of even steps, whatever the grid, and carried by DDIM's step: of
-    order 2 on grids even in t. The first step is Heun's, its slope the mean of eps at both ends.
+    Recent eps are mixed with the Adams-Bashforth weights for equal steps on any grid, and DDIM's
+    step applies the result: order 2 on grids uniform in t. The first step is Heun's, with the mean
+    of eps at both ends.
     """
     only_ode("plms", eta)
     return _plms(Walk(process, x, times, 0.0), denoise, x)

@@ -1,4 +1,4 @@
-"""Restart sampling: an interval of noise levels is gone through again from fresh noise."""
+"""Restart sampling: an interval of noise levels is traversed repeatedly, with fresh noise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from inkdrop.diffusion.process import Process, lambdas
 from inkdrop.diffusion.samplers.heun import trapezoid
 from inkdrop.diffusion.samplers.step import Step, Walk, climb, finite, times_at
 
-# In sigma / alpha. The paper's best intervals lie within these for pictures of 32 to 512 pixels.
+# The restart interval in sigma / alpha, the number of restarts, and rho of EDM's grid within it.
+# The paper's best intervals for pictures of 32 to 512 pixels lie within this one.
 LOWEST, HIGHEST, TIMES, RHO = 0.1, 2.0, 2, 7.0
 
 
@@ -29,14 +30,16 @@ def restart(
     eta: float = 1.0,
     noise: Noise | None = None,
 ) -> Iterator[Step]:
-    """Heun's method with two restarts from sigma = 0.1 to 2. Xu et al. 2023, algorithm 1.
+    """Heun's method with two restarts from sigma = 0.1 up to 2. Xu et al. 2023, algorithm 1.
 
-    At the grid's first time with sigma / alpha of at most 0.1 the state is taken back up to 2 by
-    fresh noise, and comes down again in a third of the grid's steps (at least 2), twice. A grid
-    without such times is Heun's. 2 (steps + 2 restart steps) - 1 calls.
+    At the first time of the grid with sigma / alpha of at most 0.1, fresh noise raises the state to
+    2, and it comes down again in a third of the grid's steps (at least 2); this happens twice. On a
+    grid without such a time it is Heun's method. 2 * (steps + 2 * restart steps) - 1 calls.
     """
     if eta != 1:
-        raise ValueError(f"eta is {eta}: restart draws fresh noise by definition; use heun without")
+        raise ValueError(
+            f"eta is {eta}: restart draws fresh noise by definition; leave eta at 1 or use heun"
+        )
     walk = Walk(process, x, times, 0.0)
     path = whole(process, walk.t)
     total = sum(s < t for t, s, _ in path)
@@ -52,7 +55,7 @@ def restart(
 
 @lru_cache(maxsize=64)
 def whole(process: Process, times: tuple[float, ...]) -> tuple[tuple[float, float, int], ...]:
-    """(from, to, number of the restart) of every leg, those that go back up included."""
+    """(from, to, number of the restart) of every leg, including those back up."""
     plain = [(t, s, 0) for t, s in pairwise(times)]
     level = lambdas(process, times)
     low, high = -math.log(LOWEST), -math.log(HIGHEST)

@@ -1,4 +1,4 @@
-"""What two-stage samplers share: a step's middle in log-SNR, and where an ancestral one ends."""
+"""Shared by two-stage samplers: a step's midpoint in log-SNR, and where an ancestral step lands."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from inkdrop.diffusion.samplers.step import below, times_at
 
 @dataclass(frozen=True)
 class Stages:
-    """A step from t to s that goes to `end` (s itself, or below it to draw noise back) by `middle`.
+    """A step from t to `end` via `middle`; `end` is s, or below s if noise then leads back up to s.
 
-    middle is None where log-SNR is infinite at an end: such a step is DDIM's.
+    middle is None if log-SNR is infinite at an end; such a step is DDIM's.
     """
 
     t: float
@@ -26,7 +26,7 @@ class Stages:
 
 @lru_cache(maxsize=64)
 def stages(process: Process, times: tuple[float, ...], eta: float = 0.0) -> tuple[Stages, ...]:
-    """The stages of each step of a grid; eta is the share of noise drawn after the step."""
+    """The stages of each step of a grid; eta: DDIM's, for the noise drawn after a step."""
     found = []
     for t, s in pairwise(times):
         end = below(process, t, s, eta)

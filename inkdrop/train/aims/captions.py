@@ -1,4 +1,4 @@
-"""What is said of a picture during training: a caption, which may be drawn at random."""
+"""The captions of pictures during training, which may be drawn at random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distillation: a student that makes in a few steps what its teacher makes in many.
+"""Distillation: a student that samples in a few steps what its teacher samples in many.
 
 The student has the teacher's network and starts from its weights. It learns the target of
 `inkdrop/diffusion/consistency.py` for K segments of time, and samples by DDIM from each segment's
@@ -211,7 +211,7 @@ def _limited(denoise: Denoiser, spec: Spec) -> Denoiser:
 
 @contextmanager
 def _still(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode: what it says of its own target has no dropout."""
+    """The network in evaluation mode, so that it predicts its own target without dropout."""
     training = network.training
     network.eval()
     try:
@@ -235,8 +235,8 @@ def fits(data: Dataset, teacher: Model) -> None:
         )
     if "concat" in teacher.spec.notes and "concat" not in data.beside:
         raise ValueError(
-            f"{data.name} lacks what the teacher is told ({teacher.spec.notes['concat']}); put it"
-            " beside the data with `with_beside(data, concat=...)`"
+            f"{data.name} lacks a condition of the teacher ({teacher.spec.notes['concat']}); add it"
+            " with `with_beside(data, concat=...)`"
         )
 
 

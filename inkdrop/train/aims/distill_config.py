@@ -18,7 +18,7 @@ METHODS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """What the student learns, besides the TrainConfig that says how it is trained.
+    """What the student learns; a TrainConfig decides how it is trained.
 
     A teacher that is itself a student goes by its own steps, whatever `teacher_steps` is. Methods
     other than rollout begin with an eighth of the `finest` steps and double them three times.

@@ -135,8 +135,8 @@ def objective(model: Candidate, config: TrainConfig, batch: Batch, turn: Turn) -
     """The loss [B] of each row."""
     labelled = cast(Labelled, batch)
     with autocast(config, labelled.x0.device):
-        said = model.network(labelled.x0)
-    return cross_entropies(said, labelled.labels)
+        logits = model.network(labelled.x0)
+    return cross_entropies(logits, labelled.labels)
 
 
 def turns(data: Dataset) -> tuple[str, ...]:
@@ -181,6 +181,21 @@ def train_judge(
     heads = heads or own_heads(data)
     how, world = how or Jitter(), world or World()
     request = request or TrainRequest(JUDGE_TRAINING)
+    shape = _checked(data, heads, shape)
+    # Subsets keep labels, so there each picture keeps its row.
+    numbered = dataclasses.replace(data, labels=np.arange(len(data)), label_names=())
+    aim = judge_aim(shape, heads, how)
+    yield from train(numbered, out, request, aim=aim, world=world)
+    held = split(numbered, request.config.seed)[1]
+    if held is not None and not world.stop.is_set() and world.main:
+        cpu = torch.device("cpu")
+        yield Note(_accuracy(load_judge(out), aim.held(held, request.config, cpu)))
+
+
+def _checked(
+    data: Dataset, heads: Mapping[str, Head] | None, shape: JudgeConfig | None
+) -> JudgeConfig:
+    """The judge's shape, which suits data and heads; ValueError if they do not go together."""
     for name, head in (heads or {}).items():
         head.check(name, len(data))
     names = {TURNED: turns(data)} if heads is None else {n: h.names for n, h in heads.items()}
@@ -190,10 +205,13 @@ def train_judge(
             f"the judge has heads {', '.join(shape.heads)} for {shape.channels} channels, but the"
             f" data has {', '.join(names)} and {data.shape[0]}; start from shape_for(data, heads)"
         )
+    return shape
+
+
+def judge_aim(shape: JudgeConfig, heads: Mapping[str, Head] | None, how: Jitter) -> Aim:
+    """A judge of this shape, on data whose labels are the rows of `heads`' labels."""
     about = judge_description(shape)
     parts = [] if heads is None else [p for n, h in heads.items() for p in (n, h.labels, h.names)]
-    # Subsets keep labels, so there each picture keeps its row.
-    numbered = dataclasses.replace(data, labels=np.arange(len(data)), label_names=())
 
     def build(description: Mapping[str, Any], where: str) -> Candidate:
         return Candidate(Judge(parse(JudgeConfig, description["judge"], where)))
@@ -201,7 +219,7 @@ def train_judge(
     def feed(data: Dataset, config: TrainConfig, device: torch.device) -> JudgeFeed:
         return JudgeFeed(data, config, device, heads, how)
 
-    aim = Aim(
+    return Aim(
         objective=objective,
         describe=lambda data, request: about,
         build=build,
@@ -210,12 +228,6 @@ def train_judge(
         held=lambda data, config, device: feed(data, config, device).held(),
         record={"judge": dump(shape), "labels": digest(parts), "jitter": dump(how)},
     )
-    yield from train(numbered, out, request, aim=aim, world=world)
-    held = split(numbered, request.config.seed)[1]
-    if held is not None and not world.stop.is_set() and world.main:
-        yield Note(
-            _accuracy(load_judge(out), feed(held, request.config, torch.device("cpu")).held())
-        )
 
 
 def load_judge(folder: str | Path) -> Judge:

@@ -81,12 +81,7 @@ def train_latent(
     """
     out, world = Path(out), world or World()
     reads, asked = plan.reads(data), plan.denoised(request)
-    if reads and data.captions is None:
-        raise ValueError(
-            f"{data.name} has no captions, which a model that reads text needs: put a .txt beside"
-            " each picture, or a metadata.jsonl into the folder"
-        )
-    _check_beside(data, reads)
+    _check(data, reads)
     frozen = None if plan.text_encoder is None else _pretrained(plan.text_encoder, world.device)
     coded = plan.autoencoder
     if coded is None:
@@ -95,7 +90,7 @@ def train_latent(
         shape = shape_for(data, plan.factor, plan.code_channels or CODE_CHANNELS)
         coding = plan.coded(request)
         yield from train_autoencoder(data, coded, shape, request=coding, world=world)
-        if world.stop.is_set():
+        if world.agree(world.stop.is_set()):
             return
     autoencoder = load_autoencoder(own_folder(coded)[0]).to(world.device)
     if world.main:
@@ -113,15 +108,19 @@ def train_latent(
         text, seed = plan.encoder or TEXT, request.config.seed
         words = _tokenizer(data, out, text, world)
         encoder = sketched(split(latents, seed)[0], words, text, plan.captioner, seed)
-        aim = text_aim(
-            latent_aim(data.shape, shown, plan.network, text.width), words, encoder, plan.captioner
-        )
+        aim = latent_aim(data.shape, shown, plan.network, text.width)
+        aim = text_aim(aim, words, encoder, plan.captioner)
     yield Note(f"denoiser: {out}")
     yield from train(latents, out, asked, aim=aim, world=world)
 
 
-def _check_beside(data: Dataset, reads: bool) -> None:
-    """ValueError for what stands beside the data and a latent model cannot be told."""
+def _check(data: Dataset, reads: bool) -> None:
+    """ValueError for missing captions, and for what is beside the data and cannot be used."""
+    if reads and data.captions is None:
+        raise ValueError(
+            f"{data.name} has no captions, which a model that reads text needs: put a .txt beside"
+            " each picture, or a metadata.jsonl into the folder"
+        )
     if "concat" in data.beside:
         raise ValueError(
             f"{data.name} has a concat of pictures beside it, but a latent model joins codes; leave"
@@ -193,7 +192,7 @@ def text_aim(aim: Aim, words: Tokenizer, encoder: TextEncoder, captioner: Captio
 def reading(aim: Aim, read: Reader, captioner: Captioner) -> Aim:
     """The same aim, of a model that reads captions: its feed, its null condition, how far it is.
 
-    read: what makes of captions what the network is told
+    read: turns captions into the network's condition
     """
 
     def describe(data: Dataset, request: TrainRequest) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Latents:
     """How a latent model is built: its autoencoder, its text encoder and its denoiser.
 
     encoder: the shape of a text encoder that is trained with the denoiser; None: `latent.TEXT`
-    captioner: what is said of a picture
+    captioner: gives each picture its caption
     coding: the training of the autoencoder, instead of the one that `coded` makes
 
     A network that is named in the run's TrainRequest goes before `network`.

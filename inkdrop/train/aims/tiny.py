@@ -1,8 +1,7 @@
 """A tiny autoencoder that shares the code of a big one, for previews: distillation on real data.
 
-The small encoder learns to say the big one's code, the small decoder to make the picture of the
-big one's code. The two never meet in training, so either can stand in for the big one's alone. (The
-idea is TAESD's, Bohan 2023.)
+The small encoder learns to predict the big one's code, the small decoder to decode it. The two
+never meet in training, so either can replace the big one's alone. (The idea: TAESD, Bohan 2023.)
 """
 
 from __future__ import annotations
@@ -17,24 +16,20 @@ import torch
 from torch import Tensor, nn
 
 from inkdrop.codecs.latent import autoencoder_description
-from inkdrop.config import dump, parse
+from inkdrop.config import dump
 from inkdrop.data.dataset import Dataset
 from inkdrop.digest import digest_of_weights
-from inkdrop.networks.autoencoder import (
-    Autoencoder,
-    AutoencoderConfig,
-    check_same_code,
-    check_sizes,
-)
-from inkdrop.networks.discriminator import Discriminator, DiscriminatorConfig
-from inkdrop.networks.layers import blocks
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig, check_same_code, check_sizes
+from inkdrop.networks.resample import blocks
 from inkdrop.train.aim import Aim
-from inkdrop.train.aims.autoencoder import (
+from inkdrop.train.aims.autoencoder import Coder, filled, pairs
+from inkdrop.train.aims.reconstruction import (
     AutoencoderLoss,
-    Coder,
     FeatureMaps,
     Reconstruction,
-    pairs,
+    check_loss,
+    reconstruction,
 )
 from inkdrop.train.config import AUTOENCODER_TRAINING, TrainConfig
 from inkdrop.train.events import Event
@@ -138,23 +133,16 @@ def train_tiny(
     check_same_code(shape, big.config)
     check_sizes(shape, data.shape[1:])
     if shape.codes is not None:
-        raise ValueError("codes is for a codebook, but a tiny autoencoder says codes; leave it out")
-    if loss.perceptual and maps is None:
-        raise ValueError(
-            f"perceptual is {loss.perceptual}, but no feature network was given for it"
-        )
+        raise ValueError("codes is for a codebook, but a tiny autoencoder has none; leave it out")
+    check_loss(loss, maps, world)
     big = copy.deepcopy(big).to(world.device).eval().requires_grad_(False)
     start, variance = linear_start(big, data, world.device)
+    first = {f"linear.{name}": value for name, value in start.items()} if shape.linear else {}
     about = autoencoder_description(shape)
 
     def build(description: Mapping[str, Any], where: str) -> Coder:
-        autoencoder = Autoencoder(parse(AutoencoderConfig, description["autoencoder"], where))
-        for name, value in start.items() if shape.linear else ():
-            autoencoder.get_parameter(f"linear.{name}").data.copy_(value)
-        critic = None
-        if loss.adversarial:
-            critic = Discriminator(DiscriminatorConfig(shape.dims, shape.channels))
-        return Coder(Follower(Reconstruction(autoencoder, loss, maps, critic), variance))
+        autoencoder = filled(description, where, first)
+        return Coder(Follower(reconstruction(autoencoder, loss, maps), variance))
 
     aim = Aim(
         objective=Following(big),

@@ -84,7 +84,7 @@ def test_a_weight_between_two_places_of_its_type_is_copied(tmp_path: Path) -> No
         ({"a\n\x1b[2J": entry("F32", [1], 0, 4)}, b"1234", "which no model has"),
         ({"a": {**entry("F32", [1], 0, 4), "code": "x"}}, b"1234", "does not give dtype, shape"),
         ({"__metadata__": {"a": [1]}}, b"", "metadata in its header that are not texts"),
-        (b'{"a": 1, "a": 2}', b"", "'a' stands there twice"),
+        (b'{"a": 1, "a": 2}', b"", "'a' appears twice"),
         (b'{"a": ', b"", "not valid JSON"),
         (b'{"a":' + b"[" * 100_000, b"", "not valid JSON"),
         (b'{"a":' + b"9" * 10_000 + b"}", b"", "not valid JSON"),

@@ -20,7 +20,7 @@ from inkdrop.convert.inspect.estimate import (
     memory,
 )
 from inkdrop.engines.cpu import fast_bfloat16, fast_int8
-from inkdrop.networks.autoencoder import AutoencoderConfig
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.networks.unet import UNet
 from inkdrop.networks.unet_config import UNetConfig
 
@@ -31,7 +31,8 @@ NETWORK = UNetConfig(in_channels=4, width=64,
                      cross_attention_dim=64, modulation="add")  # fmt: skip
 MEASURE = """
 from inkdrop.cond import Cond
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.networks.unet import UNet, UNetConfig
 config = {config!r}
 network = (Autoencoder if isinstance(config, AutoencoderConfig) else UNet)(config).eval()

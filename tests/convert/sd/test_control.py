@@ -214,7 +214,7 @@ def folder(tmp_path: Path) -> Path:
         ({"conditioning_chanels": 3}, "Did you mean 'conditioning_channels'"),
         ({"controlnet_conditioning_channel_order": "rbg"}, "is 'rbg'"),
         ({"down_block_types": ["X"] * 4}, "a block of type 'X'"),
-        ({"conditioning_embedding_out_channels": []}, "numbers of at least 1"),
+        ({"conditioning_embedding_out_channels": []}, "must be at least 1"),
         ({"conditioning_channels": 10**9}, "0 to 65536 is sane"),
         ({"_class_name": "os.system"}, "is of class 'os.system'"),
         ({"auto_map": {}}, "auto_map"),

@@ -27,8 +27,9 @@ from inkdrop.convert.sd.model import to_model
 from inkdrop.convert.sd.pipelines import pipeline
 from inkdrop.convert.sd.read import read
 from inkdrop.convert.sd.versions import SD2, SDXL, VERSIONS
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.parameterization import X0, Eps, V
-from inkdrop.diffusion.process import VP, Discrete
+from inkdrop.diffusion.process import VP
 from inkdrop.model import Model
 from inkdrop.networks.unet import UNet
 

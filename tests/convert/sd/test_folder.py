@@ -181,7 +181,7 @@ def test_hostile_or_broken_index(folder: Path, change: dict[str, Any], said: str
         ({"block_out_channels": [32, 65, 128, 128]}, "each must be a multiple of the first"),
         ({"in_channels": 2}, "in_channels 2 below out_channels 4"),
         ({"attention_head_dim": [1, 2]}, "has 2 attention_head_dim for 4 levels"),
-        ({"attention_head_dim": 7}, "do not divide into 7 heads"),
+        ({"attention_head_dim": 7}, "cannot be split into 7 heads"),
         ({"addition_embed_type": "text_time"}, "but lacks projection_class_embeddings"),
         ({"layers_per_block": "many"}, "layers_per_block"),
         ({"layers_per_block": 10**9}, r"has layers_per_block 1000000000: 0 to 64 is sane"),
@@ -212,7 +212,7 @@ def test_hostile_or_broken_unet(folder: Path, change: dict[str, Any], said: str)
         ({"latents_mean": [0.0]}, "1 latents_mean for 4 latent_channels"),
         ({"latents_std": [1, 1, 0, 1]}, "every spread must be above 0"),
         ({"scaling_factor": -1}, "above 0"),
-        ({"shift_factor": float("nan")}, "every channel's must be finite"),
+        ({"shift_factor": float("nan")}, "every number must be finite"),
         ({"act_fn": "mish"}, "'act_fn' is 'mish'"),
         ({"layers_per_block": 10**9}, "0 to 64 is sane"),
         ({"latent_channels": 10**12}, "0 to 65536 is sane"),
@@ -267,7 +267,7 @@ def test_shards_that_are_not_whole(sharded: Path) -> None:
     data = json.loads(index.read_text())
     first = data["weight_map"].pop("conv_in.weight")
     index.write_text(json.dumps(data))
-    refused(sharded, f"does not list 'conv_in.weight', which {first} holds")
+    refused(sharded, f"does not list 'conv_in.weight', which is in {first}")
     data["weight_map"] |= {"conv_in.weight": first, "more": first}
     index.write_text(json.dumps(data))
     refused(sharded, f"'more' is in {first}, but it is not")
@@ -276,7 +276,7 @@ def test_shards_that_are_not_whole(sharded: Path) -> None:
     data["weight_map"].pop("more")
     index.write_text(json.dumps(data))
     (sharded / "unet" / first).unlink()
-    refused(sharded, f"names the shard {first}, which is missing")
+    refused(sharded, f"lists the shard {first}, which is missing")
 
 
 def test_shards_may_be_links_as_in_the_cache_of_the_hub(sharded: Path, tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_shards_may_be_links_as_in_the_cache_of_the_hub(sharded: Path, tmp_path:
 def test_a_key_that_stands_twice(folder: Path, file: str) -> None:
     text = (folder / file).read_text().strip()
     (folder / file).write_text('{"_class_name": "os.system", ' + text[1:])
-    refused(folder, "is not valid JSON .'_class_name' stands there twice")
+    refused(folder, "is not valid JSON .the key '_class_name' appears twice")
 
 
 def test_pickles_only_where_they_are_trusted(original: Path, folder: Path) -> None:

@@ -20,8 +20,9 @@ from inkdrop.convert.sd.schedule import (
     stable,
     write_schedule,
 )
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.parameterization import X0, Eps, V, Velocity
-from inkdrop.diffusion.process import VP, Discrete
+from inkdrop.diffusion.process import VP
 from inkdrop.diffusion.samplers import SAMPLERS
 
 with warnings.catch_warnings():
@@ -180,7 +181,7 @@ def test_settings_that_are_known_to_be_wrong_can_be_told() -> None:
         ({"use_flow_sigmas": True}, "'use_flow_sigmas' is True"),
         ({"num_train_timesteps": 1}, "steps is 1"),
         ({"num_train_timesteps": 10**12}, "0 to 100000 is sane"),
-        ({"beta_start": 0.9}, "a first beta and a larger last one"),
+        ({"beta_start": 0.9}, "give a first and a larger last beta"),
         ({"_class_name": "LCMScheduler", "original_inference_steps": 0}, "timesteps has 1 to 100"),
         ({"_class_name": "LCMScheduler", "original_inference_steps": 500}, "has 1 to 100"),
         ({"_class_name": "LCMScheduler", "timestep_scaling": 1.0}, "timestep_scaling 1.0, with"),

@@ -16,8 +16,8 @@ from inkdrop.convert.files.options import ReadOptions
 from inkdrop.convert.sd.export import single_weights
 from inkdrop.convert.sd.model import to_codec, to_model
 from inkdrop.convert.sd.read import read
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.parameterization import Eps, V
-from inkdrop.diffusion.process import Discrete
 
 Weights = dict[str, Tensor]
 

@@ -94,7 +94,7 @@ def test_the_strength_is_embedded_as_theirs(pipe: Any, model: Model) -> None:
     said = model.network(x, t, Cond(tokens=tokens, guidance=strengths))
     assert difference(said, expected) < 1e-4
     assert difference(model.network(x, t, Cond(tokens=tokens, guidance=strengths + 1)), said) > 1e-3
-    with pytest.raises(ValueError, match=r"needs cond\.guidance, a strength for each sample"):
+    with pytest.raises(ValueError, match=r"needs cond\.guidance, a guidance scale for each sample"):
         model.network(x, t, Cond(tokens=tokens))
 
 

@@ -16,7 +16,8 @@ from inkdrop.data import dataset
 from inkdrop.data.latents import codec, encode, open_latents
 from inkdrop.data.open import open_buckets, open_data
 from inkdrop.data.pictures.buckets import Buckets, assign
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 
 
 @given(cells=st.integers(1, 20), multiple=st.integers(1, 16))

@@ -7,8 +7,9 @@ import torch
 from exact import PROCESSES, f64, gaussian
 from torch import Tensor
 
+from inkdrop.diffusion.discrete import Discrete, betas
 from inkdrop.diffusion.noise import SeededNoise
-from inkdrop.diffusion.process import Discrete, Process, betas
+from inkdrop.diffusion.process import Process
 from inkdrop.diffusion.samplers import ddpm, ddpm_beta, ddpm_learned
 from inkdrop.diffusion.samplers.step import Sampler
 from inkdrop.diffusion.times import grid
@@ -90,5 +91,5 @@ def test_the_learned_variance_is_exact_where_the_true_one_is_told(process: Proce
 def test_a_denoiser_without_variance_is_refused() -> None:
     process = PROCESSES["vp"]
     run = ddpm_learned(process, lambda x, t: x, gaussian(2, 1), grid(process, "logsnr", 4))
-    with pytest.raises(ValueError, match="also says its variance; use ddpm"):
+    with pytest.raises(ValueError, match="predicts its variance, and this one does not; use ddpm"):
         list(run)

@@ -9,7 +9,8 @@ import torch
 from exact import PROCESSES, f64, gaussian
 from torch import Tensor
 
-from inkdrop.diffusion.process import VP, Discrete
+from inkdrop.diffusion.discrete import Discrete
+from inkdrop.diffusion.process import VP
 from inkdrop.diffusion.samplers.ddim import ddim
 from inkdrop.diffusion.samplers.step import Walk
 
@@ -33,13 +34,13 @@ def test_a_walks_step_is_the_process_step(name: str, eta: float) -> None:
 
 @pytest.mark.parametrize("times", [f64(0.5), f64(0.5, 0.5, 0), f64(0, 0.5), f64(1, math.nan, 0)])
 def test_a_grid_that_does_not_fall_is_an_error(times: Tensor) -> None:
-    with pytest.raises(ValueError, match=r"a falling sequence of at least two times"):
+    with pytest.raises(ValueError, match=r"a decreasing sequence of at least two times"):
         list(ddim(VP(), half, gaussian(2, 1), times))
 
 
 @pytest.mark.parametrize("times", [f64(1.5, 0.5), f64(0.5, -0.1)])
 def test_a_grid_outside_the_process_is_an_error(times: Tensor) -> None:
-    with pytest.raises(ValueError, match=r"outside the process's range of 0 to 1"):
+    with pytest.raises(ValueError, match=r"within the range of the process, 0 to 1"):
         list(ddim(VP(), half, gaussian(2, 1), times))
 
 

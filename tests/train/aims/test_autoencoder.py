@@ -15,17 +15,13 @@ from sklearn.decomposition import PCA
 
 from inkdrop.codecs.latent import load_autoencoder
 from inkdrop.data.open import open_data
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.networks.discriminator import Discriminator, DiscriminatorConfig
-from inkdrop.networks.layers import blocks
+from inkdrop.networks.resample import blocks
 from inkdrop.runs import own_folder
-from inkdrop.train.aims.autoencoder import (
-    AutoencoderLoss,
-    Reconstruction,
-    principal,
-    shape_for,
-    train_autoencoder,
-)
+from inkdrop.train.aims.autoencoder import principal, shape_for, train_autoencoder
+from inkdrop.train.aims.reconstruction import AutoencoderLoss, Reconstruction
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.events import Saved
 from inkdrop.train.parallel import World
@@ -154,6 +150,6 @@ def test_bad_input(tmp_path: Path) -> None:
         train_autoencoder(data, tmp_path / "x", SHAPE, AutoencoderLoss(perceptual=1.0))
     with pytest.raises(ValueError, match="factor is 3: it must be a power of 2"):
         shape_for(data, factor=3)
-    with pytest.raises(ValueError, match="8 is no multiple of 16"):
+    with pytest.raises(ValueError, match="8 is not a multiple of 16"):
         train_autoencoder(data, tmp_path / "x", shape_for(data, factor=16))
     assert not (tmp_path / "x").exists()

@@ -161,8 +161,8 @@ def test_bad_input_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no captions"):
         run(tiny.data(tmp_path), tmp_path / "run", tmp_path / "encoder")
     assert not (tmp_path / "run").exists()
-    with pytest.raises(ValueError, match="either one trained here or a pretrained"):
-        plan(tmp_path / "encoder", text=tiny.TEXT)
+    with pytest.raises(ValueError, match="is either trained here"):
+        plan(tmp_path / "encoder", encoder=tiny.TEXT)
 
 
 def test_a_caption_is_read_once_and_by_itself(tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ from torch import Tensor
 
 from inkdrop.codecs.latent import Latent, LatentConfig, load_autoencoder
 from inkdrop.data.open import open_data
-from inkdrop.networks.autoencoder import Autoencoder, AutoencoderConfig
-from inkdrop.networks.layers import blocks
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
+from inkdrop.networks.resample import blocks
 from inkdrop.runs import own_folder
-from inkdrop.train.aims.autoencoder import AutoencoderLoss, train_autoencoder
+from inkdrop.train.aims.autoencoder import train_autoencoder
+from inkdrop.train.aims.reconstruction import AutoencoderLoss
 from inkdrop.train.aims.tiny import linear_start, tiny_shape, train_tiny
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.parallel import World
@@ -137,7 +139,7 @@ def test_it_follows_a_codebook_and_other_axes(tmp_path: Path) -> None:
 def test_shapes_that_do_not_fit_are_refused(tmp_path: Path, big: Autoencoder) -> None:
     data, fits = tiny.data(tmp_path), tiny_shape(BIG)
     for change, words in (
-        ({"patch": 2}, "factor is 2, but 4 of the autoencoder whose code"),
+        ({"patch": 2}, "factor is 2, but 4 in the autoencoder whose code"),
         ({"latent_channels": 3}, "latent_channels is 3, but 4"),
         ({"channels": 3}, "channels is 3, but 1"),
         ({"codes": 8}, "codes is for a codebook"),
