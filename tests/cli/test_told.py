@@ -311,9 +311,7 @@ def test_painted_and_the_same_again(
     told = {**read_settings("a.png"), "prompt": "a hill", "seam": 0}
     assert read_settings("c.png") == told and not same(Path("a.png"), Path("c.png"))
     Image.fromarray(drawn("other.png", 40, 48, seed=1)).save("in.png")
-    assert "the original in.png has changed since" in left(
-        monkeypatch, capsys, *again
-    )
+    assert "the original in.png has changed since" in left(monkeypatch, capsys, *again)
     Path("mask.png").rename("moved.png")
     Image.fromarray(picture).save("in.png")
     said = left(monkeypatch, capsys, *again)

@@ -110,7 +110,10 @@ def test_many_are_counted_and_ten_listed(opens: Opens, root: Path) -> None:
         (root / f"{i + 12:02}.caption").write_text("c")
     first, second = opens(root).notes[1:]
     assert first.startswith("12 of 24 pictures are without") and first.endswith(", 09.png, ...")
-    assert second.startswith("12 of 24 .caption files are ignored for lack") and "33.caption, ..." in second
+    assert (
+        second.startswith("12 of 24 .caption files are ignored for lack")
+        and "33.caption, ..." in second
+    )
 
 
 def test_classes_and_captions_together(opens: Opens, root: Path) -> None:
@@ -142,7 +145,10 @@ def test_metadata_tells_captions_and_labels(opens: Opens, root: Path) -> None:
     [
         ("{", r"metadata.jsonl line 2 in photos(.zip)? is not JSON"),
         ('{"text": "x"}', r'line 2 .* must be an object with "file_name"'),
-        ('{"file_name": "q.png"}', r"1 of 2 rows .* no matching picture.*: q.png. Did you mean 'b.png'"),
+        (
+            '{"file_name": "q.png"}',
+            r"1 of 2 rows .* no matching picture.*: q.png. Did you mean 'b.png'",
+        ),
         ('{"file_name": ""}', r'line 2 .* must be an object with "file_name"'),
         ('{"file_name": "./a.png"}', r"line 2 in .* names './a.png', which has a row already"),
         (
@@ -173,9 +179,7 @@ def test_metadata_as_a_table(opens: Opens, root: Path) -> None:
     (root / "in" / "metadata.csv").write_text("file_name,label,text\na.png,x,\nb.png,y,c\n")
     data = opens(root)
     assert data.label_names == ("x", "y") and data.captions == ("", "c")
-    assert data.notes[1] == (
-        "1 of 2 pictures is without a caption; an empty one is used: in/a.png"
-    )
+    assert data.notes[1] == ("1 of 2 pictures is without a caption; an empty one is used: in/a.png")
 
 
 @pytest.mark.parametrize(

@@ -100,10 +100,10 @@ def test_the_picture_column_is_found_or_asked_for(tmp_path: Path) -> None:
 def test_bad_rows_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"image": [png("red"), None, b"text"]}), path)
-    with pytest.raises(ValueError, match=r"2 of 3 .*row 1 holds NoneType, not an.*; row 2 is no"):
+    with pytest.raises(ValueError, match=r"2 of 3 .*row 1 holds NoneType instead.*; row 2 is not"):
         open_data(path)
     pq.write_table(pa.table({"image": ["a.png"]}), path)
-    with pytest.raises(ValueError, match=r"row 0 holds str, not an encoded picture"):
+    with pytest.raises(ValueError, match=r"row 0 holds str instead of an encoded picture"):
         open_data(path)
     pq.write_table(pa.table({"image": pa.array([], pa.binary())}), path)
     with pytest.raises(ValueError, match=r"a.parquet has no rows"):
@@ -135,5 +135,7 @@ def test_without_pyarrow_the_extra_is_named(
 ) -> None:
     path = write(tmp_path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ValueError, match=r"needs pyarrow; install it with: pip install 'inkdrop\[parquet\]'"):
+    with pytest.raises(
+        ValueError, match=r"needs pyarrow; install it with: pip install 'inkdrop\[parquet\]'"
+    ):
         open_data(path)
