@@ -150,7 +150,7 @@ def test_metadata_tells_captions_and_labels(opens: Opens, root: Path) -> None:
             r"1 of 2 rows .* no matching picture.*: q.png. Did you mean 'b.png'",
         ),
         ('{"file_name": ""}', r'line 2 .* must be an object with "file_name"'),
-        ('{"file_name": "./a.png"}', r"line 2 in .* names './a.png', which has a row already"),
+        ('{"file_name": "./a.png"}', r"line 2 in .* is a second row for './a.png'"),
         (
             '{"file_name": "b.png", "label": 1, "text": ["c"]}',
             r"text of b.png .* a text, not list",
@@ -185,15 +185,15 @@ def test_metadata_as_a_table(opens: Opens, root: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", r"metadata.csv in .* must begin with the names of its columns"),
-        ("name,text\na.png,x", r"one of them file_name, .* not 'name, text'"),
+        ("", r"metadata.csv in .* must start with the names of its columns"),
+        ("name,text\na.png,x", r"including file_name, .* not 'name, text'"),
         (
             "file_name,text\na.png,a boat, at sea",
-            r"line 2 .* has 3 values for 2 columns; a caption",
+            r"line 2 .* has 3 values for 2 columns; put a caption",
         ),
         (
             'file_name,text\na.png,"a boat',
-            r"metadata.csv line 2 .* is not valid CSV: unexpected end",
+            r"metadata.csv line 2 .* is not CSV \(unexpected end",
         ),
         ("file_name,text\n,a boat", r"line 2 in .* has an empty column file_name"),
         ("file_name,text\nA.png,a boat", r"1 of 1 rows of metadata .* A.png. Did you mean 'a.png'"),

@@ -29,7 +29,7 @@ def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a.docx cannot be read as data; give a folder"):
         open_data(tmp_path / "a.docx")
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"a.png is one picture; give the folder"):
+    with pytest.raises(ValueError, match=r"a.png is a single picture; give the folder"):
         open_data(tmp_path / "a.png")
 
 
