@@ -70,7 +70,7 @@ def complete(
     notes = []
     if missing:
         start = share(len(missing), len(found))
-        notes.append(f"{start} without a caption and get an empty one: {listed(missing)}")
+        notes.append(f"{start} without a caption; an empty one is used: {listed(missing)}")
     if empty:
         notes.append(f"{share(len(empty), len(found), 'caption')} empty: {listed(empty)}")
     return tuple(caption or "" for caption in found), notes

@@ -170,8 +170,8 @@ def _ignored(
     if lost:
         kind = f"{' or '.join(sorted(suffixes))} file"
         start = share(len(lost), len(lost) + len(beside), kind)
-        notes.append(f"{start} ignored, without a picture of the same name: {listed(lost)}")
+        notes.append(f"{start} ignored for lack of a picture of the same name: {listed(lost)}")
     if other:
         start = share(len(other), len(files), "file")
-        notes.append(f"{start} ignored, not being pictures: {listed(other, 3)}")
+        notes.append(f"{start} ignored (not a known picture format): {listed(other, 3)}")
     return notes

@@ -48,10 +48,10 @@ def test_pictures_and_the_same_again(
     assert same(Path("all.png"), Path("again.png"))
     again = ["generate", "--like", "all.png", *model, "-o", "c.png"]
     shutil.copy("sea.safetensors", "boat.safetensors")
-    assert "made with another LoRA than boat.safetensors" in left(monkeypatch, capsys, *again)
+    assert "the LoRA boat.safetensors has changed since" in left(monkeypatch, capsys, *again)
     Path("boat.safetensors").unlink()
     said = left(monkeypatch, capsys, *again)
-    assert "the LoRA boat.safetensors, which is not there; say where it is now with --lora" in said
+    assert "the LoRA boat.safetensors, which does not exist; give its new path with --lora" in said
     inkdrop(monkeypatch, *again, "--lora", "sea.safetensors")
     Path("glow.safetensors").unlink()
     assert "the embedding glow.safetensors" in left(

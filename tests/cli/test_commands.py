@@ -106,11 +106,11 @@ def test_evaluate_prints_the_table(
         (["sample", "{tmp}/model", "--count", "0"], "count is 0"),
         (["sample", "{tmp}/model", "--label", "cat"], "there is no class 'cat'"),
         (["sample", "{tmp}/model", "--steps", "2", "-o", "{tmp}/grid.xyz"], "xyz"),
-        (["interpolate", "{tmp}/model"], "say one of --prompts A B, --seeds A B and --pictures"),
+        (["interpolate", "{tmp}/model"], "give exactly one of --prompts A B, --seeds A B"),
         (["interpolate", "{tmp}/model", "--prompts", "a", "b"], "trained without captions"),
         (["interpolate", "{tmp}/model", "--seeds", "1", "2", "--prompt", "a"], "no --prompt"),
         (["generate", "a cat", "--model", "{tmp}/model"], "trained without captions"),
-        (["generate", "--model", "{tmp}/model"], "say what to draw"),
+        (["generate", "--model", "{tmp}/model"], "the prompt is missing"),
         (["train", "{tmp}/tiny.npz", "--text"], "--text needs --latent"),
         (["train", "{tmp}/tiny.npz", "--factor", "4"], "--factor needs --latent"),
         (["train", "{tmp}/tiny.npz", "--text-encoder", "x"], "--text-encoder needs --latent"),
@@ -217,7 +217,7 @@ def test_invert_draws_three_rows_and_likelihood_states_its_errors(
     words = ["--exact", "--label", "1", "--steps", 5, "--grid", "logsnr", "--guidance", 1]
     inkdrop(monkeypatch, "invert", saved, *files, *words, "--scale", 1, "-o", out)
     said = capsys.readouterr().out
-    error = float(said.split("way back: ")[1].split()[0])
+    error = float(said.split("reconstruction: ")[1].split()[0])
     assert error < 1e-3
     with Image.open(out) as picture:
         assert picture.size[1] > 3 * 8
@@ -303,7 +303,7 @@ def test_a_picture_is_made_again_by_its_own_model_or_not_at_all(
     like = ["generate", "--like", "cat.png", "-o", "like.png"]
     described = tmp_path / "drawer" / "model.json"
     described.write_text(described.read_text().replace('"steps": 4', '"steps": 5'))
-    assert "was made by drawer as it was then" in refused(monkeypatch, capsys, *like)
+    assert "the model drawer has changed since" in refused(monkeypatch, capsys, *like)
     shutil.rmtree("drawer")
     assert "--model where it lies" in refused(monkeypatch, capsys, *like)
     assert not (tmp_path / "like.png").exists()

@@ -80,10 +80,10 @@ def test_a_picture_along_hints_and_the_same_again(
 
     drawn("edges.png", 40, 72, seed=9)
     said = left(monkeypatch, capsys, "generate", "--like", "a.png", "-o", "c.png")
-    assert "made with another hint than edges.png is now" in said
+    assert "the hint edges.png has changed since" in said
     Path("edges.png").unlink()
     said = left(monkeypatch, capsys, "generate", "--like", "a.png", "-o", "c.png")
-    assert "the hint edges.png, which is not there" in said
+    assert "the hint edges.png, which does not exist" in said
     assert not Path("c.png").exists()
 
 
@@ -129,7 +129,7 @@ def test_what_controls_nothing(
 ) -> None:
     drawn("edges.png", 40, 72)
     for words, said in (
-        (hinted(models, "--hint", "edges.png"), "each control network needs a hint"),
+        (hinted(models, "--hint", "edges.png"), "give one hint for each control network"),
         (hinted(models, "--control-scale", "nan"), "has strength nan"),
         (hinted(models, "--control-scale", 1, "--control-scale", 2), "all or none a scale"),
         (["generate", "a", "--control", models / "control sd15", "--hint", "edges.png"],
@@ -311,13 +311,11 @@ def test_painted_and_the_same_again(
     told = {**read_settings("a.png"), "prompt": "a hill", "seam": 0}
     assert read_settings("c.png") == told and not same(Path("a.png"), Path("c.png"))
     Image.fromarray(drawn("other.png", 40, 48, seed=1)).save("in.png")
-    assert "made with the original .* has changed than in.png is now" in left(
-        monkeypatch, capsys, *again
-    )
+    assert "the original in.png has changed since" in left(monkeypatch, capsys, *again)
     Path("mask.png").rename("moved.png")
     Image.fromarray(picture).save("in.png")
     said = left(monkeypatch, capsys, *again)
-    assert "the mask mask.png, which is not there; say where it is now with PICTURE MASK" in said
+    assert "the mask mask.png, which does not exist; give its new path with PICTURE MASK" in said
     assert np.array_equal(seen("b.png")[~mask], picture[~mask])
     moved = ["inpaint", "in.png", "moved.png", "a fox", *again[1:]]
     inkdrop(monkeypatch, *moved)
@@ -345,14 +343,14 @@ def test_edited_and_the_same_again(
     settings = own / "scheduler" / "scheduler_config.json"
     settings.write_text(settings.read_text() + " ")
     Path("b.png").unlink()
-    assert "was made by own as it was then" in left(monkeypatch, capsys, *again)
+    assert "the model own has changed since" in left(monkeypatch, capsys, *again)
     shutil.rmtree(own)
-    assert "say with --model where it lies" in left(monkeypatch, capsys, *again)
+    assert "give its new path, or another model, with --model" in left(monkeypatch, capsys, *again)
     assert not Path("b.png").exists()
     inkdrop(monkeypatch, *again, "--model", models / "pix2pix")
     assert same(Path("a.png"), Path("b.png"))
     Path("in.png").unlink()
-    assert "the original in.png, which is not there" in left(monkeypatch, capsys, *again)
+    assert "the original in.png, which does not exist" in left(monkeypatch, capsys, *again)
 
 
 def test_a_picture_is_made_again_by_the_command_that_made_it(
@@ -393,7 +391,7 @@ def test_bad_pictures_and_masks(
     for words, said in (
         (["inpaint", "in.png", "small.png", "a", *into], "mask is 40x40, but the picture 40x48"),
         (["inpaint", "in.png", "black.png", "a", *into], "the mask is all black"),
-        (["inpaint", "in.png", "thin.png", "a", *into], "finer than the places"),
+        (["inpaint", "in.png", "thin.png", "a", *into], "finer than the model's latent cells"),
         (["inpaint", "in.png", "clear.png", "a", *into], "clear.png is transparent in places"),
         (["inpaint", "in.png", "a", *into], "in.png is opaque, so nothing says where to paint"),
         (["inpaint", "in.png", "mask.png", *into], "the prompt is 'mask.png', which is a picture"),
@@ -431,13 +429,13 @@ def test_what_is_no_picture(
     Image.fromarray(np.full((40, 48), np.nan, np.float32)).save("nan.tif")
     before = sorted(Path().iterdir())
     for name, said in (
-        ("cut.png", "cut.png is corrupt or truncated (image file is truncated), so copy or save"),
+        ("cut.png", "cut.png is corrupt or truncated (image file is truncated); copy or save"),
         ("head.png", "head.png has a corrupt header"),
         ("words.png", "words.png is not a picture, despite its name"),
         ("empty.png", "empty.png is empty (0 bytes), so copy"),
         ("folder", "folder is a folder, so name a picture in it"),
         ("huge.png", "more than 80 megapixels, so it is not decoded; scale it down first"),
-        ("wide.png", "wide.png is 9x5000 pixels, and a side may have 4096; scale it down"),
+        ("wide.png", "wide.png is 9x5000 pixels, but a side may have at most 4096; scale it down"),
         ("nan.tif", "nan.tif holds values that are NaN or infinite, so save it without"),
     ):
         model = ["--model", "nothing"]  # which is found out later
@@ -538,14 +536,14 @@ def test_what_is_refused_before_a_model_is_looked_for(
         (["--columns", 0], "columns is 0: it must be at least 1"),
         (["--count", 0], "count is 0: it must be at least 1"),
         (["--lora", "none"], "there is no LoRA none."),
-        (["-o", "a.jpg"], "a.jpg cannot carry its settings; give a name with .png"),
+        (["-o", "a.jpg"], "a.jpg cannot hold its settings; give --out a .png"),
         (["-o", "folder.png"], "folder.png is a folder; give --out"),
         (["-o", "in.png/a.png"], "in.png is a file, so"),
     ):
         for words in (into, change):
             assert said in left(monkeypatch, capsys, *words, *more, "--model", "nothing"), more
     for words in (into, change):
-        assert "say with --model what draws" in left(monkeypatch, capsys, *words)
+        assert "the model is missing; give --model" in left(monkeypatch, capsys, *words)
         assert "no model folder or run nothing" in left(
             monkeypatch, capsys, *words, "--model", "nothing"
         )

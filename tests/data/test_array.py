@@ -70,15 +70,15 @@ def test_ranges(tmp_path: Path, values: NDArray[Any], expected: list[float]) -> 
 @pytest.mark.parametrize(
     ("array", "said"),
     [
-        (np.zeros((4, 8, 8), np.int64), "int64, whose range is not known; convert it to uint8"),
+        (np.zeros((4, 8, 8), np.int64), "int64, whose range is unknown; convert it to uint8"),
         (np.full((4, 8, 8), 255.0), "floats from 255 to 255; scale them"),
         (np.full((4, 8, 8), -2.0), "scale them"),
         (np.full((4, 8, 8), np.nan), "NaN"),
-        (np.zeros((64, 64, 3), np.uint8), "one picture; many are"),
-        (np.zeros((4, 784), np.uint8), r"\[4, 784\]; pictures are"),
-        (np.zeros((2, 3, 4, 8, 8), np.uint8), "pictures are"),
+        (np.zeros((64, 64, 3), np.uint8), "a single picture; a data set is"),
+        (np.zeros((4, 784), np.uint8), r"\[4, 784\]; pictures must be"),
+        (np.zeros((2, 3, 4, 8, 8), np.uint8), "pictures must be"),
         (np.zeros((0, 8, 8), np.uint8), "holds no pictures"),
-        (np.array([[1], "two"], object), "unequal sizes or channel"),
+        (np.array([[1], "two"], object), "pictures of unequal shapes"),
     ],
 )
 def test_what_is_not_understood_is_refused(tmp_path: Path, array: NDArray[Any], said: str) -> None:
@@ -130,7 +130,9 @@ def test_keys_can_be_named(tmp_path: Path) -> None:
 
 def test_pictures_saved_one_by_one_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", integers(8, 8, 1), integers(8, 8, 3))
-    with pytest.raises(ValueError, match=r"arr_1 \[8, 8, 3\]\).*of one size and channel count"):
+    with pytest.raises(
+        ValueError, match=r"arr_1 \[8, 8, 3\]\).*of a single size and channel count"
+    ):
         open_data(tmp_path / "a.npz")
 
 
@@ -154,7 +156,7 @@ def test_channels_as_asked(tmp_path: Path) -> None:
     assert torch.equal(grey.take([0])[:, 0], grey.take([0])[:, 2])
     white = opened(tmp_path, np.full((2, 8, 8, 3), 255, np.uint8), channels=1)
     assert white.shape == (1, 8, 8) and (white.take([0]) == 1).all()
-    with pytest.raises(ValueError, match=r"12 channels and cannot be given 3"):
+    with pytest.raises(ValueError, match=r"12 channels, which cannot be converted to 3"):
         opened(tmp_path, integers(2, 12, 16, 16), channels=3)
 
 

@@ -10,7 +10,7 @@ def test_none_at_all_is_none_and_not_a_row_of_empty_ones() -> None:
     assert complete(["", None], "ab") == (
         ("", ""),
         [
-            "1 of 2 pictures is without a caption and given an empty one: b",
+            "1 of 2 pictures is without a caption; an empty one is used: b",
             "1 of 2 captions is empty: a",
         ],
     )

@@ -29,7 +29,9 @@ def test_digits_in_another_size_stay_in_range() -> None:
 
 def test_without_scikit_learn_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ValueError, match=r"need scikit-learn; run: pip install scikit-learn"):
+    with pytest.raises(
+        ValueError, match=r"need scikit-learn; install it with: pip install scikit-learn"
+    ):
         open_data("digits")
 
 

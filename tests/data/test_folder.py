@@ -75,7 +75,7 @@ def test_without_sub_folders_or_with_one_there_are_no_labels(opens: Opens, root:
     picture(root / "more" / "c.png")
     data = opens(root)
     assert data.labels is None
-    assert any("1 of 3 pictures is in no sub-folder" in note for note in data.notes)
+    assert any("1 of 3 pictures is outside subfolders" in note for note in data.notes)
 
 
 def test_parts_are_no_classes(opens: Opens, root: Path) -> None:
@@ -83,9 +83,9 @@ def test_parts_are_no_classes(opens: Opens, root: Path) -> None:
         picture(root / name)
     data, train = opens(root), opens(root, split="train")
     assert len(data) == 3 and data.label_names == ("daisy", "rose")
-    assert any("the parts test, train are used together" in note for note in data.notes)
+    assert any("the splits test, train are used together" in note for note in data.notes)
     assert len(train) == 2 and train.label_names == ("daisy", "rose")
-    with pytest.raises(ValueError, match=r"no sub-folder 'trian'.*Did you mean 'train'"):
+    with pytest.raises(ValueError, match=r"no subfolder 'trian'.*Did you mean 'train'"):
         opens(root, split="trian")
 
 
@@ -98,9 +98,9 @@ def test_captions_in_text_files(opens: Opens, root: Path) -> None:
     data = opens(root)
     assert data.captions == ("a red square", "", "")
     assert data.notes[1:] == (
-        "1 of 3 pictures is without a caption and given an empty one: b.png",
+        "1 of 3 pictures is without a caption; an empty one is used: b.png",
         "1 of 3 captions is empty: c.png",
-        "1 of 3 .txt files is without a picture of its name and ignored: readme.txt",
+        "1 of 3 .txt files is ignored for lack of a picture of the same name: readme.txt",
     )
 
 
@@ -110,7 +110,10 @@ def test_many_are_counted_and_ten_listed(opens: Opens, root: Path) -> None:
         (root / f"{i + 12:02}.caption").write_text("c")
     first, second = opens(root).notes[1:]
     assert first.startswith("12 of 24 pictures are without") and first.endswith(", 09.png, ...")
-    assert second.startswith("12 of 24 .caption files are without") and "33.caption, ..." in second
+    assert (
+        second.startswith("12 of 24 .caption files are ignored for lack")
+        and "33.caption, ..." in second
+    )
 
 
 def test_classes_and_captions_together(opens: Opens, root: Path) -> None:
@@ -142,14 +145,17 @@ def test_metadata_tells_captions_and_labels(opens: Opens, root: Path) -> None:
     [
         ("{", r"metadata.jsonl line 2 in photos(.zip)? is not JSON"),
         ('{"text": "x"}', r'line 2 .* must be an object with "file_name"'),
-        ('{"file_name": "q.png"}', r"1 of 2 rows .* no picture .*: q.png. Did you mean 'b.png'"),
+        (
+            '{"file_name": "q.png"}',
+            r"1 of 2 rows .* no matching picture.*: q.png. Did you mean 'b.png'",
+        ),
         ('{"file_name": ""}', r'line 2 .* must be an object with "file_name"'),
-        ('{"file_name": "./a.png"}', r"line 2 in .* names './a.png', which has a row already"),
+        ('{"file_name": "./a.png"}', r"line 2 in .* is a second row for './a.png'"),
         (
             '{"file_name": "b.png", "label": 1, "text": ["c"]}',
-            r"text of b.png .* one text, not list",
+            r"text of b.png .* a text, not list",
         ),
-        ('{"file_name": "b.png"}', r"gives labels, but none to b.png"),
+        ('{"file_name": "b.png"}', r"has labels, but none for b.png"),
     ],
 )
 def test_metadata_that_is_wrong_is_refused(opens: Opens, root: Path, line: str, said: str) -> None:
@@ -173,25 +179,23 @@ def test_metadata_as_a_table(opens: Opens, root: Path) -> None:
     (root / "in" / "metadata.csv").write_text("file_name,label,text\na.png,x,\nb.png,y,c\n")
     data = opens(root)
     assert data.label_names == ("x", "y") and data.captions == ("", "c")
-    assert data.notes[1] == (
-        "1 of 2 pictures is without a caption and given an empty one: in/a.png"
-    )
+    assert data.notes[1] == ("1 of 2 pictures is without a caption; an empty one is used: in/a.png")
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", r"metadata.csv in .* must begin with the names of its columns"),
-        ("name,text\na.png,x", r"one of them file_name, .* not 'name, text'"),
+        ("", r"metadata.csv in .* must start with the names of its columns"),
+        ("name,text\na.png,x", r"including file_name, .* not 'name, text'"),
         (
             "file_name,text\na.png,a boat, at sea",
-            r"line 2 .* has 3 values for 2 columns; a caption",
+            r"line 2 .* has 3 values for 2 columns; put a caption",
         ),
         (
             'file_name,text\na.png,"a boat',
-            r"metadata.csv line 2 .* is not valid CSV: unexpected end",
+            r"metadata.csv line 2 .* is not CSV \(unexpected end",
         ),
-        ("file_name,text\n,a boat", r"line 2 in .* has nothing in its column file_name"),
+        ("file_name,text\n,a boat", r"line 2 in .* has an empty column file_name"),
         ("file_name,text\nA.png,a boat", r"1 of 1 rows of metadata .* A.png. Did you mean 'a.png'"),
     ],
 )
@@ -213,7 +217,7 @@ def test_separators_of_lines_within_a_caption(opens: Opens, root: Path) -> None:
 
 def test_captions_that_are_asked_for(opens: Opens, root: Path) -> None:
     picture(root / "a.png")
-    with pytest.raises(ValueError, match=r"no captions for caption='tags'.*no metadata at all"):
+    with pytest.raises(ValueError, match=r"no captions for caption='tags'.*there is no metadata"):
         opens(root, caption="tags")
     row = {"file_name": "a.png", "text": "of text", "tags": "of tags"}
     (root / "metadata.jsonl").write_text(json.dumps(row))
@@ -244,7 +248,7 @@ def test_transparent_grey_over_a_colour_is_rgb(opens: Opens, root: Path) -> None
     assert opens(root).shape == (1, 8, 8)
     data = opens(root, background="red")
     assert data.take([0])[0, :, 0, 0].tolist() == [1, -1, -1]
-    assert any("transparent and laid over red" in note for note in data.notes)
+    assert any("transparent and composited over red" in note for note in data.notes)
 
 
 def test_the_size_is_64_or_the_smallest_side(opens: Opens, root: Path) -> None:
@@ -285,7 +289,7 @@ def test_more_bad_pictures_are_refused_with_reasons(opens: Opens, root: Path) ->
         opens(root)
     for name in ("b.png", "c.jpg", "d.webp"):
         (root / name).write_text("not a picture")
-    with pytest.raises(ValueError, match=r"4 of 23 .*b.png is no picture.*; and 1 more"):
+    with pytest.raises(ValueError, match=r"4 of 23 .*b.png is not a picture.*; and 1 more"):
         opens(root)
 
 

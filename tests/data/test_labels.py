@@ -29,7 +29,7 @@ def test_words_are_sorted() -> None:
     [
         (np.eye(3), r"must be \[N\], not \[3, 3\]; use argmax"),
         (np.array([0.5, 1.0]), "whole numbers or words, not float"),
-        (["a", None], "no label for 1 of 2 pictures, the first being number 1"),
+        (["a", None], "no label for 1 of 2 pictures, first for number 1"),
         (["a", 1, {}], "must be all whole numbers or all words, not dict and int and str"),
     ],
 )

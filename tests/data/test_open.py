@@ -26,10 +26,10 @@ def test_an_empty_path_is_not_the_current_folder() -> None:
 
 def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.docx").write_text("x")
-    with pytest.raises(ValueError, match=r"a.docx cannot be read as data: give a folder"):
+    with pytest.raises(ValueError, match=r"a.docx cannot be read as data; give a folder"):
         open_data(tmp_path / "a.docx")
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"a.png is one picture; give the folder"):
+    with pytest.raises(ValueError, match=r"a.png is a single picture; give the folder"):
         open_data(tmp_path / "a.png")
 
 
@@ -48,7 +48,7 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, int], said: s
 
 def test_pictures_of_two_channels_are_refused(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"1, 3 or 4 channels, not channels=2"):
+    with pytest.raises(ValueError, match=r"channels is 2: pictures have 1, 3 or 4"):
         open_data(tmp_path, channels=2)
 
 

@@ -86,7 +86,7 @@ def test_every_picture_of_every_bucket_is_drawn_once_an_epoch() -> None:
 @pytest.mark.parametrize("bad", [((), 4, 0), ((3, 0), 4, 0), ((3,), 0, 0), ((3,), 4, -1)])
 def test_nonsense_of_buckets_is_refused(bad: tuple[tuple[int, ...], int, int]) -> None:
     counts, batch, update = bad
-    with pytest.raises(ValueError, match=r"buckets need pictures in each"):
+    with pytest.raises(ValueError, match=r"buckets need samples in each"):
         bucket_turn(counts, batch, 0, update)
 
 

@@ -68,7 +68,7 @@ def test_the_span_is_around_zero_where_there_are_both_signs(
     data = opened(tmp_path, array)
     assert data.span == span
     assert np.allclose(data.take(range(4)), np.interp(array, span, [-1, 1]), atol=1e-6)
-    assert f"-1 and 1 stand for {span[0]:g} and {span[1]:g}" in data.notes[0]
+    assert f"values from {span[0]:g} to {span[1]:g} become -1 to 1" in data.notes[0]
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.int64, np.float16, np.bool_])
@@ -92,12 +92,12 @@ def test_values_far_from_zero_keep_their_differences(tmp_path: Path, far: Any) -
 @pytest.mark.parametrize(
     ("array", "said"),
     [
-        (np.full((4, 1, 8), 2.5), "all values of a.npy are 2.5; there is nothing to learn"),
+        (np.full((4, 1, 8), 2.5), "all values of a.npy are 2.5, so there is nothing to learn"),
         (np.full((4, 1, 8), np.nan), "NaN or infinite; replace them first"),
         (np.array([[[1, np.inf, 2, 3, 4]]]), "NaN or infinite; replace them first"),
-        (np.zeros((4, 1, 8), complex), "complex128, and series are real numbers"),
-        (np.zeros((4, 1, 8, 8)), r"\[4, 1, 8, 8\]; series are \[N, L\] or \[N, C, L\]"),
-        (np.zeros((0, 1, 8)), r"\[0, 1, 8\]; series are"),
+        (np.zeros((4, 1, 8), complex), "complex128 instead of real numbers"),
+        (np.zeros((4, 1, 8, 8)), r"\[4, 1, 8, 8\]; series must be \[N, L\] or \[N, C, L\]"),
+        (np.zeros((0, 1, 8)), r"\[0, 1, 8\]; series must be"),
     ],
 )
 def test_what_is_no_series_is_refused(tmp_path: Path, array: NDArray[Any], said: str) -> None:

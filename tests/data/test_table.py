@@ -43,7 +43,7 @@ def test_pictures_labels_names_and_captions(tmp_path: Path) -> None:
     assert data.labels is not None and data.labels.tolist() == [1, 0, 1, 2]
     assert data.label_names == ("blau", "rot", "weiss")
     assert data.captions == ("a", "", "c", "d")
-    said = "1 of 4 pictures is without a caption and given an empty one: row 1"
+    said = "1 of 4 pictures is without a caption; an empty one is used: row 1"
     assert data.notes[-1] == said
     assert data.take([1])[0, :, 0, 0].tolist() == [-1, -1, 1]
 
@@ -92,7 +92,7 @@ def test_the_picture_column_is_found_or_asked_for(tmp_path: Path) -> None:
     pq.write_table(pa.table({"pixels": images, "n": [1, 2, 3, 4]}), tmp_path / "a.parquet")
     assert len(open_data(tmp_path / "a.parquet")) == 4
     pq.write_table(pa.table({"left": images, "right": images}), tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match=r"2 columns of encoded pictures.*left, right"):
+    with pytest.raises(ValueError, match=r"2 columns of bytes that could be pictures.*left, right"):
         open_data(tmp_path / "a.parquet")
     assert len(open_data(tmp_path / "a.parquet", image="right")) == 4
 
@@ -100,10 +100,10 @@ def test_the_picture_column_is_found_or_asked_for(tmp_path: Path) -> None:
 def test_bad_rows_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"image": [png("red"), None, b"text"]}), path)
-    with pytest.raises(ValueError, match=r"2 of 3 .*row 1 holds NoneType, not an.*; row 2 is no"):
+    with pytest.raises(ValueError, match=r"2 of 3 .*row 1 holds NoneType instead.*; row 2 is not"):
         open_data(path)
     pq.write_table(pa.table({"image": ["a.png"]}), path)
-    with pytest.raises(ValueError, match=r"row 0 holds str, not an encoded picture"):
+    with pytest.raises(ValueError, match=r"row 0 holds str instead of an encoded picture"):
         open_data(path)
     pq.write_table(pa.table({"image": pa.array([], pa.binary())}), path)
     with pytest.raises(ValueError, match=r"a.parquet has no rows"):
@@ -124,7 +124,7 @@ def test_broken_tables_are_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(data)
     with pytest.raises(
-        ValueError, match=r"a.parquet is corrupt, truncated or no Parquet"
+        ValueError, match=r"a.parquet is corrupt, truncated or not a Parquet"
     ) as caught:
         open_data(path)
     assert "\n" not in str(caught.value)
@@ -135,5 +135,7 @@ def test_without_pyarrow_the_extra_is_named(
 ) -> None:
     path = write(tmp_path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ValueError, match=r"needs pyarrow; run: pip install 'inkdrop\[parquet\]'"):
+    with pytest.raises(
+        ValueError, match=r"needs pyarrow; install it with: pip install 'inkdrop\[parquet\]'"
+    ):
         open_data(path)

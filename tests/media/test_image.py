@@ -123,7 +123,7 @@ def test_thirty_two_bit_integers_run_over_the_whole_range() -> None:
 
 def test_floats_that_are_not_numbers_are_refused() -> None:
     data = encoded(Image.fromarray(np.array([[0, np.nan]], np.float32)), "TIFF")
-    with pytest.raises(ValueError, match=r"a.tif with NaN or infinite values"):
+    with pytest.raises(ValueError, match=r"a.tif holds values that are NaN"):
         read_image(data, name="a.tif")
 
 

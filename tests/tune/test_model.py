@@ -44,11 +44,11 @@ def test_the_tuned_grid_is_kept_and_used(
     said = capsys.readouterr().out
     model = Model.load(saved)
     assert (saved / "network.safetensors").read_bytes() == weights
-    if "nothing was kept" in said:  # then it says so, and nothing is
+    if "nothing was saved" in said:  # then it says so, and nothing is
         assert model.spec.tuned == ()
         return
     (tuned,) = model.spec.tuned
-    assert "on other noises:" in said and "kept in" in said
+    assert "on other noises:" in said and "saved in" in said
     assert tuned.steps == 3 and tuned.times[0] == 1 and tuned.times[-1] == 0
     assert chosen(model, Sampling(steps=3))[1].tolist() == list(tuned.times)
     steps = list(generate(model, conditions=[0], sampling=Sampling(steps=3)))

@@ -123,7 +123,7 @@ def test_pictures_of_one_shape_are_one_bucket_as_opened_without(tmp_path: Path) 
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
     (part,) = open_buckets(tmp_path, size=16, multiple=4)
     assert (part.take(range(3)) == open_data(tmp_path, size=16).take(range(3))).all()
-    assert part.notes[0].startswith("sizes 16x16 (3); each picture is scaled until it covers")
+    assert part.notes[0].startswith("sizes 16x16 (3); each picture is scaled to cover")
 
 
 def test_latents_of_all_buckets_have_one_scale(tmp_path: Path) -> None:
@@ -148,8 +148,8 @@ def test_bad_input(tmp_path: Path) -> None:
         Buckets(60, 8)
     with pytest.raises(ValueError, match=r"least of buckets is 0"):
         Buckets(64, 8, 0)
-    with pytest.raises(ValueError, match=r"one size, so there are no buckets; use open_data"):
+    with pytest.raises(ValueError, match=r"single size, so buckets do not apply; use open_data"):
         open_buckets("digits")
     np.save(tmp_path / "a.npy", np.zeros((3, 8, 8), np.uint8))
-    with pytest.raises(ValueError, match=r"one size, so there are no buckets; use open_data"):
+    with pytest.raises(ValueError, match=r"single size, so buckets do not apply; use open_data"):
         open_buckets(tmp_path / "a.npy")

@@ -28,5 +28,7 @@ def test_four_turns_of_every_picture(tmp_path: Path) -> None:
 
 def test_only_square_ones(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((2, 4, 6, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"a\.npy has pictures of 6x4; only square ones turn"):
+    with pytest.raises(
+        ValueError, match=r"a\.npy has pictures of 6x4; open them square to rotate them"
+    ):
         turned(open_data(tmp_path / "a.npy"))
