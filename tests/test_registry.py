@@ -13,6 +13,7 @@ import torch
 from models import latent_text_model
 from torch import nn
 
+import inkdrop.diffusion.discrete
 import inkdrop.diffusion.parameterization
 import inkdrop.diffusion.process
 from inkdrop.diffusion.parameterization import Parameterization
@@ -74,17 +75,18 @@ def test_every_part_is_described_and_built_again(
 
 
 @pytest.mark.parametrize(
-    ("module", "base", "table"),
+    ("modules", "base", "table"),
     [
-        (inkdrop.diffusion.process, Process, PROCESSES),
-        (inkdrop.diffusion.parameterization, Parameterization, PARAMETERIZATIONS),
+        ([inkdrop.diffusion.process, inkdrop.diffusion.discrete], Process, PROCESSES),
+        ([inkdrop.diffusion.parameterization], Parameterization, PARAMETERIZATIONS),
     ],
 )
 def test_no_process_and_no_parameterization_is_left_out(
-    module: Any, base: type, table: dict[str, type]
+    modules: list[Any], base: type, table: dict[str, type]
 ) -> None:
     there = {
         cls
+        for module in modules
         for _, cls in inspect.getmembers(module, inspect.isclass)
         if dataclasses.is_dataclass(cls) and issubclass(cls, base) and not inspect.isabstract(cls)
     }
@@ -168,7 +170,7 @@ def test_descriptions_of_nothing(data: dict[str, Any], said: str) -> None:
         ({"multipliers": [1, 10**8]}, r"'multipliers' is \[1, 100000000\]"),
         ({"multipliers": [1] * 80}, "'multipliers' has 80 levels"),
         ({"blocks": [1] * 65}, "'blocks' has 65 levels"),
-        ({"width": 999_992, "multipliers": [999_999]}, "nothing of such sizes"),
+        ({"width": 999_992, "multipliers": [999_999]}, "a part of these sizes"),
     ],
 )
 def test_networks_that_nobody_has(more: dict[str, Any], said: str) -> None:
@@ -178,7 +180,7 @@ def test_networks_that_nobody_has(more: dict[str, Any], said: str) -> None:
 
 def test_what_is_inside_a_codec_is_looked_at_too() -> None:
     code = {**CODES["latent"]["autoencoder"], "blocks": 300}
-    with pytest.raises(ValueError, match="'blocks' is 300, but up to 256"):
+    with pytest.raises(ValueError, match="'blocks' is 300; it must be at most 256"):
         build_codec({"kind": "latent", **CODES["latent"], "autoencoder": code}, "here")
 
 
