@@ -436,7 +436,7 @@ def test_what_is_no_picture(
         ("folder", "folder is a folder, so name a picture in it"),
         ("huge.png", "more than 80 megapixels, so it is not decoded; scale it down first"),
         ("wide.png", "wide.png is 9x5000 pixels, but a side may have at most 4096; scale it down"),
-        ("nan.tif", "nan.tif holds values that are NaN or infinite, so save it without"),
+        ("nan.tif", "nan.tif holds values that are NaN or infinite; replace them"),
     ):
         model = ["--model", "nothing"]  # which is found out later
         for words in (["edit", name, "a"], ["inpaint", name, name, "a"]):
