@@ -30,7 +30,7 @@ def test_a_name_is_the_box_unless_a_file_here_has_it(
 def test_what_is_in_the_box_is_not_amended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     spec = Model.load(own_folder("emoji")[0]).spec
-    with pytest.raises(ValueError, match="stays as it came"):
+    with pytest.raises(ValueError, match="cannot be changed; copy its folder"):
         amend("emoji", spec)
 
 

@@ -168,7 +168,7 @@ def test_descriptions_of_nothing(data: dict[str, Any], said: str) -> None:
         ({"multipliers": [1, 10**8]}, r"'multipliers' is \[1, 100000000\]"),
         ({"multipliers": [1] * 80}, "'multipliers' has 80 levels"),
         ({"blocks": [1] * 65}, "'blocks' has 65 levels"),
-        ({"width": 999_992, "multipliers": [999_999]}, "nothing of such sizes"),
+        ({"width": 999_992, "multipliers": [999_999]}, "a part of these sizes"),
     ],
 )
 def test_networks_that_nobody_has(more: dict[str, Any], said: str) -> None:
@@ -178,7 +178,7 @@ def test_networks_that_nobody_has(more: dict[str, Any], said: str) -> None:
 
 def test_what_is_inside_a_codec_is_looked_at_too() -> None:
     code = {**CODES["latent"]["autoencoder"], "blocks": 300}
-    with pytest.raises(ValueError, match="'blocks' is 300, but up to 256"):
+    with pytest.raises(ValueError, match="'blocks' is 300; it must be at most 256"):
         build_codec({"kind": "latent", **CODES["latent"], "autoencoder": code}, "here")
 
 
