@@ -101,11 +101,18 @@ def build(kind: str, table: Mapping[str, type[T]], data: Mapping[str, Any], wher
 
     ValueError for an unknown name or key, a wrong type, or an absurdly large number.
     """
-    fields = dict(data)
+    fields = _pairs(kind, data, where)
     name = str(fields.pop("kind", ""))
     cls, place = choose(kind, name, table), f"{where}, {kind} {name!r}"
     _check_sane(fields, place)
     return parse(cls, fields, place)
+
+
+def _pairs(kind: str, data: object, where: str) -> dict[str, Any]:
+    """The description of a part, which a damaged file may have as null or a number."""
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{where}: {kind!r} must be key-value pairs, not {type(data).__name__}")
+    return dict(data)
 
 
 def _check_sane(fields: Mapping[str, Any], where: str) -> None:
@@ -204,7 +211,7 @@ def read_text(
     data: Mapping[str, Any], folder: Path, where: str, dtype: torch.dtype | None = torch.float32
 ) -> TextConditioner:
     """The text encoder from `describe_text` and `write_text`; dtype: see `Model.load`."""
-    fields = {"kind": "small", **data}  # old folders have no kind
+    fields = {"kind": "small", **_pairs("text", data, where)}  # old folders have no kind
     if fields["kind"] == JOINED:
         about = build("text", {JOINED: JoinedConfig}, fields, where)
         read = (

@@ -1,6 +1,6 @@
 """All commands in groups, each with its file and a line of help.
 
-To add a command, add a function to one of those files and a line here.
+To add a command, add a function to one of those files and a line here; tasks bring their own line.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import click
 
 from inkdrop.config import nearest
+from inkdrop.tasks.request import TASKS
 
 
 class Entry(NamedTuple):
@@ -21,13 +22,14 @@ class Entry(NamedTuple):
     line: str
 
 
+def _making(name: str) -> Entry:
+    return Entry("Make", "make", str(TASKS[name].__doc__).split("\n")[0])
+
+
 TABLE = {
-    "generate": Entry("Make", "make", "Make a picture from words."),
+    "generate": _making("generate"),
     "sample": Entry("Make", "make", "Make samples with your own model, on one sheet."),
-    "inpaint": Entry("Make", "make", "Paint into a picture where a mask is white."),
-    "edit": Entry("Make", "make", 'Change a picture by words, such as "make it winter".'),
-    "interpolate": Entry("Make", "make", "Walk between two prompts, seeds or files."),
-    "invert": Entry("Make", "make", "Find the noise that makes a picture, and reconstruct it."),
+    **{name: _making(name) for name in TASKS if name != "generate"},
     "train": Entry("Train", "train", "Train a model on your own data."),
     "distill": Entry("Train", "train", "Train a student that needs only a few steps."),
     "tune": Entry("Train", "tune", "Fit the sampler to a model: better samples in few steps."),

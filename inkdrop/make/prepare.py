@@ -20,6 +20,7 @@ from inkdrop.device import pick_device
 from inkdrop.engines.halved import halved
 from inkdrop.events import Note
 from inkdrop.find import Found, find, open_with_notes
+from inkdrop.folder import read_description
 from inkdrop.model import Model
 from inkdrop.tasks.control import controlled, read_hint
 from inkdrop.tasks.job import Job
@@ -68,7 +69,7 @@ def prepare(
     ValueError, before any weight is read, if the model does not fit into memory.
     """
     request, where = job.request, pick_device(device)
-    if where.type == "cpu":
+    if where.type == "cpu" and _has_estimate(found):
         _check_memory(job, found)
     dtype = None if request.half else torch.float32
     model, notes = open_with_notes(found, device=where, dtype=dtype)
@@ -87,6 +88,14 @@ def fitted(model: Model, job: Job) -> Generator[Note, None, Model]:
         loras = ((lora.path, lora.weight) for lora in request.loras)
         model = with_adapters(model, loras, (each.path for each in request.embeddings))
     return (yield from _controlled(job.fit(model), request))
+
+
+def _has_estimate(found: Found) -> bool:
+    """Whether the formula for memory may know this model; it was measured on U-Nets alone."""
+    if not found.own:
+        return True
+    network = read_description(found.path, "model")["network"]
+    return isinstance(network, dict) and network.get("kind") == "unet"
 
 
 def _check_memory(job: Job, found: Found) -> None:

@@ -23,12 +23,15 @@ BOX = "emoji"  # the default model, which comes with the package
 
 @dataclass(frozen=True)
 class Generate:
-    """New samples from noise."""
+    """Make a picture from words."""
 
 
 @dataclass(frozen=True)
 class Inpaint:
-    """Repaint a picture where a mask is white or, without a mask, where it is transparent."""
+    """Paint into a picture where a mask is white.
+
+    Without a mask, what is transparent in the picture is painted.
+    """
 
     picture: Added
     mask: Added | None = None
@@ -41,7 +44,7 @@ class Inpaint:
 
 @dataclass(frozen=True)
 class Edit:
-    """Change a picture by an instruction."""
+    """Change a picture by words, such as 'make it winter'."""
 
     picture: Added
 
@@ -51,7 +54,7 @@ WAYS = ("prompts", "seeds", "pictures")  # the ends of a walk; a request has exa
 
 @dataclass(frozen=True)
 class Interpolate:
-    """Walk between two prompts, two seeds or two pictures."""
+    """Walk between two prompts, seeds or files."""
 
     prompts: tuple[str, str] | None = option(None, "Walk between two prompts, with the same noise.")
     seeds: tuple[int, int] | None = option(None, "Walk between sample 0 of two seeds.")
@@ -66,12 +69,13 @@ class Interpolate:
 
 @dataclass(frozen=True)
 class Invert:
-    """Find the noise that makes pictures, and reconstruct them from it."""
+    """Find the noise that makes a picture, and reconstruct it."""
 
     pictures: tuple[Added, ...]
     exact: bool = option(False, "Use EDICT: exact reconstruction, at twice the network calls.")
 
 
+# The first line of a task's docstring is also its line in `inkdrop --help`.
 Task = Generate | Inpaint | Edit | Interpolate | Invert
 TASKS: Mapping[str, type[Task]] = {
     "generate": Generate,

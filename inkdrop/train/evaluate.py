@@ -35,10 +35,11 @@ from inkdrop.evaluate.report import Measure, Report, frechet_notes, measure
 from inkdrop.evaluate.samples import conditions_like, drawn
 from inkdrop.events import Note
 from inkdrop.find import Found, find, open_model
-from inkdrop.folder import NAME
+from inkdrop.folder import NAME, kind_of, read_description
 from inkdrop.media.medium import Look
 from inkdrop.media.sheet import save_image
 from inkdrop.model import Model, Spec
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.registry import medium
 from inkdrop.tasks.plan import chosen
 from inkdrop.train.aims.judge import load_judge, train_judge
@@ -124,10 +125,12 @@ def subject(name: str | Path) -> Measured:
         seen = headers(found.path)
         spec = Spec((seen.autoencoder.channels, *seen.sizes))
         return Measured(found, opening(spec))
-    about = read_json(found.path / NAME)
-    if "autoencoder" in about:
-        return Measured(found, {"channels": int(about["autoencoder"]["channels"])}, coder=True)
-    return Measured(found, opening(parse(Spec, about["spec"], str(found.path / NAME))))
+    where = str(found.path / NAME)
+    if kind_of(read_json(found.path / NAME)) == "autoencoder":
+        coder = read_description(found.path, "autoencoder")["autoencoder"]
+        return Measured(found, {"channels": parse(AutoencoderConfig, coder, where).channels}, True)
+    about = read_description(found.path, "model")
+    return Measured(found, opening(parse(Spec, about["spec"], f"{where}, spec")))
 
 
 @dataclass(frozen=True)

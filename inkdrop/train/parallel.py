@@ -181,7 +181,9 @@ def world(
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    here = World(dist.get_rank(), size, device, stop, shard)
     try:
-        yield World(dist.get_rank(), size, device, stop, shard)
+        yield here
+        here.wait()  # none closes its connections while another still uses them
     finally:
         dist.destroy_process_group()

@@ -179,7 +179,7 @@ def test_a_model_folder_keeps_its_words(sd15: Case, sdxl: Case, tmp_path: Path) 
         with pytest.raises(ValueError, match="words of embeddings, which have no place"):
             write_text_folders(model, tmp_path)
     (tmp_path / "0" / "words.json").write_text('{"glow": "none"}')
-    with pytest.raises(ValueError, match=r"words.json must say for the word 'glow' a list of ids"):
+    with pytest.raises(ValueError, match=r"words.json must map the word 'glow' to a list of ids"):
         Model.load(tmp_path / "0")
 
 

@@ -1,4 +1,4 @@
-"""Training on captions that a frozen encoder reads: it cannot be changed; copy its folder, runs resume exactly."""
+"""Training on captions that a frozen encoder reads: it stays as it came, runs resume exactly."""
 
 from __future__ import annotations
 
