@@ -41,19 +41,19 @@ def open_data(
     caption: str | None = None,
     split: str | None = None,
 ) -> Dataset:
-    """Open data to train on: a folder, .zip, .npy, .npz, .parquet, IDX files, or "digits".
+    """Open training data: a folder, .zip, .npy, .npz, .parquet, IDX files, or "digits".
 
-    medium: picture or series; by default arrays [N, C, L] of up to 4 channels are series, and
-        everything else is pictures; [N, L] is read only with medium="series"
-    size: side of the square pictures; by default arrays keep theirs, and picture files get 64, or
-        the shorter side of the smallest if that is less
+    medium: picture or series; by default arrays [N, C, L] of up to 4 channels are series and
+        everything else is pictures; [N, L] is only read with medium="series"
+    size: side of the square pictures in pixels; by default arrays keep theirs, and picture files
+        get 64, or the shorter side of the smallest if that is less
     channels: 1 grey, 3 RGB, 4 RGBA; by default picture files are RGB if any of them has colour
-    background: the colour that transparency is laid over, a name or #rrggbb
-    image, label, caption: names of a table's columns, or of an .npz's arrays, if not the usual;
-        in a folder, caption is a column of its metadata, or a suffix of the texts beside pictures
-    split: the part to use, such as "train", where the data is divided
+    background: the colour behind transparent pictures, a name or #rrggbb
+    image, label, caption: names of a table's columns or an .npz's arrays, if not the usual ones;
+        in a folder, caption is a metadata column, or the suffix of text files beside pictures
+    split: the split to use, such as "train"; by default all are used together
 
-    ValueError, in one sentence, if there is nothing that can be used.
+    ValueError, one sentence, if the path does not exist or cannot be read as data.
     """
     return _open(
         path, DataOptions(medium, size, channels, background, image, label, caption, split)
@@ -73,17 +73,18 @@ def open_buckets(
     caption: str | None = None,
     split: str | None = None,
 ) -> tuple[Dataset, ...]:
-    """Pictures in several sizes of about the same area, one data set for each, from tall to wide.
+    """Pictures in several sizes of about the same area, one data set per size, from tall to wide.
 
-    A picture goes to the size nearest to its own shape, so little is cropped; none is distorted.
+    A picture goes to the size closest to its own aspect ratio, so little is cropped and nothing is
+    distorted.
 
-    size: side of the square; all sizes have about its area, and an aspect from 1:2 to 2:1
-    multiple: of which every side is one, such as an autoencoder's factor times a network's patch
-    least: pictures that a size needs, such as a batch; those of a size with fewer go to the next
+    size: side of the square; all sizes have about its area, and an aspect ratio from 1:2 to 2:1
+    multiple: divides every side, such as an autoencoder's factor times a network's patch
+    least: pictures that a size needs, such as a batch; smaller groups go to the next size
     others: as in `open_data`
 
     `train.buckets.over_buckets` trains on them. ValueError as in `open_data`, and for arrays, whose
-    pictures have one size.
+    pictures have a single size.
     """
     options = DataOptions(
         channels=channels,

@@ -1,4 +1,4 @@
-"""A decoded picture as 8-bit pixels: turned, fitted and flattened by the rules of `read_image`."""
+"""A decoded picture as 8-bit pixels: rotated, resized and flattened as `read_image` documents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def turn_of(picture: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 if there is none or it cannot be read."""
     try:
         turn = int(picture.getexif().get(0x0112, 1))
-    except Exception:  # a broken side note must not lose the picture
+    except Exception:  # broken EXIF data must not make the picture unreadable
         return 1
     return turn if 1 <= turn <= 8 else 1
 
@@ -44,7 +44,7 @@ def has_alpha(picture: Image.Image) -> bool:
 
 
 def is_grey(picture: Image.Image) -> bool:
-    """Stored as grey: the mode counts, or a palette of nothing but greys, not the pixels."""
+    """True if it is stored as grey, by its mode or an all-grey palette; pixels do not count."""
     if picture.mode in ("P", "PA"):
         colours = np.asarray(picture.getpalette() or [], np.uint8).reshape(-1, 3)
         return bool((colours == colours[:, :1]).all())
@@ -58,9 +58,9 @@ def pixels_of(
     channels: int | None,
     background: str,
 ) -> NDArray[np.uint8]:
-    """uint8 [H, W, C] of a decoded picture, by the rules of `read_image`."""
+    """A decoded picture as uint8 [H, W, C], by the rules of `read_image`."""
     if channels is not None and channels not in MODES:
-        raise ValueError(f"a picture has 1, 3 or 4 channels, not {channels}")
+        raise ValueError(f"channels is {channels}: a picture has 1, 3 or 4")
     colour = parse_colour(background)
     try:
         turn = turn_of(picture)
@@ -69,13 +69,15 @@ def pixels_of(
             plain = _flat(plain, colour)
         plain = plain if channels is None else plain.convert(MODES[channels])
     except (OSError, SyntaxError, struct.error) as error:
-        raise ValueError(f"{name} cannot be converted: {reason_of(error)}") from None
+        raise ValueError(
+            f"{name} cannot be converted ({reason_of(error)}); save it as PNG or JPEG"
+        ) from None
     pixels = np.array(plain, np.uint8)
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def _plain(picture: Image.Image, name: str) -> Image.Image:
-    """The same picture in 8 bits a channel: L, LA, RGB or RGBA."""
+    """The same picture with 8 bits per channel: L, LA, RGB or RGBA."""
     if _is_deep(picture):
         return _shallow(picture, name)
     mode = ("L" if is_grey(picture) else "RGB") + ("A" if has_alpha(picture) else "")
@@ -87,7 +89,7 @@ def _shallow(picture: Image.Image, name: str) -> Image.Image:
 
     values = np.asarray(picture).astype(np.float64)
     if not np.isfinite(values).all():
-        raise ValueError(f"{name} holds values that are NaN or infinite, so save it without them")
+        raise ValueError(f"{name} holds values that are NaN or infinite; replace them first")
     top = 1.0 if picture.mode == "F" else 65535.0
     low, high = values.min(), values.max()
     if low >= 0 and high <= top:
@@ -112,19 +114,19 @@ def _fitted(picture: Image.Image, size: int | tuple[int, int] | None) -> Image.I
 
 
 def parse_colour(colour: str) -> tuple[int, int, int]:
-    """(red, green, blue), 0 to 255, of a colour's name or #rrggbb; ValueError suggests a name."""
+    """(red, green, blue) in 0 ... 255 from a colour name or #rrggbb; ValueError suggests a name."""
     from PIL import ImageColor
 
     try:
         red, green, blue = ImageColor.getrgb(colour)[:3]
     except ValueError:
         hint = nearest(colour, ImageColor.colormap)
-        raise ValueError(f"there is no colour {colour!r}; write a name or #rrggbb.{hint}") from None
+        raise ValueError(f"there is no colour {colour!r}; give a name or #rrggbb.{hint}") from None
     return red, green, blue
 
 
 def _flat(picture: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
-    """Alpha laid over a colour; grey stays grey if the colour is a grey."""
+    """Transparency composited over a colour; grey stays grey if the colour is a grey."""
     from PIL import Image
 
     if not picture.mode.endswith("A"):
@@ -136,5 +138,5 @@ def _flat(picture: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
 
 
 def reason_of(error: Exception) -> str:
-    """What a decoder says, in one line."""
+    """A decoder's error message in one line."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__

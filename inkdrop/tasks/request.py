@@ -49,7 +49,7 @@ class Edit:
     picture: Added
 
 
-WAYS = ("prompts", "seeds", "pictures")  # to walk, of which a request has one
+WAYS = ("prompts", "seeds", "pictures")  # the ends of a walk; a request has exactly one
 
 
 @dataclass(frozen=True)

@@ -305,7 +305,7 @@ def test_a_picture_is_made_again_by_its_own_model_or_not_at_all(
     described.write_text(described.read_text().replace('"steps": 4', '"steps": 5'))
     assert "the model drawer has changed since" in refused(monkeypatch, capsys, *like)
     shutil.rmtree("drawer")
-    assert "--model where it lies" in refused(monkeypatch, capsys, *like)
+    assert "give its new path, or another model" in refused(monkeypatch, capsys, *like)
     assert not (tmp_path / "like.png").exists()
     shown_model().save("elsewhere")
     inkdrop(monkeypatch, *like, "--model", "elsewhere")

@@ -184,8 +184,8 @@ PRECISIONS = ("precision bfloat16", "precision int8")
         (["--size", "4096", "--count", "999", "--half"], "free; give a smaller --size or"),
         (["--half", "--engine", "packed"], "leave out --engine and --precision, or --half"),
         (["--size", "8x8x8"], "size is '8x8x8'"),
-        (["--style", "oil"], "this model knows only one"),
-        (["-o", "a.jpg"], "give a name with .png"),
+        (["--style", "oil"], "this model was trained without labels"),
+        (["-o", "a.jpg"], "give --out a .png"),
     ],
 )
 def test_what_cannot_be_painted(

@@ -131,7 +131,7 @@ def test_what_controls_nothing(
     for words, said in (
         (hinted(models, "--hint", "edges.png"), "give one hint for each control network"),
         (hinted(models, "--control-scale", "nan"), "has strength nan"),
-        (hinted(models, "--control-scale", 1, "--control-scale", 2), "all or none a scale"),
+        (hinted(models, "--control-scale", 1, "--control-scale", 2), "a scale for all or none"),
         (["generate", "a", "--control", models / "control sd15", "--hint", "edges.png"],
          "a DiT cannot be controlled"),
         (["generate", "a", "--model", models / "sd15", "--control", models / "control sd21",
@@ -393,7 +393,7 @@ def test_bad_pictures_and_masks(
         (["inpaint", "in.png", "black.png", "a", *into], "the mask is all black"),
         (["inpaint", "in.png", "thin.png", "a", *into], "finer than the model's latent cells"),
         (["inpaint", "in.png", "clear.png", "a", *into], "clear.png is transparent in places"),
-        (["inpaint", "in.png", "a", *into], "in.png is opaque, so nothing says where to paint"),
+        (["inpaint", "in.png", "a", *into], "in.png is opaque, so there is nothing to paint"),
         (["inpaint", "in.png", "mask.png", *into], "the prompt is 'mask.png', which is a picture"),
         (["inpaint", "in.png", *into], "give PICTURE [MASK] PROMPT, each a word"),
         (["edit", "in.png", "a", "fox", *into], "give PICTURE PROMPT, each a word"),
@@ -432,11 +432,11 @@ def test_what_is_no_picture(
         ("cut.png", "cut.png is corrupt or truncated (image file is truncated); copy or save"),
         ("head.png", "head.png has a corrupt header"),
         ("words.png", "words.png is not a picture, despite its name"),
-        ("empty.png", "empty.png is empty (0 bytes), so copy"),
+        ("empty.png", "empty.png is empty (0 bytes); copy"),
         ("folder", "folder is a folder, so name a picture in it"),
         ("huge.png", "more than 80 megapixels, so it is not decoded; scale it down first"),
         ("wide.png", "wide.png is 9x5000 pixels, but a side may have at most 4096; scale it down"),
-        ("nan.tif", "nan.tif holds values that are NaN or infinite, so save it without"),
+        ("nan.tif", "nan.tif holds values that are NaN or infinite; replace them"),
     ):
         model = ["--model", "nothing"]  # which is found out later
         for words in (["edit", name, "a"], ["inpaint", name, name, "a"]):

@@ -332,7 +332,9 @@ def test_sizes(classes: Model) -> None:
     assert np.corrcoef(mean.flatten(), small.flatten())[0, 1] > 0.95
     with pytest.raises(ValueError, match="size is 16x24, but this model only makes 8x8"):
         next(make(Request(size=(16, 24)), model=classes))
-    with pytest.raises(ValueError, match="size is 32, but this model only makes 16 values in 2 chann"):
+    with pytest.raises(
+        ValueError, match="size is 32, but this model only makes 16 values in 2 chann"
+    ):
         next(make(Request(size=32), model=curves()))
     any_size = unet_model(latent=True, any_size=True)
     found = made(Request(size=(8, 20), sampling=SAMPLING), model=any_size)
