@@ -68,10 +68,7 @@ def ode_likelihood(
         )
     y = x0.detach()
     if levels is not None:
-        rows = [
-            torch.rand(y.shape[1:], generator=generator(seed, "level", i)) for i in range(len(y))
-        ]
-        y = y + (torch.stack(rows).to(y) - 0.5) * 2 / (levels - 1)
+        y = _dequantised(y, levels, seed)
     flow = _flow(process, denoise, _probes(y, probes, seed))
     fine, coarse = (_log_density(process, flow, y, n) for n in (steps, steps // 2))
     unit = -1 / (math.log(2) * y[0].numel())
@@ -82,6 +79,12 @@ def ode_likelihood(
     if probes is not None:
         spread = fine.std(1) * abs(unit) / math.sqrt(probes)
     return Likelihood(bits, spread, ((fine - coarse).mean(1) * unit).abs())
+
+
+def _dequantised(x0: Tensor, levels: int, seed: int) -> Tensor:
+    """Data [B, ...] with uniform noise as wide as one level, keyed by the seed and the row."""
+    rows = [torch.rand(x0.shape[1:], generator=generator(seed, "level", i)) for i in range(len(x0))]
+    return x0 + (torch.stack(rows).to(x0) - 0.5) * 2 / (levels - 1)
 
 
 def _probes(y: Tensor, probes: int | None, seed: int) -> Tensor:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from inkdrop.media.image import picture_info, read_unit
+from inkdrop.media.medium import Look
 from inkdrop.model import Model
 from inkdrop.networks.control import Controlled
 from inkdrop.networks.resample import pad_to_multiple
 from inkdrop.networks.unet import UNet
-from inkdrop.tasks.request import LARGEST
+from inkdrop.tasks.job import batches
+from inkdrop.tasks.request import LARGEST, Request
 
 
 def takes(model: Model, channels: int) -> bool:
@@ -63,3 +66,20 @@ def decoded(model: Model, x: Tensor, picture: Tensor) -> Tensor:
     """Latents x decoded and cropped to the size of `picture`, on the CPU: undoes `padded`."""
     crop = pad_to_multiple(picture, model.codec.factor)[1]
     return model.codec.decode(x).clamp(-1, 1).cpu()[crop]
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What all jobs on a picture share: its size, its colour profile and the look of the result."""
+
+    request: Request
+    size: tuple[int, int]
+    profile: bytes | None
+
+    @property
+    def rows(self) -> list[range]:
+        return batches(self.request)
+
+    @property
+    def look(self) -> Look:
+        return Look(self.request.columns, self.request.scale or 1, profile=self.profile)

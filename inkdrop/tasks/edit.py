@@ -12,11 +12,10 @@ from torch import Tensor
 from inkdrop.diffusion.samplers import Step
 from inkdrop.events import Note
 from inkdrop.media.image import colour_profile, read_unit
-from inkdrop.media.medium import Look
 from inkdrop.model import Condition, Model
-from inkdrop.tasks.canvas import decoded, of_size, padded, read_transparent, size_of, takes
+from inkdrop.tasks.canvas import Canvas, decoded, of_size, padded, read_transparent, size_of, takes
 from inkdrop.tasks.generate import generate
-from inkdrop.tasks.job import Job, batches, conditions_for, sampling_for
+from inkdrop.tasks.job import Job, conditions_for, sampling_for
 from inkdrop.tasks.request import Edit, Request
 from inkdrop.tasks.sampling import DEFAULT, Sampling
 
@@ -74,23 +73,12 @@ def cut_out(y: Tensor, transparent: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Editing:
+class Editing(Canvas):
     """The job of `edit`; a transparent picture is edited on white, then gets its alpha back."""
 
-    request: Request
     file: str
     picture: Tensor
     transparent: Tensor | None
-    profile: bytes | None
-    size: tuple[int, int]
-
-    @property
-    def rows(self) -> list[range]:
-        return batches(self.request)
-
-    @property
-    def look(self) -> Look:
-        return Look(self.request.columns, self.request.scale or 1, profile=self.profile)
 
     def fit(self, model: Model) -> Model:
         check_editor(model)
@@ -124,9 +112,9 @@ def open_job(request: Request) -> Job:
     whole = replace(request.sampling, picture_guidance=PICTURE_GUIDANCE if scale is None else scale)
     return Editing(
         replace(request, sampling=whole),
+        size_of(file),
+        colour_profile(Path(file)),
         file,
         picture=2 * read_unit(file, 3) - 1,
         transparent=read_transparent(file),
-        profile=colour_profile(Path(file)),
-        size=size_of(file),
     )

@@ -14,11 +14,10 @@ from inkdrop.diffusion.noise import generator
 from inkdrop.diffusion.samplers import Step
 from inkdrop.events import Note
 from inkdrop.media.image import colour_profile, read_unit
-from inkdrop.media.medium import Look
 from inkdrop.model import Condition, Model
-from inkdrop.tasks.canvas import decoded, of_size, padded, read_transparent, size_of, takes
+from inkdrop.tasks.canvas import Canvas, decoded, of_size, padded, read_transparent, size_of, takes
 from inkdrop.tasks.generate import generate
-from inkdrop.tasks.job import Job, batches, conditions_for, sampling_for
+from inkdrop.tasks.job import Job, conditions_for, sampling_for
 from inkdrop.tasks.request import Inpaint, Request
 from inkdrop.tasks.sampling import DEFAULT, Sampling
 
@@ -157,22 +156,11 @@ def softened(mask: Tensor, seam: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Inpainting:
+class Inpainting(Canvas):
     """The job of `inpaint`."""
 
-    request: Request
     task: Inpaint
     masked: Masked
-    profile: bytes | None
-    size: tuple[int, int]
-
-    @property
-    def rows(self) -> list[range]:
-        return batches(self.request)
-
-    @property
-    def look(self) -> Look:
-        return Look(self.request.columns, self.request.scale or 1, profile=self.profile)
 
     def fit(self, model: Model) -> Model:
         check_painter(model)
@@ -203,4 +191,4 @@ def open_job(request: Request) -> Job:
     assert isinstance(task, Inpaint)
     file = task.picture.path
     masked, profile = read_masked(task), colour_profile(Path(file))
-    return Inpainting(request, task, masked, profile, size_of(file))
+    return Inpainting(request, size_of(file), profile, task, masked)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import torch
 from torch import Tensor
@@ -47,12 +47,28 @@ def adaptive(
         x0 = denoise(x, walk.now[0])
         x, first, index = walk.step(0, x, x0, None), 1, 1
         yield finite(Step(0, None, walk.t[1], x, x0), walk.t[0])
-    now = torch.full((len(x),), level[first], dtype=torch.float64)
-    end = level[last]
-    size = torch.full_like(now, min(FIRST, end - level[first]))
+    x, index = yield from _march(process, denoise, x, (level[first], level[last]), tolerance, index)
+    if last < walk.total:
+        x0 = denoise(x, walk.now[last])
+        x = walk.step(last, x, x0, None)
+        yield finite(Step(index, None, 0.0, x, x0), walk.t[last])
+
+
+def _march(
+    process: Process,
+    denoise: Denoiser,
+    x: Tensor,
+    span: tuple[float, float],
+    tolerance: float,
+    index: int,
+) -> Generator[Step, None, tuple[Tensor, int]]:
+    """From one lambda to another, both finite: the last x, and the number of the next Step."""
+    first, end = span
+    now = torch.full((len(x),), first, dtype=torch.float64)
+    size = torch.full_like(now, min(FIRST, end - first))
     for _ in range(MOST):
         if not bool((now < end).any()):
-            break
+            return x, index
         size = torch.minimum(size, end - now)
         y, low, x0 = pair(process, denoise, x, now, size)
         error = _error(x, y, low) / tolerance
@@ -69,15 +85,9 @@ def adaptive(
             index += 1
         elif not bool(error[going].isfinite().all()):
             finite(Step(index, None, 0.0, y, x0), process.time_at(2 * now.min()).item())
-    else:
-        raise FloatingPointError(
-            f"{MOST:,} steps did not reach the end at a tolerance of {tolerance}; raise the"
-            " tolerance"
-        )
-    if last < walk.total:
-        x0 = denoise(x, walk.now[last])
-        x = walk.step(last, x, x0, None)
-        yield finite(Step(index, None, 0.0, x, x0), walk.t[last])
+    raise FloatingPointError(
+        f"{MOST:,} steps did not reach the end at a tolerance of {tolerance}; raise the tolerance"
+    )
 
 
 def _error(x: Tensor, y: Tensor, low: Tensor) -> Tensor:
