@@ -28,10 +28,10 @@ def explain(
     """
     from inkdrop.cli.tune import opened
     from inkdrop.explain.report import explain as figures
-    from inkdrop.train.source import data_of
+    from inkdrop.train.source import data_of, report_folder
 
     model = opened(run, device)
     samples = data_of(Path(run), data)
-    folder = Path(out) if out else Path(run) / "explain"
+    folder = Path(out) if out else report_folder(run, "explain")
     for title, path in figures(model, samples, folder, seed=seed, quick=quick):
         click.echo(f"{title}: {path}")

@@ -47,7 +47,7 @@ from inkdrop.train.evaluation import LEAST, Evaluation
 from inkdrop.train.events import Event
 from inkdrop.train.feed import split_rows
 from inkdrop.train.parallel import World
-from inkdrop.train.source import opening
+from inkdrop.train.source import opening, report_folder
 from inkdrop.weights import read_json
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def evaluate(
     """
     measured = subject(run)
     run = Path(run)
-    home = run / "evaluate" if out is None else Path(out)
+    home = report_folder(run, "evaluate") if out is None else Path(out)
     yield from map(Note, (*data.notes, *measured.found.notes))
     if len(data) < LEAST:
         raise ValueError(f"{data.name} has {len(data)} samples; measuring takes at least {LEAST}")
@@ -123,6 +123,8 @@ def subject(name: str | Path) -> Measured:
     found = find(name)
     if not found.own:
         seen = headers(found.path)
+        if seen.autoencoder is None:
+            raise ValueError(f"{name} has no autoencoder, so it makes no pictures to measure")
         spec = Spec((seen.autoencoder.channels, *seen.sizes))
         return Measured(found, opening(spec))
     where = str(found.path / NAME)

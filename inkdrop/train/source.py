@@ -41,3 +41,12 @@ def opening(spec: Spec) -> dict[str, Any]:
         return {"medium": spec.medium}
     channels, *sides = spec.shape
     return {"channels": channels, **({"size": sides[0]} if len(set(sides)) == 1 else {})}
+
+
+def report_folder(name: str | Path, what: str) -> Path:
+    """Where a report on a model goes by default: RUN/WHAT, or WHAT-NAME where there is no folder.
+
+    A folder called like a model in the box or on the Hub would hide it from then on.
+    """
+    path = Path(name)
+    return path / what if path.is_dir() else Path(f"{what}-{path.stem}")

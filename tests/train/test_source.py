@@ -1,0 +1,36 @@
+"""Where a run's data is, how data is opened for a model without a run, and where reports go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inkdrop.model import Spec
+from inkdrop.train.source import opening, report_folder, source_of
+
+
+def test_reports_lie_in_the_run_and_never_hide_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    assert report_folder("runs/a", "explain") == Path("runs/a/explain")
+    # A folder called emoji would be meant by that name from then on.
+    assert report_folder("emoji", "evaluate") == Path("evaluate-emoji")
+    assert report_folder("org/name", "evaluate") == Path("evaluate-name")
+    assert report_folder("sd15.safetensors", "evaluate") == Path("evaluate-sd15")
+
+
+def test_data_is_opened_as_the_model_needs_it() -> None:
+    assert opening(Spec((3, 16, 16))) == {"channels": 3, "size": 16}
+    assert opening(Spec((1, 16, 24))) == {"channels": 1}
+    assert opening(Spec((2, 100), medium="series")) == {"medium": "series"}
+
+
+def test_other_data_is_opened_as_the_own_was(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"source": {"path": "/a", "options": {"size": 8}}}')
+    assert source_of(tmp_path) == {"path": "/a", "options": {"size": 8}}
+    assert source_of(tmp_path, "/b", {"size": 4}) == {"path": "/b", "options": {"size": 8}}
+    with pytest.raises(ValueError, match="is not a run with its data"):
+        source_of(tmp_path / "nothing")
