@@ -11,7 +11,6 @@ import click
 
 from inkdrop.cli.options import Decorator, all_of, device_option, given, options_of, out_option
 from inkdrop.tasks.request import (
-    BOX,
     Edit,
     Generate,
     Inpaint,
@@ -137,7 +136,7 @@ def edit(words: tuple[str, ...], **options: Any) -> None:
 
 
 @click.command()
-@click.argument("model", default=BOX, required=False, metavar="[RUN]")
+@click.argument("model", required=False, metavar="[RUN]")
 @making(Interpolate, "walk.png", without=WALKS)
 def interpolate(**options: Any) -> None:
     """Walk between two prompts, seeds or files, with RUN or the built-in model.

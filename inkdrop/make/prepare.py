@@ -75,7 +75,7 @@ def prepare(
     model, notes = open_with_notes(found, device=where, dtype=dtype)
     yield from map(Note, notes)
     model = yield from fitted(model, job)
-    return (yield from _engined(model, request))
+    return (yield from _engined(model, request, _most(job)))
 
 
 def fitted(model: Model, job: Job) -> Generator[Note, None, Model]:
@@ -88,6 +88,11 @@ def fitted(model: Model, job: Job) -> Generator[Note, None, Model]:
         loras = ((lora.path, lora.weight) for lora in request.loras)
         model = with_adapters(model, loras, (each.path for each in request.embeddings))
     return (yield from _controlled(job.fit(model), request))
+
+
+def _most(job: Job) -> int:
+    """The size of the largest batch."""
+    return max(len(rows) for rows in job.rows)
 
 
 def _has_estimate(found: Found) -> bool:
@@ -103,7 +108,7 @@ def _check_memory(job: Job, found: Found) -> None:
     own = request.size == job.size  # otherwise the size is that of an input picture
     load = Load(
         size=job.size,
-        samples=max(len(rows) for rows in job.rows),
+        samples=_most(job),
         kept=_kept(request),
         controls=_branches(request),
     )
@@ -139,8 +144,13 @@ def _controlled(model: Model, request: Request) -> Generator[Note, None, Model]:
     return model
 
 
-def _engined(model: Model, request: Request) -> Generator[Note, None, tuple[Model, Request]]:
-    """The model on the requested or default engine, and the request with that engine's name."""
+def _engined(
+    model: Model, request: Request, batch: int
+) -> Generator[Note, None, tuple[Model, Request]]:
+    """The model on the requested or default engine, and the request with that engine's name.
+
+    batch: samples computed at a time
+    """
     if request.half:
         return halved(model), request
     precision = request.precision or (engines.quick(model) if request.fast else "float32")
@@ -149,6 +159,6 @@ def _engined(model: Model, request: Request) -> Generator[Note, None, tuple[Mode
     if name == "eager" and precision == "float32":
         return model, request
     # Guidance batches the conditional and the unconditional call, so the batch is twice as large.
-    model = engines.prepare(model, name, precision=exact, batch=2 * request.count)
+    model = engines.prepare(model, name, precision=exact, batch=2 * batch)
     yield Note(f"engine: {name}, {precision}")
     return model, replace(request, engine=name, precision=precision)

@@ -53,6 +53,16 @@ def test_interpolate_ends_equal_sample(
             assert np.array_equal(np.asarray(frames.convert("L")), np.asarray(want))
 
 
+def test_a_walk_is_made_again_by_its_own_model(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, again = tmp_path / "a.png", tmp_path / "b.png"
+    words = ["--seeds", 3, 7, "--frames", 3, "--steps", 2]
+    inkdrop(monkeypatch, "interpolate", saved, *words, "-o", first)
+    inkdrop(monkeypatch, "interpolate", "--like", first, "-o", again)
+    assert first.read_bytes() == again.read_bytes()
+
+
 def test_walk_between_two_pictures(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
