@@ -103,7 +103,7 @@ def test_snapping_keeps_a_network_time_above_data() -> None:
 @ALL
 @pytest.mark.parametrize("steps", [0, -1])
 def test_no_steps_is_an_error(process: Process, steps: int) -> None:
-    with pytest.raises(ValueError, match=rf"steps is {steps}: a sheet needs at least 1"):
+    with pytest.raises(ValueError, match=rf"steps is {steps}: a grid needs at least 1"):
         grid(process, "uniform", steps)
 
 
