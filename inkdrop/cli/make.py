@@ -280,8 +280,8 @@ def _files_and_prompt(words: tuple[str, ...], usage: str, like: str | None) -> d
 
     if not (2 <= len(words) <= len(usage.split()) or (like is not None and len(words) < 2)):
         raise ValueError(
-            f"there are {len(words)} arguments; give {usage}, with the prompt in quotation marks,"
-            " or --like with a PNG made by this command and, optionally, another PROMPT"
+            f"give {usage}, with the prompt in quotation marks, not {len(words)} words; or --like"
+            " with a PNG made by this command and, optionally, another PROMPT"
         )
     *paths, prompt = words or (None,)
     if prompt is not None and os.path.isfile(prompt) and is_picture(Path(prompt)):
