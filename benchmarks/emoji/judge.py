@@ -29,7 +29,7 @@ from recipes import emoji
 
 TONES = ("none", "light", "medium-light", "medium", "medium-dark", "dark")
 NAME, STYLE, TONE = "name", "style", "skin tone"
-# The seed of the jitter; training counts its seeds from 0, so this one is unused there.
+# Update number that keys the jitter in evaluation; training counts from 0 and never gets there.
 UNSEEN = 2**62
 Row = dict[str, Any]
 
