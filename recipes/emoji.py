@@ -1,4 +1,4 @@
-"""The model in the box: emoji from words, in four styles.
+"""The bundled model: emoji from text, in four styles.
 
     python recipes/emoji.py DATA/emoji64.parquet --out runs/emoji
 

@@ -1,4 +1,4 @@
-r"""Photographs of flowers at 64x64: latent diffusion by class and by words.
+r"""Photographs of flowers at 64x64: latent diffusion conditioned on class and text.
 
     python recipes/flowers.py DATA/flowers --out runs/flowers
     python -m benchmarks.latent.reconstruction runs/flowers/autoencoder \

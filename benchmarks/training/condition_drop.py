@@ -1,8 +1,8 @@
 """The effect of condition dropping in training: three runs, sampled at guidance 1, 3 and 6.
 
 `python -m benchmarks.training.condition_drop` trains digits with drop rates of 0, 0.1 and 0.2 and
-draws docs/pictures/condition_drop.png. With a rate of 0 there is no null condition. Guidance is
-then an error, and those cells show its message instead of samples.
+draws docs/pictures/condition_drop.png. With a rate of 0 there is no null condition, so guidance is
+an error; those cells say so instead of showing samples.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def trained(drop: float, updates: int) -> Model:
 
 
 def cell(model: Model, scale: float) -> Image.Image | str:
-    """A grid of samples, or the error message."""
+    """A grid of samples, or a note that guidance is not available."""
     labels = [digit for digit in DIGITS for _ in range(4)]
     try:
         x = generate_many(
