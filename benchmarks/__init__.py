@@ -1,1 +1,1 @@
-"""What was measured, and the programs that measured it: see README.md."""
+"""Benchmarks and their results: see README.md."""

@@ -31,7 +31,7 @@ def add_data_option(parser: argparse.ArgumentParser) -> None:
 
 
 def load(split: str, folder: Path | None = None) -> tuple[Tensor, Tensor]:
-    """Pictures [N, 1, 28, 28] in [-1, 1] and labels [N] int64 of "train" or "test"."""
+    """Pictures [N, 1, 28, 28] in [-1, 1] and labels [N] int64 of the split "train" or "test"."""
     prefix = {"train": "train", "test": "t10k"}[split]
     folder = folder or default_folder()
     pixels = read_idx(folder / f"{prefix}-images-idx3-ubyte.gz")
@@ -41,7 +41,7 @@ def load(split: str, folder: Path | None = None) -> tuple[Tensor, Tensor]:
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The array of unsigned bytes in a gzip IDX file: two zeros, type 8, rank, sizes, data."""
+    """The uint8 array in a gzip IDX file: two zero bytes, type 8, rank, sizes, data."""
     if not path.exists():
         raise SystemExit(f"{path} is not there; give its folder with --data or INKDROP_DATA.")
     raw = gzip.decompress(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Where the benchmarks keep what they read and write."""
+"""The folders that the benchmarks read from and write to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "benchmarks" / "models"
 RESULTS = ROOT / "benchmarks" / "results"
-# Checkpoints and caches; git ignores them.
+# Checkpoints and caches, ignored by git.
 WORK = ROOT / "benchmarks" / "work"
 PICTURES = ROOT / "docs" / "pictures"

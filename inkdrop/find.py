@@ -1,4 +1,4 @@
-"""The one door to a model: whatever names one, found and opened."""
+"""Finds and opens a model by any kind of name; everything else goes through here."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from inkdrop.runs import own_folder
 
 @dataclass(frozen=True)
 class Found:
-    """Where a model is: a model folder of inkdrop's own, or a checkpoint of another program.
+    """Where a model is: an inkdrop model folder, or a checkpoint from another program.
 
-    name: as it was given; path: the model folder, the checkpoint's folder or its file
-    own: whether it is a model folder; notes: sentences about damaged checkpoints that were skipped
+    name: as given by the user
+    path: the model folder, or the checkpoint's folder or file
+    own: whether it is an inkdrop model folder
+    notes: sentences about damaged checkpoints that were skipped
     """
 
     name: str
@@ -33,23 +35,23 @@ class Found:
 
     @property
     def weights(self) -> str:
-        """16 hexadecimal digits that tell these weights and settings from others."""
+        """16 hexadecimal digits that identify these weights and settings."""
         files = [self.path] if self.path.is_file() else files_below(self.path)
         stats = ((file, file.stat()) for file in files)
         seen = tuple((str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats)
         return _fingerprint(self.path, seen)
 
 
-@lru_cache(maxsize=16)  # files of gigabytes are looked at once a process, until they change
+@lru_cache(maxsize=16)  # read gigabytes only once per process; `seen` changes with the files
 def _fingerprint(path: Path, seen: tuple[tuple[str, int, int], ...]) -> str:
     return fingerprint(path)
 
 
 def find(name: str | Path) -> Found:
-    """The model of this name: a run, a model folder, a checkpoint, a Hub name or one in the box.
+    """Finds a model by name: a run, a model folder, a checkpoint, a bundled model or a Hub name.
 
-    A checkpoint is a diffusers folder or a single file; a Hub name, "org/name", is fetched. Where
-    something here has the name, that is meant. ValueError in words if there is no such model.
+    A checkpoint is a diffusers folder or a single file. A Hub name, "org/name", is downloaded. A
+    local file or folder takes precedence. ValueError if there is no such model.
     """
     text = str(name)
     path = box.find(text) or Path(text)
@@ -62,9 +64,9 @@ def find(name: str | Path) -> Found:
 
 
 def _is_own(path: Path) -> bool:
-    """Whether a folder is ours: a model folder, a run, or one that is neither and holds no weights.
+    """Whether a folder is inkdrop's: a model folder, a run, or a folder without any weights.
 
-    The last is for `own_folder` to refuse.
+    The last kind counts so that `own_folder` can reject it with a clear error.
     """
     if (path / folder.NAME).is_file() or (path / "checkpoints").is_dir():
         return True
@@ -77,10 +79,12 @@ def open_model(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = torch.float32,
 ) -> Model:
-    """The model of this name (see `find`) with its text encoder, ready to be sampled from.
+    """Opens a model by name (see `find`) with its text encoder, ready for sampling.
 
-    device: a GPU if there is one, unless said; dtype: of all weights, None: the one they are stored
-    in. ValueError in words for anything amiss, before any weight is read where that can be.
+    device: by default a GPU if there is one
+    dtype: of all weights; None keeps the stored one
+
+    ValueError if anything is wrong with it, where possible before any weights are read.
     """
     return open_with_notes(name, device=device, dtype=dtype)[0]
 
@@ -91,7 +95,7 @@ def open_with_notes(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = torch.float32,
 ) -> tuple[Model, tuple[str, ...]]:
-    """As `open_model`, with sentences about what had to be assumed or skipped."""
+    """Like `open_model`, and also returns sentences about what had to be assumed or skipped."""
     found = name if isinstance(name, Found) else find(name)
     where = pick_device(None if device is None else str(device))
     if found.own:

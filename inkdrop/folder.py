@@ -1,4 +1,4 @@
-"""model.json: the one file that says what a folder of inkdrop's holds. Written and read here only.
+"""model.json: describes what an inkdrop folder holds. It is written and read only here.
 
 {"format_version": 1, "kind": "model", ...}      a diffusion model: see `model.folder`
 {"format_version": 1, "kind": "autoencoder", ..} an autoencoder alone: see `codecs.latent`
@@ -17,7 +17,7 @@ from inkdrop.weights import read_json
 
 NAME = "model.json"
 FORMAT_VERSION = 1
-# What each kind is, for messages; and the keys of its description, the optional ones last.
+# What each kind is, for messages. KEYS: the keys of its description; only "text" is optional.
 KINDS = {
     "model": "a diffusion model",
     "autoencoder": "an autoencoder, which makes no samples by itself",
@@ -28,18 +28,18 @@ KEYS = {"model": (*PARTS, "text"), "autoencoder": ("autoencoder",), "judge": ("j
 
 
 def described(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole content of a model.json of this kind."""
+    """The full content of a model.json of this kind."""
     return {"format_version": FORMAT_VERSION, "kind": kind, **content}
 
 
 def write_description(folder: Path, description: Mapping[str, Any]) -> None:
-    """Writes model.json into a folder that exists and that the caller commits."""
+    """Writes model.json into an existing folder, which the caller commits."""
     text = json.dumps(description, indent=2) + "\n"
     (folder / NAME).write_text(text, encoding="utf-8")
 
 
 def read_description(folder: Path, kind: str) -> dict[str, Any]:
-    """The content of a folder's model.json; ValueError in words unless it is of this kind."""
+    """The content of a folder's model.json; ValueError unless it is of this kind."""
     where = str(folder / NAME)
     data = read_json(folder / NAME)
     check_description(data, kind, where)
@@ -47,7 +47,7 @@ def read_description(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def check_description(data: Mapping[str, Any], kind: str, where: str) -> None:
-    """ValueError for a description of another kind or format, or with keys missing or unknown."""
+    """ValueError for another kind or format version, and for missing or unknown keys."""
     found = kind_of(data)
     if found not in KINDS:
         raise ValueError(
@@ -71,7 +71,7 @@ def check_description(data: Mapping[str, Any], kind: str, where: str) -> None:
 
 
 def kind_of(data: Mapping[str, Any]) -> str:
-    """What a description is of; one without the field is known by its keys."""
+    """The kind of a description; if the field is missing, it is inferred from the keys."""
     kind = data.get("kind")
     if kind is not None:
         return str(kind)

@@ -1,4 +1,4 @@
-"""Where a run keeps its model: its checkpoints, which of them is the newest that is undamaged.
+"""Where a run keeps its model: its checkpoints, and the newest undamaged one among them.
 
 RUN/checkpoints/00000400/manifest.json   the sha256 of every file below
 RUN/checkpoints/00000400/model/          a model folder with the averaged weights
@@ -19,7 +19,7 @@ MANIFEST = "manifest.json"
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first, damaged ones too."""
+    """The checkpoints of a run, oldest first, including damaged ones."""
     folder = run / "checkpoints"
     if not folder.is_dir():
         return []
@@ -29,8 +29,8 @@ def checkpoints(run: Path) -> list[Path]:
 def newest_checkpoint(run: Path) -> tuple[Path | None, list[str]]:
     """The newest undamaged checkpoint of a run, and a sentence about each newer damaged one.
 
-    None without sentences means that there is no checkpoint. ValueError if all are damaged:
-    training never starts afresh over them.
+    (None, []) means that the run has no checkpoint yet. ValueError if all are damaged, so that
+    training never starts over on top of them.
     """
     notes: list[str] = []
     for path in reversed(checkpoints(run)):
@@ -47,13 +47,13 @@ def newest_checkpoint(run: Path) -> tuple[Path | None, list[str]]:
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, or None if every file has its sha256."""
+    """What is wrong with a checkpoint, or None if every file matches its sha256."""
     file = path / MANIFEST
     changed = file.stat().st_mtime_ns if file.is_file() else 0
     return _damage(path.resolve(), changed)
 
 
-@lru_cache(maxsize=64)  # gigabytes are hashed once a process; a checkpoint is written once, whole
+@lru_cache(maxsize=64)  # hash gigabytes only once per process; checkpoints are never modified
 def _damage(path: Path, changed: int) -> str | None:
     try:
         manifest = read_json(path / MANIFEST)
@@ -69,7 +69,7 @@ def _damage(path: Path, changed: int) -> str | None:
 
 
 def manifest(folder: Path) -> dict[str, str]:
-    """The sha256 of every file in a folder, by its path below it."""
+    """The sha256 of every file in a folder, by path relative to the folder."""
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     return {p.relative_to(folder).as_posix(): sha256(p) for p in files}
 
@@ -81,10 +81,10 @@ def sha256(path: Path) -> str:
 
 
 def own_folder(name: str | Path) -> tuple[Path, list[str]]:
-    """The model folder that a name means, and a sentence about each damaged checkpoint skipped.
+    """The model folder of a name, and a sentence about each damaged checkpoint that was skipped.
 
-    A model folder is itself; a run is its newest undamaged checkpoint's; where nothing here has
-    the name, a model in the box. ValueError in words for anything else.
+    A model folder names itself, and a run names the model of its newest undamaged checkpoint. If
+    no such path exists, the name may be that of a bundled model. ValueError for anything else.
     """
     path = box.find(name) or Path(name)
     if (path / NAME).is_file():

@@ -1,17 +1,17 @@
-"""The model in the box: emoji from words, in four styles.
+"""The bundled model: emoji from text, in four styles.
 
     python recipes/emoji.py DATA/emoji64.parquet --out runs/emoji
 
-Each stage resumes where it stopped; what was done is not done again.
+Each stage resumes where it stopped; finished stages are skipped.
 
-    pictures      the rows to learn from, as a table; see `rows`
+    pictures      the training rows, as a table; see `rows`
     autoencoder   64x64x3 <-> 16x16x8
-    latents       the rows that the model is to know, encoded once
-    tokenizer     of names and keywords, English and Korean, and the emoji themselves
-    denoiser      a diffusion transformer and its text encoder, together
+    latents       the rows that the model should learn, encoded once
+    tokenizer     trained on names and keywords, English and Korean, and the emoji themselves
+    denoiser      a diffusion transformer, trained jointly with its text encoder
     model         the newest checkpoint of the denoiser, in half precision: what ships
 
-A training longer than one sitting goes on from what it has made so far, autoencoder included:
+To train further, start from an earlier model; its autoencoder is reused:
 
     python recipes/emoji.py DATA/emoji64.parquet --out runs/emoji_2 --start inkdrop/box/emoji
 """
@@ -56,9 +56,9 @@ from inkdrop.train.feed import HeldOut, split
 from inkdrop.train.request import TrainRequest
 from inkdrop.train.run import train
 
-# OpenMoji is share-alike, so it is left out of what ships.
+# OpenMoji's licence is share-alike, so its pictures are not used for the model that ships.
 STYLES = ("noto", "twemoji", "fluent-3d", "fluent-flat")
-# What the model is to draw. The autoencoder sees all groups.
+# The groups that the model learns to draw. The autoencoder is trained on all groups.
 GROUPS = (
     "smileys-emotion", "animals-nature", "food-drink", "travel-places", "activities",
 )  # fmt: skip
@@ -77,24 +77,24 @@ PREVIEW = (
     "cat face", "red heart", "pizza", "dog face", "rocket", "smiling face with sunglasses",
     "sunflower", "lion", "basketball", "딸기",
 )  # fmt: skip
-STEPS, GUIDANCE = 16, 2.0  # of the model that ships
+STEPS, GUIDANCE = 16, 2.0  # defaults of the model that ships
 CARD = Path(__file__).parents[1] / "inkdrop" / "box" / "emoji"
 LEFT_OUT = Path(__file__).with_name("emoji_left_out.json")
 LEFT_OUT_PAIRS = 200
 
 
 def rows(data: Path) -> list[dict[str, Any]]:
-    """All rows of the styles that ship."""
+    """All rows in the styles that ship."""
     return [row for row in pq.read_table(data).to_pylist() if row["style"] in STYLES]
 
 
 def covered(row: dict[str, Any]) -> bool:
-    """Whether the model is to know a row's name."""
+    """Whether the model should learn a row's name."""
     return row["group"] in GROUPS and row["skin_tone"] == "none"
 
 
 def left_out(all_rows: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    """The (name, style) pairs that no training sees: of names known in all four styles."""
+    """The (name, style) pairs held out of all training; their names exist in all four styles."""
     if not LEFT_OUT.is_file():
         styles = defaultdict(set)
         for row in all_rows:
@@ -110,7 +110,7 @@ def left_out(all_rows: list[dict[str, Any]]) -> set[tuple[str, str]]:
 
 
 def pictures(data: Path, out: Path) -> Path:
-    """The table to learn from: every row that ships and is not left out."""
+    """The training table: every row in a style that ships, except the held-out pairs."""
     path = out / "pictures.parquet"
     if not path.is_file():
         everything = rows(data)
@@ -122,7 +122,7 @@ def pictures(data: Path, out: Path) -> Path:
 
 
 def autoencoder(table: Path, out: Path, updates: int) -> Path:
-    """Trains the autoencoder on all pictures; its run."""
+    """Trains the autoencoder on all pictures and returns its run folder."""
     data = open_data(table, size=64, channels=3, label="style")
     run = out / "autoencoder"
     ask = TrainRequest(TrainConfig(updates=updates, batch=32, condition_drop=0.0))
@@ -132,7 +132,7 @@ def autoencoder(table: Path, out: Path, updates: int) -> Path:
 
 
 def reused(start: Path, out: Path) -> Path:
-    """The autoencoder of an earlier model, as a folder."""
+    """Writes the autoencoder of an earlier model to a folder and returns it."""
     run = out / "autoencoder"
     if not run.is_dir():
         codec = Model.load(start).codec
@@ -143,7 +143,7 @@ def reused(start: Path, out: Path) -> Path:
 
 
 def latents(table: Path, run: Path, out: Path) -> tuple[Dataset, Latent]:
-    """The rows that the model is to know, as codes, and what turns them into pictures."""
+    """The rows that the model should learn, as codes, and the codec that decodes them."""
     path = out / "covered.parquet"
     if not path.is_file():
         kept = [row for row in pq.read_table(table).to_pylist() if covered(row)]
@@ -157,13 +157,13 @@ def latents(table: Path, run: Path, out: Path) -> tuple[Dataset, Latent]:
 
 
 def tokenizer(table: Path, out: Path) -> Tokenizer:
-    """Trained on all that may be said."""
+    """The tokenizer, trained on every text that can appear in a caption."""
     if not (out / "tokenizer.json").is_file():
         columns = ["caption", "keywords", "caption_ko", "keywords_ko", "emoji"]
         found = pq.read_table(table).to_pylist()
         texts = [row[column] for row in found for column in columns]
         texts += [word for both in STYLE_WORDS.values() for word in both] * 50
-        # Often enough that an emoji is a token of its own and not four bytes.
+        # Repeated often enough that each emoji becomes a single token instead of four bytes.
         texts += [row["emoji"] for row in found if covered(row)] * 10
         train_tokenizer(texts, TEXT.vocabulary).write(out)
     return Tokenizer.read(out, vocabulary=TEXT.vocabulary)
@@ -171,7 +171,7 @@ def tokenizer(table: Path, out: Path) -> Tokenizer:
 
 @dataclass(frozen=True)
 class Captions:
-    """What may be said of a picture: name, keywords, style, in one of two languages, or itself."""
+    """Random captions: name, keywords and style in one of two languages, or the emoji itself."""
 
     told: Mapping[tuple[str, str], Mapping[str, Any]]
 
@@ -200,7 +200,7 @@ class Captions:
 def denoiser(
     data: Dataset, shown: Latent, table: Path, out: Path, updates: int, start: Path | None
 ) -> Path:
-    """Trains the denoiser with its text encoder, from nothing or from where `start` is; its run."""
+    """Trains denoiser and text encoder, from scratch or from `start`; returns the run folder."""
     earlier = None if start is None else Model.load(start)
     words = tokenizer(table, out) if earlier is None else read_by(earlier).tokenizer
     columns = ["caption", "keywords", "caption_ko", "keywords_ko", "emoji", "style"]
@@ -212,7 +212,7 @@ def denoiser(
     if earlier is None:
         training, _ = split(data, config.seed)
         encoder = sketched(training, words, TEXT, captions, config.seed)
-    else:  # its weights come from there too
+    else:  # its weights come from the earlier model too
         encoder = TextEncoder(replace(TEXT, sketch=data.shape))
     aim = text_aim(latent_aim((3, 64, 64), shown), words, encoder, captions)
     if earlier is not None:
@@ -225,35 +225,35 @@ def denoiser(
 
 
 def read_by(model: Model) -> Text:
-    """The text part of a model of this recipe."""
+    """The text part of a model made by this recipe."""
     if model.text is None:
         raise SystemExit("the model to go on from reads no text; name one of this recipe")
     return model.text
 
 
 def going_on(aim: Aim, earlier: Model) -> Aim:
-    """The same aim, from the weights of an earlier model."""
+    """The same aim, starting from the weights of an earlier model."""
     weights = Joined(earlier.network, cast(TextEncoder, read_by(earlier).encoder)).state_dict()
     record = {**(aim.record or {}), "start": digest_of_weights(weights)}
     return replace(aim, weights=weights, record=record)
 
 
 def preview(trained: Prompted, held: HeldOut | None) -> Image:
-    """How far the training is."""
+    """A preview of the training so far."""
     return drawn(trained.whole)
 
 
 def drawn(model: Model) -> Image:
-    """Some prompts in every style, a row each."""
+    """Samples for some prompts, one row per style."""
     asked = [Prompt(text, style) for style in STYLES for text in PREVIEW]
     x = generate_many(model, count=len(asked), conditions=asked)
     return sheet(x, columns=len(PREVIEW), scale=2)
 
 
 def ship(run: Path, out: Path) -> Path:
-    """The newest checkpoint in half precision, with its card and credits: what is in the box.
+    """Writes the newest checkpoint in half precision, with model card and credits: what ships.
 
-    Beside it, OUT/emoji.png: what it draws.
+    Samples from it go to OUT/emoji.png.
     """
     model = Model.load(own_folder(run)[0]).to("cpu", torch.float16)
     whole = replace(model, spec=replace(model.spec, steps=STEPS, guidance=GUIDANCE))
@@ -266,13 +266,13 @@ def ship(run: Path, out: Path) -> Path:
 
 
 def show(stage: str, event: Event) -> None:
-    """A line now and then."""
+    """Prints the validation losses."""
     if isinstance(event, Validated):
         print(f"{stage}: update {event.update}, held-out loss {event.loss:.4f}", flush=True)
 
 
 def main() -> None:
-    """All stages in turn."""
+    """Runs all stages."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/emoji"))

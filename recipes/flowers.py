@@ -1,4 +1,4 @@
-r"""Photographs of flowers at 64x64: latent diffusion by class and by words.
+r"""Photographs of flowers at 64x64: latent diffusion conditioned on class and text.
 
     python recipes/flowers.py DATA/flowers --out runs/flowers
     python -m benchmarks.latent.reconstruction runs/flowers/autoencoder \
@@ -6,12 +6,12 @@ r"""Photographs of flowers at 64x64: latent diffusion by class and by words.
     inkdrop generate "a photo of a rose" --model runs/flowers --count 9
     inkdrop sample runs/flowers --label tulip
 
-The part `train` of the data is learned from; `val` is left out of every training. A stage resumes
-where it stopped. The run itself is the denoiser's.
+Training uses the split `train`; `val` is held out throughout. Each stage resumes where it stopped.
+The run folder itself is the denoiser's.
 
-    autoencoder   64x64x3 <-> 16x16x8, of the pictures in all quarter turns, mirrored too
+    autoencoder   64x64x3 <-> 16x16x8, trained on all quarter turns of the pictures, mirrored too
     latents       the codes of `train`
-    ./            a diffusion transformer told the class, or words, or both
+    ./            a diffusion transformer conditioned on the class, on a caption, or on both
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ CHANNELS = 8
 
 
 def autoencoder(data: Dataset, source: Mapping[str, Any], out: Path, updates: int) -> Path:
-    """Trains the autoencoder; its run.
+    """Trains the autoencoder and returns its run folder.
 
-    On the pictures as they are, 54 times each, its loss of held-out ones stood still while that of
-    learned ones still fell: in four quarter turns there is more to learn from.
+    Without the quarter turns it overfitted: after 54 epochs the held-out loss had stopped improving
+    while the training loss still fell.
     """
     config = TrainConfig(updates=updates, batch=32, flip=True, cooldown=0.4, condition_drop=0.0)
     run, data = out / "autoencoder", turned(data)
@@ -59,13 +59,13 @@ def denoiser(
 
 
 def show(stage: str, event: object) -> None:
-    """A line now and then."""
+    """Prints the validation losses."""
     if isinstance(event, Validated):
         print(f"{stage}: update {event.update}, held-out loss {event.loss:.4f}", flush=True)
 
 
 def main() -> None:
-    """All stages in turn."""
+    """Runs all stages."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/flowers"))

@@ -1,12 +1,12 @@
-"""Series instead of pictures: waves of one, two or three periods, as a plain array.
+"""Series instead of pictures: waves with one, two or three periods, as a plain array.
 
     python recipes/waves.py --out runs/waves
     inkdrop sample runs/waves --count 12 -o waves.png
     inkdrop interpolate runs/waves --seeds 1 2 -o walk.png
     inkdrop explain runs/waves
 
-The array is [N, C, L]: 2,000 samples of one channel with 128 values, in units of its own. Yours can
-be anything measured along one axis, with or without labels. Two minutes on one core.
+The array is [N, C, L]: 2,000 samples with one channel of 128 values, in arbitrary units. Yours can
+be anything measured along one axis, with or without labels. It takes two minutes on one core.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SAMPLES, LENGTH = 2000, 128
 
 
 def waves(path: Path) -> Path:
-    """An .npz of sines with random phase and height; the label is the number of periods."""
+    """An .npz of sines with random phase and amplitude; the label is the number of periods."""
     rng = np.random.default_rng(0)
     periods = rng.integers(1, 4, SAMPLES)
     phase, height = rng.uniform(0, 2 * np.pi, SAMPLES), rng.uniform(20, 40, SAMPLES)
@@ -38,7 +38,7 @@ def waves(path: Path) -> Path:
 
 
 def main() -> None:
-    """Makes the data and trains on it."""
+    """Creates the data and trains on it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/waves"))
     parser.add_argument("--updates", type=int, default=1500)
@@ -54,7 +54,7 @@ def main() -> None:
         model={"network": network},
         source={"path": str(path.resolve()), "options": {}},
     )
-    torch.set_num_threads(1)  # so small a network gains nothing from more
+    torch.set_num_threads(1)  # a network this small is no faster with more threads
     print(data.describe())
     for event in train(data, asked.out, request):
         if isinstance(event, Pictured):

@@ -1,4 +1,4 @@
-"""The judge of emoji: what it learns from, its training, and how often it is right."""
+"""The emoji judge: its data, its training and its accuracy."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ from recipes import emoji
 
 TONES = ("none", "light", "medium-light", "medium", "medium-dark", "dark")
 NAME, STYLE, TONE = "name", "style", "skin tone"
-# Pictures of another seed than training's, which counts from 0.
+# Update number that keys the jitter in evaluation; training counts from 0 and never gets there.
 UNSEEN = 2**62
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Real:
-    """The real pictures, with their rows of the table and the label sets of the judge."""
+    """The real pictures, with their table rows and the judge's label sets."""
 
     data: Dataset
     rows: list[Row]
     heads: dict[str, Head]
 
     def number(self, name: str) -> int:
-        """Of a name, as the judge counts them."""
+        """The judge's class index of a name."""
         return self.heads[NAME].names.index(name)
 
 
 def bare(codepoints: str) -> tuple[str, ...]:
-    """The code points without tones of the skin and marks of presentation."""
+    """The code points without skin tones and variation selectors."""
     parts = codepoints.upper().split("-")
     return tuple(p for p in parts if p != "FE0F" and not (len(p) == 5 and "1F3FB" <= p <= "1F3FF"))
 
 
 def open_real(table: Path, folder: Path) -> Real:
-    """All pictures without a tone of the skin and, as those are many, every third with one.
+    """All pictures without a skin tone, and every third of the many that have one.
 
-    A picture with a tone has the name of the same one without.
+    A picture with a skin tone gets the name of the same emoji without one.
     """
     everything = emoji.rows(table)
     toned = [row for row in everything if row["skin_tone"] != "none"]
@@ -79,7 +79,7 @@ def open_real(table: Path, folder: Path) -> Real:
 
 
 def train(real: Real, run: Path, updates: int) -> None:
-    """Trains the judge, or goes on with it."""
+    """Trains the judge, or resumes its training."""
     shape = shape_for(real.data, {name: head.names for name, head in real.heads.items()})
     shape = replace(shape, patch=2, widths=(32, 64, 128, 192), features=96)
     config = TrainConfig(
@@ -96,7 +96,7 @@ def train(real: Real, run: Path, updates: int) -> None:
 
 
 def right(real: Real, run: Path) -> dict[str, dict[str, float]]:
-    """How often the judge is right, of real pictures as they are and jittered, top 1 and top 5."""
+    """The judge's top-1 and top-5 accuracy on real pictures, both unchanged and jittered."""
     judge = load_judge(run)
     numbered = replace(real.data, labels=np.arange(len(real.data)), label_names=())
     held = split(numbered, 0)[1]

@@ -1,4 +1,4 @@
-"""Does the model compose or copy: the training pictures nearest to what it draws, in two ways."""
+"""Does the model compose or copy? The training pictures nearest to its samples, by two metrics."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ SHOWN = 10
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Pictures [N, 3, H, W], or what a judge says of them, as rows [N, D] of two kinds."""
+    """Pictures as rows [N, D], once as a judge's features and once as scaled pixels."""
 
     features: Tensor
     pixels: Tensor
 
     @staticmethod
     def of(features: Tensor, pictures: Tensor) -> Seen:
-        """Distances of pixels are root mean squares, where black to white is 1."""
+        """From features and pictures [N, 3, H, W]; pixel distances become RMS, black to white 1."""
         size = pictures[0].numel() ** 0.5
         return Seen(features, pictures.flatten(1) / (2 * size))
 
     def kinds(self) -> dict[str, Tensor]:
-        """Both, by name."""
+        """Both kinds of rows, by name."""
         return {"judge": self.features, "pixels": self.pixels}
 
 
 def nearest(made: Seen, training: Seen) -> dict[str, Neighbours]:
-    """The nearest training row of each, by what the judge says and by pixels."""
+    """The nearest training row for each sample, by the judge's features and by pixels."""
     pairs = zip(made.kinds().items(), training.kinds().values(), strict=True)
     return {kind: neighbours(*matrices(x, y)) for (kind, x), y in pairs}
 
@@ -47,9 +47,9 @@ def nearest(made: Seen, training: Seen) -> dict[str, Neighbours]:
 def copies(
     made: Seen, asked: Pairs, training: Seen, known: Pairs, new: Seen, own: Seen
 ) -> dict[str, dict[str, float]]:
-    """How near `made` is to the training pictures, and what the nearest one is.
+    """How close `made` is to the training pictures, and what the nearest ones show.
 
-    new: real pictures that were left out, for comparison; own: the real ones of the asked pairs.
+    new: held-out real pictures, for comparison; own: the real pictures of the requested pairs
     """
     found = {}
     for kind, near in nearest(made, training).items():
@@ -68,7 +68,7 @@ def copies(
             "nearest has the name": float(name.mean()),
             "nearest has the style": float(style.mean()),
             "median to the real one": float(mine.median()),
-            # of a pair it learned from: the real one is the nearest of the training pictures
+            # only for training pairs: whether the pair's own picture is the nearest one
             "real one is nearest": float((mine <= near.distance * 1.00001).double().mean()),
             "closer than new real ones": against.closer,
         }
@@ -80,7 +80,7 @@ def draw(
     training: Tensor,
     path: Path,
 ) -> None:
-    """For each block (title, pictures made, real ones, their nearest) the first few in columns."""
+    """Draws the first columns of each block (title, samples, real pictures, nearest pictures)."""
     columns = min(SHOWN, *(len(block[1]) for block in blocks))
     height = tiles_height(4, columns, Pictures().height(training.shape[1:]), width=6.6) + 0.45
     figure = plate("What the model draws, and the training pictures nearest to it",

@@ -1,11 +1,11 @@
-"""How good the model of recipes/emoji.py is: does it draw what was asked, and are they copies?
+"""The quality of the model of recipes/emoji.py: does it follow prompts, and does it copy?
 
     python -m benchmarks.emoji.quality judge DATA/emoji64.parquet
     python -m benchmarks.emoji.quality measure runs/emoji/denoiser DATA/emoji64.parquet
 
-`judge` trains a classifier of names, styles and tones of the skin on real pictures alone, the ones
-that no other training sees included, and says how often it is right. `measure` asks it about what
-the model draws. Both go on where they stopped: what was drawn is kept in --work.
+`judge` trains a classifier of names, styles and skin tones on real pictures, including those held
+out of all other training, and reports its accuracy. `measure` applies it to the model's samples.
+Both resume where they stopped; samples are kept in --work.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ GUIDANCE = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0)
 
 
 def keep(results: Path, part: str, found: Any) -> None:
-    """Puts a part of the results into the file."""
+    """Writes one part of the results to the file."""
     whole = json.loads(results.read_text()) if results.is_file() else {}
     whole[part] = found
     with replacing(results) as beside:
@@ -45,7 +45,7 @@ def keep(results: Path, part: str, found: Any) -> None:
 
 
 def agreement(heads: Mapping[str, Tensor], asked: Pairs, known: Tensor) -> dict[str, float]:
-    """How often the judge says what was asked: among all names, and among the covered ones."""
+    """How often the judge's prediction matches the prompt, among all names and the covered ones."""
     scores, own = heads[NAME], asked.labels(NAME)
     among = scores[:, known]
     place = torch.searchsorted(known, own)
@@ -59,7 +59,7 @@ def agreement(heads: Mapping[str, Tensor], asked: Pairs, known: Tensor) -> dict[
 
 
 def chance(real: Real, known: Tensor) -> dict[str, float]:
-    """What a guess would reach."""
+    """The agreement that random guessing would reach."""
     names = len(real.heads[NAME].names)
     return {"all names": names, "covered names": len(known)}
 
@@ -67,7 +67,7 @@ def chance(real: Real, known: Tensor) -> dict[str, float]:
 def measured(
     judge: Judge, artist: Artist, real: Real, asked: argparse.Namespace
 ) -> dict[str, dict[str, Any]]:
-    """All parts of the results; draws both figures."""
+    """Computes all parts of the results and draws both figures."""
     known, training, new = candidates(real), covered(real, seen=True), covered(real, seen=False)
     seen, left = training.first(asked.seen), new.first(asked.left_out)
     spoken, swept = seen.first(asked.korean), seen.first(asked.guided)
@@ -125,7 +125,7 @@ def measured(
 def sweep(
     judge: Judge, artist: Artist, asked: Pairs, known: Tensor, target: Gaussian
 ) -> dict[float, dict[str, float]]:
-    """Agreement and Frechet distance of the same pairs and noises at each scale of guidance."""
+    """Agreement and Frechet distance at each guidance scale, with the same pairs and noise."""
     found = {}
     for scale in GUIDANCE:
         pictures = artist.draw(f"guidance {scale:g}", asked.prompts(), scale)
@@ -138,7 +138,7 @@ def sweep(
 def sweep_figure(
     curve: Mapping[float, Mapping[str, float]], floor: float, count: int, path: Path
 ) -> None:
-    """Agreement and Frechet distance against the scale of guidance."""
+    """Plots agreement and Frechet distance against the guidance scale."""
     figure = plate("Guidance: what was asked against what is real", 3.4)
     left, right_ = figure.subplots(1, 2)
     x = list(curve)
@@ -164,7 +164,7 @@ def sweep_figure(
 
 
 def measure(asked: argparse.Namespace) -> None:
-    """The second stage."""
+    """Runs the stage `measure`."""
     real = open_real(asked.data, asked.judge)
     model = Model.load(own_folder(asked.model)[0])
     if model.text is None or model.spec.shape != real.data.shape:
@@ -176,7 +176,7 @@ def measure(asked: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """One stage."""
+    """Runs one stage."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

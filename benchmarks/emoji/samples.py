@@ -1,4 +1,4 @@
-"""Pairs of a name and a style, and what a model draws for them, kept on the disk."""
+"""Pairs of a name and a style, and a model's samples for them, cached on disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BATCH = 50
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Rows of the real pictures, each of which is a name and a style."""
+    """Rows of the real pictures; each is a pair of a name and a style."""
 
     real: Real
     rows: np.ndarray
@@ -34,29 +34,29 @@ class Pairs:
         return len(self.rows)
 
     def first(self, count: int) -> Pairs:
-        """Some of them."""
+        """The first `count` pairs."""
         return Pairs(self.real, self.rows[:count])
 
     def told(self, column: str) -> list[str]:
-        """A column of the table."""
+        """The values of a table column."""
         return [self.real.rows[row][column] for row in self.rows]
 
     def prompts(self, *, korean: bool = False) -> list[Prompt]:
-        """The name in words and the style as a label."""
+        """Prompts with the name as text and the style as a label."""
         names = self.told("caption_ko" if korean else "caption")
         return [Prompt(n, style) for n, style in zip(names, self.told("style"), strict=True)]
 
     def labels(self, head: str) -> Tensor:
-        """What the judge is to say, [N] int64."""
+        """The judge's correct answers for one head, [N] int64."""
         return torch.from_numpy(self.real.heads[head].labels[self.rows])
 
     def pictures(self) -> Tensor:
-        """The real ones."""
+        """The real pictures."""
         return self.real.data.take(self.rows)
 
 
 def covered(real: Real, *, seen: bool) -> Pairs:
-    """All pairs of its training, or all that were left out of it, in a random order."""
+    """All training pairs, or all pairs held out of training, in random order."""
     hidden = emoji.left_out(real.rows)
     rows = [
         i
@@ -68,21 +68,21 @@ def covered(real: Real, *, seen: bool) -> Pairs:
 
 
 def candidates(real: Real) -> Tensor:
-    """The numbers of the names that the model is to know."""
+    """The class indices of the names that the model should know."""
     names = {row["caption"] for row in real.rows if emoji.covered(row)}
     return torch.tensor(sorted(real.number(name) for name in names))
 
 
 @dataclass(frozen=True, eq=False)
 class Artist:
-    """A model whose pictures are kept in a folder by all that decides them."""
+    """A model with a cache of its samples, keyed by everything that determines them."""
 
     model: Model
     folder: Path
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of the weights of the network and of the text encoder."""
+        """The sha256 of the weights of the network and of the text encoder."""
         assert self.model.text is not None
         parts = (self.model.network, self.model.text.encoder)
         return digest(digest_of_weights(part.state_dict()) for part in parts)
@@ -114,7 +114,7 @@ class Artist:
 
     @torch.no_grad()
     def rebuilt(self, pictures: Tensor) -> Tensor:
-        """Real pictures through the autoencoder and back: the best this model could do."""
+        """Autoencoder reconstructions of real pictures: the best this model could do."""
         codec = self.model.codec
         parts = [codec.decode(codec.encode(part)) for part in pictures.split(64)]
         return torch.cat(parts).clamp(-1, 1)

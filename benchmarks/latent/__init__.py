@@ -1,1 +1,1 @@
-"""Autoencoders, and diffusion on their codes."""
+"""Autoencoders, and diffusion models on their codes."""

@@ -1,14 +1,14 @@
-"""What an adversary and a perceptual loss do to an autoencoder: one trained with, one without.
+"""The effect of adversarial and perceptual losses on an autoencoder: trained with and without.
 
     python -m benchmarks.latent.adversarial DATA/emoji64.parquet --judge JUDGE [--from RUN]
 
-Both have the same shape, start, data and updates. Measured on the pairs that recipes/emoji.py
-leaves out of every training: PSNR, SSIM, and the Frechet distance of the reconstructions to their
-originals in the judge's features (rFID). The perceptual loss compares maps of the judge's levels,
-so the judge that measures should be another one: --maps names the one to learn from.
+Both have the same shape, initial weights, data and number of updates. Measured on the pairs that
+recipes/emoji.py holds out of all training: PSNR, SSIM, and the Frechet distance between originals
+and reconstructions in the judge's features (rFID). The perceptual loss compares feature maps of a
+judge, so evaluation should use a different one: --maps names the judge for the loss.
 
-It writes autoencoder_adversarial.json in benchmarks/results and a .png in docs/pictures, whose rows
-are originals, without, with. A training that was stopped goes on where it was.
+Writes autoencoder_adversarial.json to benchmarks/results and a .png to docs/pictures, with the rows
+originals, without, with. A stopped training resumes.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ PICTURE = places.PICTURES / "autoencoder_adversarial.png"
 def trained(
     name: str, data: Dataset, loss: AutoencoderLoss, maps: FeatureMaps, asked: argparse.Namespace
 ) -> Autoencoder:
-    """The autoencoder of one of both trainings."""
+    """Trains one of the two autoencoders, or loads it."""
     first = load_autoencoder(own_folder(asked.start)[0]) if asked.start else None
-    # one that is trained already needs no large steps
+    # a lower learning rate, if training continues from trained weights
     lr, warmup = (3e-4, 50) if first else (1e-3, 200)
     config = TrainConfig(
         updates=asked.updates, batch=asked.batch, lr=lr, warmup=warmup, condition_drop=0.0
@@ -63,7 +63,7 @@ def trained(
 
 @torch.no_grad()
 def measured(autoencoder: Autoencoder, x: Tensor, judge: Judge) -> tuple[dict[str, float], Tensor]:
-    """The figures, and the reconstructions of x."""
+    """The metrics, and the reconstructions of x."""
     y = torch.cat([autoencoder(part) for part in x.split(64)]).clamp(-1, 1)
     real, made = (
         fit(torch.cat([judge.features(part) for part in pictures.split(64)]).float())
@@ -78,7 +78,7 @@ def measured(autoencoder: Autoencoder, x: Tensor, judge: Judge) -> tuple[dict[st
 
 
 def main() -> None:
-    """Trains both, measures both, and writes figures and picture."""
+    """Trains and evaluates both, and writes the results and the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--judge", type=Path, required=True, help="folder of the one that measures")

@@ -1,8 +1,8 @@
-"""What the model of recipes/flowers.py draws: docs/pictures/flowers.png.
+"""Samples from the model of recipes/flowers.py: docs/pictures/flowers.png.
 
     python -m benchmarks.latent.flowers runs/flowers
 
-Five rows by class, five by the words of a prompt, eight samples of one seed each.
+Five rows by class and five by prompt, each with eight samples of one seed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COLUMNS = 8
 
 
 def main() -> None:
-    """Draws it."""
+    """Draws the samples and writes the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("-o", "--out", type=Path, default=places.PICTURES / "flowers.png")

@@ -1,4 +1,4 @@
-"""Latent against pixel diffusion: the same photographs, the same compute, who is nearer to them?
+"""Latent against pixel diffusion, with the same photographs and the same compute.
 
     python recipes/flowers.py DATA/flowers --out runs/flowers
     python -m benchmarks.latent.pixel DATA/flowers --autoencoder runs/flowers/autoencoder
@@ -6,10 +6,10 @@
     latent                a diffusion transformer on 16x16x8 codes, 64 places of 2x2
     pixels, same network  the same transformer on 64x64x3 pixels, 64 places of 8x8
 
-Each trains, class-conditional, for --minutes of processor time of one thread, by a few timed
-updates beforehand; the autoencoder's own training is not counted, but said. Then `inkdrop evaluate`
-measures samples of each against the training pictures, all by one judge. A training that was
-stopped goes on; what is done is not done again.
+Each model is class-conditional and trains for --minutes of CPU time on one thread; a few timed
+updates determine how many that is. The autoencoder's training is reported but not counted. Then
+`inkdrop evaluate` compares samples of each with the training pictures, using the same judge. A
+stopped training resumes, and finished parts are skipped.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ TRIAL, WARM = 10, 3
 
 @dataclass(frozen=True)
 class Contestant:
-    """What is trained on what."""
+    """A network and the data it is trained on."""
 
     data: Dataset
     ask: TrainRequest
@@ -64,7 +64,7 @@ class Contestant:
 
 
 def contestants(data: Dataset, coded: Path, out: Path) -> dict[str, Contestant]:
-    """Both, by name."""
+    """Both contestants, by name."""
     coder = load_autoencoder(own_folder(coded)[0])
     folder = out / "latent" / "latents"
     for _ in encode(data, coder, folder):
@@ -79,7 +79,7 @@ def contestants(data: Dataset, coded: Path, out: Path) -> dict[str, Contestant]:
 
 
 def seconds(one: Contestant) -> tuple[float, float]:
-    """Processor seconds of an update, and millions of weights."""
+    """CPU seconds per update, and millions of parameters."""
     config = replace(one.ask.config, updates=TRIAL)
     training, _ = split(one.data, config.seed)
     model = one.aim.build(one.aim.describe(one.data, one.ask), "the model's description")
@@ -91,7 +91,7 @@ def seconds(one: Contestant) -> tuple[float, float]:
 
 
 def once(path: Path, make: Callable[[], Any]) -> Any:
-    """What `make` says, kept in a file."""
+    """The result of `make`, cached in a file."""
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as beside:
@@ -100,7 +100,7 @@ def once(path: Path, make: Callable[[], Any]) -> Any:
 
 
 def trained(name: str, one: Contestant, run: Path, minutes: float) -> dict[str, float]:
-    """Trains it for so long; how fast it was."""
+    """Trains a contestant for `minutes`; returns its speed."""
     each, weights = once(run.with_suffix(".json"), lambda: seconds(one))
     config: TrainConfig = replace(one.ask.config, updates=round(minutes * 60 / each))
     for event in train(
@@ -113,7 +113,7 @@ def trained(name: str, one: Contestant, run: Path, minutes: float) -> dict[str, 
 
 
 def measured(run: Path, data: Dataset, judge: Path | None, count: int) -> dict[str, float]:
-    """`inkdrop evaluate` of a run."""
+    """The results of `inkdrop evaluate` for a run."""
     asked = Evaluation(count=count, judge=judge, sampling=Sampling(guidance=1.0))
     *_, last = evaluate(run, data, asked, device=CPU)
     assert isinstance(last, Evaluated)
@@ -121,14 +121,14 @@ def measured(run: Path, data: Dataset, judge: Path | None, count: int) -> dict[s
 
 
 def drawn(run: Path) -> torch.Tensor:
-    """Two samples of each class at the model's own guidance, the same noise for every run."""
+    """Two samples per class at the model's default guidance, with the same noise for every run."""
     model = Model.load(own_folder(run)[0])
     conditions = [label for label in model.spec.labels for _ in range(2)]
     return generate_many(model, count=len(conditions), conditions=conditions)
 
 
 def main() -> None:
-    """Trains both, measures both, and writes figures and picture."""
+    """Trains and evaluates both, and writes the results and the picture."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,9 +1,9 @@
-"""PSNR and SSIM of an autoencoder on pictures that it has not seen, and a picture of some.
+"""PSNR and SSIM of an autoencoder on held-out pictures, and a picture with some of them.
 
     python -m benchmarks.latent.reconstruction RUN --emoji DATA/emoji64.parquet
     python -m benchmarks.latent.reconstruction RUN --data DATA/flowers --split val
 
---emoji takes the (name, style) pairs that recipes/emoji.py leaves out of every training.
+--emoji takes the (name, style) pairs that recipes/emoji.py holds out of all training.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LEFT_OUT = places.ROOT / "recipes" / "emoji_left_out.json"
 
 
 def emoji(path: Path, *, seen: bool = False) -> Dataset:
-    """The emoji of the styles that ship: those that no training sees, or all others."""
+    """The emoji in the styles that ship: the held-out pairs or, if seen, all others."""
     pairs = {(name, style) for name, style in json.loads(LEFT_OUT.read_text())}
     styles = {style for _, style in pairs}
     rows = [row for row in pq.read_table(path).to_pylist() if row["style"] in styles]
@@ -43,7 +43,7 @@ def emoji(path: Path, *, seen: bool = False) -> Dataset:
 
 @torch.no_grad()
 def main() -> None:
-    """Prints the figures and writes the picture."""
+    """Prints the metrics and writes the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--emoji", type=Path)

@@ -1,1 +1,1 @@
-"""How good models of Fashion-MNIST are, by a judge."""
+"""The quality of Fashion-MNIST models, measured with a judge."""

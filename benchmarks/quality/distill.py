@@ -1,12 +1,12 @@
-"""Students of 4 calls and of 1 of the Fashion-MNIST model, beside their teacher, by the judge.
+"""Students of the Fashion-MNIST model with 4 calls and 1 call, compared with their teacher.
 
-    python -m benchmarks.quality.distill train 4   the student of 4 calls; the same command resumes
-    python -m benchmarks.quality.distill train 1   the student of 1 call, of the former
+    python -m benchmarks.quality.distill train 4   the 4-call student; the same command resumes
+    python -m benchmarks.quality.distill train 1   the 1-call student, distilled from the former
     python -m benchmarks.quality.distill keep      benchmarks/models/fashion_4, in half precision
     python -m benchmarks.quality.distill measure   Frechet distances of 500 samples at guidance 1
     python -m benchmarks.quality.distill draw      docs/pictures/distill.png
 
-`measure` goes on where it stopped and leaves out the students that are not there yet.
+`measure` resumes where it stopped and skips students that do not exist yet.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ RESULTS = places.RESULTS / "distill.json"
 PICTURE = places.PICTURES / "distill.png"
 
 RUNS = {4: places.WORK / "distill-4", 1: places.WORK / "distill-1"}
-# By one step the few samples far off decide a squared error: pilots preferred pseudo-Huber there.
+# With one step, a few outliers dominate a squared error; pseudo-Huber did better in pilot runs.
 PLANS = {4: DistillConfig(steps=4), 1: DistillConfig(steps=1, metric="huber")}
 TRAININGS = {4: replace(DISTILL_TRAINING, updates=600), 1: replace(DISTILL_TRAINING, updates=400)}
 TEACHER = {
@@ -75,7 +75,7 @@ def train(calls: int, data: Path) -> None:
 
 
 def students() -> dict[int, Model]:
-    """The students that are there: 4 calls from its run or as kept, and 1."""
+    """The students that exist, by number of calls: 4 (from its run or as kept) and 1."""
     found = {calls: Model.load(own_folder(run)[0]) for calls, run in RUNS.items() if run.is_dir()}
     if 4 not in found and KEPT.is_dir():
         found[4] = Model.load(KEPT)
@@ -83,7 +83,7 @@ def students() -> dict[int, Model]:
 
 
 def measure(data: Path, n: int) -> None:
-    """Fills the results, row by row."""
+    """Adds the missing rows of the results, one by one."""
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     judge, teacher = load_judge(), Model.load(FOLDER)
     real = reference("train", judge=judge, data=data)
@@ -104,7 +104,7 @@ def measure(data: Path, n: int) -> None:
 
 
 def draw() -> None:
-    """A row of ten classes for the teacher and each student, from the same noise."""
+    """Draws a row of ten classes for the teacher and for each student, from the same noise."""
     teacher, there = Model.load(FOLDER), students()
     rows = {
         "teacher, 50 calls": (teacher, TEACHER["teacher DDIM-50"]),

@@ -1,14 +1,14 @@
-"""How many calls are as good as 50 steps of PNDM, Stable Diffusion's usual sampler elsewhere.
+"""How many calls match 50 steps of PNDM, the usual sampler for Stable Diffusion elsewhere.
 
     python -m benchmarks.quality.equal fashion
     python -m benchmarks.quality.equal emoji DATA/emoji64.parquet --judge runs/emoji_judge
     python -m benchmarks.quality.equal show
 
-Frechet distance to the training pictures in the judge's features, of the same noises every time:
-benchmarks/models/fashion at guidance 3, and the model in the box at its own. `fast` is what
-`inkdrop generate --fast` asks for: guidance at some noise levels only and, of a U-Net, deep
-features computed every other call. `packed` is that engine in each of its precisions. A row that
-is in benchmarks/results/equal_quality.json is not measured again.
+Frechet distance to the training pictures in the judge's features, always from the same noise:
+benchmarks/models/fashion at guidance 3, and the bundled model at its default. `fast` is what
+`inkdrop generate --fast` does: guidance at some noise levels only and, in a U-Net, deep features
+computed on every other call. `packed` is the engine of that name in each of its precisions. Rows
+already in benchmarks/results/equal_quality.json are not measured again.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from inkdrop.train.precision import autocast
 RESULTS = places.RESULTS / "equal_quality.json"
 PNDM = Sampling(sampler="plms", grid="leading", steps=50)
 STEPS = (10, 12, 15, 20)
-# Of the engine packed, and what is drawn in each of them.
+# The sampling that is repeated with the engine packed, in each of these precisions.
 FAST = "fast, 12 steps"
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
 
 
 def rows(model: Model) -> dict[str, Sampling]:
-    """What is compared, by name."""
+    """The settings to compare, by name."""
     found = {"PNDM, 50 steps": PNDM}
     for steps in STEPS:
         own = Sampling(steps=steps)
@@ -57,7 +57,7 @@ def measured(
     what: str, asked: Mapping[str, Sampling], guidance: float, draw: Callable[[Sampling], Tensor],
     features: Callable[[Tensor], Tensor], real: Gaussian,
 ) -> None:  # fmt: skip
-    """Fills the results of one model, row by row."""
+    """Adds the missing rows of one model's results, one by one."""
     for name, sampling in asked.items():
         results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
         known = results.setdefault(what, {})
@@ -71,7 +71,7 @@ def measured(
 
 
 def of_fashion(data: Path, count: int) -> None:
-    """The committed model of step 1."""
+    """Measures the committed Fashion-MNIST model."""
     from benchmarks.quality.fashion import FOLDER, pictures
     from benchmarks.quality.judge import load_judge, reference
 
@@ -89,18 +89,18 @@ def of_fashion(data: Path, count: int) -> None:
 
 
 def drawn(pictures: Callable[..., Any], model: Model, count: int, asked: Sampling) -> Tensor:
-    """The pictures alone."""
+    """The samples, without their labels."""
     found: Tensor = pictures(model, count, asked)[0]
     return found
 
 
 def by_engine(model: Model, labels: list[int], asked: Sampling) -> Tensor:
-    """The same by an engine, in its own precision."""
+    """The same samples, computed by an engine in its own precision."""
     return generate_many(model, count=len(labels), conditions=labels, batch=100, sampling=asked)
 
 
 def of_emoji(data: Path, judge: Path, count: int) -> None:
-    """The model in the box."""
+    """Measures the bundled emoji model."""
     from benchmarks.emoji.judge import open_real, said
     from benchmarks.emoji.samples import covered
     from inkdrop import box
@@ -123,14 +123,14 @@ def of_emoji(data: Path, judge: Path, count: int) -> None:
 
 
 def show() -> None:
-    """Each row beside PNDM's distance."""
+    """Prints each row beside PNDM's distance."""
     for what, known in json.loads(RESULTS.read_text()).items():
         for name, distance in known.items():
             print(f"{what:8} {name:32} {distance:8.3f} {distance / known['PNDM, 50 steps']:6.2f}")
 
 
 def main() -> None:
-    """One model, or the table."""
+    """Measures one model, or prints the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

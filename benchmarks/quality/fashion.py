@@ -1,13 +1,13 @@
-"""How good the committed Fashion-MNIST model is, by the judge.
+"""The quality of the committed Fashion-MNIST model, measured with the judge.
 
     python -m benchmarks.training.time_to_quality ours    15 minutes of default settings
     python -m benchmarks.quality.fashion keep benchmarks/work/ours/at-15    in half precision
     python -m benchmarks.quality.fashion measure    agreement and Frechet distances
     python -m benchmarks.quality.fashion draw       docs/pictures/fashion.png
 
-`measure` asks for the class agreement of 1,000 samples at guidance 3 (DDIM-50), and for the Frechet
-distance at guidance 1 of the same number of samples for DDIM at 10, 20, 50 and 100 and DDPM at 1000
-steps, with as many real test pictures beside them. It goes on where it stopped.
+`measure` computes the class agreement of 1,000 samples at guidance 3 (DDIM-50). It also computes
+the Frechet distance of as many samples at guidance 1, for DDIM at 10, 20, 50 and 100 steps and DDPM
+at 1000, and of as many real test pictures for comparison. It resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ROWS = {
 
 
 def keep(run: Path, folder: Path = FOLDER) -> None:
-    """Copies the model of a run or folder: half precision, class names in words."""
+    """Copies the model of a run or folder, in half precision and with full class names."""
     model, _ = own_folder(run)
     folder.mkdir(parents=True, exist_ok=True)
     description = json.loads((model / "model.json").read_text())
@@ -57,9 +57,9 @@ def keep(run: Path, folder: Path = FOLDER) -> None:
 
 
 def pictures(model: Model, n: int, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """n samples with balanced classes, and the classes asked."""
+    """n samples with balanced classes, and the requested classes."""
     label = torch.arange(n) % 10
-    # bfloat16 in the network where the processor has it: all rows alike, in half the time
+    # bfloat16 in the network if the CPU supports it: all rows are comparable, at half the time
     with autocast(TrainConfig(), torch.device("cpu")):
         x = generate_many(
             model, seed=0, count=n, conditions=label.tolist(), batch=100, sampling=sampling
@@ -68,7 +68,7 @@ def pictures(model: Model, n: int, sampling: Sampling) -> tuple[Tensor, Tensor]:
 
 
 def measure(data: Path, n: int) -> None:
-    """Fills the results, row by row."""
+    """Adds the missing rows of the results, one by one."""
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     judge, model = load_judge(), Model.load(FOLDER)
     real = reference("train", judge=judge, data=data)
@@ -95,7 +95,7 @@ def _write(results: dict[str, float]) -> None:
 
 
 def draw() -> None:
-    """Eight samples of every class at guidance 2."""
+    """Draws eight samples of every class at guidance 2."""
     ask = Sampling(steps=50, guidance=2.0)
     x, _ = pictures(Model.load(FOLDER), 80, ask)
     target = places.PICTURES / "fashion.png"

@@ -1,11 +1,12 @@
-"""What guidance does to the Fashion-MNIST model, and what reused features save and cost.
+"""The effect of guidance on the Fashion-MNIST model; time saved and quality lost by reuse.
 
     python -m benchmarks.quality.guidance measure    benchmarks/results/guidance.json, row by row
     python -m benchmarks.quality.guidance draw       the curves
 
-`measure` goes on where it stopped. Every row: 300 samples of 12 steps of unipc on share:0.7, their
-Frechet distance to the training set in the judge's features, and how often the judge agrees with
-the class that was asked. Reuse: 20 steps of DDIM, its seconds beside those without reuse, in turn.
+`measure` resumes where it stopped. Each row is based on 300 samples from 12 steps of unipc on
+share:0.7: their Frechet distance to the training set in the judge's features, and how often the
+judge agrees with the requested class. For feature reuse, 20 steps of DDIM are timed with and
+without it, alternately.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from inkdrop.tasks.sampling import Sampling
 RESULTS = places.RESULTS / "guidance.json"
 SAMPLES, STEPS = 300, 12
 SCALES = (1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0)
-# Half of the noise levels, in the middle, on a logarithmic scale of sigma / alpha.
+# The middle half of the noise levels, on a logarithmic scale of sigma / alpha.
 INTERVAL = (0.3, 5.0)
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -40,7 +41,7 @@ REUSES = (1, 2, 3, 5)
 
 
 def measure(data: Path) -> None:
-    """Fills the results, row by row."""
+    """Adds the missing rows of the results, one by one."""
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     judge, model = load_judge(), Model.load(FOLDER)
     real = reference("train", judge=judge, data=data)
@@ -65,7 +66,7 @@ def measure(data: Path) -> None:
         found[name] = {"frechet": frechet_distance(fit(judge.features(x)), real)}
         _write(found)
     if "seconds" not in found:
-        for _ in range(5):  # in turn, for machines are noisy
+        for _ in range(5):  # alternately, because the speed of a machine drifts
             for every in REUSES:
                 asked = Sampling(
                     sampler="ddim", grid="uniform", steps=20, guidance=1.0, reuse=every
@@ -84,7 +85,7 @@ def _write(found: dict[str, Any]) -> None:
 
 
 def draw() -> None:
-    """Frechet distance and agreement against the scale."""
+    """Plots Frechet distance and agreement against the guidance scale."""
     found = json.loads(RESULTS.read_text())
     figure = plate("Guidance on the Fashion-MNIST model", 3.4)
     left, right = beside(figure.add_gridspec(1, 1)[0], (1, 1))

@@ -1,7 +1,7 @@
 """The judge: a small classifier of Fashion-MNIST whose features measure generated pictures.
 
-    python -m benchmarks.quality.judge train    on the real training set; minutes, on two cores
-    python -m benchmarks.quality.judge floor    how far real pictures are from real ones
+    python -m benchmarks.quality.judge train    on the real training set; minutes on two cores
+    python -m benchmarks.quality.judge floor    the distance of real test pictures to real ones
 
 Its weights are in benchmarks/models/judge.
 """
@@ -31,7 +31,7 @@ def _block(inside: int, outside: int) -> nn.Sequential:
 
 
 class Judge(nn.Module):
-    """Pictures [B, 1, 28, 28] in [-1, 1] to 64 features and to ten classes."""
+    """Pictures [B, 1, 28, 28] in [-1, 1] -> 64 features and ten classes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def save_judge(judge: Judge, folder: Path = FOLDER) -> None:
 def reference(
     split: str, n: int | None = None, *, judge: Judge | None = None, data: Path | None = None
 ) -> Gaussian:
-    """Gaussian of the real pictures of a split: all, or n of them with ten equal classes."""
+    """The Gaussian fitted to the real pictures of a split: all, or n with balanced classes."""
     x, y = fashion_mnist.load(split, data)
     chosen = x if n is None else x[fashion_mnist.balanced(y, n)]
     return fit((judge or load_judge()).features(chosen))
@@ -90,7 +90,7 @@ def floor(n: int, *, judge: Judge | None = None, data: Path | None = None) -> fl
 
 
 def augment(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Each picture flipped or not, and the batch shifted by at most one pixel."""
+    """Flips each picture at random, and shifts the whole batch by at most one pixel."""
     flip = torch.rand(len(x), 1, 1, 1, generator=rng) < 0.5
     down, right = torch.randint(0, 3, (2,), generator=rng).tolist()
     padded = F.pad(torch.where(flip, x.flip(3), x), (1, 1, 1, 1), value=-1.0)
@@ -98,7 +98,7 @@ def augment(x: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def train(data: Path, *, epochs: int, batch: int, seed: int) -> Judge:
-    """Trains a new judge on the real training set, with one cycle of the learning rate."""
+    """Trains a new judge on the real training set, with a one-cycle learning rate."""
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
     x, y = fashion_mnist.load("train", data)
@@ -121,7 +121,7 @@ def train(data: Path, *, epochs: int, batch: int, seed: int) -> Judge:
 
 
 def accuracy(judge: Judge, data: Path) -> float:
-    """Share of the real test pictures the judge gets right."""
+    """The judge's accuracy on the real test pictures."""
     x, y = fashion_mnist.load("test", data)
     return float((judge.classify(x) == y).float().mean())
 

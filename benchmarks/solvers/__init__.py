@@ -1,1 +1,1 @@
-"""How near samplers come to the truth for a number of calls, beside two libraries."""
+"""The accuracy of samplers for a given number of calls, compared with two other libraries."""

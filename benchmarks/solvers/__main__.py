@@ -1,20 +1,21 @@
-"""How near each sampler comes to the truth for a number of network calls, beside two libraries.
+"""The accuracy of samplers for a given number of network calls, compared with two libraries.
 
     pip install diffusers torchsde matplotlib && pip install --no-deps k-diffusion
     python -m benchmarks.solvers mixtures    exact mixtures, every sampler and grid of all three
-    python -m benchmarks.solvers tuned       grids tuned on other noises of the mixtures
+    python -m benchmarks.solvers tuned       grids tuned on the mixtures with other noise
     python -m benchmarks.solvers fashion     the committed Fashion-MNIST model (fashion.py)
     python -m benchmarks.solvers tuned-fashion
-    python -m benchmarks.solvers frechet     of the default, the best and the tuned, by the judge
-    python -m benchmarks.solvers table       the best of each, as Markdown
+    python -m benchmarks.solvers frechet     Frechet distance of the default, best and tuned ones
+    python -m benchmarks.solvers table       the best of each library, as Markdown
     python -m benchmarks.solvers draw        benchmarks/results/solvers_*.png
 
-Everything is kept in benchmarks/results/solvers*.json as it comes, and a rerun goes on there.
+Results are written to benchmarks/results/solvers*.json as they come, and a rerun resumes there.
 
-On the mixtures the denoiser is exact. A deterministic solver's error is the root mean square
-distance to the end of the converged ODE from the same noise; a stochastic one's is its misfit to
-the mixture's weights, means and spreads (`cases.misfit`), which is not zero for exact draws
-of that number either. A number of calls is kept by taking as many steps as fit into it.
+On the mixtures the denoiser is exact. The error of a deterministic solver is the root mean square
+distance to the converged solution of the ODE from the same noise. For a stochastic solver it is
+the misfit to the mixture's weights, means and standard deviations (`cases.misfit`), which is above
+zero even for exact samples, as there are finitely many. For a budget of calls, a solver takes as
+many steps as fit into it.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ SDE_NOISES = {2: 4096, 64: 2048}
 
 @dataclass(frozen=True)
 class Problem:
-    """A denoiser with the noises to start from, and the scores, named, of what comes out."""
+    """A denoiser, the initial noise, and named scores for the resulting samples."""
 
     process: Process
     denoise: Denoiser
@@ -77,12 +78,12 @@ class Problem:
     scores: Callable[[Tensor], tuple[float, ...]]
 
 
-# {family: {solver: an error for each of BUDGETS}}
+# {family: {solver: one error for each of BUDGETS}}
 Rows = dict[str, dict[str, list[float | None]]]
 
 
 def errors(solver: Solver, problem: Problem, failed: Counter[str]) -> list[list[float | None]]:
-    """For each score one error a budget; None where it cannot keep the budget or breaks."""
+    """For each score, one error per budget; None if the solver exceeds the budget or fails."""
     found: list[list[float | None]] = [[] for _ in problem.names]
     for budget in BUDGETS:
         scores = (math.nan,) * len(problem.names)
@@ -92,7 +93,7 @@ def errors(solver: Solver, problem: Problem, failed: Counter[str]) -> list[list[
                 scores = problem.scores(x)
                 if not math.isfinite(scores[0]):
                     failed[f"{solver.family}: not finite"] += 1
-        except Exception as error:  # other people's code: what breaks is counted and named
+        except Exception as error:  # third-party code: failures are counted and reported
             failed[f"{solver.family}: {type(error).__name__} {str(error)[:80]}"] += 1
         for column, score in zip(found, scores, strict=True):
             column.append(float(f"{score:.4g}") if math.isfinite(score) else None)
@@ -100,7 +101,7 @@ def errors(solver: Solver, problem: Problem, failed: Counter[str]) -> list[list[
 
 
 def measured(solvers: Iterable[Solver], problem: Problem) -> dict[str, Any]:
-    """The errors of all solvers by score, family and name, and what failed how often."""
+    """The errors of all solvers by score, family and name, and how often which one failed."""
     rows: dict[str, Rows] = {name: {} for name in problem.names}
     failed: Counter[str] = Counter()
     count = 0
@@ -114,7 +115,7 @@ def measured(solvers: Iterable[Solver], problem: Problem) -> dict[str, Any]:
 
 
 def leaders(rows: Rows) -> Rows:
-    """Only those of each family that are its best at some number of calls."""
+    """Only the solvers that are the best of their family at some number of calls."""
     kept: Rows = {}
     for family, named in rows.items():
         for i in range(len(BUDGETS)):
@@ -129,7 +130,7 @@ def leaders(rows: Rows) -> Rows:
 
 
 def ode_problem(process: Process, dims: int) -> tuple[Problem, float]:
-    """Distance to the converged ODE from the same noise, and how far half the steps are from it."""
+    """Distance to the converged ODE from the same noise; and that distance with half its steps."""
     of = mixture(dims)
     check_denoiser(of, process)
     denoise, noise = denoiser(of, process), unit_noise(ODE_NOISES, dims, 0)
@@ -139,7 +140,7 @@ def ode_problem(process: Process, dims: int) -> tuple[Problem, float]:
 
 
 def sde_problem(process: Process, dims: int) -> tuple[Problem, float]:
-    """Misfit to the mixture, and that of as many exact draws."""
+    """Misfit to the mixture; and the misfit of as many exact samples."""
     of = mixture(dims)
     noise = unit_noise(SDE_NOISES[dims], dims, 0)
     exact = sum(misfit(of.sample(len(noise), seed=10 * i), of) for i in range(5)) / 5
@@ -148,12 +149,12 @@ def sde_problem(process: Process, dims: int) -> tuple[Problem, float]:
 
 
 def misfits(x: Tensor, of: Any) -> tuple[float]:
-    """The one score of stochastic solvers."""
+    """The only score of stochastic solvers."""
     return (misfit(x, of),)
 
 
 def mixtures() -> None:
-    """Every solver of all three libraries on every mixture; ours first."""
+    """Measures every solver of all three libraries on every mixture, ours first."""
     parts = [
         (side, kind, name, dims)
         for kind in ("ode", "sde")
@@ -196,7 +197,7 @@ def main() -> None:
     fashion_mnist.add_data_option(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # of the peers' own
+    warnings.simplefilter("ignore")  # those of the other libraries
     parts[args.part]()
 
 

@@ -1,7 +1,7 @@
-"""What is measured on: solvers as functions of noise and steps, mixtures, and the truth.
+"""The test cases: solvers as functions of noise and steps, mixtures, and converged solutions.
 
-A solver takes unit noise to samples. How many steps it may take for a number of network calls is
-found by counting its calls, never assumed.
+A solver maps unit noise to samples. How many steps fit into a budget of network calls is found by
+counting calls, never assumed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from inkdrop.diffusion.samplers import SAMPLERS
 from tests.support.exact import Mixture
 
 BUDGETS = (5, 8, 10, 15, 20, 50)
-# The two of `distances`.
+# The two values that `distances` returns.
 ODE_SCORES = ("rms", "mean")
 PROCESSES: dict[str, Process] = {
     "linear": Discrete("linear"),
@@ -39,8 +39,10 @@ Sample = Callable[[Process, Denoiser, Tensor, int], Tensor]
 class Solver:
     """A sampler with its grid and options.
 
-    family: the sampler alone; fresh: it draws noise on the way; by_tolerance: the number that
-    `sample` takes is not of steps but how fine its tolerance is, and its calls follow from the data
+    family: the sampler's name alone
+    fresh: it draws new noise on the way
+    by_tolerance: `sample` takes the fineness of a tolerance instead of a number of steps; the
+    number of calls then depends on the data
     """
 
     family: str
@@ -62,7 +64,7 @@ class Counted:
 
 
 def calls(solver: Solver, process: Process, denoise: Denoiser, noise: Tensor, steps: int) -> int:
-    """How often the solver calls the denoiser."""
+    """The number of denoiser calls of a solver."""
     counted = Counted(denoise)
     solver.sample(process, counted, noise, steps)
     return counted.calls
@@ -70,7 +72,7 @@ def calls(solver: Solver, process: Process, denoise: Denoiser, noise: Tensor, st
 
 @cache
 def steps_within(solver: Solver, process: Process, budget: int) -> int | None:
-    """The most steps with at most `budget` calls; None if even one step takes more."""
+    """The largest number of steps within `budget` calls; None if even one step takes more."""
     steps = budget
     while steps > 0:
         needed = calls(solver, process, lambda x, t: x * 0, torch.ones(1, 2), steps)
@@ -83,7 +85,7 @@ def steps_within(solver: Solver, process: Process, budget: int) -> int | None:
 def run(
     solver: Solver, process: Process, denoise: Denoiser, noise: Tensor, budget: int
 ) -> Tensor | None:
-    """Samples within the budget of calls; None if the solver cannot keep it."""
+    """Samples within the budget of calls; None if the solver cannot stay within it."""
     if not solver.by_tolerance:
         steps = steps_within(solver, process, budget)
         return None if steps is None else solver.sample(process, denoise, noise, steps)
@@ -99,9 +101,9 @@ def run(
 
 @dataclass
 class BrownianPath:
-    """A Brownian path over lambda for a whole batch, from a seed: SeededNoise with one generator.
+    """A Brownian path over lambda for a whole batch, from one seed: SeededNoise, one generator.
 
-    Intervals that overlap share their noise, as samplers with two stages expect.
+    Overlapping intervals share their noise, as two-stage samplers expect.
     """
 
     process: Process
@@ -127,7 +129,7 @@ class BrownianPath:
         return (z - math.exp(-h) * self._at(at_t)) / math.sqrt(-math.expm1(-2 * h))
 
     def _at(self, level: float) -> Tensor:
-        """The stationary process with covariance e^-|difference|, given its values so far."""
+        """The stationary process with covariance e^-|difference|, conditioned on earlier values."""
         before = [known for known in self._known if known[0] <= level]
         after = [known for known in self._known if known[0] > level]
         if before and before[-1][0] == level:
@@ -147,9 +149,10 @@ class BrownianPath:
 
 
 def mixture(dims: int) -> Mixture:
-    """Five components of spread 0.1 to 0.3 in the plane, or ten of 0.1 to 0.4 in more dimensions.
+    """Five components in the plane, or ten in more dimensions.
 
-    Means within about [-1, 1], as data is here; weights fall from 0.35 to 0.08, and from 0.2 on.
+    Standard deviations are 0.1 to 0.3 in the plane, else 0.1 to 0.4. Means lie within about
+    [-1, 1], like all data here. Weights fall from 0.35 to 0.08 in the plane, else from 0.2 on.
     """
     if dims == 2:
         means = [[-0.8, 0.5], [0.7, -0.6], [0.5, 0.9], [-0.5, -0.7], [0.1, 0.05]]
@@ -166,7 +169,7 @@ def mixture(dims: int) -> Mixture:
 
 
 def denoiser(of: Mixture, process: Process) -> Denoiser:
-    """`of.denoiser(process)` by two matrix products, ten times as fast; x [B, D], t [B]."""
+    """`of.denoiser(process)` as two matrix products, ten times as fast; x [B, D], t [B]."""
     means, stds, weights = of.means, of.stds, of.weights
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
@@ -188,7 +191,7 @@ def denoiser(of: Mixture, process: Process) -> Denoiser:
 
 
 def check_denoiser(of: Mixture, process: Process) -> None:
-    """Both texts of the mixture's denoiser agree."""
+    """Asserts that both implementations of the mixture's denoiser agree."""
     for share in (0.02, 0.5, 0.98):
         t = torch.tensor([share * process.t_max], dtype=torch.float64).expand(64)
         x = of.noisy(process, float(t[0]), 64)
@@ -196,12 +199,12 @@ def check_denoiser(of: Mixture, process: Process) -> None:
 
 
 def unit_noise(n: int, dims: int, seed: int) -> Tensor:
-    """Noises [n, dims] to start from; seed 0 is measured, others are for tuning."""
+    """Initial noise [n, dims]; seed 0 is for measuring, others are for tuning."""
     return torch.randn(n, dims, generator=generator(seed, "solvers", dims), dtype=torch.float64)
 
 
 def converged(process: Process, denoise: Denoiser, noise: Tensor, steps: int) -> Tensor:
-    """The end of the ODE from unit noise at t_max: dpmpp_3m, even in log-SNR, far below t_min."""
+    """The ODE's solution from unit noise at t_max: dpmpp_3m, even in log-SNR, far below t_min."""
     high = process.t_max if isinstance(process, VE | Discrete) else 1 - 1e-6
     ends = torch.tensor([high, process.t_min / 100], dtype=torch.float64)
     first, last = process.logsnr(ends).tolist()
@@ -217,20 +220,20 @@ def converged(process: Process, denoise: Denoiser, noise: Tensor, steps: int) ->
 
 
 def distances(x: Tensor, truth: Tensor) -> tuple[float, float]:
-    """Of the samples' root mean square distances over their elements: root mean square, and mean.
+    """The root mean square and the mean, over samples, of each sample's RMS distance.
 
-    The first is carried by the few noises between two ends, the second is `inkdrop compare`'s.
+    The first is dominated by the few noises between two modes; `inkdrop compare` uses the second.
     """
     each = (x.double() - truth.double()).square().flatten(1).mean(1)
     return float(each.mean().sqrt()), float(each.sqrt().mean())
 
 
 def misfit(x: Tensor, of: Mixture) -> float:
-    """How far samples [N, D] are from the mixture's weights, means and spreads, as one number.
+    """One number for how far samples [N, D] are from the mixture's weights, means and spreads.
 
-    Each sample is given to its likeliest component. The root of the sum of three squares, each a
-    weighted mean over components: of the share's relative error, of the mean's error in spreads an
-    element, and of the spread's relative error.
+    Each sample is assigned to its likeliest component. The result is the root of the sum of three
+    mean squares, weighted over components: the relative error of the share, the error of the mean
+    per element in units of the spread, and the relative error of the spread.
     """
     dims = x.shape[1]
     gap = torch.cdist(x.double(), of.means).square()
@@ -242,7 +245,7 @@ def misfit(x: Tensor, of: Mixture) -> float:
         share = len(mine) / len(x) / weight
         total += float(weight * (share - 1) ** 2)
         if len(mine) < 2:
-            total += float(weight) * 2  # nothing there: wrong by one spread and by all of it
+            total += float(weight) * 2  # no samples: mean and spread both count as 100 % wrong
             continue
         shift = (mine.mean(0) - mean).square().mean() / std**2
         spread = (mine - mean).square().mean().sqrt() / std

@@ -1,7 +1,8 @@
-"""Frechet distance, by the judge, of a few of the solvers on the Fashion-MNIST model.
+"""The Frechet distance, in the judge's features, of a few solvers on the Fashion-MNIST model.
 
-At 5, 10 and 20 calls: the default, the best of inkdrop and of both others by the distance to the
-converged ODE, and what was tuned; 500 samples each from the same noise, label i % 10, guidance 1.
+At 5, 10 and 20 calls: the default, the tuned solvers, and the best of inkdrop and of both other
+libraries by distance to the converged ODE. Each gives 500 samples from the same noise, with label
+i % 10 and guidance 1.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def _tuned(budget: int) -> Solver | None:
 
 
 def chosen(budget: int) -> Iterator[Solver]:
-    """The solvers that are measured at a number of calls."""
+    """The solvers to measure at a number of calls."""
     named = {s.name: s for s in (*ours(PROCESS, fresh=False), *peers(PROCESS, fresh=False))}
     chart = fashion_chart("rms")
     assert chart is not None
@@ -56,7 +57,7 @@ def chosen(budget: int) -> Iterator[Solver]:
 
 
 def frechet(data: Path) -> None:
-    """Measures what is not there yet."""
+    """Measures what is still missing from the results."""
     judge = load_judge()
     real = reference("train", judge=judge, data=data)
     denoise = fashion_denoiser(Model.load(FOLDER))

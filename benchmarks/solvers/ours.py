@@ -16,12 +16,13 @@ NUMBERED = (
     *("karras:3", "karras:5", "karras:10", "beta:0.8", "share:0.6", "share:0.7", "share:0.85"),
     *("shift:0.5", "shift:2", "shift:5"),
 )
-# Other names of ddim and ddpm, a network that says its variance, and what has its own entry below.
+# Left out: other names of ddim and ddpm, the sampler for learned variances (these models have
+# none), and the adaptive one, which has its own entry below.
 ASIDE = ("euler", "euler_a", "ddpm_learned", "adaptive")
 
 
 def grids_for(process: Process) -> list[str]:
-    """Our grids that the process has."""
+    """Our grids that work with the process."""
     found = []
     for name in (*GRIDS, *NUMBERED):
         try:
@@ -41,7 +42,7 @@ def our_sample(
     noise: Tensor,
     steps: int,
 ) -> Tensor:
-    """One of our samplers on one of our grids."""
+    """Samples with one of our samplers on one of our grids."""
     times = grid(process, on, steps)
     return walk(name, times, options, process, denoise, noise)
 
@@ -54,7 +55,7 @@ def walk(
     denoise: Denoiser,
     noise: Tensor,
 ) -> Tensor:
-    """One of our samplers from unit noise over given times."""
+    """Samples from unit noise with one of our samplers, over the given times."""
     x = noise * float(process.sigma(times[:1]))
     path = BrownianPath(process, tuple(noise.shape)) if ABOUT[name].fresh else None
     for step in SAMPLERS[name](process, denoise, x, times, noise=path, **options):
@@ -63,13 +64,13 @@ def walk(
 
 
 def our_adaptive(process: Process, denoise: Denoiser, noise: Tensor, fine: int) -> Tensor:
-    """The adaptive sampler at a tolerance that falls with `fine`; only the grid's ends matter."""
+    """The adaptive sampler; its tolerance falls as `fine` rises. Only the grid's ends matter."""
     times = grid(process, "logsnr", 20)
     return walk("adaptive", times, {"tolerance": 10 ** (-fine / 4)}, process, denoise, noise)
 
 
 def ours(process: Process, *, fresh: bool) -> list[Solver]:
-    """Every sampler on every grid."""
+    """Every one of our samplers on every grid."""
     asked: list[tuple[str, str, dict[str, float]]] = [
         (name, name, {}) for name in SAMPLERS if name not in ASIDE and ABOUT[name].fresh == fresh
     ]

@@ -1,4 +1,4 @@
-"""Tables and charts of the results."""
+"""Tables and charts of the solver results."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ COLOURS = {
     "default": "#7aa0dc",
     "tuned": "#8c4696",
 }
-# The smallest error and the solver that has it.
+# The smallest error, and the solver that reached it.
 Best = tuple[float, str]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """What is known of one case: {budget: {solver: error}} of all that was measured there."""
+    """All results of one case, as {budget: {solver: error}}."""
 
     title: str
     process: Process
@@ -37,7 +37,7 @@ class Chart:
     tuned: dict[int, Best]
 
     def best(self, library: str, budget: int) -> Best | None:
-        """The best of a library at a number of calls."""
+        """The best solver of a library at a number of calls."""
         there = [
             (error, name)
             for name, error in self.rows.get(budget, {}).items()
@@ -46,14 +46,14 @@ class Chart:
         return min(there, default=None)
 
     def default(self, budget: int) -> Best | None:
-        """The sampler and grid that are taken if none is named."""
+        """The default sampler on its default grid."""
         name = " ".join(best(self.process))
         error = self.rows.get(budget, {}).get(name)
         return None if error is None else (error, name)
 
 
 def library_of(name: str) -> str:
-    """The library of a solver by its name."""
+    """The library of a solver, from its name."""
     first = name.split()[0]
     return first if first in LIBRARIES else "inkdrop"
 
@@ -81,7 +81,7 @@ def _tuned(found: dict[str, Any], score: str) -> dict[int, Best]:
 
 
 def fashion_chart(score: str) -> Chart | None:
-    """The Fashion-MNIST model: 256 noises at 10 calls, if they are there, and 64 at the others."""
+    """The Fashion-MNIST model: 256 noises at 10 calls, if available, and 64 at the others."""
     found = FASHION.load()
     rows: dict[int, dict[str, float]] = {}
     for budget in BUDGETS:
@@ -98,13 +98,13 @@ def fashion_chart(score: str) -> Chart | None:
 
 
 def charts(store: Store, score: str) -> list[Chart]:
-    """All deterministic cases."""
+    """The charts of all deterministic cases."""
     fashion = fashion_chart(score)
     return [*mixture_charts(store, "ode", score), *([fashion] if fashion else [])]
 
 
 def short(name: str) -> str:
-    """A solver's name without what every row has."""
+    """A solver's name, without the parts common to all rows."""
     for word in ("diffusers ", "k-diffusion ", " use_flow_sigmas=True"):
         name = name.replace(word, "")
     return name.replace("final_sigmas_type", "final").replace("solver_", "")
@@ -164,7 +164,7 @@ def _stochastic(store: Store) -> None:
 
 
 def draw(store: Store, folder: Path) -> None:
-    """solvers_ode.png and solvers_sde.png: error over calls."""
+    """Draws solvers_ode.png and solvers_sde.png: error against calls."""
     found = [chart for chart in charts(store, "rms") if all(chart.rows.values())]
     _figure(found, "rms distance to the converged ODE", folder / "solvers_ode.png")
     found = list(mixture_charts(store, "sde", "misfit"))

@@ -1,4 +1,4 @@
-"""Results that grow part by part: one JSON file, written whole after each part."""
+"""Results that grow part by part: one JSON file, rewritten after each part."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inkdrop.files import replacing
 
 @dataclass(frozen=True)
 class Store:
-    """A file of nested results; a part is named by its keys."""
+    """A file of nested results; a part is addressed by its keys."""
 
     path: Path
 
@@ -21,7 +21,7 @@ class Store:
         return json.loads(self.path.read_text()) if self.path.exists() else {}
 
     def get(self, *keys: str) -> Any:
-        """One part; None if it is not there."""
+        """One part, or None if it is missing."""
         place: Any = self.load()
         for key in keys:
             if key not in place:

@@ -1,8 +1,8 @@
-"""What `inkdrop tune`'s search finds, measured where it was not tuned.
+"""The results of the search in `inkdrop tune`, measured on noise that it was not tuned on.
 
-On the mixtures the search has 256 noises of another seed and no limit of time. On the Fashion-MNIST
-model it has 16 noises of another seed and 300 seconds for each number of calls, on a busy thread.
-All samplers that it takes make one call a step.
+On the mixtures the search uses 256 noises from another seed, without a time limit. On the
+Fashion-MNIST model it uses 16 noises from another seed, and 300 seconds per number of calls on one
+busy thread. All samplers it considers make one call per step.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def at_end(process: Process, noise: Tensor) -> Tensor:
 
 
 def sampled(tuned: Tuned, process: Process, denoise: Denoiser, noise: Tensor) -> Tensor:
-    """Samples from unit noise."""
+    """Samples from unit noise with a tuned solver."""
     run = fitted(tuned.weights) if tuned.weights else sampler(tuned.sampler)
     times = torch.tensor(tuned.times, dtype=torch.float64)
     for step in run(process, denoise, at_end(process, noise), times):
@@ -46,7 +46,7 @@ def sampled(tuned: Tuned, process: Process, denoise: Denoiser, noise: Tensor) ->
 
 
 def entry(tuned: Tuned, found: str, scores: tuple[float, float]) -> dict[str, object]:
-    """What is written of it: its errors on noises that it was not tuned on."""
+    """The stored result of a tuned solver, with its errors on noise it was not tuned on."""
     return {
         "rms": float(f"{scores[0]:.4g}"),
         "mean": float(f"{scores[1]:.4g}"),

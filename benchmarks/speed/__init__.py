@@ -1,1 +1,1 @@
-"""What sampling costs besides the network, and from the shell to the picture."""
+"""The cost of sampling beyond the network, and the time from the shell to the picture."""

@@ -1,10 +1,10 @@
-"""From the shell to the PNG: the model in the box, process start included.
+"""From the shell to the PNG: the bundled model, including process start.
 
     python -m benchmarks.speed.generate [--cold]
 
-Seconds and peak memory of whole processes, `inkdrop generate` beside `python -c "import torch"`, in
-turn; then, inside one process, the time of a step and the share of it that is the network.
---cold empties the machine's file cache before each process, which only root may do.
+Measures seconds and peak memory of whole processes, alternating `inkdrop generate` and
+`python -c "import torch"`. Then, within one process, it measures the time per step and the
+network's share of it. --cold drops the file cache before each process, which requires root.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CACHES = Path("/proc/sys/vm/drop_caches")
 
 
 def run(command: list[str], cold: bool) -> tuple[float, float]:
-    """Wall seconds and peak MiB of a process."""
+    """Wall time in seconds and peak memory in MiB of a process."""
     if cold:
         os.sync()
         CACHES.write_text("3")
@@ -63,14 +63,14 @@ def processes(rounds: int, cold: bool) -> None:
 
 
 class Timed(nn.Module):
-    """A network that counts the seconds spent in it."""
+    """A network that measures the time spent in it."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network, self.config, self.seconds = network, network.config, 0.0
 
     def forward(self, *told: Any) -> Any:
-        """As the network's."""
+        """Calls the network and adds up its time."""
         began = time.perf_counter()
         out = self.network(*told)
         self.seconds += time.perf_counter() - began
@@ -78,7 +78,7 @@ class Timed(nn.Module):
 
 
 def steps(rounds: int) -> None:
-    """Prints the time of a step and the network's share of it."""
+    """Prints the time per step and the network's share of it."""
     from inkdrop.box import FOLDER
     from inkdrop.model import Model, Prompt
     from inkdrop.tasks.generate import generate
@@ -101,7 +101,7 @@ def steps(rounds: int) -> None:
 
 
 def main() -> None:
-    """Both."""
+    """Runs both measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--cold", action="store_true")

@@ -1,11 +1,12 @@
-"""What a sampling loop costs per step besides the network, against diffusers in the same run.
+"""The overhead of a sampling loop per step, without the network, compared with diffusers.
 
     python -m benchmarks.speed.overhead
 
-Both sides sample 50 steps with a network that returns a tensor it was given, in turn, many times;
-the figure is the median over the rounds, in microseconds a step. Our side is the whole path a user
-has: Model.denoise (eps to x_0), the clip of pixels, the sampler with its check for values that are
-not finite. Theirs is the loop its documentation shows. Import times are whole processes, in turn.
+Both sides alternately sample 50 steps, many times, with a network that returns a fixed tensor. The
+result is the median over all rounds, in microseconds per step. Our side is the full path of a user:
+Model.denoise (eps to x_0), clipping of pixels, and the sampler with its check for non-finite
+values. Theirs is the loop from the documentation of diffusers. Import times are those of whole
+processes, run alternately.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ STEPS, ROUNDS = 50, 60
 
 
 class Told(nn.Module):
-    """A network that answers at once with a fixed tensor."""
+    """A network that immediately returns a fixed tensor."""
 
     def __init__(self, answer: Tensor) -> None:
         super().__init__()
@@ -43,7 +44,7 @@ class Told(nn.Module):
 
 
 def ours(name: str, shape: tuple[int, ...], pixels: bool) -> Callable[[], Tensor]:
-    """Our loop of one sampler over a network that is free."""
+    """Our loop with one sampler and a network that costs nothing."""
     x = torch.randn(shape)
     model = Model(Told(torch.randn(shape)), Discrete("linear"), Eps(), Spec(shape=shape[1:]))
     denoise = bind(model.denoise, Cond())
@@ -62,7 +63,7 @@ def ours(name: str, shape: tuple[int, ...], pixels: bool) -> Callable[[], Tensor
 
 
 def theirs(name: str, shape: tuple[int, ...], pixels: bool) -> Callable[[], Tensor]:
-    """The loop of diffusers' documentation over the same network."""
+    """The loop from the documentation of diffusers, with the same network."""
     import diffusers
 
     x, network = torch.randn(shape), Told(torch.randn(shape))
@@ -84,7 +85,7 @@ def theirs(name: str, shape: tuple[int, ...], pixels: bool) -> Callable[[], Tens
 
 
 def microseconds(loop: Callable[[], Tensor]) -> float:
-    """One run of a loop, per step."""
+    """The time of one run of a loop, per step."""
     began = time.perf_counter()
     loop()
     return (time.perf_counter() - began) / STEPS * 1e6
@@ -106,7 +107,7 @@ def loops() -> None:
 
 
 def imports() -> None:
-    """Prints the import times, as processor seconds of whole processes in turn."""
+    """Prints the import times, as CPU seconds of whole processes run alternately."""
     codes = {
         "import torch": "import torch",
         "import inkdrop": "import inkdrop",

@@ -1,1 +1,1 @@
-"""Stable Diffusion at full width, beside diffusers."""
+"""Stable Diffusion in its real size, compared with diffusers."""

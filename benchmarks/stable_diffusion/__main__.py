@@ -1,15 +1,15 @@
-"""Stable Diffusion at full width beside diffusers: the same weights, words and noise.
+"""Stable Diffusion in its real size, compared with diffusers: same weights, prompt and noise.
 
-    python -m benchmarks.stable_diffusion parity MODELS           networks, words, whole pictures
+    python -m benchmarks.stable_diffusion parity MODELS           networks, text, whole pictures
     python -m benchmarks.stable_diffusion xl MODELS               SDXL's U-Net, one at a time
-    python -m benchmarks.stable_diffusion engines MODELS          the U-Net by each engine
+    python -m benchmarks.stable_diffusion engines MODELS          the U-Net with each engine
     python -m benchmarks.stable_diffusion start MODELS            from the shell to the first step
-    python -m benchmarks.stable_diffusion memory MODELS           at the highest point of a picture
-    python -m benchmarks.stable_diffusion picture MODELS          one picture of 512x512 by each
+    python -m benchmarks.stable_diffusion memory MODELS           peak memory of a picture
+    python -m benchmarks.stable_diffusion picture MODELS          a 512x512 picture with each
 
-MODELS is a folder for the models, which are made there at random in their published sizes: 4.3 GB,
-and 10.3 GB for `xl`. Threads are those of OMP_NUM_THREADS. Everything is run in turn, and whole
-processes are measured from outside.
+MODELS is a folder for the models. They are created there with random weights in their published
+sizes: 4.3 GB, and 10.3 GB for `xl`. OMP_NUM_THREADS sets the number of threads. The contestants
+run alternately, and whole processes are measured from outside.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ PICTURES: dict[str, list[str]] = {
 
 
 def theirs(folder: Path, out: Path, size: int, steps: int) -> list[str]:
-    """A process in which diffusers makes a picture."""
+    """The command of a process in which diffusers makes a picture."""
     asked = [str(folder), WORDS, str(out), "--size", str(size), "--steps", str(steps)]
     return [sys.executable, "-m", "benchmarks.stable_diffusion.theirs", *asked]
 
 
 def ours(folder: Path, out: Path, size: int, *more: str) -> list[str]:
-    """A process in which inkdrop does."""
+    """The command of a process in which inkdrop makes a picture."""
     asked = ["--model", str(folder), "--size", str(size), "-o", str(out), "-v", *more]
     return [sys.executable, "-m", "inkdrop", "generate", WORDS, *asked]
 
 
 def steps(command: list[str], most: int | None = None) -> list[float]:
-    """Seconds from the start of a process until each of its steps was made, then until its end.
+    """Seconds from the start of a process until each step was done, and then until its end.
 
-    most: after so many steps it is stopped, and only they are told.
+    most: stop the process after this many steps, and return only their times
     """
     found, began = list[float](), time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
@@ -74,9 +74,9 @@ def steps(command: list[str], most: int | None = None) -> list[float]:
 
 
 def start(folder: Path, sizes: list[int], rounds: int) -> None:
-    """Prints the time to the end of the first step, and what of it is before the step.
+    """Prints the time until the end of the first step, and the part of it before that step.
 
-    The second step tells how long one takes.
+    The second step shows how long a step takes.
     """
     for size in sizes:
         with tempfile.TemporaryDirectory() as place:
@@ -100,7 +100,7 @@ def start(folder: Path, sizes: list[int], rounds: int) -> None:
 
 
 def memory(folder: Path, size: int, ways: dict[str, list[str]]) -> None:
-    """Prints the peak of whole processes, weights included."""
+    """Prints the peak memory of whole processes, including the weights."""
     weights = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
     print(f"weights: {weights / 1e9:.2f} GB in float32", flush=True)
     with tempfile.TemporaryDirectory() as place:
@@ -119,7 +119,7 @@ def memory(folder: Path, size: int, ways: dict[str, list[str]]) -> None:
 
 
 def picture(folder: Path, size: int, rounds: int, figure: Path | None) -> None:
-    """Prints the seconds of a whole picture by each, from the shell to the file, and draws them."""
+    """Prints and plots the seconds that each takes for a picture, from the shell to the file."""
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / "x.png"
         commands = {"diffusers": theirs(folder, out, size, 50)}
@@ -144,7 +144,7 @@ def picture(folder: Path, size: int, rounds: int, figure: Path | None) -> None:
 
 
 def main() -> None:
-    """One part."""
+    """Runs one of the parts."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.stable_diffusion",
         description=__doc__,

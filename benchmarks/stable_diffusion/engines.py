@@ -1,4 +1,4 @@
-"""SD 1.5's U-Net by each engine beside diffusers in eager mode: the same weights, in turn."""
+"""SD 1.5's U-Net with each engine, and eager diffusers: the same weights, run alternately."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from inkdrop.networks.unet import UNet
 
 
 def ours(folder: Path) -> UNet:
-    """The U-Net in a folder, in memory of its own."""
+    """The U-Net in a folder, copied into its own memory."""
     found = read(folder / "unet").unet
     assert found is not None
     network, _ = filled(lambda: UNet(found.config), found, "unet", str(folder), torch.float32)
@@ -30,7 +30,7 @@ def ours(folder: Path) -> UNet:
 
 @torch.no_grad()
 def measured(folder: Path, ways: list[str], batch: int, size: int, rounds: int) -> Iterator[str]:
-    """Lines: seconds of a call, how many times as fast as diffusers, error, seconds to set up."""
+    """Lines with seconds per call, speedup over diffusers, error, and setup time in seconds."""
     import diffusers
 
     theirs = diffusers.UNet2DConditionModel.from_pretrained(folder / "unet").eval()

@@ -1,4 +1,4 @@
-"""The figure of docs/stable_diffusion.md: where the time of a picture goes."""
+"""The figure in docs/stable_diffusion.md: where the time of a picture goes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ PARTS = ("until the first step is made", "the other steps", "decoding, writing")
 
 
 def draw(times: dict[str, list[float]], size: int, file: Path) -> None:
-    """A bar for each way: until its first step, its other steps, and what comes after them.
+    """Draws a bar for each way: time until the first step, further steps, and the rest.
 
-    times: seconds until each step was made, then until the end
+    times: seconds until each step was done, and then until the end
     """
     import matplotlib
 

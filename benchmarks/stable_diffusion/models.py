@@ -1,4 +1,4 @@
-"""Stable Diffusion models in their real sizes, with random weights, made by diffusers."""
+"""Stable Diffusion models in their real sizes, created by diffusers with random weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLIP_L = {
 
 
 def unet(name: str) -> Any:
-    """A U-Net as diffusers fills it at random."""
+    """A U-Net with the random initial weights of diffusers."""
     import diffusers
 
     from tests.support.checkpoints import settings
@@ -53,7 +53,7 @@ def text() -> Any:
 
 
 def tokenizer() -> Any:
-    """CLIP's, with its real words."""
+    """CLIP's tokenizer, with its real vocabulary."""
     import transformers
 
     model = json.loads(usual_tokenizer().backend.to_str())["model"]
@@ -81,7 +81,7 @@ def pipeline() -> Any:
 
 
 def sd15(folder: Path) -> Path:
-    """A folder with SD 1.5, 4.3 GB; made if it is not there."""
+    """A folder with SD 1.5, 4.3 GB; created if it does not exist."""
     if not (folder / "model_index.json").is_file():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -90,7 +90,7 @@ def sd15(folder: Path) -> Path:
 
 
 def opened(folder: Path) -> Any:
-    """The pipeline in a folder, as diffusers opens it."""
+    """The pipeline in a folder, opened by diffusers."""
     import diffusers
 
     with warnings.catch_warnings():

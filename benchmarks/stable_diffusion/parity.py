@@ -1,4 +1,4 @@
-"""Full width: what two libraries make of the same weights, words and noise."""
+"""Parity in the real size: the outputs of two libraries for the same weights, prompt and noise."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ SAMPLERS = {"ddim": "DDIMScheduler", "dpmpp_2m": "DPMSolverMultistepScheduler"}
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
-    """The largest error beside the largest value."""
+    """The largest error, relative to the largest value."""
     return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
 @torch.no_grad()
 def of_sd15(folder: Path, size: int) -> Iterator[str]:
-    """Words, each network, and whole pictures of `size` pixels a side; lines of figures."""
+    """Lines with the errors of text, each network, and whole pictures of `size` pixels a side."""
     pipe, (model, _) = models.opened(folder), open_checkpoint(folder)
     model = model.sized(size, size)
     ids = pipe.tokenizer([WORDS], padding="max_length", max_length=77).input_ids
@@ -60,7 +60,7 @@ def of_sd15(folder: Path, size: int) -> Iterator[str]:
 
 
 def whole(pipe: Any, model: Model, name: str, cls: str, noise: Tensor) -> str:
-    """One picture by both."""
+    """A line with the error of one whole picture, made by both libraries."""
     import diffusers
 
     with warnings.catch_warnings():
@@ -87,7 +87,7 @@ def whole(pipe: Any, model: Model, name: str, cls: str, noise: Tensor) -> str:
 
 @torch.no_grad()
 def of_xl(folder: Path) -> Iterator[str]:
-    """SDXL's U-Net at 32x32 and four guided steps of DDIM; one library in memory at a time."""
+    """SDXL's U-Net at 32x32 with four guided DDIM steps; one library in memory at a time."""
     from tests.support.checkpoints import scheduler
 
     if not (folder / "unet" / "config.json").is_file():

@@ -1,4 +1,4 @@
-"""A picture by diffusers in a process of its own, which prints every step as `inkdrop -v` does.
+"""A picture made by diffusers in its own process, which prints every step like `inkdrop -v`.
 
 python -m benchmarks.stable_diffusion.theirs MODEL WORDS OUT --size 512 --steps 50
 """

@@ -1,1 +1,1 @@
-"""How inkdrop's own code is laid out, in numbers."""
+"""Metrics of the structure of inkdrop's own code."""

@@ -1,10 +1,10 @@
-"""How many files of inkdrop a command opens, and how long files and functions are.
+"""The number of inkdrop files that a command uses, and the lengths of files and functions.
 
     python -m benchmarks.structure [--root CHECKOUT] [--list generate]
 
-A file is open for a command if at least one of its functions is called (see traced.py): that is
-what someone has to read who wants to follow the command. Each command runs in a process of its own,
-with the inkdrop of the checkout [this one].
+A command uses a file if it calls at least one of its functions (see traced.py). These are the files
+to read in order to follow the command. Each command runs in its own process, with the inkdrop of
+the checkout [this one].
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COMMANDS = {
 
 
 def opened(root: Path, command: list[str]) -> dict[str, list[str]]:
-    """The functions that the command calls, by file."""
+    """The functions that a command calls, by file."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         words = [word.replace("OUT/", f"{folder}/") for word in command]
@@ -45,7 +45,7 @@ def opened(root: Path, command: list[str]) -> dict[str, list[str]]:
 
 
 def table(root: Path) -> None:
-    """Prints all figures as Markdown."""
+    """Prints all metrics as Markdown."""
     print("| inkdrop's own code | |\n|---|---|")
     for command in COMMANDS.values():
         shown = " ".join(word for word in command if not word.startswith(("-o", "--out", "OUT/")))
@@ -58,7 +58,7 @@ def table(root: Path) -> None:
 
 
 def main() -> None:
-    """Prints the table, or what one command opens."""
+    """Prints the table, or the files that one command uses."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.structure",
         description=__doc__,

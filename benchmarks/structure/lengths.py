@@ -1,4 +1,4 @@
-"""Lengths of files and functions, and numbers of arguments, from the source alone."""
+"""Lengths of files and functions, and numbers of arguments, from the source code alone."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ LONG, MANY = 50, 6
 
 @dataclass(frozen=True)
 class Function:
-    """A function or method, nested ones included.
+    """A function or method, which may be nested.
 
-    lines: from `def` to its last line, docstring included; arguments: without self and cls
+    lines: from `def` to its last line, including the docstring; arguments: without self and cls
     """
 
     file: str
@@ -26,13 +26,13 @@ class Function:
 
 @dataclass(frozen=True)
 class Lengths:
-    """All files (lines of each) and functions below a folder."""
+    """All files (as their numbers of lines) and functions below a folder."""
 
     files: dict[str, int]
     functions: list[Function]
 
     def rows(self) -> Iterator[tuple[str, str]]:
-        """Names and figures for a table."""
+        """Names and values for a table."""
         longest = max(self.files, key=lambda file: self.files[file])
         long = [each for each in self.functions if each.lines > LONG]
         many = [each for each in self.functions if each.arguments > MANY]

@@ -1,1 +1,1 @@
-"""What training costs, and how soon a model is good."""
+"""The cost of a training step, and the time until a model is good."""

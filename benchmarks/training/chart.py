@@ -16,7 +16,7 @@ LEFT, TOP, RIGHT, BOTTOM = 90, 60, 40, 70
 
 @dataclass(frozen=True)
 class Frame:
-    """Where values lie on the picture: x is linear from 0, y logarithmic."""
+    """Maps values to pixels; x is linear from 0, y is logarithmic."""
 
     width: int
     height: int
@@ -25,7 +25,7 @@ class Frame:
     y_most: float
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """Pixel of a value."""
+        """The pixel position of a value."""
         up = math.log(y / self.y_least) / math.log(self.y_most / self.y_least)
         across = x / self.x_most * (self.width - LEFT - RIGHT)
         return LEFT + across, self.height - BOTTOM - up * (self.height - TOP - BOTTOM)
@@ -99,7 +99,7 @@ def _curve(
         pen.ellipse([x - 4, y - 4, x + 4, y + 4], fill=colour)
     x, y = places[-1]
     text = f"{name}  {points[-1][1]:.3g}"
-    # curves fall, so the place below and left of the last point is free
+    # curves fall, so there is free space below and left of the last point
     pen.text((x, y + 12), text, fill=colour, font=_font(17), anchor="rt")
 
 

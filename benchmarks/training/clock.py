@@ -1,4 +1,4 @@
-"""The clock of time to quality: process CPU time divided by the number of threads."""
+"""The clock for time to quality: process CPU time divided by the number of threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ THREADS = 2
 
 
 class Clock:
-    """Seconds of CPU time per thread, and of wall time, inside `with clock:` blocks."""
+    """Seconds of CPU time per thread and of wall time, spent inside `with clock:` blocks."""
 
     def __init__(self) -> None:
         self.cpu = self.wall = 0.0
@@ -24,5 +24,5 @@ class Clock:
 
     @property
     def minutes(self) -> float:
-        """Minutes so far on the clock that counts."""
+        """Minutes of CPU time per thread so far."""
         return self.cpu / 60

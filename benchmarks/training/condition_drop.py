@@ -1,8 +1,8 @@
-"""What dropping the condition in training buys: three runs, side by side, at guidance 1, 3 and 6.
+"""The effect of condition dropping in training: three runs, sampled at guidance 1, 3 and 6.
 
-`python -m benchmarks.training.condition_drop` trains digits with a drop of 0, 0.1 and 0.2 and draws
-docs/pictures/condition_drop.png. With a drop of 0 there is no null condition, so guidance is
-refused and its cells stay empty.
+`python -m benchmarks.training.condition_drop` trains digits with drop rates of 0, 0.1 and 0.2 and
+draws docs/pictures/condition_drop.png. With a rate of 0 there is no null condition, so guidance is
+an error; those cells say so instead of showing samples.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DROPS, SCALES, DIGITS = (0.0, 0.1, 0.2), (1.0, 3.0, 6.0), ("2", "5", "8")
 
 
 def trained(drop: float, updates: int) -> Model:
-    """A digits model with this condition drop; its run resumes."""
+    """A digits model with this drop rate; a stopped run resumes."""
     out = places.WORK / f"condition-drop-{drop}"
     for _ in train(
         open_data("digits"), out, TrainRequest(TrainConfig(updates=updates, condition_drop=drop))
@@ -37,7 +37,7 @@ def trained(drop: float, updates: int) -> Model:
 
 
 def cell(model: Model, scale: float) -> Image.Image | str:
-    """A grid of samples, or the words of the refusal."""
+    """A grid of samples, or a note that guidance is not available."""
     labels = [digit for digit in DIGITS for _ in range(4)]
     try:
         x = generate_many(
@@ -49,7 +49,7 @@ def cell(model: Model, scale: float) -> Image.Image | str:
 
 
 def draw(rows: list[list[Image.Image | str]]) -> Image.Image:
-    """Rows of drops, columns of scales, with their names."""
+    """The labelled figure: drop rates in rows, guidance scales in columns."""
     size = next(c for row in rows for c in row if not isinstance(c, str)).size
     left, top, gap = 90, 24, 12
     width = left + len(SCALES) * (size[0] + gap)
@@ -70,7 +70,7 @@ def draw(rows: list[list[Image.Image | str]]) -> Image.Image:
 
 
 def main() -> None:
-    """Trains the three and draws them."""
+    """Trains the three models and draws the figure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--updates", type=int, default=800)
     updates = parser.parse_args().updates

@@ -1,4 +1,4 @@
-"""inkdrop's default training on Fashion-MNIST on the clock of time to quality, with snapshots."""
+"""inkdrop's default training on Fashion-MNIST, timed for time to quality, with snapshots."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 @dataclasses.dataclass
 class Ours:
-    """A training that can be stopped at any time and goes on from its last checkpoint."""
+    """A training that can be stopped at any time and resumes from its last checkpoint."""
 
     folder: Path
     config: TrainConfig
@@ -37,13 +37,13 @@ class Ours:
     clock: Clock
 
     def save(self) -> None:
-        """A checkpoint, then the clock beside it."""
+        """Saves a checkpoint, and then the clock beside it."""
         path = checkpoint.save(self.folder / "checkpoints", self.model, self.state)
         note = {"cpu": self.clock.cpu, "wall": self.clock.wall, "update": self.state.update}
         (self.folder / f"clock-{path.name}.json").write_text(json.dumps(note))
 
     def snapshot(self, minutes: float) -> None:
-        """Keeps the averaged weights of now as a model folder."""
+        """Saves the current averaged weights as a model folder."""
         target = self.folder / f"at-{minutes:g}"
         if not target.exists():
             dataclasses.replace(self.model, network=_averaged(self.model, self.state)).save(target)
@@ -62,7 +62,7 @@ def _averaged(model: Model, state: State) -> torch.nn.Module:
 
 
 def prepare(folder: Path, data: Path, minutes: float) -> Ours:
-    """The run in `folder`, resumed or new; the number of updates that fit is measured once."""
+    """The run in `folder`, resumed or new; only a new run measures how many updates fit."""
     pictures = open_data(data)
     plan = folder / "plan.json"
     description = defaults.model_description(pictures, TrainConfig())
@@ -92,7 +92,7 @@ def prepare(folder: Path, data: Path, minutes: float) -> Ours:
 
 
 def train(folder: Path, data: Path, minutes: float, snapshots: Sequence[float]) -> Ours:
-    """Trains to the end of the plan; the last snapshot is taken there."""
+    """Trains to the end of the plan, where the last snapshot is taken."""
     run = prepare(folder, data, minutes)
     left = [m for m in snapshots if m > run.clock.minutes]
     saved = time.time()
@@ -115,7 +115,7 @@ def train(folder: Path, data: Path, minutes: float, snapshots: Sequence[float]) 
 
 
 def sample(model: Model, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures [n, 1, 28, 28] by DDIM-50 at guidance 1, and the ten balanced labels asked."""
+    """Pictures [n, 1, 28, 28] by DDIM-50 at guidance 1, and their balanced requested labels."""
     label = torch.arange(n) % 10
     ask = Sampling(sampler="ddim", grid="uniform", steps=50, guidance=1.0)
     labels = label.tolist()

@@ -1,4 +1,4 @@
-"""One resumable training run of a peer, on the clock, with snapshots of its averaged weights."""
+"""One resumable, timed training run of a peer, with snapshots of its averaged weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCH = 128
 
 @dataclass(frozen=True)
 class Plan:
-    """One training run: who, how fast, how long, and when to keep a snapshot (minutes)."""
+    """One training run: peer, learning rate, duration, and times of snapshots (in minutes)."""
 
     peer: str
     rate: float
@@ -33,7 +33,7 @@ class Plan:
 
 
 class Run:
-    """A peer being trained; everything that must survive a stop is in `state`."""
+    """A peer in training; everything needed to resume is in `state`."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         torch.manual_seed(plan.seed)
@@ -48,7 +48,7 @@ class Run:
             self._resume(torch.load(folder / "run.pt"))
 
     def save(self) -> None:
-        """Writes the checkpoint beside the old one, then takes its place."""
+        """Writes the checkpoint beside the old one, and then replaces that."""
         state = {
             "network": self.network.state_dict(),
             "ema": self.ema.state_dict(),
@@ -67,7 +67,7 @@ class Run:
         self.clock.cpu, self.clock.wall = state["clock"]
 
     def snapshot(self, minutes: float) -> None:
-        """Keeps the averaged weights of now under the minutes asked for."""
+        """Saves the current averaged weights, named by the planned minutes."""
         kept = {
             "ema": self.ema.state_dict(),
             "minutes": self.clock.minutes,
@@ -78,13 +78,13 @@ class Run:
         (self.folder / "snapshot.new").replace(self.folder / f"{minutes:g}.pt")
 
     def rate(self) -> float:
-        """A warm-up of 50 updates, then half a cosine over the minutes of the run."""
+        """The learning rate: a warmup of 50 updates, then a cosine decay over the run's minutes."""
         share = min(1.0, self.clock.minutes / self.plan.minutes)
         warm = min(1.0, (self.step + 1) / 50)
         return self.plan.rate * warm * 0.5 * (1 + math.cos(math.pi * share))
 
     def update(self, x0: Tensor, label: Tensor) -> float:
-        """One update of the weights and of their average; the loss."""
+        """Updates the weights and their average; returns the loss."""
         torch.manual_seed(self.plan.seed + 1000 * (self.step + 1))
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
@@ -99,14 +99,14 @@ class Run:
 
     @torch.no_grad()
     def _average(self) -> None:
-        # diffusers' own warm-up of the average, 1 - (1 + n)^-3/4: a memory of 5 % to 20 % of the
-        # run at these lengths, for both peers
+        # the EMA warmup of diffusers, 1 - (1 + n)^-3/4, for both peers: at these lengths the EMA
+        # averages over the last 5 % to 20 % of the run
         weight = (1 + self.step) ** -0.75
         torch._foreach_lerp_(list(self.ema.parameters()), list(self.network.parameters()), weight)
 
 
 def batches(n: int, seed: int, start: int) -> Iterator[Tensor]:
-    """Indices [BATCH] of update `start` and on: whole shuffled epochs, the rest dropped."""
+    """Indices [BATCH] from update `start` on, in shuffled epochs without partial batches."""
     per_epoch = n // BATCH
     epoch = start // per_epoch
     while True:
@@ -116,7 +116,7 @@ def batches(n: int, seed: int, start: int) -> Iterator[Tensor]:
 
 
 def train(plan: Plan, folder: Path, data: Path) -> Run:
-    """Trains to the end of the plan, from wherever the last call stopped."""
+    """Trains to the end of the plan, from where the last call stopped."""
     run = Run(plan, folder)
     x, y = fashion_mnist.load("train", data)
     saved, left = time.time(), [m for m in plan.snapshots if m * 60 > run.clock.cpu]
@@ -143,7 +143,7 @@ def _line(run: Run, loss: float) -> str:
 
 @torch.no_grad()
 def held_out(run: Run, data: Path) -> float:
-    """Its own loss with the averaged weights on 1,000 test pictures, on fixed noise."""
+    """The peer's own loss with averaged weights, on 1,000 test pictures and fixed noise."""
     x, y = fashion_mnist.load("test", data)
     torch.manual_seed(12345)
     with averaged(run):
@@ -153,7 +153,7 @@ def held_out(run: Run, data: Path) -> float:
 
 @contextmanager
 def averaged(run: Run, weights: dict[str, Tensor] | None = None) -> Iterator[None]:
-    """Within it the run's network holds its averaged weights, or the ones given."""
+    """Temporarily loads the averaged weights, or the given ones, into the run's network."""
     kept = copy.deepcopy(run.network.state_dict())
     run.network.load_state_dict(weights or run.ema.state_dict())
     run.network.eval()
@@ -165,7 +165,7 @@ def averaged(run: Run, weights: dict[str, Tensor] | None = None) -> Iterator[Non
 
 
 def sample(peer: Peer, n: int, kind: str) -> tuple[Tensor, Tensor]:
-    """Pictures [n, 1, 28, 28] by DDIM-50 from fixed noise, and the ten balanced labels asked."""
+    """Pictures [n, 1, 28, 28] by DDIM-50 from fixed noise, and their balanced requested labels."""
     rng = torch.Generator().manual_seed(777)
     noise, label = torch.randn(n, 1, 32, 32, generator=rng), torch.arange(n) % 10
     parts = zip(noise.split(100), label.split(100), strict=True)

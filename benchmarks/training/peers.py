@@ -1,7 +1,8 @@
-"""The two peers, built and trained the ordinary way: diffusers and denoising-diffusion-pytorch.
+"""The two peers, built and trained in their usual way: diffusers and denoising-diffusion-pytorch.
 
-Both are class-conditional. Each keeps its own network, noise schedule, loss and optimizer settings:
-diffusers those of its unconditional training example, the other the defaults of its classes.
+Both are class-conditional. Each keeps its own network, noise schedule, loss and optimizer settings.
+For diffusers these are the ones of its unconditional training example, for the other library the
+defaults of its classes.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 T = 1000
-# the share of labels dropped is 0: pictures are compared without guidance, and every update then
-# goes to the model that is measured
+# Labels are never dropped: models are compared without guidance, so every update should train the
+# conditional prediction that is measured.
 DROP = 0.0
 
 
@@ -27,25 +28,25 @@ class Peer(ABC):
     """A network with its own noise schedule and loss; pixels are in [-1, 1] throughout."""
 
     name: str
-    width: int  # of a network with 2 to 3 million parameters
+    width: int  # chosen for 2 to 3 million parameters
     network: nn.Module
     alpha_bar: Tensor  # [T] float64
 
     @abstractmethod
     def loss(self, x0: Tensor, label: Tensor) -> Tensor:
-        """Its own training loss, a scalar, of pictures [B, C, H, W] and labels [B]."""
+        """The peer's own training loss, a scalar, for pictures [B, C, H, W] and labels [B]."""
 
     @abstractmethod
     def eps(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """The predicted noise [B, C, H, W] at steps t [B] in 0 .. T-1."""
+        """The predicted noise [B, C, H, W] at timesteps t [B] in 0 .. T-1."""
 
     @abstractmethod
     def optimizer(self, lr: float) -> torch.optim.Optimizer:
-        """The optimizer its own trainer makes."""
+        """The optimizer that the peer's own trainer uses."""
 
 
 class Diffusers(Peer):
-    """UNet2DModel with DDPMScheduler: linear betas, the noise predicted, plain squared error."""
+    """UNet2DModel with DDPMScheduler: linear betas, noise prediction, unweighted squared error."""
 
     name = "diffusers"
     width = 32
@@ -78,7 +79,7 @@ class Diffusers(Peer):
         )
 
     def loss(self, x0: Tensor, label: Tensor) -> Tensor:
-        """Squared error of the noise at uniform steps."""
+        """The squared error of the noise at uniformly drawn timesteps."""
         noise = torch.randn_like(x0)
         t = torch.randint(0, T, (len(x0),))
         return F.mse_loss(self.eps(self.scheduler.add_noise(x0, noise, t), t, label), noise)
@@ -89,7 +90,7 @@ class Diffusers(Peer):
         return out
 
     def optimizer(self, lr: float) -> torch.optim.Optimizer:
-        """AdamW with the settings of its training example."""
+        """AdamW with the settings of the training example."""
         return torch.optim.AdamW(
             self.network.parameters(), lr=lr, betas=(0.95, 0.999), weight_decay=1e-6
         )
@@ -123,17 +124,17 @@ class DenoisingDiffusion(Peer):
         self.alpha_bar = self.diffusion.alphas_cumprod.double()
 
     def loss(self, x0: Tensor, label: Tensor) -> Tensor:
-        """Its own loss, which takes pictures in [0, 1]."""
+        """The library's own loss, which expects pictures in [0, 1]."""
         loss: Tensor = self.diffusion((x0 + 1) / 2, classes=label)
         return loss
 
     def eps(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """The predicted noise, with the label always kept."""
+        """The predicted noise; the label is never dropped."""
         out: Tensor = self.network(x, t, label, cond_drop_prob=0.0)
         return out
 
     def optimizer(self, lr: float) -> torch.optim.Optimizer:
-        """Adam with the settings of its Trainer."""
+        """Adam with the settings of the library's Trainer."""
         return torch.optim.Adam(self.network.parameters(), lr=lr, betas=(0.9, 0.99))
 
 
@@ -144,17 +145,17 @@ PEERS: dict[str, type[Diffusers | DenoisingDiffusion]] = {
 
 
 def pad(x: Tensor) -> Tensor:
-    """[B, 1, 28, 28] to [B, 1, 32, 32] with a black border."""
+    """Pads [B, 1, 28, 28] to [B, 1, 32, 32] with a black border."""
     return F.pad(x, (2, 2, 2, 2), value=-1.0)
 
 
 def crop(x: Tensor) -> Tensor:
-    """[B, 1, 32, 32] to its middle [B, 1, 28, 28]."""
+    """Crops [B, 1, 32, 32] to its centre [B, 1, 28, 28]."""
     return x[:, :, 2:-2, 2:-2]
 
 
 def grid(steps: int, kind: str) -> list[int]:
-    """Steps of a DDIM grid from T-1 down: "trailing" ends at T/steps - 1, "linspace" at 0."""
+    """Descending timesteps of DDIM from T-1; "trailing" ends at T/steps - 1, "linspace" at 0."""
     if kind == "trailing":
         return [round(T - i * T / steps) - 1 for i in range(steps)]
     return torch.linspace(T - 1, 0, steps).round().long().tolist()
@@ -169,7 +170,7 @@ def ddim(peer: Peer, noise: Tensor, label: Tensor, *, steps: int = 50, kind: str
         b = 1.0 if s is None else peer.alpha_bar[s].item()
         eps = peer.eps(x, torch.full((len(x),), t), label)
         x0 = ((x - (1 - a) ** 0.5 * eps) / a**0.5).clamp(-1, 1)
-        # the noise that agrees with the clipped x_0, or else the clipping leaves x off its path
+        # recompute the noise from the clipped x_0; with the unclipped one, x would leave its path
         eps = (x - a**0.5 * x0) / (1 - a) ** 0.5
         x = b**0.5 * x0 + (1 - b) ** 0.5 * eps
     return x
@@ -177,7 +178,7 @@ def ddim(peer: Peer, noise: Tensor, label: Tensor, *, steps: int = 50, kind: str
 
 @contextmanager
 def _torchvision_stub() -> Iterator[None]:
-    """Lets denoising-diffusion-pytorch import torchvision, of which it uses nothing here."""
+    """A stub that lets denoising-diffusion-pytorch import torchvision, which is unused here."""
     names = ("torchvision", "torchvision.transforms", "torchvision.utils", "torchvision.models")
     if "torchvision" in sys.modules:
         yield

@@ -1,15 +1,14 @@
-"""What a training step costs: images a second, GFLOP/s a core and memory, beside both peers.
+"""The cost of a training step: images/s, GFLOP/s per core and memory, compared with both peers.
 
     python -m benchmarks.training.step [--rounds 5]
 
-U-Nets of equal width, depth and attention, in turn on the same pictures, one update each a round; a
-figure is the median of its rounds. inkdrop runs `updates`, what its users run, with noise, times
-and average; the peers run their own loss and optimizer with a clipped gradient and an average of
-the weights. The ceiling is a large 3x3 convolution alone, forward and backward, in the same rounds.
-Arithmetic is what each network really does, counted by torch, so time saved by doing less is not
-counted as speed in GFLOP/s.
+The U-Nets have equal width, depth and attention. They take turns on the same pictures, one update
+each per round, and a result is the median over the rounds. inkdrop runs `updates`, like its users,
+with noise, times and EMA; the peers run their own loss and optimizer with gradient clipping and an
+EMA. The ceiling is a large 3x3 convolution alone, forward and backward, in the same rounds. Torch
+counts the operations that each network really performs, so doing less work does not raise GFLOP/s.
 
-Memory is the peak of a process of its own over what it held before the network was built.
+Memory is the peak of a separate process, minus what it held before the network was built.
 """
 
 from __future__ import annotations
@@ -78,14 +77,14 @@ class Trainee:
 
 
 def pictures(setting: Setting) -> tuple[Tensor, Tensor]:
-    """Noise in [-1, 1] of the setting's shape: speed does not depend on what is seen."""
+    """Noise in [-1, 1] in the setting's shape; the speed does not depend on the content."""
     rng = torch.Generator().manual_seed(0)
     shape = (setting.batch, setting.channels, setting.size, setting.size)
     return torch.rand(shape, generator=rng) * 2 - 1, torch.arange(setting.batch) % 10
 
 
 def ours(setting: Setting, precision: str) -> Trainee:
-    """inkdrop's own training generator."""
+    """inkdrop, trained by its own generator `updates`."""
     x0, label = pictures(setting)
     model = build_model(
         {
@@ -114,10 +113,10 @@ def ours(setting: Setting, precision: str) -> Trainee:
 
 
 def theirs(name: str, setting: Setting) -> Trainee:
-    """A peer trained the ordinary way: loss, backward, clip, step, average."""
+    """A peer, trained in its usual way: loss, backward, clip, step, EMA."""
     x0, label = pictures(setting)
     shape = {"in_channels": setting.channels, "size": setting.size, "width": setting.width}
-    if name == "diffusers":  # the other's two blocks a level are not a choice
+    if name == "diffusers":  # the other has a fixed two blocks per level
         shape |= {"blocks": BLOCKS, "attention": -1}
     peer = PEERS[name](**shape, multipliers=MULTIPLIERS)
     weights: list[Tensor] = list(peer.network.parameters())
@@ -151,7 +150,7 @@ def ceiling(dtype: torch.dtype) -> Callable[[], object]:
 
 
 def flops(work: Callable[[], object]) -> int:
-    """Floating-point operations of one call, by torch's counter: 2 a multiply and add."""
+    """Floating-point operations of one call, from torch's counter: 2 per multiply-add."""
     counter = FlopCounterMode(display=False)
     with counter:
         work()
@@ -166,7 +165,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def peak_memory(name: str, setting: Setting) -> float:
-    """MiB at the peak of two updates over what the process held before; for a new process."""
+    """Peak MiB during two updates, minus what the process held before; call in a new process."""
     torch.set_num_threads(THREADS)
     before = _status("VmRSS")
     trainee = build(name, setting)
@@ -176,13 +175,13 @@ def peak_memory(name: str, setting: Setting) -> float:
 
 
 def _status(field: str) -> int:
-    # not getrusage: its peak is inherited from the process that started this one
+    # not getrusage: there, a process inherits the peak of its parent
     text = Path("/proc/self/status").read_text()
     return int(text.split(f"{field}:")[1].split()[0])
 
 
 def measure(setting: Setting, rounds: int) -> dict[str, Any]:
-    """All trainees of one setting, in turn."""
+    """Measures all trainees of one setting, taking turns."""
     trainees = {name: build(name, setting) for name in TRAINEES}
     works = {name: trainee.update for name, trainee in trainees.items()}
     works |= {f"ceiling {d}": ceiling(getattr(torch, d)) for d in ("float32", "bfloat16")}
@@ -231,7 +230,7 @@ def table(results: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Measures every setting and writes results and table."""
+    """Measures every setting and writes the results and the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,18 +1,17 @@
 """Time to quality: Frechet distance on Fashion-MNIST against minutes of training on two cores.
 
     python -m benchmarks.training.time_to_quality all-peers   both of the next two
-    python -m benchmarks.training.time_to_quality pilots      each peer 5 minutes at three rates
-    python -m benchmarks.training.time_to_quality peer        the better one 30 minutes
+    python -m benchmarks.training.time_to_quality pilots      each peer, 5 minutes at three rates
+    python -m benchmarks.training.time_to_quality peer        the better peer for 30 minutes
     python -m benchmarks.training.time_to_quality ours        inkdrop on the same clock
     python -m benchmarks.training.time_to_quality draw        the curves as a picture
 
-The clock. A minute is a minute of process CPU time divided by the two threads, counted around
-the training updates only: loading, evaluating and saving are free. On a quiet machine that is
-close to wall time; on a machine shared with other work it leaves their share out. Idle threads are
-put to sleep, not left to spin (OMP_WAIT_POLICY=passive), so that waiting is not counted as work.
-Wall time of the same updates is recorded beside it.
+The clock: minutes are process CPU time divided by two threads, and only training updates count, not
+loading, evaluation or saving. On an idle machine that is close to wall time; on a shared machine it
+excludes the other processes. Idle threads sleep instead of spinning (OMP_WAIT_POLICY=passive), so
+waiting does not count as work. The wall time of the same updates is recorded too.
 
-Every run continues from its last checkpoint in --work if it was stopped.
+A stopped run resumes from its last checkpoint in --work.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ RESULTS = places.RESULTS / "time_to_quality.json"
 
 
 class Examiner:
-    """Measures pictures with the judge against the real training set."""
+    """Compares pictures with the real training set, using the judge."""
 
     def __init__(self, data: Path) -> None:
         self.judge = load_judge()
@@ -54,7 +53,7 @@ class Examiner:
         self.data = data
 
     def marks(self, x: Tensor, label: Tensor) -> dict[str, float]:
-        """Frechet distance of pictures to the real ones, and the share in the class asked."""
+        """Frechet distance to the real pictures, and the share in the requested class."""
         distance = frechet_distance(fit(self.judge.features(x)), self.real)
         agreement = float((self.judge.classify(x) == label).float().mean())
         return {"frechet": round(distance, 4), "agreement": round(agreement, 4)}
@@ -72,7 +71,7 @@ def load_results(path: Path) -> dict[str, Any]:
 
 
 def save_results(path: Path, results: dict[str, Any]) -> None:
-    """Writes the results beside the old ones, then takes their place."""
+    """Writes the results to a temporary file, and then replaces the old ones."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".new")
     beside.write_text(json.dumps(results, indent=2) + "\n")
@@ -80,10 +79,10 @@ def save_results(path: Path, results: dict[str, Any]) -> None:
 
 
 def pilots(args: argparse.Namespace) -> None:
-    """Five minutes for each peer and rate: its best rate by its own loss, then the better peer.
+    """Trains each peer for five minutes at each rate; picks the best rates, then the better peer.
 
-    Losses of one peer at its rates compare, losses of two peers do not: the peers are told apart
-    by the Frechet distance of their best pilots, each on the better of the two usual grids.
+    Losses are comparable between rates of one peer, but not between peers. The peers are therefore
+    compared by the Frechet distance of their best pilots, each on the better of two usual grids.
     """
     results = load_results(args.results)
     done: dict[str, Any] = results.setdefault("pilots", {})
@@ -145,7 +144,7 @@ def _cost(step: int, minutes: float, wall: float, batch: int = BATCH) -> dict[st
 
 
 def peer(args: argparse.Namespace) -> None:
-    """The long run of the better peer, then the marks of its snapshots."""
+    """Runs the long training of the better peer, and then evaluates its snapshots."""
     results = load_results(args.results)
     if "chosen" not in results:
         raise SystemExit(
@@ -173,7 +172,7 @@ def peer(args: argparse.Namespace) -> None:
 
 
 def ours(args: argparse.Namespace) -> None:
-    """inkdrop from its default settings, half the peer's minutes on the same clock."""
+    """Runs inkdrop with its default settings, for half the peer's minutes on the same clock."""
     moments = [m * args.scale for m in OUR_SNAPSHOTS]
     run = our_run.train(args.work / "ours", args.data, moments[-1], moments)
     results = load_results(args.results)
@@ -190,13 +189,13 @@ def ours(args: argparse.Namespace) -> None:
 
 
 def all_peers(args: argparse.Namespace) -> None:
-    """The pilots, then the long run."""
+    """Runs the pilots, and then the long training."""
     pilots(args)
     peer(args)
 
 
 def draw(args: argparse.Namespace) -> None:
-    """The picture of the curves beside the results."""
+    """Draws the curves next to the results."""
     results = load_results(args.results)
     curves = {}
     if results.get("peer"):

@@ -1,4 +1,4 @@
-"""Data sets side by side: what a network is told of each sample besides its label and caption."""
+"""Extra conditions: further data sets that give the network more than a label and a caption."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FIELDS = {
 
 
 def with_beside(data: Dataset, **others: Dataset) -> Dataset:
-    """`data` with further data sets whose sample i is a condition of its own sample i.
+    """`data` with further data sets, whose sample i is a condition of its own sample i.
 
-    concat, hint: samples [C, *sizes] of the same sizes as the data's; a hint is brought from
+    concat, hint: samples [C, *sizes] with the same sizes as the data's; a hint is mapped from
     [-1, 1] to the [0, 1] of `Cond.hint`
     vector: samples [D]
 
-    ValueError for another name, and for data sets that differ in number or size.
+    ValueError for any other name, and for data sets with another number or size of samples.
     """
     for name, other in others.items():
         choose("field of a condition", name, FIELDS)
@@ -65,7 +65,7 @@ def _sizes(data: Dataset) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Unit:
-    """Samples in [0, 1] instead of [-1, 1]."""
+    """Samples mapped from [-1, 1] to [0, 1]."""
 
     store: Store
 

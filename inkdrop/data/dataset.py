@@ -1,4 +1,4 @@
-"""A data set: samples that are asked for by number, with what is known about each."""
+"""A data set: samples by index, with their labels, captions and other conditions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from inkdrop.config import choose
 from inkdrop.digest import digest
 from inkdrop.registry import medium
 
-# decoded pictures up to this many bytes are kept in memory, more are decoded on demand
+# Decoded pictures are kept in memory up to this size; larger data sets are decoded on demand.
 CACHE_BYTES = 1_500_000_000
 
-# The fields of `Cond` that have the samples' own axes, and are mirrored and turned with them.
+# The fields of `Cond` with the same spatial axes as the samples; they are mirrored and rotated too.
 SPATIAL = ("concat", "hint")
 
 
@@ -28,19 +28,19 @@ class Store(Protocol):
     """Where samples come from."""
 
     def take(self, indices: NDArray[np.int64]) -> Tensor:
-        """float32 [B, ...]: of the samples themselves [B, C, *sizes] in [-1, 1]."""
+        """float32 [B, ...]; for the samples themselves [B, C, *sizes] in [-1, 1]."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples [C, *sizes] with labels and captions; nothing in it changes once it is open.
+    """Samples [C, *sizes] with labels and captions; immutable once opened.
 
-    medium: what a sample is, a key of `registry.MEDIA`; span: the values in the data's own units
-    that -1 and 1 stand for
-    notes: sentences for the user, to be shown once (the size and its reason, what was skipped)
-    fingerprint: sha256 of content and options; the same data has it wherever it lies
-    beside: stores of as many values, by the field of `Cond` that they are; see `with_beside`
+    medium: the kind of sample, a key of `registry.MEDIA`
+    span: the values, in the data's own units, that -1 and 1 stand for
+    notes: sentences to show the user once (the size and why, what was skipped)
+    fingerprint: sha256 of content and options; it does not depend on where the data is stored
+    beside: stores with one further condition per sample, by field of `Cond`; see `with_beside`
     """
 
     name: str
@@ -70,11 +70,11 @@ class Dataset:
         return self.count
 
     def take(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
-        """float32 [B, C, *sizes] in [-1, 1] of the samples with these numbers, in this order."""
+        """The samples at these indices, in this order: float32 [B, C, *sizes] in [-1, 1]."""
         return self.store.take(self._numbers(indices))
 
     def take_beside(self, indices: Sequence[int] | NDArray[np.int64]) -> dict[str, Tensor]:
-        """What stands beside these samples, by field of `Cond`: [B, ...] each."""
+        """The extra conditions of these samples, by field of `Cond`: [B, ...] each."""
         wanted = self._numbers(indices)
         return {name: store.take(wanted) for name, store in self.beside.items()}
 
@@ -99,7 +99,7 @@ class Dataset:
         )
 
     def describe(self) -> str:
-        """One line: how many samples, their shape, labels, captions and what is beside them."""
+        """One line: the number of samples, their shape, labels, captions and extra conditions."""
         kind = medium(self.medium)
         many = kind.name if self.count == 1 else kind.many
         parts = [f"{self.name}: {self.count:,} {many}, {kind.describe(self.shape)}"]
@@ -123,7 +123,7 @@ class _Some:
 
 @dataclass(frozen=True, eq=False)
 class ArrayStore:
-    """An array [N, C, *sizes], in memory or mapped; the value v becomes v / unit - shift."""
+    """An array [N, C, *sizes], in memory or memory-mapped; a value v becomes v / unit - shift."""
 
     array: NDArray[Any]
     unit: float = 127.5
@@ -132,6 +132,7 @@ class ArrayStore:
     def take(self, indices: NDArray[np.int64]) -> Tensor:
         values = np.ascontiguousarray(self.array[indices])
         if values.dtype not in (np.uint8, np.float16, np.float32):
-            # In float64, for series far from 0 would lose their differences; torch has no uint16.
+            # Computed in float64: in float32, values far from 0 would lose their differences. In
+            # numpy, because torch does not support uint16 fully.
             return torch.from_numpy((values / self.unit - self.shift).astype(np.float32))
         return torch.from_numpy(values).float().div_(self.unit).sub_(self.shift)

@@ -1,1 +1,1 @@
-"""From a request to its samples: preparing a model, and sampling."""
+"""From a request to its samples: prepare a model, then sample."""

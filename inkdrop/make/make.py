@@ -1,7 +1,7 @@
-"""Making a request's samples, as a generator of everything that happens on the way.
+"""Making a request's samples, as a generator of events.
 
 for event in make(Request(prompt="a red heart")):
-    ...                      # Notes, Steps of the sampler, and finally a Made
+    ...                      # Notes, the sampler's Steps, and finally a Made
 event.save("heart.png")
 """
 
@@ -35,8 +35,9 @@ from inkdrop.unload import unload
 class Made:
     """The result of a request.
 
-    samples: [N, C, *sizes] in [-1, 1], on the CPU; request: with the model's defaults filled in, so
-    that it makes the same again; look: the layout of the samples on a sheet
+    samples: [N, C, *sizes] in [-1, 1], on the CPU
+    request: with the model's defaults filled in, so that it reproduces the samples
+    look: the layout of the samples on a sheet
     """
 
     samples: Tensor = field(repr=False)
@@ -46,13 +47,13 @@ class Made:
     look: Look
 
     def save(self, path: str | Path) -> None:
-        """Writes one file, with the settings if its format has room; ValueError for a bad path."""
+        """Writes a file, with the settings if its format holds them; ValueError for a bad path."""
         check_output(self.medium, Path(path))
         settings = settings_of(self.request)
         self.medium.write(self.samples, Path(path), settings, self.look, self.span)
 
     def save_animation(self, path: str | Path, fps: float = 12) -> None:
-        """Writes the samples in turn as a looping animation, .webp, .gif or .png; fps: a second."""
+        """Writes a looping animation (.webp, .gif or .png) with `fps` samples per second."""
         look = replace(self.look, columns=1, pad=0)
         frames = [self.medium.sheet(sample[None], look) for sample in self.samples]
         save_animation(frames, path, fps)
@@ -62,14 +63,14 @@ Event = Note | Step | Made
 
 
 def open_job(request: Request) -> Job:
-    """The request with its files read, by its task's `open_job`."""
+    """Reads the files of a request, with the `open_job` of its task."""
     module = import_module(f"inkdrop.tasks.{task_name(request)}")
     job: Job = module.open_job(request)
     return job
 
 
 def check_file(path: Path) -> None:
-    """ValueError or OSError, before any work, for a path that no medium could write."""
+    """ValueError or OSError, before any work, for a path that no medium can write to."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give --out the name of a file in it")
     known = dict.fromkeys(suffix for medium in MEDIA.values() for suffix in medium.suffixes)
@@ -86,9 +87,11 @@ def make(
 ) -> Iterator[Event]:
     """Finds the model, prepares it and samples: yields Notes and Steps, and finally a `Made`.
 
-    model: a loaded model to use instead of the request's; it is not changed. device: None is a GPU
-    if there is one. keep: False frees each part of a model loaded here after its last use. A bad
-    request is a ValueError, wherever possible before any weight is read.
+    model: a loaded model to use instead of the request's; it is not changed
+    device: None for a GPU if there is one
+    keep: False to free each part of a model loaded here after its last use
+
+    ValueError for a bad request, where possible before any weights are read.
     """
     job = open_job(request)
     check_request(request)
@@ -111,7 +114,7 @@ def make(
 def run(
     model: Model, request: Request, job: Job, *, weak: Model | None = None, keep: bool = True
 ) -> Iterator[Event]:
-    """The samples of a request by a prepared model; keep: False consumes the model. See `make`."""
+    """Samples a request with a prepared model; keep: False consumes the model. See `make`."""
     whole = _written_out(model, job, request)
     parts = list[Tensor]()
     for rows in job.rows:
@@ -124,7 +127,7 @@ def run(
 def _ran(
     model: Model, job: Job, rows: range, weak: Model | None, *, keep: bool
 ) -> Generator[Event, None, Tensor]:
-    """Yields the Steps and returns the last one's x; keep: False consumes the model."""
+    """Yields the Steps and returns the x of the last one; keep: False consumes the model."""
     steps = job.steps(model, rows, weak)
     if not keep and model.text is not None:
         unload(*model.text.networks)
@@ -140,12 +143,12 @@ def _ran(
 
 
 def _written_out(model: Model, job: Job, request: Request) -> Request:
-    """The request with the model's defaults filled in, so that its file stays reproducible."""
+    """The request with the model's defaults filled in, so that a saved file is reproducible."""
     asked = job.request.sampling
     guidance = model.spec.guidance if asked.guidance is None else asked.guidance
     steps = len(chosen(model, sampling_for(request, model)).times) - 1
     size = request.size
-    if job.size not in (None, request.size):  # that of a picture, padded to whole latent cells
+    if job.size not in (None, request.size):  # an input picture's, padded to whole latent cells
         height, width = model.spec.shape[1:]
         size = (height, width)
     sampling = replace(asked, steps=steps, guidance=guidance)

@@ -1,4 +1,4 @@
-"""Preparing a request: find the model, check memory, apply adapters, and choose an engine."""
+"""Preparing a request: finds the model, checks memory, applies adapters and chooses an engine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from inkdrop.tasks.request import Request
 
 
 def check_request(request: Request) -> None:
-    """ValueError, before the model is opened, for an unusable engine or a changed file."""
+    """ValueError, before the model is opened, for an unusable engine or a modified file."""
     if request.engine is not None:
         precision = request.precision or "float32"
         engines.check(request.engine, precision, controls=bool(request.controls))
@@ -41,7 +41,7 @@ def check_request(request: Request) -> None:
 
 
 def find_for(request: Request) -> Found:
-    """The request's model; ValueError if it is missing, or not the one that made the file."""
+    """The request's model; ValueError if it is missing or has changed since the file was made."""
     try:
         found = find(request.model)
         same = request.weights in ("", found.weights)
@@ -64,9 +64,9 @@ def find_for(request: Request) -> Found:
 def prepare(
     job: Job, found: Found, device: str | None = None
 ) -> Generator[Note, None, tuple[Model, Request]]:
-    """The model ready for the job, and the request with the chosen engine.
+    """The model, ready for the job, and the request with the chosen engine.
 
-    ValueError, before any weight is read, if the model does not fit into memory.
+    ValueError, before any weights are read, if the model does not fit into memory.
     """
     request, where = job.request, pick_device(device)
     if where.type == "cpu" and _has_estimate(found):
@@ -91,12 +91,12 @@ def fitted(model: Model, job: Job) -> Generator[Note, None, Model]:
 
 
 def _most(job: Job) -> int:
-    """The size of the largest batch."""
+    """The size of the job's largest batch."""
     return max(len(rows) for rows in job.rows)
 
 
 def _has_estimate(found: Found) -> bool:
-    """Whether the formula for memory may know this model; it was measured on U-Nets alone."""
+    """Whether the memory estimate applies to this model; it was fitted to U-Nets only."""
     if not found.own:
         return True
     network = read_description(found.path, "model")["network"]
@@ -105,7 +105,7 @@ def _has_estimate(found: Found) -> bool:
 
 def _check_memory(job: Job, found: Found) -> None:
     request = job.request
-    own = request.size == job.size  # otherwise the size is that of an input picture
+    own = request.size == job.size  # otherwise an input picture determines the size
     load = Load(
         size=job.size,
         samples=_most(job),
@@ -117,18 +117,18 @@ def _check_memory(job: Job, found: Found) -> None:
 
 
 def _branches(request: Request) -> list[Part]:
-    """The request's control networks, from the headers of their files."""
+    """The request's control networks, read from the headers of their files."""
     paths = [guide.control.path for guide in request.controls]
     return [part("control", read_control(path).weights) for path in paths]
 
 
 def _kept(request: Request) -> Kept:
-    """How the weights are kept in memory during sampling."""
+    """The precision in which weights stay in memory during sampling."""
     if request.half:
         return "half"
     precision = request.precision or "float32"
     choose("precision", precision, COMPUTED)
-    # OpenVINO and torch.compile make their own copy; the network's weights stay in float32.
+    # OpenVINO and torch.compile work on their own copy; the original weights stay in float32.
     known = request.engine in (None, "eager", "packed")
     return cast("Kept", precision) if known else "float32"
 
@@ -149,7 +149,7 @@ def _engined(
 ) -> Generator[Note, None, tuple[Model, Request]]:
     """The model on the requested or default engine, and the request with that engine's name.
 
-    batch: samples computed at a time
+    batch: the largest number of samples computed at a time
     """
     if request.half:
         return halved(model), request
@@ -158,7 +158,7 @@ def _engined(
     name = request.engine or engines.usual(model, exact)
     if name == "eager" and precision == "float32":
         return model, request
-    # Guidance batches the conditional and the unconditional call, so the batch is twice as large.
+    # Guidance computes the conditional and the unconditional call in one batch of twice the size.
     model = engines.prepare(model, name, precision=exact, batch=2 * batch)
     yield Note(f"engine: {name}, {precision}")
     return model, replace(request, engine=name, precision=precision)

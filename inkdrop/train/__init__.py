@@ -1,1 +1,1 @@
-"""Training: `updates` is a generator of optimizer steps, `run` a folder that resumes exactly."""
+"""Training: `updates` yields optimizer steps; `run` keeps them in a folder that resumes exactly."""

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Aim:
-    """What a run trains and minimises; by default a diffusion model by the config's loss.
+    """What a run trains and minimises; by default a diffusion model and the config's loss.
 
     objective: the loss
     describe: (data, request) -> the content of model.json
-    build: what is trained, with fresh weights, from that and a name for errors
-    weights: that it starts from instead
-    picture: (what is trained, with averaged weights; held-out data) -> its progress, drawn
-    feed, held: the batches of training and of validation
-    record: everything else that decides the result, for run.json; it must not change between starts
+    build: (that content, a name for error messages) -> the model with newly initialised weights
+    weights: a state dict to start from instead
+    picture: (the model with averaged weights, held-out data) -> a preview image, or None
+    feed, held: the training batches and the validation batches
+    record: everything else that affects the result, for run.json; resuming with another is an error
     """
 
     objective: Objective = losses
@@ -45,7 +45,7 @@ class Aim:
     record: Mapping[str, Any] | None = None
 
     def first(self, description: Mapping[str, Any]) -> Trained:
-        """What is trained, before the first update, on the CPU."""
+        """The model before the first update, on the CPU."""
         model = self.build(description, "the model's description")
         if self.weights is not None:
             model.network.load_state_dict(dict(self.weights))

@@ -1,4 +1,4 @@
-"""Training on pictures of several sizes: every batch is of one of them.
+"""Training on pictures of several sizes; all pictures in a batch have the same size.
 
 data, aim = over_buckets(open_buckets("photos", size=64, least=32))
 for event in train(data, "runs/photos", aim=aim): ...
@@ -21,9 +21,9 @@ from inkdrop.train.objective import Batch, Batches
 
 @dataclass(frozen=True)
 class BucketFeed:
-    """One feed for each size; (seed, update) decides from which of them an update draws.
+    """One feed for each size; (seed, update) decides which of them an update draws from.
 
-    counts: the pictures of each
+    counts: the number of pictures in each
     """
 
     feeds: tuple[Batches, ...]
@@ -37,10 +37,10 @@ class BucketFeed:
 
 
 def over_buckets(parts: Sequence[Dataset], aim: Aim = DIFFUSION) -> tuple[Dataset, Aim]:
-    """What `run.train` takes to train by `aim` on data sets of several sizes.
+    """(data, aim) for `run.train`, to train on data sets of several sizes.
 
-    The first is the one with the most pictures: its size is the model's own, and held-out pictures
-    come from it alone. ValueError if the parts differ in more than their size.
+    The returned data is the part with the most pictures. Its size becomes the model's own, and all
+    held-out pictures come from it. ValueError if the parts differ in more than their size.
     """
     if not parts:
         raise ValueError("there are no buckets to train on; open some with open_buckets")

@@ -1,9 +1,9 @@
-"""Checkpoints: a folder committed by one rename, with a sha256 of every file.
+"""Checkpoints: each is a folder committed by a single rename, with a sha256 for every file.
 
 checkpoints/00000400/
   manifest.json           sha256 of each file below
   model/                  a Model folder with the averaged weights: what `sample` loads
-  training/               last weights, optimizer, counters: what resuming needs
+  training/               last weights, optimizer state and counters, for resuming
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ KEEP = 2
 
 @dataclass(frozen=True)
 class Kept:
-    """A State as it is written: whole tensors by name, and counters.
+    """A State as it is saved: unsharded tensors by name, and the counters.
 
-    moments: AdamW's state by "weight's name:entry"
+    moments: AdamW's state, keyed by "parameter name:entry"
     """
 
     network: dict[str, Tensor]
@@ -40,7 +40,7 @@ class Kept:
 
 
 def gathered(state: State, world: World) -> Kept:
-    """A State ready to be written by the main process; all processes must call this together."""
+    """The State, gathered for the main process to save; every process must call this."""
     return Kept(
         network=world.whole_state(state.network),
         average=world.whole(state.ema),
@@ -51,9 +51,9 @@ def gathered(state: State, world: World) -> Kept:
 
 
 def save(folder: Path, model: Trained, kept: Kept) -> Path:
-    """Writes a checkpoint below `folder` and removes all but the last two; returns its path.
+    """Writes a checkpoint to `folder`, deletes all but the last two, and returns its path.
 
-    model: with the averaged weights.
+    model: the model with the averaged weights
     """
     path = folder / f"{kept.update:08d}"
     with commit_folder(path) as beside:
@@ -68,9 +68,9 @@ def save(folder: Path, model: Trained, kept: Kept) -> Path:
 
 
 def load(path: Path, state: State) -> None:
-    """Fills `state` from a checkpoint made by `save`, whoever trained before.
+    """Loads a checkpoint into `state`; the number of processes and the sharding may differ.
 
-    ValueError if the checkpoint is that of another network.
+    ValueError if the checkpoint belongs to a different network.
     """
     training = path / "training"
     state.network.load_state_dict(_like(training / "network.safetensors", _state_dict(state)))
@@ -99,7 +99,7 @@ def _state_dict(state: State) -> dict[str, Tensor]:
 
 
 def _like(path: Path, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file, each where its target is; copies, because the file is mapped."""
+    """Copies of a file's tensors, placed like their targets; copies because the file is mapped."""
     found = read_weights(path)
     check_same(str(path), {name: value.shape for name, value in targets.items()}, found)
     return {name: cut(found[name], target) for name, target in targets.items()}
@@ -110,7 +110,7 @@ def _names(state: State) -> dict[Tensor, str]:
 
 
 def _moments(state: State) -> dict[str, Tensor]:
-    """AdamW's state by "weight's name:entry"; entries that are not there yet are left out."""
+    """AdamW's state, keyed by "parameter name:entry"; empty before the first step."""
     names = _names(state)
     return {
         f"{names[parameter]}:{entry}": value
@@ -120,7 +120,7 @@ def _moments(state: State) -> dict[str, Tensor]:
 
 
 def _load_optimizer(state: State, moments: dict[str, Tensor]) -> None:
-    # load_state_dict would cast and reorder; the entries themselves are all there is.
+    # The entries are set directly: load_state_dict would cast them and match them by position.
     state.optimizer.state.clear()
     by_name = {name: parameter for parameter, name in _names(state).items()}
     for key, value in moments.items():
@@ -132,5 +132,5 @@ def _load_optimizer(state: State, moments: dict[str, Tensor]) -> None:
 def _entry(entry: str, value: Tensor, parameter: Tensor) -> Tensor:
     if entry != "step":
         return cut(value, parameter)
-    # A count of steps, which AdamW keeps undivided, and on the CPU unless the weight is on a GPU.
+    # AdamW never shards its step counter, and keeps it on the CPU unless the weight is on a GPU.
     return value.to(parameter.device if parameter.is_cuda else "cpu", copy=True)

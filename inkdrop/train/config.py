@@ -1,6 +1,6 @@
-"""TrainConfig: everything that decides what a training computes, as one frozen value.
+"""TrainConfig: everything that determines what a training run computes, as one frozen value.
 
-It loads without torch, so that the command line can list its options.
+This module does not import torch, so the command line can list the options quickly.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from inkdrop.config import choose, option
 Precision = Literal["auto", "float32", "bfloat16"]
 Compile = Literal["auto", "on", "off"]
 
-# The keys of the tables in `diffusion.losses`, which cannot be imported without torch.
+# The keys of the tables in `diffusion.losses`, repeated here because that module imports torch.
 LOSSES = ("simple", "min_snr", "edm", "hybrid")
 TIMES = ("uniform", "lognormal")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train; with the data and the model's description it fixes every bit of the result.
+    """How to train; together with data and model description it fixes the result bit for bit.
 
     low_discrepancy: spread the times of a batch evenly
 
-    Each option's help says what its field is. Weights are float32 whatever the precision. The
-    defaults of the log-noise are EDM's, which suit pictures; latents of spread 1 need more noise
-    before words matter (Karras et al. 2024, EDM2, table 6).
+    The other fields are described by their help texts. Weights are float32 at every precision. The
+    log-noise defaults are EDM's, which suit pixels; latents with standard deviation 1 need more
+    noise before captions matter (Karras et al. 2024, EDM2, table 6).
     """
 
     updates: int = option(20_000, "How many optimizer steps to train in all.")
@@ -90,18 +90,18 @@ class TrainConfig:
         return self.lr * rise * min(1.0, max(left, 0.0))
 
 
-# The usual training of each aim.
+# The default training of each kind of model.
 LATENT_TRAINING = TrainConfig(
-    # Through as little noise as suits pixels a latent shows by itself what it is, and words would
-    # not be learned.
+    # At the noise levels that suit pixels, a noisy latent still shows its content, so the network
+    # would ignore the caption.
     log_noise_mean=0.5,
     log_noise_std=1.3,
 )
 AUTOENCODER_TRAINING = TrainConfig(updates=10_000, batch=32, condition_drop=0.0)
-# Before a latent model, where the denoiser is what takes the time.
+# The autoencoder of a latent model: short, because the denoiser needs most of the time.
 CODING_TRAINING = dataclasses.replace(AUTOENCODER_TRAINING, updates=2000)
 JUDGE_TRAINING = TrainConfig(
     updates=1000, batch=64, lr=2e-3, warmup=100, weight_decay=0.01, ema=0.995, condition_drop=0.0
 )
-# A student starts where its teacher ended: a smaller rate, little warmup, and no null condition.
+# A student starts from its teacher's weights: a lower rate, a short warmup, no condition dropping.
 DISTILL_TRAINING = TrainConfig(updates=1000, batch=64, lr=5e-4, warmup=20, condition_drop=0.0)

@@ -1,4 +1,4 @@
-"""The model that is trained by default."""
+"""The default model for a data set."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from inkdrop.train.request import TrainRequest
 
 
 def spread(data: Dataset) -> float:
-    """The standard deviation of the data's values, over at most 1,000 samples."""
+    """The standard deviation of the data's values, from at most 1,000 samples; at least 0.05."""
     count = min(len(data), 1000)
     pixels = data.take([i * len(data) // count for i in range(count)])
     return round(max(float(pixels.std()), 0.05), 3)
 
 
 def channels_beside(data: Dataset, name: str) -> int:
-    """The channels, or numbers, of the field `name` that stands beside the data; 0 if none does."""
+    """The channels (or vector length) of the extra condition `name`; 0 if the data has none."""
     if name not in data.beside:
         return 0
     return int(data.take_beside([0])[name].shape[1])
@@ -37,14 +37,14 @@ def network(
     concat: int = 0,
     vector: int = 0,
 ) -> dict[str, Any]:
-    """A U-Net that suits samples of this shape; its width grows with the picture.
+    """The configuration of a U-Net for samples of this shape; larger pictures get a wider one.
 
-    variance: it has as many channels again for the log variance, as loss "hybrid" needs
-    concat, vector: channels of `Cond.concat` and numbers of `Cond.vector` that it reads
+    variance: double the output channels to predict the log variance, for loss "hybrid"
+    concat, vector: channels of `Cond.concat` and length of `Cond.vector` that it reads
     """
     size = max(shape[1:])
-    # At 28x28, in four minutes on two cores, the middle one came nearest to real pictures among
-    # wider, deeper and folded networks: it sees more of them (benchmarks/RESULTS.md).
+    # At 28x28 and four minutes on two cores, the middle one beat wider, deeper and patched
+    # networks, because it is fast enough to see more pictures (benchmarks/RESULTS.md).
     multipliers: tuple[int, ...]
     shaped: dict[str, Any]
     if size <= 16:
@@ -54,7 +54,7 @@ def network(
     else:
         multipliers, shaped = (1, 2, 2, 4), {"width": 64, "blocks": 2}
     if width is not None:
-        # Groups and heads that divide it: a width need not be a multiple of 32.
+        # Group and head sizes must divide the width, which need not be a multiple of 32.
         lowest = width * max(multipliers)
         shaped |= {"width": width, "norm_groups": math.gcd(width, 32)}
         shaped |= {"head_channels": math.gcd(lowest, 32)}
@@ -78,10 +78,10 @@ def latent_network(
     kind: str = "dit",
     sketched: bool = True,
 ) -> dict[str, Any]:
-    """A network for latents of this shape, of 7 (dit) to 11 (unet) million weights.
+    """The configuration of a network for latents: 7 (dit) or 11 (unet) million parameters.
 
-    tokens: width of the text's tokens, or None for a model that reads no text; sketched: whether
-    it also gets a sketch of them.
+    tokens: width of the text tokens, or None for a model without text
+    sketched: whether the network also receives a sketch computed from the text
     """
     choose("network for latents", kind, LATENT_NETWORKS)
     common = {"kind": kind, "dims": len(shape) - 1, "in_channels": shape[0]}
@@ -101,7 +101,7 @@ def latent_network(
 def model_description(
     data: Dataset, config: TrainConfig, changes: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The content of a model.json for this data and training; `changes` replaces parts by name."""
+    """The content of model.json for this data and training; `changes` replaces parts by name."""
     labels = tuple(data.label_names) if data.labels is not None else ()
     variance, drop = config.loss == "hybrid", config.condition_drop if labels else 0.0
     concat, vector = channels_beside(data, "concat"), channels_beside(data, "vector")
@@ -131,5 +131,5 @@ def model_description(
 
 
 def description(data: Dataset, request: TrainRequest) -> dict[str, Any]:
-    """The content of a model.json for the request of a run."""
+    """The content of model.json for a run's request."""
     return model_description(data, request.config, request.model)

@@ -1,4 +1,4 @@
-"""The exponential moving average of weights, which samples better than the last weights do."""
+"""The exponential moving average (EMA) of the weights, which samples better than the last ones."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 
 def decay_at(decay: float, update: int) -> float:
-    """The decay after update number `update`: short at first, so that early noise is forgotten."""
+    """The decay after update number `update`: low at first, so that early weights are forgotten."""
     return min(decay, (1 + update) / (10 + update))
 
 
 def snapshot(network: nn.Module) -> dict[str, Tensor]:
-    """A copy of every weight and buffer by name, floating ones in at least float32."""
+    """A copy of every weight and buffer by name; floating-point ones in at least float32."""
     return {name: _wide(value.detach().clone()) for name, value in network.state_dict().items()}
 
 
@@ -22,7 +22,7 @@ def _wide(value: Tensor) -> Tensor:
 
 @torch.no_grad()
 def average(ema: dict[str, Tensor], network: nn.Module, decay: float) -> None:
-    """ema <- decay ema + (1 - decay) weights, in place."""
+    """In place: ema <- decay * ema + (1 - decay) * weights."""
     now = network.state_dict()
     names = [name for name, value in ema.items() if value.is_floating_point()]
     torch._foreach_lerp_([ema[n] for n in names], [now[n] for n in names], 1 - decay)

@@ -1,11 +1,11 @@
-"""A run measured against its data: samples or, of an autoencoder, reconstructions.
+"""Evaluates a run against its data: samples, or reconstructions in the case of an autoencoder.
 
-What is found is kept in a folder, by default RUN/evaluate:
+The results are written to a folder, by default RUN/evaluate:
 
     report.json           the table
-    samples.png           the first of the samples, or pictures above their reconstructions
-    nearest.png           the samples nearest to the training pictures, each beside its neighbour
-    judge/, reference/    the network that measured, and its features of the data
+    samples.png           the first samples, or pictures above their reconstructions
+    nearest.png           the samples closest to training pictures, each beside its neighbour
+    judge/, reference/    the feature network, and its features of the data
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ LATENTS = Path("latents", "latents.json")  # in a run of `train.latent`
 
 @dataclass(frozen=True)
 class Made:
-    """So many pictures of `total` are sampled or reconstructed."""
+    """Progress: `count` of `total` pictures have been sampled or reconstructed."""
 
     count: int
     total: int
@@ -67,7 +67,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What was found, and the folder in which it is."""
+    """The results, and the folder they were written to."""
 
     report: Report
     folder: Path
@@ -84,9 +84,9 @@ def evaluate(
     *,
     device: torch.device,
 ) -> Iterator[Progress]:
-    """Measures a run or a model folder against `data`; the last event is `Evaluated`.
+    """Evaluates a run or a model folder against `data`; the last event is `Evaluated`.
 
-    ValueError, before anything is computed, if model and data do not go together.
+    ValueError, before anything is computed, if the model does not match the data.
     """
     measured = subject(run)
     run = Path(run)
@@ -108,9 +108,9 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Measured:
-    """What is measured: a model, or an autoencoder alone (coder).
+    """What is evaluated: a model, or an autoencoder alone (coder).
 
-    opening: how data is opened for it, if its run does not say
+    opening: options for opening its data, unless its run records them
     """
 
     found: Found
@@ -119,7 +119,7 @@ class Measured:
 
 
 def subject(name: str | Path) -> Measured:
-    """The model or the autoencoder of any name; its weights are not read yet."""
+    """The model or autoencoder with this name; its weights are not read yet."""
     found = find(name)
     if not found.own:
         seen = headers(found.path)
@@ -137,9 +137,9 @@ def subject(name: str | Path) -> Measured:
 
 @dataclass(frozen=True)
 class _Own:
-    """What a run made of this data: the rows it learned from, and those it did not see.
+    """How a run split this data: the rows it was trained on, and the held-out rows.
 
-    Of data that is not its own, all are to be compared with and none is held out.
+    If the run was trained on other data, every row counts as `training` and none as `held`.
     """
 
     training: NDArray[np.int64]
@@ -148,12 +148,12 @@ class _Own:
 
     @staticmethod
     def of(run: Path, data: Dataset) -> _Own:
-        """By the run's run.json."""
+        """The split, from the run's run.json."""
         file = run / "run.json"
         about = read_json(file) if file.is_file() else {}
         codes = run / LATENTS
         learned = [about.get("asked", {}).get("data")]
-        if about and codes.is_file():  # of a latent model, which learned from codes of the data
+        if about and codes.is_file():  # a latent model was trained on codes of the data
             learned.append(read_json(codes).get("data"))
         if data.fingerprint not in learned:
             return _Own(np.arange(len(data)), np.arange(0), False)
@@ -162,7 +162,7 @@ class _Own:
 
 @dataclass(frozen=True)
 class _By:
-    """A network that measures, and its name."""
+    """A feature network, and its name."""
 
     network: Features
     name: str
@@ -175,7 +175,7 @@ def _by(
         return _By(open_pretrained(asked.features).to(device), asked.features.name)
     if asked.judge is not None:
         return _By(load_judge(asked.judge).to(device), f"the judge {asked.judge}")
-    # A judge knows its data; that of other data has its own place.
+    # A judge is specific to its data, so each data set gets a folder of its own.
     run = home / ("judge" if own.same else f"judge-{data.fingerprint[:8]}")
     yield from train_judge(data, run, request=asked.judging, world=World(device=device))
     judge = load_judge(run)
@@ -225,7 +225,7 @@ def _sampled(
 
 
 def _copies(features: Tensor, real: Tensor, own: _Own) -> tuple[tuple[Measure, ...], str]:
-    """How near samples are to training pictures, beside pictures that were not trained on."""
+    """How close samples are to training pictures, compared with held-out pictures."""
     if not len(own.held):
         return (), (
             "No picture of this data is known to be held out, so nothing is said of copies; see"
@@ -256,7 +256,7 @@ def _reconstructed(
             f"the autoencoder takes {autoencoder.config.channels} channels, but those of"
             f" {data.name} are {data.shape[0]}; name its own data with --data"
         )
-    # Those that it has not seen come first.
+    # Held-out pictures come first, so that PSNR and SSIM can be computed on them alone.
     rows = np.concatenate([own.held, own.training])[: asked.count]
     unseen = min(len(own.held), len(rows)) if own.same else len(rows)
     by = yield from _by(data, own, asked, home, device)
@@ -282,7 +282,7 @@ def _reconstructed(
 
 
 def _distances(rebuilt: Tensor, real: Tensor) -> tuple[Measure, ...]:
-    """Mean and standard error of PSNR and, of pictures that are large enough, SSIM."""
+    """Mean and standard error of PSNR and, if the pictures are large enough for it, of SSIM."""
     found = {"PSNR (dB)": psnr}
     if min(real.shape[2:]) >= WINDOW:
         found["SSIM"] = ssim

@@ -1,4 +1,4 @@
-"""Evaluation: how to measure a run. It loads without torch, for the command line."""
+"""Evaluation: how to evaluate a run. It does not import torch, for a fast command line."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.config import JUDGE_TRAINING
 from inkdrop.train.request import TrainRequest
 
-LEAST = 6  # rows, for every measure of `report.measure`
+LEAST = 6  # the fewest rows that every metric of `report.measure` can work with
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How to measure a run.
+    """How to evaluate a run.
 
-    sampling: how samples are made
-    training: of a judge that is trained, instead of the usual one of `judge_updates`
+    sampling: how the samples are drawn
+    training: how to train the judge, instead of the default training for `judge_updates` updates
     """
 
     count: int = option(1000, "How many samples, or reconstructions, to measure.")
@@ -50,7 +50,7 @@ class Evaluation:
 
     @property
     def judging(self) -> TrainRequest:
-        """The training of a judge that is trained."""
+        """How the judge is trained."""
         if self.training is not None:
             return self.training
         return TrainRequest(dataclasses.replace(JUDGE_TRAINING, updates=self.judge_updates))

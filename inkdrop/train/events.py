@@ -1,4 +1,4 @@
-"""What a run reports while it goes on: each is a frozen value that `train` yields."""
+"""The events of a run: frozen values that `train` yields as it goes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inkdrop.train.updates import Update
 
 @dataclass(frozen=True)
 class Validated:
-    """The averaged weights' loss on held-out data and fixed noise, after `update` updates."""
+    """The validation loss of the averaged weights, with fixed noise, after `update` updates."""
 
     update: int
     loss: float

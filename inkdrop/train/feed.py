@@ -1,4 +1,4 @@
-"""From a data set to batches: a pure function of the update's number."""
+"""Batches from a data set, as a pure function of the update's number."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from inkdrop.train.objective import Batch
 
 
 def split(data: Dataset, seed: int) -> tuple[Dataset, Dataset | None]:
-    """(training part, held-out part): one in twenty and at most 256 are held out, none of a few."""
+    """(training, held-out): holds out 1 in 20, at most 256; None if there are fewer than 20."""
     training, held = split_rows(len(data), seed)
     return (data.subset(training), data.subset(held)) if len(held) else (data, None)
 
 
 def split_rows(count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows of both parts of `count` pictures, in order."""
+    """The sorted rows of the training part and of the held-out part of `count` samples."""
     held = min(count // 20, 256)
     order = epoch_order(count, seed, 0)
     return np.sort(order[held:]), np.sort(order[:held])
 
 
 def gather(data: Dataset, indices: np.ndarray, device: torch.device) -> Batch:
-    """The samples with these numbers, their labels and what is beside them."""
+    """The samples at these indices, with their labels and extra conditions."""
     label = None if data.labels is None else torch.from_numpy(data.labels[indices])
     cond = Cond(label=label, **data.take_beside(indices))
     return Batch(data.take(indices).to(device), cond.to(device))
 
 
 def mirrored(batch: Batch, seed: int, update: int, first: int) -> Batch:
-    """A batch whose samples are flipped at random, with the pictures that are told beside them.
+    """A batch with samples mirrored at random, together with their spatial conditions.
 
-    first: the row of the update's global batch that its first sample is
+    first: the row of the update's global batch at which this part starts
     """
 
     def one(x: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def mirrored(batch: Batch, seed: int, update: int, first: int) -> Batch:
 
 @dataclass(frozen=True)
 class Feed:
-    """The rows of each update's global batch, in the order that (seed, epoch, position) gives."""
+    """Rows of each update's global batch, in an order that depends on (seed, epoch, position)."""
 
     data: Dataset
     config: TrainConfig
@@ -70,7 +70,7 @@ class Feed:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The held-out part: `batch` gives its rows, for the validation loss."""
+    """The held-out data; `batch` returns the given rows of it, for the validation loss."""
 
     data: Dataset
     batch: Callable[[range], Batch]
@@ -80,5 +80,5 @@ class HeldOut:
 
 
 def held_out(data: Dataset, config: TrainConfig, device: torch.device) -> HeldOut:
-    """The pictures and labels of held-out data."""
+    """Held-out data with its labels and extra conditions, never mirrored."""
     return HeldOut(data, lambda rows: gather(data, np.arange(rows.start, rows.stop), device))

@@ -1,4 +1,4 @@
-"""The folder's side of a run: its log, and when to save, to validate and to draw."""
+"""The files of a run: its log, and when to write checkpoints, validate and draw previews."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ PREVIEWS = 10
 
 @dataclass(frozen=True)
 class Keeping:
-    """Where a training is kept, and what is kept of it.
+    """The folder of a training run, and what is written to it.
 
-    model: what is trained; its network is one that a whole set of weights can be loaded into
+    model: what is trained, with an unsharded network that a full state dict can be loaded into
     held: the held-out data, if there is any
     save_every: updates between checkpoints; None: one every two minutes
     """
@@ -48,7 +48,7 @@ class Keeping:
     save_every: int | None
 
     def rewind(self) -> None:
-        """Drops what a killed run logged or left half written after its last checkpoint."""
+        """Removes what a killed run logged or left half written after its last checkpoint."""
         if not self.world.main:
             return
         clear_leftovers(self.out)
@@ -65,7 +65,7 @@ class Keeping:
             try:
                 entry = json.loads(line)
             except ValueError:
-                return  # the last line of a killed run may be cut
+                return  # the last line of a killed run may be cut off
             if entry["update"] <= self.state.update:
                 yield line + "\n"
 
@@ -92,19 +92,19 @@ class Keeping:
         except FloatingPointError:
             yield from self.save()
             raise
-        # Only the first process writes pictures: the others follow what it finds.
+        # Only the main process writes pictures, so what it finds decides for all processes.
         if self.world.agree(self.world.main and not (self.out / "samples" / "final.png").is_file()):
             yield from self.look("final")
 
     def _due(self, saved: float) -> bool:
-        """True if it is time for a checkpoint, the last having been made at time `saved`."""
+        """Whether a checkpoint is due, if the last one was made at time `saved`."""
         if self.save_every is not None:
             return self.state.update % self.save_every == 0
-        # Clocks differ between processes: all save when one wants to.
+        # Clocks differ between processes: all of them save as soon as one is due.
         return self.world.agree(time.monotonic() - saved > SAVE_SECONDS)
 
     def save(self) -> Iterator[Event]:
-        """A checkpoint: all processes gather it, the main one writes it."""
+        """Saves a checkpoint: all processes take part in gathering it, the main one writes it."""
         kept = checkpoint.gathered(self.state, self.world)
         if self.world.main:
             model = self._averaged(kept.average)
@@ -112,9 +112,9 @@ class Keeping:
         self.world.wait()
 
     def look(self, name: str) -> Iterator[Event]:
-        """Validation and a grid of samples with the averaged weights, by the main process alone.
+        """Validates and draws a preview with the averaged weights, in the main process only.
 
-        Of a sharded training it holds the whole network beside its shard for as long as that takes.
+        When training is sharded, that process meanwhile holds the full network beside its shard.
         """
         average = self.world.whole(self.state.ema)
         if self.world.main:
@@ -133,13 +133,13 @@ class Keeping:
         self.world.wait()
 
     def _averaged(self, average: dict[str, Tensor]) -> Trained:
-        """What is trained, a copy of its own, with the averaged weights."""
+        """A copy of the model with the averaged weights."""
         network: nn.Module = copy.deepcopy(self.model.network).to(self.world.device)
         network.load_state_dict(average)
         return with_network(self.model, network.eval().requires_grad_(False))
 
     def log(self, **entry: float | int | bool) -> None:
-        """One line of metrics.jsonl."""
+        """Appends one line to metrics.jsonl."""
         if self.world.main:
             with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")

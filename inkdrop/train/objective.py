@@ -1,4 +1,4 @@
-"""What is trained, on what, and what is minimised: by default the `losses` of diffusion."""
+"""Interfaces of training (model, batches, objective), and `losses`, the diffusion objective."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class Batch:
 
 
 class Batches(Protocol):
-    """The data as a pure function: rows `rows` of the global batch of update `update`."""
+    """The data as a pure function: the rows `rows` of the global batch of update `update`."""
 
     def __call__(self, update: int, rows: range) -> Batch: ...
 
 
 class Trained(Protocol):
-    """What a training changes: a Model, or another part that is trained by itself.
+    """What is trained: a Model, or something else such as an autoencoder or a judge.
 
-    It is a frozen dataclass; see `with_network`.
+    It must be a frozen dataclass; see `with_network`.
     """
 
     @property
     def network(self) -> nn.Module:
-        """All weights that are trained."""
+        """The module with all trained weights."""
         ...
 
     def write(self, folder: Path) -> None:
-        """Its files, into a folder that exists."""
+        """Writes its files into an existing folder."""
         ...
 
 
@@ -53,21 +53,21 @@ T = TypeVar("T", bound=Trained)
 
 
 def with_network(model: T, network: nn.Module) -> T:
-    """The same with another network, such as a wrapped one."""
+    """The same model with another network, such as a wrapped one."""
     return cast(T, dataclasses.replace(cast(Any, model), network=network))
 
 
 class Objective(Protocol):
-    """What is minimised: the loss [B] of each row of a turn, whose data is `batch`.
+    """The objective: the loss [B] of each row of a turn, given its data in `batch`.
 
-    model: what is trained, such as a Model.
+    model: what is trained, such as a Model
     """
 
     def __call__(self, model: Any, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor: ...
 
 
 def draw_times(model: Model, config: TrainConfig, turn: Turn) -> Tensor:
-    """Times of the rows of a turn [B], float64."""
+    """The times [B] of a turn's rows, float64."""
     process, places = model.process, draw_places(config, turn)
     if config.times == "lognormal":
         mean, std = config.log_noise_mean, config.log_noise_std
@@ -76,7 +76,7 @@ def draw_times(model: Model, config: TrainConfig, turn: Turn) -> Tensor:
 
 
 def drop(model: Model, config: TrainConfig, cond: Cond, turn: Turn) -> Cond:
-    """The condition with label and words replaced by null with probability `condition_drop`."""
+    """The condition, with label and text replaced by null with probability `condition_drop`."""
     if cond.empty or config.condition_drop == 0:
         return cond
     u = torch.rand(config.batch, generator=generator(config.seed, "drop", turn.key))
@@ -85,16 +85,16 @@ def drop(model: Model, config: TrainConfig, cond: Cond, turn: Turn) -> Cond:
 
 
 def nulled(model: Model, cond: Cond) -> Cond:
-    """A condition with the model's null in place of label and words, beside the same pictures."""
+    """The condition with null in place of label and text; spatial conditions are kept."""
     null = model.null(cond.batch or 0)
     fields = {name: value for name, value in vars(null).items() if value is not None}
     if null.tokens is not None:
-        fields["mask"] = null.mask  # even if it has none: the mask is that of its own tokens
+        fields["mask"] = null.mask  # even if None: the old mask belongs to the old tokens
     return dataclasses.replace(cond, **fields)
 
 
 def losses(model: Model, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
-    """The loss [B] of each row: the weighted error of the network on noisy data."""
+    """The loss [B] of each row: the weighted squared error of the network's prediction."""
     process, parameterization = model.process, model.parameterization
     x0 = batch.x0
     t = draw_times(model, config, turn).to(x0.device)

@@ -1,4 +1,4 @@
-"""One process or torchrun: where a network is computed, who computes which rows, and who writes."""
+"""One process or several under torchrun: devices, which process computes which rows, who writes."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from torch import Tensor, nn
 
 from inkdrop.device import pick_device
 
-# How long a process waits for the others. The first one alone encodes a data set, draws previews
-# and writes gigabytes, while the rest wait. Nobody waits for the dead: torchrun ends all processes
-# when one of them fails.
+# How long a process waits for the others. The main process alone encodes the data, draws previews
+# and writes gigabytes while the rest wait. Such a long timeout does no harm: torchrun ends all
+# processes as soon as one of them fails.
 PATIENCE = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among all that train together, and the device on which it computes.
+    """This process among all that train together, and the device it computes on.
 
     rank: its number, from 0 to size - 1
-    stop: setting this event ends the training after the running update, with a checkpoint
-    shard: the weights, their average and the optimizer's state are divided among the processes
-        (FSDP2; Zhao et al. 2023) instead of being held whole by each
+    stop: setting this event ends the training after the current update, with a checkpoint
+    shard: split weights, their average and the optimizer state among the processes
+        (FSDP2; Zhao et al. 2023), instead of a full copy in each
     """
 
     rank: int = 0
@@ -56,10 +56,10 @@ class World:
         return range(self.rank * share, (self.rank + 1) * share)
 
     def place(self, network: nn.Module) -> nn.Module:
-        """The network on its device, with gradients averaged over all processes.
+        """The network on its device, set up to average gradients over all processes.
 
-        A sharded network is changed in place; its parameters are then parts of the whole ones, so
-        an optimizer is made afterwards.
+        Sharding changes the network in place and replaces its parameters, so create the optimizer
+        afterwards.
         """
         if self.sharded:
             return _sharded(network, self.device, self.size)
@@ -69,7 +69,7 @@ class World:
         return nn.parallel.DistributedDataParallel(network, gradient_as_bucket_view=True)
 
     def averaging(self, network: nn.Module, last: bool) -> AbstractContextManager[object]:
-        """The context of one of several parts of a batch: gradients are averaged after the last."""
+        """The context for one part of a split batch; gradients are averaged after the last part."""
         if self.size == 1:
             return nullcontext()
         if self.sharded:
@@ -78,10 +78,10 @@ class World:
         return nullcontext() if last else cast(Any, network).no_sync()
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors without divisions; where they are divided, all processes must call this.
+        """The tensors, unsharded; if they are sharded, every process must call this.
 
-        Of a sharded training the main process gets them, on the CPU, and the others get nothing:
-        so a device holds one whole tensor at a time.
+        In sharded training only the main process gets them, on the CPU, and the others get an
+        empty dict. A device thus holds one full tensor at a time.
         """
         if not self.sharded:
             return dict(tensors)
@@ -93,7 +93,7 @@ class World:
         return found
 
     def whole_state(self, network: nn.Module) -> dict[str, Tensor]:
-        """The state dict of a placed network, under the names of the bare one; see `whole`."""
+        """The state dict of a placed network, with the names of the bare one; see `whole`."""
         return self.whole(bare(network).state_dict())
 
     def agree(self, flag: bool) -> bool:
@@ -105,13 +105,13 @@ class World:
         return bool(votes.item())
 
     def wait(self) -> None:
-        """Returns when every process has come here."""
+        """Waits until every process has reached this call."""
         if self.size > 1:
             dist.barrier()
 
 
 def bare(network: nn.Module) -> nn.Module:
-    """The network itself, without what `World.place` or torch.compile put around it."""
+    """The network itself, without the wrappers of `World.place` and torch.compile."""
     network = getattr(network, "_orig_mod", network)
     if isinstance(network, nn.parallel.DistributedDataParallel):
         return cast(nn.Module, network.module)
@@ -119,30 +119,30 @@ def bare(network: nn.Module) -> nn.Module:
 
 
 def cut(value: Tensor, target: Tensor) -> Tensor:
-    """A copy of a whole tensor where `target` is: on its device, and divided as it is."""
+    """A copy of a full tensor, on the device of `target` and sharded the same way."""
     value = value.to(target.device, copy=True)
     if not hasattr(target, "device_mesh"):
         return value
     from torch.distributed.tensor import DTensor, distribute_tensor  # takes a second to import
 
     assert isinstance(target, DTensor)
-    # Every process has read the whole value, so none has to send it.
+    # Every process has read the full value from disk, so none has to send it.
     return distribute_tensor(value, target.device_mesh, target.placements, src_data_rank=None)
 
 
 def number(value: Tensor) -> float:
-    """A tensor of one number, divided or not; all processes must call this."""
+    """The value of a scalar tensor, sharded or not; if sharded, every process must call this."""
     return float(_joined(value).item())
 
 
 def _joined(value: Tensor) -> Tensor:
-    # A divided tensor is a DTensor, whose module takes a second to import.
+    # Sharded tensors are DTensors. No isinstance check: importing their module takes a second.
     join = getattr(value, "full_tensor", None)
     return value if join is None else cast(Tensor, join())
 
 
 def _sharded(network: nn.Module, device: torch.device, size: int) -> nn.Module:
-    """The network with every block divided, gathered while it is computed."""
+    """The network with every block sharded; a block is gathered only while it is computed."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
@@ -154,7 +154,7 @@ def _sharded(network: nn.Module, device: torch.device, size: int) -> nn.Module:
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """The outermost modules of lists that are called as a whole, such as a U-Net's stages."""
+    """The outermost modules in ModuleLists that define `forward`, such as a U-Net's stages."""
     for child in module.children():
         listed = isinstance(module, nn.ModuleList)
         if listed and type(child).forward is not nn.Module.forward:
@@ -167,9 +167,9 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
 def world(
     device: torch.device | None = None, stop: threading.Event | None = None, shard: bool = False
 ) -> Iterator[World]:
-    """The World that torchrun's environment describes; one process without it.
+    """The World described by torchrun's environment variables; a single process without them.
 
-    device: by default a GPU if there is one. Under torchrun "cuda" is this process's own GPU.
+    device: by default a GPU if there is one; under torchrun, "cuda" means this process's own GPU
     """
     device, stop = device or pick_device(), stop or threading.Event()
     size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -184,6 +184,6 @@ def world(
     here = World(dist.get_rank(), size, device, stop, shard)
     try:
         yield here
-        here.wait()  # none closes its connections while another still uses them
+        here.wait()  # no process may close its connections while another still uses them
     finally:
         dist.destroy_process_group()

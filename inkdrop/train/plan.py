@@ -1,4 +1,4 @@
-"""run.json: the request, the config and the model's description, fixed at a run's first start."""
+"""run.json: the request, the config and the model description, fixed at a run's first start."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from inkdrop.train.request import TrainRequest
 from inkdrop.train.updates import start, updates
 from inkdrop.weights import read_json
 
-TRIAL = 6  # updates that are made to measure their time, and thrown away
-FEWEST = 20  # updates, however short the time
+TRIAL = 6  # updates that are timed and then discarded
+FEWEST = 20  # the fewest updates, however short the given time
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run was fixed to at its first start; description: the content of its model.json."""
+    """What a run's first start fixed; description: the content of its model.json."""
 
     config: TrainConfig
     description: dict[str, Any]
@@ -38,21 +38,21 @@ class Plan:
 def planned(
     out: Path, data: Dataset, training: Dataset, request: TrainRequest, aim: Aim, world: World
 ) -> Plan:
-    """The plan of the run in `out`: read from its run.json, or made and written at the first start.
+    """The plan of the run in `out`: read from run.json, or made and written at the first start.
 
-    data: all of it; training: the part that is trained on. ValueError if the run was started with
-    another request or other data.
+    data: the full data set; training: the part without held-out samples. ValueError if the run was
+    started with another request or other data.
     """
     asked = _asked(data, request, aim)
     file = out / "run.json"
-    # All processes agree on this before the first of them writes the file.
+    # All processes check this together, before the main one writes the file.
     if world.agree(file.is_file()):
         _compare(out, read_json(file).get("asked", {}), json.loads(json.dumps(asked)))
         return _read(file)
     if (out / "checkpoints").exists():
         raise ValueError(f"{out} has checkpoints but no run.json; restore it or use another folder")
     config, description = request.config, aim.describe(data, request)
-    with torch.device("meta"):  # a network that cannot be built leaves no run behind
+    with torch.device("meta"):  # fail before anything is written if the network cannot be built
         aim.build(description, "the model's description")
     if request.minutes is not None:
         config = _fitted(Plan(config, description), training, request.minutes, aim, world)
@@ -67,7 +67,7 @@ def planned(
 
 
 def _asked(data: Dataset, request: TrainRequest, aim: Aim) -> dict[str, Any]:
-    """What must not change between the starts of a run."""
+    """What must stay the same whenever a run is resumed."""
     return {
         "data": data.fingerprint,
         "config": dump(request.config),
@@ -88,7 +88,7 @@ def _compare(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> No
             f"{out} is a run on other data (or the data changed since); train into another folder"
             " with --out, or bring the data back"
         )
-    # A run older than an option of the config was made as if by its default.
+    # A run older than an option was trained as if with the option's default.
     config = {**json.loads(json.dumps(dump(TrainConfig()))), **before.get("config", {})}
     for name, old, new in _differences({**before, "config": config}, now):
         raise ValueError(
@@ -109,7 +109,7 @@ def _differences(
 
 
 def _fitted(plan: Plan, data: Dataset, minutes: float, aim: Aim, world: World) -> TrainConfig:
-    """The config with as many updates as fit in `minutes`, by a few that are thrown away."""
+    """The config with as many updates as fit in `minutes`, from timing a few discarded ones."""
     config, model = plan.config, aim.first(plan.description)
     model = with_network(model, world.place(model.network))
     feed, state = aim.feed(data, config, world.device), start(model, config)
@@ -117,5 +117,6 @@ def _fitted(plan: Plan, data: Dataset, minutes: float, aim: Aim, world: World) -
     ticks = []
     for _ in updates(model, feed, trial, state, world, aim.objective):
         ticks.append(time.perf_counter())
+    # The first two updates are slower (memory is allocated then), so they are not counted.
     seconds = (ticks[-1] - ticks[1]) / (len(ticks) - 2)
     return dataclasses.replace(config, updates=max(FEWEST, round(minutes * 60 / seconds)))

@@ -10,7 +10,7 @@ from inkdrop.train.config import TrainConfig
 
 
 def bfloat16_pays(device: torch.device) -> bool:
-    """True where the device multiplies bfloat16 in hardware, and so faster than float32."""
+    """Whether the device multiplies bfloat16 in hardware, and therefore faster than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":

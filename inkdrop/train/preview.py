@@ -1,4 +1,4 @@
-"""What a diffusion model can do so far, as a picture."""
+"""Previews: a sheet of samples from a diffusion model in training."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from inkdrop.train.feed import HeldOut
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SQUARE = 16  # samples of a model without labels
-EACH = 4  # samples of a class
+SQUARE = 16  # samples for a model without labels
+EACH = 4  # samples per class
 
 
 def sampled(model: Model, held: HeldOut | None) -> Image | None:
-    """A sheet of samples: with labels one column a class (at most 10), else a square of 16.
+    """A sheet of samples: one column per class (at most 10) or, without labels, a square of 16.
 
-    A model that is told a picture makes samples for held-out ones; None if there are none.
+    A model conditioned on pictures gets held-out ones; without held-out data the result is None.
     """
     sampling = Sampling(guidance=None if model.spec.condition_drop else 1.0)
     if "concat" in model.spec.notes:

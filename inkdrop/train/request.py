@@ -1,4 +1,4 @@
-"""TrainRequest: all that is asked of a run besides its data."""
+"""TrainRequest: the settings of a run, apart from its data."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from inkdrop.train.config import TrainConfig
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """All that is asked of a run besides its data.
+    """The settings of a run, apart from its data.
 
-    config: everything that decides the result; with `minutes`, its updates are replaced at the
-    first start by as many as fit
+    config: everything that affects the result; if `minutes` is given, the first start replaces
+    its updates by the number that fits
     model: parts of model.json that replace the default ones
-    source: how the data was opened, kept for later commands
+    source: how the data was opened, recorded for later commands
 
-    config, minutes, model and the data itself must not change between the starts of a run.
+    config, minutes, model and the data itself must stay the same when a run is resumed.
     """
 
     config: TrainConfig = dataclasses.field(default_factory=TrainConfig)

@@ -1,11 +1,11 @@
-"""A run: a folder in which a training lives, that the same call resumes exactly.
+"""A run: the folder of a training, which the same call resumes exactly.
 
-    run.json        the request, the config and the model's description: fixed at the first start
-    metrics.jsonl   one line an update, and one a validation
-    samples/        a grid of pictures now and then, and final.png
+    run.json        the request, the config and the model description: fixed at the first start
+    metrics.jsonl   one line per update, and one per validation
+    samples/        previews from along the way, and final.png
     checkpoints/    see checkpoint.py
 
-`train` is a generator of events; showing them is the caller's `for` loop.
+`train` is a generator of events; the caller displays them in a `for` loop.
 """
 
 from __future__ import annotations
@@ -41,20 +41,22 @@ def train(
     aim: Aim | None = None,
     world: World | None = None,
 ) -> Iterator[Event]:
-    """Trains on `data` in the run folder `out`, from its newest sound checkpoint if it has one.
+    """Trains on `data` in the run folder `out`, resuming from its newest intact checkpoint.
 
-    aim: what is trained and minimised, by default a diffusion model by the plain loss
-    world: where, and how it is stopped. ValueError if `out` holds a run of other data or another
-    request.
+    aim: what is trained and minimised; by default a diffusion model and the config's loss
+    world: the processes, the device, and the event that stops the training
+
+    ValueError if `out` holds a run with other data or another request.
     """
     request, aim = request or TrainRequest(), aim or DIFFUSION
     out, world = Path(out), world or World()
     training, held = split(data, request.config.seed)
     plan = planned(out, data, training, request, aim, world)
     config = plan.config
-    torch.manual_seed(config.seed)  # the weights' first values
+    torch.manual_seed(config.seed)  # for the initial weights
     model = aim.first(plan.description)
-    # A sharded network cannot be copied, so the first process keeps one to be filled and used.
+    # A sharded network cannot be copied, so the main process keeps a full one for checkpoints and
+    # previews. This has to happen before sharding, which works in place.
     whole = model
     if world.sharded and world.main:
         whole = with_network(model, copy.deepcopy(model.network))

@@ -1,4 +1,4 @@
-"""The data of a run, as its run.json names it."""
+"""The data of a run, as recorded in its run.json."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def source_of(
 ) -> dict[str, Any]:
     """{"path", "options"} of the data that a run was trained on, or of `other`.
 
-    options: those of a run that names none, and of a folder that is not a run.
+    options: used where none are recorded, as for a folder that is not a run
     """
     file = run / "run.json"
     if not file.is_file() and other is None:
@@ -36,7 +36,7 @@ def data_of(run: Path, other: str | None = None) -> Dataset:
 
 
 def opening(spec: Spec) -> dict[str, Any]:
-    """How to open data for a model that has no run: of its medium, channels and size."""
+    """Options to open data for a model without a run: its medium, channels and size."""
     if spec.medium != "picture":
         return {"medium": spec.medium}
     channels, *sides = spec.shape
@@ -44,9 +44,9 @@ def opening(spec: Spec) -> dict[str, Any]:
 
 
 def report_folder(name: str | Path, what: str) -> Path:
-    """Where a report on a model goes by default: RUN/WHAT, or WHAT-NAME where there is no folder.
+    """The default folder of a report: RUN/WHAT, or WHAT-NAME if the name is not a folder.
 
-    A folder called like a model in the box or on the Hub would hide it from then on.
+    Never NAME itself: a folder named like a bundled or Hub model would hide that model.
     """
     path = Path(name)
     return path / what if path.is_dir() else Path(f"{what}-{path.stem}")

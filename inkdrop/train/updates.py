@@ -1,6 +1,6 @@
 """`updates`: training as a generator, one optimizer step at a time.
 
-What an update computes is a function of the config, the state and its `Turn`, which keys every
+An update is a function of the config, the state, its batch and its `Turn`, which determines every
 random draw.
 """
 
@@ -21,15 +21,16 @@ from inkdrop.train.objective import Batch, Batches, Objective, Trained, losses
 from inkdrop.train.parallel import World, bare, number
 from inkdrop.train.turn import Turn
 
-REFUSALS = 3  # updates in a row that were not finite, after which training ends
+REFUSALS = 3  # training ends after this many non-finite updates in a row
 
 
 @dataclass(frozen=True)
 class Update:
-    """One optimizer step: its number (0 first), the mean loss of this process's rows, and norms.
+    """One optimizer step.
 
-    total: how many there will be; applied is False if loss or gradient was not finite and the
-    weights were left alone.
+    index: its number, from 0; total: the number of updates in the run
+    loss: the mean over this process's rows; grad_norm: before clipping
+    applied: False if the gradient was not finite, so that the weights were left unchanged
     """
 
     index: int
@@ -42,9 +43,9 @@ class Update:
 
 @dataclass
 class State:
-    """What changes in training: all of it, and nothing else, is in a checkpoint.
+    """Everything that changes during training, which is exactly what a checkpoint holds.
 
-    network: the bare one, whose weights may be divided among processes, and ema with them
+    network: the unwrapped network; its weights, and `ema`, may be sharded among processes
     """
 
     network: nn.Module
@@ -55,15 +56,16 @@ class State:
 
     @property
     def parameters(self) -> list[Tensor]:
-        """All weights that the optimizer changes."""
+        """All parameters that the optimizer updates."""
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
 
 def start(model: Trained, config: TrainConfig) -> State:
-    """The state before the first update of a model whose network is where it is trained.
+    """The state before the first update.
 
-    The network may be wrapped already; it is placed before this, because the optimizer holds its
-    parameters.
+    The network may be wrapped, and must already be on its device, because the optimizer keeps
+    references to its parameters. ValueError if there is nothing to train, or if the loss and the
+    model disagree about the learned variance.
     """
     network = bare(model.network)
     trainable = [p for p in network.parameters() if p.requires_grad]
@@ -88,7 +90,7 @@ def gradients(
     world: World,
     objective: Objective = losses,
 ) -> float:
-    """Adds the global batch's mean gradient to the weights; returns the mean loss of our rows."""
+    """Accumulates the global batch's mean gradient; returns the mean loss of our own rows."""
     rows = world.rows(config.batch)
     if len(rows) % config.accumulate:
         raise ValueError(
@@ -115,18 +117,20 @@ def updates(
     world: World | None = None,
     objective: Objective = losses,
 ) -> Iterator[Update]:
-    """Trains `model` from `state` on, which is changed in place; yields after every optimizer step.
+    """Trains `model` from `state` on, changing it in place; yields after every optimizer step.
 
-    objective: what is minimised, the config's loss by default. model.network may be
-    `state.network` wrapped (DDP, compiled). A step whose loss or gradient is not finite is not
-    applied; after three in a row FloatingPointError names the batch.
+    model: its network may be a wrapped `state.network` (DDP, compiled)
+    objective: what is minimised; by default the config's loss
+
+    A step with a non-finite gradient is skipped; after three in a row, FloatingPointError names
+    the batch.
     """
     world = world or World(device=next(model.network.parameters()).device)
     model.network.train()
     while state.update < config.updates:
         index = state.update
         with torch.random.fork_rng(enabled=True):
-            # Dropout is the only user of torch's own stream; it too is a function of the update.
+            # Only dropout uses torch's global generator; seeding it here makes it resumable too.
             torch.manual_seed(key(config.seed, "dropout", index, world.rank))
             loss = gradients(model, config, batches, index, world, objective)
         update = _step(state, config, loss)
@@ -139,7 +143,7 @@ def updates(
 
 
 def _step(state: State, config: TrainConfig, loss: float) -> Update:
-    """The optimizer's step with the gradients that are there, unless they are not finite."""
+    """Applies the accumulated gradients, unless they are not finite."""
     index, lr = state.update, config.lr_at(state.update)
     norm = number(torch.nn.utils.clip_grad_norm_(state.parameters, config.clip_norm))
     # The gradient is the same in every process, so all of them decide alike.
@@ -163,7 +167,7 @@ def validation_loss(
     count: int,
     objective: Objective = losses,
 ) -> float:
-    """Mean loss over `count` held-out samples, with the same noise and times at every call."""
+    """The mean loss over `count` held-out samples, with the same noise and times in every call."""
     model.network.eval()
     total, step = 0.0, config.batch
     for first in range(0, count, step):

@@ -1,10 +1,10 @@
 """The samplers of diffusers and of k-diffusion behind the interface of `cases.Solver`.
 
-Both are driven as their documentation shows, with the same denoiser and from the same unit noise as
-inkdrop; the start is what each of their schedulers expects of it. Left out of diffusers, because
-they are for something else: consistency models (LCM, TCD, CM, SCM, FlowMatchLCM), tokens,
-inversion, inpainting and single models' own schedulers; IPNDM, whose process is fixed and another;
-ScoreSdeVe and KarrasVe, deprecated; copies of DDIM and DDPM (Parallel, CogVideoX, UnCLIP).
+Both are used as their documentation shows, with the same denoiser and the same unit noise as
+inkdrop, scaled as each scheduler expects. These schedulers of diffusers are left out: those for
+other purposes (consistency models LCM, TCD, CM, SCM and FlowMatchLCM; tokens; inversion;
+inpainting; single models); IPNDM, which is fixed to a different process; ScoreSdeVe and KarrasVe,
+which are deprecated; copies of DDIM and DDPM (Parallel, CogVideoX, UnCLIP).
 """
 
 from __future__ import annotations
@@ -16,6 +16,6 @@ from inkdrop.diffusion.process import Process
 
 
 def peers(process: Process, *, fresh: bool) -> list[Solver]:
-    """All that both libraries have for the process."""
+    """All solvers of both libraries for the process."""
     both = [*diffusers_solvers(process, fresh=fresh), *k_solvers(process, fresh=fresh)]
     return list({solver.name: solver for solver in both}.values())

@@ -1,4 +1,4 @@
-"""diffusers' schedulers for each kind of process, with the options to try of each."""
+"""diffusers' schedulers for each kind of process, with the options to try for each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 SPACINGS = ("linspace", "leading", "trailing")
 KINDS = ("karras", "exponential", "beta")
-# Schedulers whose own sigmas are independent of the spacing, and those of k-diffusion's kind.
+# APART is for schedulers whose own sigmas ignore the spacing, BOTH for those where they combine.
 APART = (*SPACINGS, *KINDS)
 BOTH = tuple(f"{spacing} {kind}".strip() for spacing in SPACINGS for kind in ("", *KINDS))
 FINAL = ("zero", "sigma_min")

@@ -30,7 +30,7 @@ Predict = Callable[[Any, int, Tensor, Tensor, Denoiser], Tensor]
 
 
 def of_table(scheduler: Any, i: int, seen: Tensor, t: Tensor, denoise: Denoiser) -> Tensor:
-    """v or eps of a discrete table at the scheduler's timestep; entry t + 1 of ours."""
+    """v or eps for a discrete table at the scheduler's timestep t, which is entry t + 1 of ours."""
     process = TABLES[scheduler.config.beta_schedule]
     time = ((t.double() + 1) / process.steps).reshape(1)
     alpha, sigma = float(process.alpha(time)), float(process.sigma(time))
@@ -40,14 +40,14 @@ def of_table(scheduler: Any, i: int, seen: Tensor, t: Tensor, denoise: Denoiser)
 
 
 def of_flow(scheduler: Any, i: int, seen: Tensor, t: Tensor, denoise: Denoiser) -> Tensor:
-    """eps - x_0. Timesteps that were cut to integers are replaced by the scheduler's own sigma."""
+    """eps - x_0; uses the scheduler's sigma in place of timesteps truncated to integers."""
     time = t.double() / 1000 if t.is_floating_point() else scheduler.sigmas[i].double()
     x0 = denoise(seen, time.reshape(1).expand(len(seen)))
     return (seen - x0) / float(time)
 
 
 def of_edm(scheduler: Any, i: int, seen: Tensor, t: Tensor, denoise: Denoiser) -> Tensor:
-    """The output inside EDM's preconditioning, which the scheduler undoes."""
+    """The raw output under EDM's preconditioning, which the scheduler undoes."""
     sigma, data = float(scheduler.sigmas[i]), scheduler.config.sigma_data
     width = (sigma**2 + data**2) ** 0.5
     x = seen * width  # seen is x / width
@@ -66,16 +66,16 @@ TABLES = {"linear": Discrete("linear"), "squaredcos_cap_v2": Discrete("cosine")}
 def drive(
     name: str, config: Options, predict: Predict, step_options: Options, even: bool = False
 ) -> Any:
-    """The loop of its documentation."""
+    """The sampling loop from the documentation of diffusers."""
 
     def sample(process: Process, denoise: Denoiser, noise: Tensor, steps: int) -> Tensor:
         torch.manual_seed(0)
         scheduler = getattr(diffusers, name)(**config)
-        if even:  # as its pipelines for flow ask
+        if even:  # as the flow pipelines of diffusers request
             scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps))
         else:
             scheduler.set_timesteps(steps)
-        if hasattr(scheduler, "set_begin_index"):  # else it looks timesteps up, which may repeat
+        if hasattr(scheduler, "set_begin_index"):  # else it looks up timesteps, which can repeat
             scheduler.set_begin_index(0)
         x = noise * float(getattr(scheduler, "init_noise_sigma", 1.0))
         for i, t in enumerate(scheduler.timesteps):

@@ -1,4 +1,4 @@
-"""k-diffusion's samplers, each on every grid of its own."""
+"""k-diffusion's samplers, each on every one of its grids."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Options = dict[str, Any]
 
 @lru_cache(maxsize=1)
 def k_diffusion() -> Any:
-    """k_diffusion.sampling alone: the package's other modules want torchvision and more."""
+    """k_diffusion.sampling alone; the package's other modules need torchvision and more."""
     found = importlib.util.find_spec("k_diffusion")
     assert found is not None and found.submodule_search_locations
     package, small = types.ModuleType("k_diffusion"), types.ModuleType("k_diffusion.utils")
@@ -40,19 +40,19 @@ def k_diffusion() -> Any:
 
 
 def k_ends(process: Process, top: float | None) -> tuple[float, float]:
-    """sigma_min and sigma_max in its coordinates, sigma / alpha."""
+    """sigma_min and sigma_max in k-diffusion's coordinates, sigma / alpha."""
     ends = torch.tensor([process.t_min, process.t_start], dtype=torch.float64)
     low, high = (-process.logsnr(ends) / 2).exp().tolist()
     return low, min(high, top or high)
 
 
 def k_grid(process: Process, name: str, top: float | None, steps: int) -> Tensor:
-    """sigma / alpha [steps + 1]; a number after the name is its rho."""
+    """sigma / alpha [steps + 1]; a number after the grid's name is its rho."""
     k, (low, high) = k_diffusion(), k_ends(process, top)
     kind, _, number = name.partition(":")
     if kind == "vp":
         sigmas: Tensor = k.get_sigmas_vp(steps)
-    elif kind == "discrete":  # DiscreteSchedule.get_sigmas of external.py: even in its entries
+    elif kind == "discrete":  # like DiscreteSchedule.get_sigmas in external.py: uniform in entries
         assert isinstance(process, Discrete)
         entry = torch.linspace(process.steps, 1, steps, dtype=torch.float64)
         sigmas = k.append_zero((-process.logsnr(entry / process.steps) / 2).exp())
@@ -66,7 +66,7 @@ def k_grid(process: Process, name: str, top: float | None, steps: int) -> Tensor
 
 
 def k_model(process: Process, denoise: Denoiser) -> Callable[..., Tensor]:
-    """Its model: (x / alpha, sigma / alpha [B]) -> x_0."""
+    """The denoiser as k-diffusion calls it: (x / alpha, sigma / alpha [B]) -> x_0."""
 
     def model(x: Tensor, sigma: Tensor) -> Tensor:
         t = process.time_at(-2 * sigma[:1].double().log())
@@ -77,7 +77,7 @@ def k_model(process: Process, denoise: Denoiser) -> Callable[..., Tensor]:
 
 
 def k_sample(name: str, grid: str, top: float | None, options: Options) -> Any:
-    """One of its samplers on one of its grids."""
+    """Samples with one of k-diffusion's samplers on one of its grids."""
     sampler = getattr(k_diffusion(), f"sample_{name}")
 
     def sample(process: Process, denoise: Denoiser, noise: Tensor, steps: int) -> Tensor:
@@ -88,7 +88,7 @@ def k_sample(name: str, grid: str, top: float | None, options: Options) -> Any:
             return x
         if name == "dpm_adaptive":
             fine = 0.5 * 10 ** (-steps / 4)
-            asked = {"rtol": fine, "atol": 0.156 * fine}  # in the proportion of its defaults
+            asked = {"rtol": fine, "atol": 0.156 * fine}  # in the ratio of its defaults
             x = sampler(model, noise * high, low, high, disable=True, **asked, **options)
             return x
         sigmas = k_grid(process, grid, top, steps)

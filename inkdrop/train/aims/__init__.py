@@ -1,1 +1,1 @@
-"""What can be trained besides a plain diffusion model; one file each."""
+"""Everything that can be trained besides a plain diffusion model, one file each."""

@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Coder:
-    """What a run of an autoencoder trains; its folder holds the autoencoder alone.
+    """What a run of an autoencoder trains; its model folder holds the autoencoder alone.
 
-    network: with the autoencoder as its attribute of that name
+    network: a module whose attribute `autoencoder` is the autoencoder
     """
 
     network: nn.Module
@@ -57,12 +57,12 @@ class Coder:
         return found
 
     def write(self, folder: Path) -> None:
-        """Its files, into a folder that exists."""
+        """Writes its files into an existing folder."""
         write_autoencoder(self.autoencoder, folder)
 
 
 def objective(model: Coder, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
-    """The loss [B] of each row; on held-out data the error of the reconstruction alone."""
+    """The loss [B] of each row; on held-out data only the reconstruction error."""
     network = model.network
     whole = cast(Reconstruction, bare(network))
     x, loss, shape = batch.x0, whole.loss, whole.autoencoder.config
@@ -78,11 +78,11 @@ def objective(model: Coder, config: TrainConfig, batch: Batch, turn: Turn) -> Te
 
 
 def shape_for(data: Dataset, factor: int | None = None, channels: int = 8) -> AutoencoderConfig:
-    """An autoencoder that suits data of this shape: f = 4 up to 128 pixels, else 8."""
+    """An autoencoder for data of this shape; by default f = 4 up to 128 pixels, else f = 8."""
     factor = factor or (4 if max(data.shape[1:]) <= 128 else 8)
     if factor < 2 or factor & (factor - 1):
         raise ValueError(f"the factor is {factor}: it must be a power of 2, such as 4 or 8")
-    levels = factor.bit_length() - 1  # of which the first two pixels are folded into channels
+    levels = factor.bit_length() - 1  # the first factor of 2 comes from `patch`
     return AutoencoderConfig(
         dims=len(data.shape) - 1,
         channels=data.shape[0],
@@ -99,10 +99,11 @@ def shape_for(data: Dataset, factor: int | None = None, channels: int = 8) -> Au
 
 
 def principal(data: Dataset, config: AutoencoderConfig, count: int = 4096) -> dict[str, Tensor]:
-    """The best linear code of blocks of data, as the weights of `LinearCode`: principal components.
+    """The best linear code for blocks of data, as weights of `LinearCode`: principal components.
 
-    Of `count` samples spread over the data. All are scaled by one number, which brings their mean
-    variance to 1: so distances in the code are distances in the data, and fine detail stays small.
+    They are computed from `count` samples spread over the data. One common scale brings their mean
+    variance to 1. Distances in the code are thus proportional to distances in the data, and the
+    components of fine detail stay small.
     """
     count, channels = min(count, len(data)), config.latent_channels
     chosen = [i * len(data) // count for i in range(count)]
@@ -144,10 +145,12 @@ def train_autoencoder(
     weights: Autoencoder | None = None,
     world: World | None = None,
 ) -> Iterator[Event]:
-    """Trains an autoencoder on `data` in the run folder `out`; the events of `run.train`.
+    """Trains an autoencoder on `data` in the run folder `out`; yields the events of `run.train`.
 
-    maps: feature maps for the perceptual loss; weights: an autoencoder that it starts as, instead
-    of the best linear code. ValueError if data, shape, weights and loss do not go together.
+    maps: feature maps for the perceptual loss
+    weights: an autoencoder to start from, instead of the best linear code
+
+    ValueError if data, shape, weights and loss do not fit together.
     """
     shape = shape or (weights.config if weights else shape_for(data))
     loss, world = loss or AutoencoderLoss(), world or World()
@@ -179,7 +182,7 @@ def train_autoencoder(
 def _first(
     data: Dataset, shape: AutoencoderConfig, weights: Autoencoder | None
 ) -> Mapping[str, Tensor]:
-    """The weights that training starts from, where they are not fresh."""
+    """The weights that are not randomly initialised, by name."""
     if weights is not None:
         return weights.state_dict()
     found = principal(data, shape) if shape.linear else {}
@@ -189,7 +192,7 @@ def _first(
 def filled(
     description: Mapping[str, Any], where: str, weights: Mapping[str, Tensor]
 ) -> Autoencoder:
-    """A new autoencoder from the content of its model.json, with some of its weights replaced."""
+    """A new autoencoder from the content of model.json, with the given weights filled in."""
     autoencoder = Autoencoder(parse(AutoencoderConfig, description["autoencoder"], where))
     for name, value in weights.items():
         autoencoder.get_parameter(name).data.copy_(value)

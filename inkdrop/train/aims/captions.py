@@ -1,4 +1,4 @@
-"""The captions of pictures during training, which may be drawn at random."""
+"""Captions of pictures during training, which may be chosen at random."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Captioner(Protocol):
-    """The caption of picture `index` of the data, by the random numbers `draw`."""
+    """Returns a caption for picture `index` of the data, using the random generator `draw`."""
 
     def __call__(self, data: Dataset, index: int, draw: np.random.Generator) -> str: ...
 

@@ -1,8 +1,9 @@
-"""Distillation: a student that samples in a few steps what its teacher samples in many.
+"""Distillation: a student learns to sample in a few steps what its teacher samples in many.
 
-The student has the teacher's network and starts from its weights. It learns the target of
-`inkdrop/diffusion/consistency.py` for K segments of time, and samples by DDIM from each segment's
-end to the next: K network calls. A run of it is an ordinary run, and leaves an ordinary model.
+The student has the teacher's architecture and starts from its weights. It learns the target of
+`inkdrop/diffusion/consistency.py` on K segments of time, and samples by DDIM from one segment
+boundary to the next: K network calls. A distillation is an ordinary run and yields an ordinary
+model.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from inkdrop.train.turn import Turn, draw_noise, draw_places
 
 
 def check(teacher: Model, config: DistillConfig) -> None:
-    """ValueError if this teacher cannot be distilled so."""
+    """ValueError if this teacher cannot be distilled with this config."""
     spec = teacher.spec
     if spec.learned_variance:
         raise ValueError(
@@ -78,7 +79,7 @@ def check(teacher: Model, config: DistillConfig) -> None:
 
 
 def built_in(spec: Spec, config: DistillConfig) -> float:
-    """The scale of guidance that is built into the student of a teacher with this spec."""
+    """The guidance scale to build into the student of a teacher with this spec."""
     if config.guidance is not None:
         return config.guidance
     guided = spec.labels and spec.condition_drop and config.method != "training"
@@ -86,7 +87,7 @@ def built_in(spec: Spec, config: DistillConfig) -> float:
 
 
 def own_path(teacher: Model) -> Tensor | None:
-    """The grid of a teacher that was fitted to DDIM's steps on it, as a student is; else None."""
+    """The time grid of a teacher that is itself a student, so bound to DDIM on it; else None."""
     spec = teacher.spec
     for tuned in spec.tuned:
         if (tuned.steps, tuned.sampler) == (spec.steps, "ddim"):
@@ -95,9 +96,9 @@ def own_path(teacher: Model) -> Tensor | None:
 
 
 def path(teacher: Model, config: DistillConfig, share: float = 1.0) -> Tensor:
-    """The times from noise to data, n in each segment: float64 [n steps + 1].
+    """The times from noise to data, with n intervals per segment: float64 [n * steps + 1].
 
-    share: of the training that is done; the methods without a rollout get finer with it.
+    share: the fraction of training that is done; all methods but rollout refine their grid with it
     """
     own = own_path(teacher)
     if own is not None:
@@ -107,13 +108,13 @@ def path(teacher: Model, config: DistillConfig, share: float = 1.0) -> Tensor:
     else:
         total = config.finest // 2 ** (3 - min(3, int(4 * share)))
     each = max(1, -(-total // config.steps))
-    # sigma / alpha of VE spans five decades; on the other clocks even times are a good measure
+    # VE's sigma / alpha spans five decades and needs rho spacing; elsewhere uniform times do well.
     spacing = "uniform" if teacher.process.t_max == 1 else "karras"
     return grid(teacher.process, spacing, each * config.steps)
 
 
 def student_description(teacher: Model, config: DistillConfig, name: str) -> dict[str, Any]:
-    """The student's model.json: the teacher's, with the defaults of its own few steps."""
+    """The student's model.json: the teacher's, with sampling defaults for its few steps."""
     times, scale = segments(path(teacher, config), config.steps), built_in(teacher.spec, config)
     spec = dataclasses.replace(
         teacher.spec,
@@ -139,7 +140,7 @@ class Distillation:
     config: DistillConfig
 
     def __call__(self, model: Model, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
-        """The loss [B] of each row of a turn; see `updates.losses`."""
+        """The loss [B] of each row of a turn; see `train.objective.losses`."""
         process = model.process
         times, low = self._moments(config, turn)
         eps = draw_noise(batch.x0, config.seed, turn)
@@ -161,7 +162,7 @@ class Distillation:
     def target(
         self, model: Model, x0: Tensor, x: Tensor, times: Tensor, low: Tensor, cond: Cond
     ) -> Tensor:
-        """The x_0 [B, ...] to be learned at x [B, ...] of times[0]; times [n + 1, B], low [B]."""
+        """The x_0 target [B, ...] for x [B, ...] at times[0]; times [n + 1, B], low [B]."""
         process, t, s = model.process, times[0], times[-1]
         if self.config.method == "training":
             y = process.step(x, x0, t, s)
@@ -184,7 +185,7 @@ class Distillation:
         return _limited(guided, self.teacher.spec)
 
     def _moments(self, config: TrainConfig, turn: Turn) -> tuple[Tensor, Tensor]:
-        """Each row's way [n + 1, B] down the path and the end of its segment [B], float64."""
+        """Each row's times along the path [n + 1, B] and the end of its segment [B], float64."""
         whole = path(self.teacher, self.config, turn.progress)
         each = (len(whole) - 1) // self.config.steps
         stride = each if self.config.method == "rollout" else 1
@@ -196,9 +197,10 @@ class Distillation:
 
 
 def distance(out: Tensor, wanted: Tensor, metric: Metric) -> Tensor:
-    """The error [B] of the network's output: its mean square, or pseudo-Huber's root of it.
+    """The error [B] of the network's output: mean squared, or pseudo-Huber.
 
-    sqrt(mean square + c^2) - c with c = 0.00054; Song and Dhariwal 2023, section 3.3, by element.
+    Pseudo-Huber is sqrt(mean square + c^2) - c with c = 0.00054 (Song and Dhariwal 2023, section
+    3.3: c = 0.00054 sqrt(d) on the sum of squares; here on the mean over the d elements).
     """
     out = out if out.dtype == torch.float64 else out.float()
     squared = (out - wanted.to(out.dtype)).pow(2).flatten(1).mean(1)
@@ -211,7 +213,7 @@ def _limited(denoise: Denoiser, spec: Spec) -> Denoiser:
 
 @contextmanager
 def _still(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode, so that it predicts its own target without dropout."""
+    """Puts the network in evaluation mode, so that it predicts its own target without dropout."""
     training = network.training
     network.eval()
     try:
@@ -221,7 +223,7 @@ def _still(network: nn.Module) -> Iterator[None]:
 
 
 def fits(data: Dataset, teacher: Model) -> None:
-    """ValueError if the data is not of the kind that the teacher was trained on."""
+    """ValueError if the data differs in kind from the teacher's training data."""
     if tuple(data.shape) != teacher.spec.shape:
         raise ValueError(
             f"{data.name} holds pictures of shape {tuple(data.shape)}, but the teacher makes"
@@ -250,10 +252,11 @@ def distill(
     name: str = "a model",
     world: World | None = None,
 ) -> Iterator[Event]:
-    """Distills `teacher` into a student in the run folder `out`; the events of `train`.
+    """Distills `teacher` into a student in the run folder `out`; yields the events of `train`.
 
-    name: of the teacher, for the student's notes. ValueError if teacher, data and config do not go
-    together; see `check` and `fits`.
+    name: the teacher's name, for the student's notes
+
+    ValueError if teacher, data and config do not fit together; see `check` and `fits`.
     """
     config, request = config or DistillConfig(), request or TrainRequest(DISTILL_TRAINING)
     world = world or World()

@@ -1,4 +1,4 @@
-"""DistillConfig: what a student learns. It loads without torch, for the command line."""
+"""DistillConfig: what a student learns. It does not import torch, for a fast command line."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ METHODS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """What the student learns; a TrainConfig decides how it is trained.
+    """What the student learns; how it is trained is up to a TrainConfig.
 
-    A teacher that is itself a student goes by its own steps, whatever `teacher_steps` is. Methods
-    other than rollout begin with an eighth of the `finest` steps and double them three times.
-    Pseudo-Huber is that of Song and Dhariwal 2023, section 3.3.
+    A teacher that is itself a student takes its own steps, and `teacher_steps` is ignored. Methods
+    other than rollout start with an eighth of the `finest` steps and double them three times.
+    For the pseudo-Huber metric see Song and Dhariwal 2023, section 3.3.
     """
 
     steps: int = option(4, "Network calls with which the student samples.")

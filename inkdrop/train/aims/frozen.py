@@ -1,7 +1,7 @@
 """Training a denoiser that reads captions through a frozen text encoder.
 
-The encoder is a part of the model but not of what is trained: it is in no optimizer and no average,
-and every checkpoint's Model folder holds it as it came.
+The encoder is part of the model but is not trained: the optimizer and the weight average leave it
+out, and the model folder of every checkpoint holds it unchanged.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from inkdrop.model import Model
 from inkdrop.registry import describe_text
 from inkdrop.train.aim import Aim
 
-ROOM = 2**30  # bytes of conditions that are kept
+ROOM = 2**30  # bytes of encoded captions that are cached
 
 
 class Remembered:
-    """Captions -> their condition, each read once and by itself.
+    """Captions -> conditions, with a cache of at most `room` bytes.
 
-    So what is said of a caption depends on nothing beside it, and a run that resumes, or that is
-    split over processes, meets the same numbers. Brackets are punctuation here.
+    Each caption is encoded alone, not in a batch. Its condition then depends on nothing else, and
+    a run that is resumed or split over processes sees the same numbers. Brackets are plain
+    punctuation here, not emphasis.
     """
 
     def __init__(self, text: Text, room: int = ROOM) -> None:
@@ -39,7 +40,7 @@ class Remembered:
         self.known: OrderedDict[str, Cond] = OrderedDict()
 
     def __call__(self, captions: Sequence[str]) -> Cond:
-        """[B] captions -> tokens [B, L, D] with their mask, and vector; on the CPU."""
+        """B captions -> tokens [B, L, D] with their mask, and the vector; on the CPU."""
         return cat([self._one(caption) for caption in captions])
 
     def _one(self, caption: str) -> Cond:
@@ -61,7 +62,7 @@ def _size(cond: Cond) -> int:
 
 
 def frozen_aim(aim: Aim, text: Text, folder: Path) -> Aim:
-    """The same aim, of a model that reads captions, through the frozen encoder of a folder."""
+    """The same aim, for a model that reads captions through the frozen encoder in `folder`."""
 
     def build(description: Mapping[str, Any], where: str) -> Model:
         model = aim.build(description, where)
@@ -73,7 +74,7 @@ def frozen_aim(aim: Aim, text: Text, folder: Path) -> Aim:
 
 
 def fingerprint(folder: Path, text: Text) -> str:
-    """sha256 of a folder's weights and of its tokenizer, with its own words if it has any."""
+    """The sha256 of a folder's weights and of its tokenizer, including any added words."""
     tokenizer = text.tokenizer
     total = hashlib.sha256(tokenizer.backend.to_str().encode())
     if tokenizer.words:

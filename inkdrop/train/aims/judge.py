@@ -1,7 +1,7 @@
-"""Training a judge: a classifier of a data set's pictures, from pictures jittered at random.
+"""Training a judge: a classifier of a data set's pictures, trained with random augmentation.
 
-A data set without labels gets a target of its own: which way up a picture was turned (Gidaris et
-al. 2018). What tells that apart knows what is in the pictures, and so do its features.
+Without labels it learns to predict by how much a picture was rotated (Gidaris et al. 2018). That
+requires recognising what the picture shows, so the features are useful for evaluation.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ TURNED = "turned"
 
 @dataclass(frozen=True)
 class Head:
-    """A label set: the label of each picture, a number in `names` or UNKNOWN."""
+    """A label set: for each picture, an index into `names` or UNKNOWN."""
 
     labels: NDArray[np.int64]
     names: tuple[str, ...]
 
     def check(self, name: str, count: int) -> None:
-        """ValueError if there is not one label in range for each of `count` pictures."""
+        """ValueError unless there is one valid label for each of `count` pictures."""
         known = self.labels[self.labels != UNKNOWN]
         wrong = len(known) and (known.min() < 0 or known.max() >= len(self.names))
         if self.labels.shape != (count,) or wrong:
@@ -66,16 +66,16 @@ class Head:
 
 @dataclass(frozen=True)
 class Labelled(Batch):
-    """Pictures with the labels [B] int64 of every head."""
+    """Pictures with their labels, [B] int64 for each head."""
 
     labels: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class JudgeFeed:
-    """Jittered pictures with their labels; `data.labels` are the rows of `heads`' labels.
+    """Jittered pictures with their labels; `data.labels` holds row numbers into `heads`' labels.
 
-    heads: None makes the target of its own; see `turns`
+    heads: None to predict the rotation instead; see `turns`
     """
 
     data: Dataset
@@ -94,7 +94,7 @@ class JudgeFeed:
         return dataclasses.replace(batch, x0=x0)
 
     def gathered(self, indices: NDArray[np.int64], turned: NDArray[np.int64]) -> Labelled:
-        """These pictures as they are, or turned if that is the target."""
+        """These pictures, unchanged or, if the target is the rotation, rotated by `turned`."""
         x = self.data.take(indices)
         if self.heads is None:
             names = turns(self.data)
@@ -111,7 +111,7 @@ class JudgeFeed:
         return Labelled(x.to(self.device), labels=there)
 
     def held(self) -> HeldOut:
-        """The pictures in their order, without jitter."""
+        """The pictures in order, without jitter."""
 
         def batch(rows: range) -> Batch:
             numbers = np.arange(rows.start, rows.stop)
@@ -127,12 +127,12 @@ class Candidate:
     network: nn.Module
 
     def write(self, folder: Path) -> None:
-        """Its files, into a folder that exists."""
+        """Writes its files into an existing folder."""
         cast(Judge, self.network).write(folder)
 
 
 def objective(model: Candidate, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
-    """The loss [B] of each row."""
+    """The loss [B] of each row: the cross-entropies of all heads."""
     labelled = cast(Labelled, batch)
     with autocast(config, labelled.x0.device):
         logits = model.network(labelled.x0)
@@ -140,20 +140,20 @@ def objective(model: Candidate, config: TrainConfig, batch: Batch, turn: Turn) -
 
 
 def turns(data: Dataset) -> tuple[str, ...]:
-    """The names of a head for data without labels: by how many degrees a picture was turned."""
+    """The class names of a head for data without labels: the rotation in degrees."""
     square = data.shape[1] == data.shape[2]
     return ("0", "90", "180", "270") if square else ("0", "180")
 
 
 def own_heads(data: Dataset) -> dict[str, Head] | None:
-    """The data's own labels as a head, or None if it has not two."""
+    """The data's own labels as a head, or None if it has fewer than two classes."""
     if data.labels is None or len(data.label_names) < 2:
         return None
     return {"label": Head(data.labels, data.label_names)}
 
 
 def shape_for(data: Dataset, heads: Mapping[str, Sequence[str]]) -> JudgeConfig:
-    """A judge that suits pictures of this shape; from 64 pixels on it reads blocks of 2 or more."""
+    """A judge for pictures of this shape; from 64 pixels on it reads patches of 2 or more."""
     size, patch = min(data.shape[1:]), 1
     while size // patch >= 64 and not any(side % (2 * patch) for side in data.shape[1:]):
         patch *= 2
@@ -172,17 +172,18 @@ def train_judge(
     *,
     world: World | None = None,
 ) -> Iterator[Event]:
-    """Trains a judge on `data` in the run folder `out`; the events of `run.train`.
+    """Trains a judge on `data` in the run folder `out`; yields the events of `run.train`.
 
-    heads: its label sets by name; by default the data's own labels or, if it has none, which way
-    up a picture was turned. The last event is a Note with the accuracy on held-out pictures.
-    ValueError if data, heads and shape do not go together.
+    heads: label sets by name; by default the data's own labels or, if it has none, the rotation
+
+    The last event is a Note with the accuracy on held-out pictures. ValueError if data, heads and
+    shape do not fit together.
     """
     heads = heads or own_heads(data)
     how, world = how or Jitter(), world or World()
     request = request or TrainRequest(JUDGE_TRAINING)
     shape = _checked(data, heads, shape)
-    # Subsets keep labels, so there each picture keeps its row.
+    # Row numbers as labels: subsets keep labels, so each picture still finds its row in the heads.
     numbered = dataclasses.replace(data, labels=np.arange(len(data)), label_names=())
     aim = judge_aim(shape, heads, how)
     yield from train(numbered, out, request, aim=aim, world=world)
@@ -195,7 +196,7 @@ def train_judge(
 def _checked(
     data: Dataset, heads: Mapping[str, Head] | None, shape: JudgeConfig | None
 ) -> JudgeConfig:
-    """The judge's shape, which suits data and heads; ValueError if they do not go together."""
+    """The judge's shape; ValueError if data, heads and shape do not fit together."""
     for name, head in (heads or {}).items():
         head.check(name, len(data))
     names = {TURNED: turns(data)} if heads is None else {n: h.names for n, h in heads.items()}
@@ -209,7 +210,7 @@ def _checked(
 
 
 def judge_aim(shape: JudgeConfig, heads: Mapping[str, Head] | None, how: Jitter) -> Aim:
-    """A judge of this shape, on data whose labels are the rows of `heads`' labels."""
+    """The aim for a judge of this shape, on data whose labels are row numbers into the heads."""
     about = judge_description(shape)
     parts = [] if heads is None else [p for n, h in heads.items() for p in (n, h.labels, h.names)]
 
@@ -231,7 +232,7 @@ def judge_aim(shape: JudgeConfig, heads: Mapping[str, Head] | None, how: Jitter)
 
 
 def load_judge(folder: str | Path) -> Judge:
-    """The judge in a folder, or of a run's newest sound checkpoint; ValueError if it has none."""
+    """The judge in a folder or in a run's newest intact checkpoint; ValueError if there is none."""
     return Judge.load(own_folder(folder)[0])
 
 

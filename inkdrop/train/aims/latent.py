@@ -1,11 +1,11 @@
-"""Latent diffusion on your own pictures, from nothing (Rombach et al. 2022).
+"""Latent diffusion on your own pictures, from scratch (Rombach et al. 2022).
 
 OUT/autoencoder/      the autoencoder's run, unless one is reused
 OUT/latents/          the pictures' codes, with their measured shift and scale
 OUT/tokenizer.json    fitted to the captions, if a text encoder is trained on them
-OUT/                  the denoiser's run, as any other
+OUT/                  the denoiser's run, like any other
 
-`train_latent` goes through all stages; what is done is not done again, what stopped goes on.
+`train_latent` runs all stages; it skips finished ones and resumes a stopped one.
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ def train_latent(
     *,
     world: World | None = None,
 ) -> Iterator[Event | Encoding]:
-    """All stages on `data` in the run folder `out`; the events of each, `Note`s between them.
+    """Runs all stages on `data` in the run folder `out`; yields their events, with `Note`s between.
 
-    ValueError for a text encoder without captions, or a folder that holds none, pictures that the
-    autoencoder cannot make, an autoencoder whose codes collapsed or are not finite, and all that
-    `run.train` refuses.
+    ValueError if text is to be read but there are no captions, if `plan.text_encoder` is not a text
+    encoder's folder, if the autoencoder does not fit the pictures, if its codes have collapsed or
+    are not finite, and wherever `run.train` raises it.
     """
     out, world = Path(out), world or World()
     reads, asked = plan.reads(data), plan.denoised(request)
@@ -115,7 +115,7 @@ def train_latent(
 
 
 def _check(data: Dataset, reads: bool) -> None:
-    """ValueError for missing captions, and for what is beside the data and cannot be used."""
+    """ValueError for missing captions, and for extra conditions that cannot be used."""
     if reads and data.captions is None:
         raise ValueError(
             f"{data.name} has no captions, which a model that reads text needs: put a .txt beside"
@@ -141,9 +141,11 @@ def latent_aim(
     tokens: int | None = None,
     sketched: bool = True,
 ) -> Aim:
-    """A denoiser of codes: shape is that of the data they stand for, `shown` the way there.
+    """The aim for a denoiser of codes.
 
-    tokens: width of the text's tokens that it is to read, if any; sketched: with a sketch of them.
+    shape: of the decoded data; shown: the codec between data and codes
+    tokens: width of the text tokens that the network reads, if any
+    sketched: whether it also receives a sketch computed from the text
     """
 
     def describe(data: Dataset, request: TrainRequest) -> dict[str, Any]:
@@ -166,7 +168,7 @@ def latent_aim(
 def sketched(
     training: Dataset, words: Tokenizer, text: TextEncoderConfig, captioner: Captioner, seed: int
 ) -> TextEncoder:
-    """A new text encoder with a sketch of codes like these, fitted to them; see `train.sketch`."""
+    """A new text encoder with a sketch fitted to these codes; see `train.aims.sketch`."""
     torch.manual_seed(seed)
     encoder = TextEncoder(dataclasses.replace(text, sketch=training.shape))
     assert encoder.sketch is not None
@@ -175,9 +177,9 @@ def sketched(
 
 
 def text_aim(aim: Aim, words: Tokenizer, encoder: TextEncoder, captioner: Captioner) -> Aim:
-    """The same aim, of a model that reads captions, trained together with its text encoder.
+    """The same aim, for a model that is trained jointly with the text encoder of its captions.
 
-    encoder: what that starts from.
+    encoder: the text encoder to start from; it is copied
     """
 
     def build(description: Mapping[str, Any], where: str) -> Prompted:
@@ -190,7 +192,7 @@ def text_aim(aim: Aim, words: Tokenizer, encoder: TextEncoder, captioner: Captio
 
 
 def reading(aim: Aim, read: Reader, captioner: Captioner) -> Aim:
-    """The same aim, of a model that reads captions: its feed, its null condition, how far it is.
+    """The same aim, for a model that reads captions: with its own feed, drop rates and previews.
 
     read: turns captions into the network's condition
     """
@@ -215,7 +217,7 @@ def reading(aim: Aim, read: Reader, captioner: Captioner) -> Aim:
 
 
 def answered(trained: Prompted | Model, held: HeldOut | None) -> Image | None:
-    """Held-out pictures above what the model draws for their captions and labels."""
+    """Held-out pictures above samples for the same captions and labels."""
     model = trained.whole if isinstance(trained, Prompted) else trained
     if held is None or held.data.captions is None:
         return sampled(model, held)
@@ -230,7 +232,7 @@ def answered(trained: Prompted | Model, held: HeldOut | None) -> Image | None:
 
 
 def _pretrained(folder: Path, device: torch.device) -> Text:
-    """The frozen encoder in a folder, where the training is."""
+    """The frozen encoder in a folder, on the training device."""
     text = open_pretrained(folder)
     for network in text.networks:
         network.to(device)
@@ -238,7 +240,7 @@ def _pretrained(folder: Path, device: torch.device) -> Text:
 
 
 def _tokenizer(data: Dataset, out: Path, text: TextEncoderConfig, world: World) -> Tokenizer:
-    """Of the captions; once made, it stays."""
+    """The tokenizer of the captions: trained by the first call, read from `out` by later ones."""
     if world.main and not (out / FILE).is_file():
         train_tokenizer(data.captions or (), text.vocabulary).write(out)
     world.wait()

@@ -1,4 +1,4 @@
-"""Latents: how a latent model is built. It loads without torch, for the command line."""
+"""Latents: how a latent model is built. It does not import torch, for a fast command line."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 LATENT_NETWORKS = {"dit": "diffusion transformer", "unet": "U-Net"}
 CODE_CHANNELS = 8
-CODING_SHARE = 0.25  # of the minutes, for an autoencoder that is trained first
+CODING_SHARE = 0.25  # fraction of the minutes spent on the autoencoder, if one is trained
 
 
 @dataclass(frozen=True)
 class Latents:
     """How a latent model is built: its autoencoder, its text encoder and its denoiser.
 
-    encoder: the shape of a text encoder that is trained with the denoiser; None: `latent.TEXT`
-    captioner: gives each picture its caption
-    coding: the training of the autoencoder, instead of the one that `coded` makes
+    encoder: the shape of a text encoder trained jointly with the denoiser; None: `latent.TEXT`
+    captioner: chooses each picture's caption
+    coding: the autoencoder's TrainRequest, instead of the one that `coded` derives
 
-    A network that is named in the run's TrainRequest goes before `network`.
+    A network in the run's TrainRequest takes precedence over `network`.
     """
 
     autoencoder: Path | None = option(
@@ -78,13 +78,13 @@ class Latents:
                 )
 
     def reads(self, data: Dataset) -> bool:
-        """Whether the model is to read text."""
+        """Whether the model reads text."""
         if self.text is None:
             return self.text_encoder is not None or data.captions is not None
         return self.text
 
     def coded(self, request: TrainRequest) -> TrainRequest:
-        """The training of the autoencoder, where `request` is that of all stages together."""
+        """The autoencoder's request, given the `request` for all stages together."""
         if self.coding is not None:
             return self.coding
         updates, minutes = self.autoencoder_updates, request.minutes
@@ -96,7 +96,7 @@ class Latents:
         return TrainRequest(config, share, save_every=request.save_every)
 
     def denoised(self, request: TrainRequest) -> TrainRequest:
-        """The training of the denoiser, where `request` is that of all stages together."""
+        """The denoiser's request, given the `request` for all stages together."""
         alone = self.autoencoder is not None or self.coding is not None
         if request.minutes is None or alone:
             return request

@@ -1,7 +1,7 @@
-"""Training a denoiser on captions: together with its text encoder, or with a frozen one.
+"""Training a denoiser on captions: jointly with its text encoder, or with a frozen one.
 
-What is said of a picture, and what of it is dropped, is the same for both: `TextFeed`. It hands on
-either token ids, which the trained module embeds, or the condition that a frozen encoder made.
+In both cases `TextFeed` chooses the caption of a picture and drops conditions at random. It then
+passes on either token ids, which the trained module embeds, or a frozen encoder's condition.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from inkdrop.train.turn import Turn
 
 @dataclass(frozen=True)
 class Drops:
-    """How often the text alone, the label alone, or both are replaced by null."""
+    """Probabilities that only the text, only the label, or both are replaced by null."""
 
     text: float = 0.1
     label: float = 0.2
@@ -40,23 +40,23 @@ class Drops:
 
     @staticmethod
     def of(rate: float) -> Drops:
-        """As often as the config's condition_drop says: the label alone twice as often."""
+        """The rates for the config's condition_drop; the label alone is dropped twice as often."""
         return Drops(text=rate, label=2 * rate, both=rate)
 
 
 class Joined(nn.Module):
-    """(x, t, cond) -> the denoiser's output, for a cond whose tokens are ids [B, L] yet."""
+    """(x, t, cond) -> the denoiser's output, where cond.tokens may still be token ids [B, L]."""
 
     def __init__(self, denoiser: nn.Module, text: TextEncoder) -> None:
         super().__init__()
         self.denoiser, self.text = denoiser, text
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """As the denoiser's."""
+        """The denoiser's output; token ids are embedded first."""
         if cond.tokens is not None and not cond.tokens.is_floating_point():
             assert cond.mask is not None
             tokens = self.text(cond.tokens, cond.mask)
-            # As `conditioning.text.embed` makes a condition of what an encoder says.
+            # The same steps as in `conditioning.text.embed`, which is used when sampling.
             vector = mean_token(tokens.float(), cond.mask)
             sketch = self.text.sketch
             concat = cond.concat if sketch is None else sketch(cond.tokens, cond.mask)
@@ -67,7 +67,7 @@ class Joined(nn.Module):
 
 @dataclass(frozen=True)
 class Prompted:
-    """What a run with text trains: a model's network joined with the text encoder it reads."""
+    """What a run with text trains: a model's network joined with its text encoder."""
 
     network: nn.Module
     model: Model
@@ -75,20 +75,20 @@ class Prompted:
 
     @property
     def whole(self) -> Model:
-        """The model with its text."""
+        """The model with its text encoder."""
         joined = cast(Joined, self.network)
         text = Text(self.tokenizer, joined.text)
         return dataclasses.replace(self.model, network=joined.denoiser, text=text)
 
     def write(self, folder: Path) -> None:
-        """Its files, into a folder that exists."""
+        """Writes its files into an existing folder."""
         self.whole.write(folder)
 
 
 def prompted_losses(
     model: Prompted | Model, config: TrainConfig, batch: Batch, turn: Turn
 ) -> Tensor:
-    """The loss [B] of each row; the feed has already dropped what is dropped."""
+    """The loss [B] of each row; conditions were already dropped by the feed."""
     whole = model
     if isinstance(whole, Prompted):
         whole = dataclasses.replace(whole.model, network=whole.network)
@@ -97,7 +97,7 @@ def prompted_losses(
 
 @dataclass(frozen=True)
 class Ids:
-    """Captions as a text encoder that is trained along is fed them; see `caption_ids`."""
+    """Captions -> token ids for a jointly trained text encoder; see `caption_ids`."""
 
     tokenizer: Tokenizer
     context: int
@@ -110,10 +110,10 @@ class Ids:
 def caption_ids(
     tokenizer: Tokenizer, captions: Sequence[str], context: int
 ) -> tuple[Tensor, Tensor]:
-    """ids [B, L] int64 and mask [B, L] of captions, of which one chunk is learned from.
+    """ids [B, L] int64 and mask [B, L] of captions, each cut to one chunk of `context` tokens.
 
-    Brackets are punctuation here. What is beyond the context is not lost to sampling, which reads
-    prompts in chunks; training on the first alone keeps every batch as small as it can be.
+    Brackets are plain punctuation here. Sampling reads longer prompts in several chunks; training
+    uses the first one alone, which keeps batches small.
     """
     start, end = tokenizer.frame
     room = context - len(start) - len(end)
@@ -125,13 +125,13 @@ def caption_ids(
     return pad(rows, True), pad([torch.ones_like(row, dtype=torch.bool) for row in rows], True)
 
 
-# Captions -> what the network is told of them.
+# Captions -> the network's condition.
 Reader = Callable[[Sequence[str]], Cond]
 
 
 @dataclass(frozen=True)
 class TextFeed:
-    """Rows of each update's global batch, with captions as `read` makes them, and labels."""
+    """Rows of each update's global batch, with captions encoded by `read`, and labels."""
 
     data: Dataset
     config: TrainConfig
@@ -146,7 +146,7 @@ class TextFeed:
         return self.gathered(indices[rows.start : rows.stop], update, rows)
 
     def gathered(self, indices: np.ndarray, update: int, rows: range) -> Batch:
-        """These pictures as rows `rows` of an update."""
+        """The samples at these indices, as rows `rows` of an update."""
         texts, labels = list[str](), list[int]()
         for index, row in zip(indices, rows, strict=True):
             key = np.array([self.config.seed % 2**64, update % 2**64], np.uint64)
@@ -169,9 +169,10 @@ class TextFeed:
         return 0 if self.data.labels is None else int(self.data.labels[index])
 
     def held(self) -> HeldOut:
-        """The same data in its own order, for validation."""
+        """The same data in order, for validation."""
 
         def batch(rows: range) -> Batch:
+            # Keys from 2^63 on are never update numbers, so validation has its own random draws.
             return self.gathered(np.arange(rows.start, rows.stop), 2**63 + rows.start, rows)
 
         return HeldOut(self.data, batch)

@@ -1,8 +1,8 @@
-"""The loss of an autoencoder: reconstruction, the code's prior and, if asked for, an adversary.
+"""The loss of an autoencoder: reconstruction, prior of the code and, optionally, an adversary.
 
-The adversarial part and its weight are those of Esser et al. 2021, eq. 7. Autoencoder and
-discriminator are one network with one optimizer: each loss meets the other's weights as constants,
-so an update is one step for both.
+The adversarial part and its weight follow Esser et al. 2021, eq. 7. Autoencoder and discriminator
+are one module with one optimizer. Each loss treats the other side's weights as constants, so one
+update is a step for both.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ FeatureMaps = Callable[[Tensor], list[Tensor]]
 
 @dataclass(frozen=True)
 class AutoencoderLoss:
-    """Weights of the parts of the loss; each part is a mean over a sample's values.
+    """Weights of the terms of the loss; each term is a mean over a sample's values.
 
-    l1, l2: of the reconstruction's error; perceptual: of the distance of feature maps;
-    kl: of the Gaussian code to the unit one, in nats a value of the data; commitment: of the
-    encoder to its codebook; adversarial: of the discriminator's opinion, times the adaptive weight;
-    adversarial_from: the share of the updates after which it counts
+    l1, l2: absolute and squared reconstruction error
+    perceptual: squared distance of normalised feature maps
+    kl: divergence of the Gaussian code from the standard normal, in nats per value of the data
+    commitment: distance of the encoder's output to its codebook entries
+    adversarial: generator loss, multiplied by the adaptive weight
+    adversarial_from: the fraction of updates after which the adversarial term starts
     """
 
     l1: float = 1.0
@@ -63,14 +65,14 @@ class Reconstruction(nn.Module):
         super().__init__()
         self.autoencoder, self.discriminator = autoencoder, discriminator
         self.loss = loss
-        self._maps = (maps,)  # in a tuple, so that its weights are not ours to train
+        self._maps = (maps,)  # in a tuple, which keeps its weights out of our parameters
 
     def forward(self, x: Tensor, noise: Tensor, adversarial: float) -> Tensor:
-        """The loss of each sample; `adversarial` is the weight of the discriminator's opinion."""
+        """The loss of each sample; `adversarial` is the weight of the generator loss."""
         return self.total(x, *self.reconstructed(x, noise), adversarial)
 
     def total(self, x: Tensor, y: Tensor, own: Tensor, adversarial: float) -> Tensor:
-        """The loss of each sample x that came back as y, with `own` [B], the code's own loss."""
+        """The loss of each sample x with reconstruction y; own [B]: the loss of its code."""
         rebuilt = self.distance(x, y)
         loss = rebuilt + own
         if self.discriminator is not None:
@@ -84,7 +86,7 @@ class Reconstruction(nn.Module):
         return loss
 
     def reconstructed(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """x decoded again from a code drawn with `noise`, and the code's own loss [B]."""
+        """The reconstruction of x from a code sampled with `noise`, and the code's loss [B]."""
         if self.autoencoder.codebook is not None:
             z = self.autoencoder.encode(x).float()
             found = self.autoencoder.quantize(z)
@@ -96,7 +98,7 @@ class Reconstruction(nn.Module):
         return self.autoencoder.decode(posterior.sample(noise)).float(), self.loss.kl * kl
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
-        """The error of each sample's reconstruction [B]."""
+        """The reconstruction error [B] of each sample."""
         error = (y - x).flatten(1)
         total = self.loss.l1 * error.abs().mean(1) + self.loss.l2 * error.square().mean(1)
         maps = self._maps[0]
@@ -107,7 +109,7 @@ class Reconstruction(nn.Module):
         return total + self.loss.perceptual * torch.stack(parts).sum(0)
 
     def _adaptive(self, rebuilt: Tensor, fooled: Tensor) -> Tensor:
-        """The ratio of both gradients at the last layer. Esser et al. 2021, eq. 7."""
+        """The ratio of both gradient norms at the last layer (Esser et al. 2021, eq. 7)."""
         last = self.autoencoder.decoder.output.weight
         a, b = (
             torch.autograd.grad(part, last, retain_graph=True)[0].float().norm()
@@ -117,7 +119,7 @@ class Reconstruction(nn.Module):
         return ratio.detach()
 
     def _judged(self, x: Tensor, y: Tensor) -> Tensor:
-        """The hinge loss [B] by which the discriminator learns (Lim and Ye 2017)."""
+        """The discriminator's hinge loss [B] (Lim and Ye 2017)."""
         assert self.discriminator is not None
         real, made = (self.discriminator(v).float().flatten(1) for v in (x, y))
         return (F.relu(1 - real).mean(1) + F.relu(1 + made).mean(1)) / 2
@@ -128,7 +130,7 @@ def _constant(network: nn.Module) -> dict[str, Tensor]:
 
 
 def _unit(a: Tensor) -> Tensor:
-    """Feature vectors of length 1 at every place (Zhang et al. 2018, eq. 1)."""
+    """Feature maps with unit-length vectors at every position (Zhang et al. 2018, eq. 1)."""
     a = a.float()
     return a / (a.square().sum(1, keepdim=True) + 1e-10).sqrt()
 
@@ -136,7 +138,7 @@ def _unit(a: Tensor) -> Tensor:
 def reconstruction(
     autoencoder: Autoencoder, loss: AutoencoderLoss, maps: FeatureMaps | None
 ) -> Reconstruction:
-    """An autoencoder with its losses, and a new discriminator if one of them needs it."""
+    """An autoencoder with its losses, and a new discriminator if the loss is adversarial."""
     critic, config = None, autoencoder.config
     if loss.adversarial:
         critic = Discriminator(DiscriminatorConfig(config.dims, config.channels))
@@ -144,7 +146,7 @@ def reconstruction(
 
 
 def check_loss(loss: AutoencoderLoss, maps: FeatureMaps | None, world: World) -> None:
-    """ValueError for a loss that lacks its feature maps, or that cannot be computed in shards."""
+    """ValueError for a loss without its feature maps, or one that does not work with sharding."""
     if loss.perceptual and maps is None:
         raise ValueError(
             f"perceptual is {loss.perceptual}, but no feature network was given for it; name one"

@@ -1,7 +1,7 @@
-"""The first weights of a Sketch: the pictures' codes by the words of their captions, least squares.
+"""Initial weights of a Sketch: a least-squares fit from the words of captions to pictures' codes.
 
-Training begins where a linear map of the words would end, as an autoencoder's begins at the best
-linear code of its blocks.
+Training thus starts from the best linear map of the words, just as an autoencoder's starts from the
+best linear code of its blocks.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from inkdrop.networks.sketch import Sketch
 from inkdrop.train.aims.captions import Captioner
 from inkdrop.train.aims.prompted import caption_ids
 
-CAPTIONS = 100_000  # at most, of all pictures together
-EACH = 32  # at most, of one picture
+CAPTIONS = 100_000  # at most, over all pictures
+EACH = 32  # at most, per picture
 RIDGE = 0.03
-# The tokens around every caption say nothing; where nothing else is said they say the mean.
+# The start and end tokens carry no information, so they get little weight in the softmax. In an
+# empty caption they are alone and, as their vectors are zero, the sketch is the mean code.
 UNIMPORTANT = -6.0
 _BATCH = 512
 
@@ -29,9 +30,9 @@ def fit_sketch(
 ) -> None:
     """Fills a new sketch by reduced-rank ridge regression (Izenman 1975; Mukherjee and Zhu 2011).
 
-    Of all maps W of the share that each token has in a caption, of the sketch's rank, it is the one
-    with the least |F W - Y|^2 + RIDGE |W|^2, where a row of F is a caption and one of Y its
-    picture's code less the mean. Captions are drawn as training draws them, several of a picture.
+    The map W, of the sketch's rank, minimises |F W - Y|^2 + RIDGE |W|^2. A row of F holds the share
+    of each token in one caption; the same row of Y is its picture's code minus the mean code.
+    Captions are drawn as in training, several per picture.
     """
     rank = sketch.words.embedding_dim
     rows, shares, used = _captions(data, words, context, captioner, seed)
@@ -48,12 +49,12 @@ def fit_sketch(
         gram += f.T @ f
         cross += f.T @ y
     lower = torch.linalg.cholesky(gram)
-    # With RIDGE as rows of F, all is plain least squares, and the principal axes of its fitted
-    # values, those of L^-1 F^T Y, are the best rank.
+    # With RIDGE as extra rows of F this is plain least squares. The best W of a given rank projects
+    # onto the principal axes of the fitted values, which are those of L^-1 F^T Y.
     fitted = torch.linalg.solve_triangular(lower, cross, upper=False)
     axes = _axes(fitted, rank)
     said = torch.linalg.solve_triangular(lower.T, fitted @ axes, upper=True)
-    # As large as the weights of any new layer are, so that one rate of learning suits both sides.
+    # Balances both factors at the usual scale of new layers, so one learning rate suits both.
     size = (mean.numel() / rank) ** 0.5
     with torch.no_grad():
         sketch.words.weight[used, : axes.shape[1]] = (said / size).float()
@@ -65,9 +66,9 @@ def fit_sketch(
 def _captions(
     data: Dataset, words: Tokenizer, context: int, captioner: Captioner, seed: int
 ) -> tuple[np.ndarray, list[tuple[Tensor, Tensor]], Tensor]:
-    """Of each caption its picture and its tokens with their shares; and all tokens that occur.
+    """For each caption its picture's row, and its tokens with their shares; and all tokens in use.
 
-    Tokens are numbered by their place among those that occur.
+    The tokens of a caption are given as indices into the tokens in use.
     """
     each = max(1, min(EACH, CAPTIONS // len(data)))
     count = min(len(data), CAPTIONS)

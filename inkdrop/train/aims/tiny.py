@@ -1,7 +1,7 @@
 """A tiny autoencoder that shares the code of a big one, for previews: distillation on real data.
 
-The small encoder learns to predict the big one's code, the small decoder to decode it. The two
-never meet in training, so either can replace the big one's alone. (The idea: TAESD, Bohan 2023.)
+The small encoder learns to predict the big one's code, and the small decoder to decode it. They are
+trained independently, so either can replace its big counterpart alone (after TAESD, Bohan 2023).
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from inkdrop.train.turn import Turn
 
 
 def tiny_shape(big: AutoencoderConfig, width: int = 32) -> AutoencoderConfig:
-    """A small autoencoder with the code of a big one: one level fewer, of one width, no attention.
+    """A small autoencoder with a big one's code: one level fewer, constant width, no attention.
 
-    width: channels of all levels, a multiple of 8
+    width: channels at every level, a multiple of 8
     """
     levels = len(big.multipliers)
     return AutoencoderConfig(
@@ -63,9 +63,9 @@ def tiny_shape(big: AutoencoderConfig, width: int = 32) -> AutoencoderConfig:
 
 
 class Follower(nn.Module):
-    """(x, the big one's code z, adversarial) -> loss [B] of encoder and decoder.
+    """(x, the big autoencoder's code z, adversarial) -> the loss [B] of encoder and decoder.
 
-    variance: of z, the unit of the encoder's squared error
+    variance: of z, by which the encoder's squared error is divided
     """
 
     def __init__(self, whole: Reconstruction, variance: float) -> None:
@@ -74,28 +74,28 @@ class Follower(nn.Module):
 
     @property
     def autoencoder(self) -> Autoencoder:
-        """The tiny one."""
+        """The tiny autoencoder."""
         return self.whole.autoencoder
 
     def forward(self, x: Tensor, z: Tensor, adversarial: float) -> Tensor:
-        """The loss of each sample; `adversarial` is the weight of the discriminator's opinion."""
+        """The loss of each sample; `adversarial` is the weight of the generator loss."""
         y, error = self.followed(x, z)
         return self.whole.total(x, y, error, adversarial)
 
     def followed(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """z decoded, and the error [B] of x's code."""
+        """The decoded z, and the error [B] of the encoder's code for x."""
         error = (self.autoencoder.encode(x).float() - z).square().flatten(1).mean(1)
         return self.autoencoder.decode(z).float(), error / self.variance
 
 
 @dataclass(frozen=True)
 class Following:
-    """The objective: a `Follower`'s loss for codes that the big autoencoder gives."""
+    """The objective: a `Follower`'s loss for the big autoencoder's codes."""
 
     big: Autoencoder
 
     def __call__(self, model: Coder, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
-        """The loss [B] of each row; on held-out data without the adversary."""
+        """The loss [B] of each row; on held-out data without the adversarial term."""
         network, x = model.network, batch.x0
         follower = cast(Follower, bare(network))
         loss = follower.whole.loss
@@ -123,10 +123,12 @@ def train_tiny(
 ) -> Iterator[Event]:
     """Trains a tiny autoencoder with the code of `big` on `data`, in the run folder `out`.
 
-    Its model folder is an autoencoder's as any other; `Latent.through` puts it in the big one's
-    place. A shape with `linear` starts at the best linear map between blocks of data and codes.
-    loss: kl and commitment are not read, for its code is the big one's. ValueError if the codes of
-    both differ in shape, or if data, shape and loss do not go together.
+    The result is an ordinary autoencoder folder; `Latent.through` puts it in the big one's place. A
+    shape with `linear` starts from the best linear map between blocks of data and codes.
+
+    loss: kl and commitment are ignored, because the code is the big autoencoder's
+
+    ValueError if the two codes differ in shape, or if data, shape and loss do not fit together.
     """
     shape, loss = shape or tiny_shape(big.config), loss or AutoencoderLoss()
     request, world = request or TrainRequest(AUTOENCODER_TRAINING), world or World()
@@ -162,9 +164,9 @@ def train_tiny(
 def linear_start(
     big: Autoencoder, data: Dataset, device: torch.device, count: int = 1024
 ) -> tuple[dict[str, Tensor], float]:
-    """The weights of `LinearCode` that come nearest to the big one, and its code's variance.
+    """The weights of `LinearCode` closest to the big autoencoder, and the variance of its code.
 
-    Least squares between the blocks of `count` samples, spread over the data, and their codes.
+    They are a least-squares fit between the blocks of `count` samples and their codes.
     """
     count, config = min(count, len(data)), big.config
     chosen = [i * len(data) // count for i in range(count)]
@@ -191,6 +193,6 @@ def linear_start(
 
 
 def _regression(cov: Tensor, y: slice, x: slice) -> Tensor:
-    """The matrix of the best linear guess of part y from part x, by their covariance."""
+    """The matrix that best predicts part y from part x linearly, from their covariance."""
     found: Tensor = cov[y, x] @ torch.linalg.pinv(cov[x, x], rtol=1e-7, hermitian=True)
     return found
