@@ -36,7 +36,7 @@ def evaluate(run: str, **options: Any) -> None:
     from inkdrop.data.open import open_data
     from inkdrop.device import pick_device
     from inkdrop.train.evaluate import evaluate as measured
-    from inkdrop.train.evaluate import subject
+    from inkdrop.train.measured import subject
     from inkdrop.train.source import source_of
 
     asked = replace(_evaluation(options), sampling=sampling_of(options))

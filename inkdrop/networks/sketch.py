@@ -15,7 +15,7 @@ class Sketch(nn.Module):
 
     where each token of the vocabulary has a vector e_i of `rank` numbers and a number a_i. This
     gives the denoiser positions and colours from the first update on, which a transformer trained
-    from scratch learns late. A new sketch is zero; `train.sketch` fits it by least squares.
+    from scratch learns late. A new sketch is zero; `train.aims.sketch` fits it by least squares.
     """
 
     def __init__(self, vocabulary: int, rank: int, shape: tuple[int, ...]) -> None:

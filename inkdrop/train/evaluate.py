@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inkdrop.codecs.latent import load_autoencoder
-from inkdrop.config import parse
-from inkdrop.convert.inspect.headers import headers
 from inkdrop.data.dataset import Dataset
 from inkdrop.evaluate.features import Features, extract, reference
 from inkdrop.evaluate.frechet import fit, frechet_distance
@@ -34,20 +32,19 @@ from inkdrop.evaluate.reconstruction import WINDOW, psnr, ssim
 from inkdrop.evaluate.report import Measure, Report, frechet_notes, measure
 from inkdrop.evaluate.samples import conditions_like, drawn
 from inkdrop.events import Note
-from inkdrop.find import Found, find, open_model
-from inkdrop.folder import NAME, kind_of, read_description
+from inkdrop.find import open_model
 from inkdrop.media.medium import Look
 from inkdrop.media.sheet import save_image
-from inkdrop.model import Model, Spec
-from inkdrop.networks.autoencoder_config import AutoencoderConfig
+from inkdrop.model import Model
 from inkdrop.registry import medium
 from inkdrop.tasks.plan import chosen
 from inkdrop.train.aims.judge import load_judge, train_judge
 from inkdrop.train.evaluation import LEAST, Evaluation
 from inkdrop.train.events import Event
 from inkdrop.train.feed import split_rows
+from inkdrop.train.measured import subject
 from inkdrop.train.parallel import World
-from inkdrop.train.source import opening, report_folder
+from inkdrop.train.source import report_folder
 from inkdrop.weights import read_json
 
 if TYPE_CHECKING:
@@ -104,35 +101,6 @@ def evaluate(
     else:
         model = open_model(measured.found, device=device)
         yield from _sampled(model, data, own, asked, home, device)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What is evaluated: a model, or an autoencoder alone (coder).
-
-    opening: options for opening its data, unless its run records them
-    """
-
-    found: Found
-    opening: dict[str, Any]
-    coder: bool = False
-
-
-def subject(name: str | Path) -> Measured:
-    """The model or autoencoder with this name; its weights are not read yet."""
-    found = find(name)
-    if not found.own:
-        seen = headers(found.path)
-        if seen.autoencoder is None:
-            raise ValueError(f"{name} has no autoencoder, so it makes no pictures to measure")
-        spec = Spec((seen.autoencoder.channels, *seen.sizes))
-        return Measured(found, opening(spec))
-    where = str(found.path / NAME)
-    if kind_of(read_json(found.path / NAME)) == "autoencoder":
-        coder = read_description(found.path, "autoencoder")["autoencoder"]
-        return Measured(found, {"channels": parse(AutoencoderConfig, coder, where).channels}, True)
-    about = read_description(found.path, "model")
-    return Measured(found, opening(parse(Spec, about["spec"], f"{where}, spec")))
 
 
 @dataclass(frozen=True)
