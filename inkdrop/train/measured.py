@@ -1,4 +1,4 @@
-"""What an evaluation measures: a model or an autoencoder of any name, and how its data is opened."""
+"""What an evaluation measures: a model or an autoencoder, and how data is opened for it."""
 
 from __future__ import annotations
 
