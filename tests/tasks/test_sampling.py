@@ -303,3 +303,9 @@ def test_what_guidance_1_would_ignore_is_refused(model: Model, asked: dict[str, 
         denoiser(model, [1], 1, Sampling(guidance=1.0, **asked))
     denoiser(model, [1], 1, Sampling(guidance=2.0, **asked))
     assert faster(model, Sampling(guidance=1.0)).interval is None
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
+def test_a_weight_of_also_is_a_number(weight: float) -> None:
+    with pytest.raises(ValueError, match="the weight of also 'fog' is"):
+        Sampling(also=((0, 1.0), ("fog", weight)))
