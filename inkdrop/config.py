@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
+LONG = 80  # characters of a value in a message
 
 
 def option(
@@ -80,11 +81,35 @@ def parse(cls: type[T], data: Mapping[str, Any], where: str) -> T:
         # For a union of dataclasses, report the errors of the one that fits best.
         faults = Counter(e["loc"][:-1] for e in errors)
         first = min(errors, key=lambda e: faults[e["loc"][:-1]])
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(_path(first["loc"], data, missing=first["type"] == "missing"))
         reason = first["msg"].removeprefix("Value error, ")
-        name = f"{key!r} is {first['input']!r}: " if key else ""
+        name = f"{key!r} is {_short(first['input'])}: " if key else ""
         place = f"{where}: " if where else ""
         raise ValueError(f"{place}{name}{reason}") from None
+
+
+def _path(loc: Sequence[str | int], data: Any, *, missing: bool) -> list[str]:
+    """The keys and numbers of a value in plain data; loc also names the types that were tried."""
+    found, value = list[str](), data
+    for place, part in enumerate(loc):
+        if _holds(value, part):
+            value = value[part]
+        elif not (missing and place == len(loc) - 1):
+            continue
+        found.append(str(part))
+    return found
+
+
+def _holds(value: Any, part: str | int) -> bool:
+    if isinstance(value, Mapping):
+        return part in value
+    return isinstance(value, Sequence) and isinstance(part, int) and part < len(value)
+
+
+def _short(value: object) -> str:
+    """A value as text, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONG else f"{text[:LONG]} ..."
 
 
 @cache  # building one takes longer than many values take to read

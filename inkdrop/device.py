@@ -11,7 +11,7 @@ def pick_device(name: str | None = None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # which a device without values, such as meta, cannot
     except (RuntimeError, AssertionError):
         raise ValueError(f"the device {name!r} cannot be used here; leave --device out") from None
     return device

@@ -99,6 +99,13 @@ def check_writable(path: str | Path) -> None:
         )
 
 
+def check_file(path: Path) -> None:
+    """ValueError or OSError for a file that could not be written; to be called before long work."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give the name of a file in it")
+    check_writable(path)
+
+
 def restore_folder(path: str | Path) -> bool:
     """Put the older folder back if a crash happened between the two renames; True if it did."""
     path = Path(path)

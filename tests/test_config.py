@@ -87,3 +87,19 @@ def test_choose_finds_or_explains() -> None:
         ValueError, match=r"no schedule 'linar'; choose from cosine, linear. Did you"
     ):
         choose("schedule", "linar", table)
+
+
+@dataclass(frozen=True)
+class Walked:
+    size: int | tuple[int, int] = 1
+    pairs: tuple[tuple[str | int, float], ...] = ()
+
+
+def test_a_place_names_no_types_and_a_long_value_is_cut() -> None:
+    with pytest.raises(ValueError, match=r"^'size' is 'x'"):
+        parse(Walked, {"size": "x"}, "")
+    with pytest.raises(ValueError, match=r"^'pairs\.1\.0' is \[\]"):
+        parse(Walked, {"pairs": [["a", 1], [[], 1]]}, "")
+    with pytest.raises(ValueError, match=r"999 \.\.\.") as error:
+        parse(Walked, {"size": "9" * 5000 + "x"}, "")
+    assert len(str(error.value)) < 250

@@ -148,9 +148,13 @@ def interpolate(**options: Any) -> None:
     inkdrop interpolate --prompts "cat face" "lion" -o walk.png
     inkdrop interpolate runs/photos --seeds 3 7 --frames 24
     """
-    moving = Path(options["out"]).suffix.lower() in (".webp", ".gif")
-    made, out = _make("interpolate", options)
-    film = out if moving else out.with_suffix(".webp")
+    from inkdrop.files import check_file
+
+    out = Path(options["out"])
+    moving = out.suffix.lower() in (".webp", ".gif")
+    film = out.with_suffix(".webp") if out.name and not moving else out
+    check_file(film)
+    made, out = _make("interpolate", options, film=moving)
     if not moving:
         made.save(out)
     made.save_animation(film)
@@ -158,8 +162,8 @@ def interpolate(**options: Any) -> None:
 
 
 @click.command()
-@click.argument("model", metavar="RUN")
-@click.argument("files", nargs=-1, required=True, metavar="FILES")
+@click.argument("model", required=False, metavar="RUN")
+@click.argument("files", nargs=-1, metavar="FILES")
 @making(Invert, "inverted.png", without=(*WALKS, "size", "sampler", "eta", "tolerance"))
 def invert(files: tuple[str, ...], **options: Any) -> None:
     """Find the noise that makes FILES; draw rows of originals, noise and reconstructions.
@@ -167,6 +171,10 @@ def invert(files: tuple[str, ...], **options: Any) -> None:
     \b
     inkdrop invert runs/photos cat.png --exact -o inverted.png
     """
+    if options["like"] is None and not files:
+        raise ValueError(
+            "give RUN and the FILES to invert, or --like a file that this command made"
+        )
     made, out = _make("invert", {**options, "pictures": files})
     made.save(out)
     original, _, back = made.samples.chunk(3)
@@ -190,11 +198,11 @@ def _painted(task: str, words: tuple[str, ...], usage: str, options: dict[str, A
 
 
 def _make(
-    task: str, options: dict[str, Any], *, carries: bool = False, **usual: Any
+    task: str, options: dict[str, Any], *, carries: bool = False, film: bool = False, **usual: Any
 ) -> tuple[Made, Path]:
     """Makes what the options request, with its progress shown; usual: the command's own defaults.
 
-    carries: the file's format must be able to hold settings
+    carries: the file's format must be able to hold settings; film: it is an animation
     """
     from inkdrop.cli.progress import show
     from inkdrop.make.make import check_file, make
@@ -209,7 +217,8 @@ def _make(
         changes["weights"] = ""
     settings = {**usual, **({} if like is None else _settings(like, task))}
     request = request_of(task, settings, changes)
-    return show(make(request, device=options["device"]), verbose=options["verbose"]), out
+    events = make(request, device=options["device"], out=None if film else out)
+    return show(events, verbose=options["verbose"]), out
 
 
 def _settings(like: str, task: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def info(path: str) -> None:
     from inkdrop.media.settings import settings_in, settings_lines
 
     file = Path(path)
-    if is_picture(file) or file.suffix.lower() == ".npz":
+    if is_picture(file) or file.suffix.lower() in (".npy", ".npz"):
         lines = settings_lines(settings_in(file))
     else:
         from inkdrop.convert.inspect.summary import summary

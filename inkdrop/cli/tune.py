@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from inkdrop.model import Model
 
 
+FIGURES = (".png", ".pdf", ".svg", ".jpg", ".webp")
+
+
 def opened(name: str, device: str | None) -> Model:
     """The model of any name; notes on assumptions go to standard error."""
     from inkdrop.find import open_with_notes
@@ -98,13 +101,18 @@ def compare(run: str, steps: tuple[int, ...], samplers: tuple[str, ...], **optio
     \b
     inkdrop compare runs/photos --steps 5 10 20 --samplers ddim unipc
     """
+    from inkdrop.config import choose
     from inkdrop.explain.compared import compared_figure
     from inkdrop.explain.style import needs_matplotlib
+    from inkdrop.files import check_file
     from inkdrop.tune.compare import SAMPLERS, Row, check
     from inkdrop.tune.compare import compare as compared
     from inkdrop.tune.problem import Problem
 
+    out = Path(options["out"])
     needs_matplotlib()
+    check_file(out)
+    choose("format of a figure", out.suffix.lower(), dict.fromkeys(FIGURES))
     steps, samplers = steps or (5, 10, 20, 50), samplers or SAMPLERS
     check(samplers, steps)
     sampling = sampling_of(options)
@@ -123,8 +131,8 @@ def compare(run: str, steps: tuple[int, ...], samplers: tuple[str, ...], **optio
             f" {event.seconds:>8.2f}"
         )
     click.echo(f"error of the converged reference: {float(known.doubt.mean()):.5f}")
-    _save_figure(compared_figure(model, known, rows), Path(options["out"]))
-    click.echo(f"figure: {options['out']}")
+    _save_figure(compared_figure(model, known, rows), out)
+    click.echo(f"figure: {out}")
 
 
 def _save_figure(figure: Figure, path: Path) -> None:

@@ -164,12 +164,12 @@ def _layout(array: NDArray[Any], where: str) -> tuple[NDArray[Any], list[str]]:
     if array.ndim == 3 and shape[2] <= 4:
         raise ValueError(
             f"{where} is {shape}, a single picture; a data set is [N, H, W] or [N, H, W, C], and"
-            " series [N, L, C] are read with medium='series'"
+            " series [N, L, C] are read with --medium series (medium='series')"
         )
     if array.ndim not in (3, 4):
         raise ValueError(
             f"{where} is {shape}; pictures must be [N, H, W], [N, H, W, C] or [N, C, H, W], and"
-            " series [N, L] or [N, C, L] are read with medium='series'"
+            " series [N, L] or [N, C, L] are read with --medium series (medium='series')"
         )
     if array.size == 0:
         raise ValueError(f"{where} is {shape}, which holds no pictures; give an array with values")

@@ -15,6 +15,7 @@ from inkdrop.data.options import DataOptions
 from inkdrop.digest import digest
 from inkdrop.media.medium import Span
 
+LARGEST = 1e300  # so that the difference of two values is still a number
 CHANNELS = 4  # with at most this many, [N, C, L] is read as series unless pictures are requested
 
 
@@ -89,6 +90,11 @@ def _span(array: NDArray[Any], where: str) -> Span:
     low, high = float(array.min()), float(array.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"{where} holds values that are NaN or infinite; replace them first")
+    if max(-low, high) > LARGEST:
+        raise ValueError(
+            f"{where} holds values from {low:g} to {high:g}; divide them, so that none is above"
+            f" {LARGEST:g}"
+        )
     if low == high:
         raise ValueError(
             f"all values of {where} are {low:g}, so there is nothing to learn; give other data"

@@ -25,6 +25,9 @@ class Noise(Protocol):
     def __call__(self, t: float, s: float, k: int = 0) -> Tensor: ...
 
 
+SEEDS = 1 << 127  # whole numbers are hashed as 16 bytes
+
+
 def key(*parts: int | float | str) -> int:
     """A 63-bit seed from numbers and words, the same on every machine and in every run."""
     digest = hashlib.blake2b(digest_size=8)
@@ -33,6 +36,10 @@ def key(*parts: int | float | str) -> int:
             digest.update(b"s" + part.encode() + b"\0")
         elif isinstance(part, float):
             digest.update(b"f" + struct.pack("<d", part))
+        elif not -SEEDS <= part < SEEDS:
+            raise ValueError(
+                f"a seed of {part.bit_length()} bits is too large; choose one below 2^127"
+            )
         else:
             digest.update(b"i" + part.to_bytes(16, "little", signed=True))
     return int.from_bytes(digest.digest(), "little") >> 1

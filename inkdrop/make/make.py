@@ -27,7 +27,7 @@ from inkdrop.model import Model
 from inkdrop.registry import MEDIA
 from inkdrop.tasks.job import Job, sampling_for
 from inkdrop.tasks.plan import chosen
-from inkdrop.tasks.request import Request, settings_of, task_name
+from inkdrop.tasks.request import LOADED, Request, checked, settings_of, task_name
 from inkdrop.unload import unload
 
 
@@ -49,7 +49,8 @@ class Made:
     def save(self, path: str | Path) -> None:
         """Writes a file, with the settings if its format holds them; ValueError for a bad path."""
         check_output(self.medium, Path(path))
-        settings = settings_of(self.request)
+        # Without a fingerprint it was made by a loaded model, and the name is nobody's choice.
+        settings = settings_of(replace(self.request, weights=self.request.weights or LOADED))
         self.medium.write(self.samples, Path(path), settings, self.look, self.span)
 
     def save_animation(self, path: str | Path, fps: float = 12) -> None:
@@ -73,6 +74,8 @@ def check_file(path: Path) -> None:
     """ValueError or OSError, before any work, for a path that no medium can write to."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give --out the name of a file in it")
+    if not path.suffix:
+        raise ValueError(f"{path} has no suffix to name its file format; use {path}.png")
     known = dict.fromkeys(suffix for medium in MEDIA.values() for suffix in medium.suffixes)
     choose("file format", path.suffix.lower(), known)
     check_writable(path)
@@ -84,15 +87,18 @@ def make(
     model: Model | None = None,
     device: str | None = None,
     keep: bool = False,
+    out: Path | None = None,
 ) -> Iterator[Event]:
     """Finds the model, prepares it and samples: yields Notes and Steps, and finally a `Made`.
 
     model: a loaded model to use instead of the request's; it is not changed
+    out: the file for the samples, checked before the first step
     device: None for a GPU if there is one
     keep: False to free each part of a model loaded here after its last use
 
     ValueError for a bad request, where possible before any weights are read.
     """
+    request = checked(request)
     job = open_job(request)
     check_request(request)
     if model is None:
@@ -100,9 +106,16 @@ def make(
         model, request = yield from prepare(job, found, device)
         request = replace(request, weights=found.weights)
     else:
-        if request.engine is not None or request.half:
-            raise ValueError("engine and half do not apply to a loaded model; leave them out")
+        if request.engine is not None or request.precision is not None or request.half:
+            raise ValueError(
+                "engine and half do not apply to a loaded model, and neither does precision; leave"
+                " them out"
+            )
         model, keep = (yield from fitted(model, job)), True
+        if request.weights == LOADED:
+            request = replace(request, weights="")
+    if out is not None:
+        check_output(model.medium, out)
     weak = None
     if request.weak is not None:
         weak, notes = open_with_notes(request.weak, device=model.device)

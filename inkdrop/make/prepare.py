@@ -24,11 +24,17 @@ from inkdrop.folder import read_description
 from inkdrop.model import Model
 from inkdrop.tasks.control import controlled, read_hint
 from inkdrop.tasks.job import Job
-from inkdrop.tasks.request import Request
+from inkdrop.tasks.request import LOADED, Request
+
+MOST = {"count": 1_000_000, "scale": 64}  # larger values would only exhaust the memory
 
 
 def check_request(request: Request) -> None:
     """ValueError, before the model is opened, for an unusable engine or a modified file."""
+    for name, most in MOST.items():
+        value = getattr(request, name)
+        if value is not None and value > most:
+            raise ValueError(f"{name} is {value}: it must be at most {most}")
     if request.engine is not None:
         precision = request.precision or "float32"
         engines.check(request.engine, precision, controls=bool(request.controls))
@@ -42,6 +48,11 @@ def check_request(request: Request) -> None:
 
 def find_for(request: Request) -> Found:
     """The request's model; ValueError if it is missing or has changed since the file was made."""
+    if request.weights == LOADED:
+        raise ValueError(
+            "the file was made in Python by a loaded model, whose name it does not hold; give one"
+            " with --model"
+        )
     try:
         found = find(request.model)
         same = request.weights in ("", found.weights)
@@ -49,12 +60,12 @@ def find_for(request: Request) -> Found:
         if not request.weights:
             raise
         raise ValueError(
-            f"the picture was made by the model {request.model}, which was not found ({error});"
+            f"the file was made by the model {request.model}, which was not found ({error});"
             " give its new path, or another model, with --model"
         ) from None
     if not same:
         raise ValueError(
-            f"the model {request.model} has changed since the picture was made (weights"
+            f"the model {request.model} has changed since the file was made (weights"
             f" {request.weights}, now {found.weights}); to use it anyway, add"
             f" --model {request.model}"
         )

@@ -18,13 +18,14 @@ import numpy as np
 from torch import Tensor
 
 from inkdrop.config import choose
-from inkdrop.files import check_writable, replacing
+from inkdrop.files import check_file, replacing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Span = tuple[float, float]  # the values, in a file's own units, that map to -1 and 1
 UNIT: Span = (-1.0, 1.0)
+FINEST = 1 << 14  # steps of a span that the numbers in a file must be able to tell apart
 ARRAYS = (".npy", ".npz")  # every medium writes these: [N, C, *sizes], in the data's own units
 
 
@@ -82,16 +83,19 @@ class Medium(Protocol):
 
 def check_output(medium: Medium, path: Path) -> None:
     """ValueError or OSError, before any work, for a path that this medium could not write."""
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; give the name of a file in it")
+    check_file(path)
     choose(f"format of {medium.many}", path.suffix.lower(), dict.fromkeys(medium.suffixes))
-    check_writable(path)
 
 
 def write_array(x: Tensor, path: Path, settings: Mapping[str, Any] | None, span: Span) -> None:
-    """Samples as float32 in their own units: an .npy, or an .npz that also carries settings."""
-    x, (low, high) = x.detach().float().cpu(), span
-    values = (x if span == UNIT else (x + 1) * ((high - low) / 2) + low).numpy()
+    """Samples in their own units: an .npy, or an .npz that also carries settings.
+
+    float32, or float64 if float32 cannot tell the values of the span apart.
+    """
+    values, (low, high) = x.detach().float().cpu().numpy(), span
+    if span != UNIT:
+        scaled = (values.astype(np.float64) + 1) * ((high - low) / 2) + low
+        values = scaled.astype(np.float32) if _fits_float32(span) else scaled
     with replacing(path) as beside, beside.open("wb") as file:
         if path.suffix.lower() == ".npy":
             np.save(file, values)
@@ -102,10 +106,23 @@ def write_array(x: Tensor, path: Path, settings: Mapping[str, Any] | None, span:
             np.savez(file, **carried)
 
 
+def _fits_float32(span: Span) -> bool:
+    """Whether float32 divides a span into at least FINEST steps."""
+    low, high = span
+    largest = max(abs(low), abs(high))
+    limits = np.finfo(np.float32)
+    if not float(limits.tiny) * FINEST <= high - low or largest > float(limits.max):
+        return False
+    return float(np.spacing(np.float32(largest))) * FINEST <= high - low
+
+
 def array_settings(path: Path) -> dict[str, Any]:
     """The settings in an .npz written by `write_array`; ValueError if there are none."""
     try:
         with path.open("rb") as file:  # opened here, because np.load leaves a broken file open
-            return dict(json.loads(str(np.load(file, allow_pickle=False)["settings"])))
+            settings = json.loads(str(np.load(file, allow_pickle=False)["settings"]))
+        if not isinstance(settings, dict):
+            raise TypeError("settings are a JSON object")
+        return settings
     except (LookupError, OSError, ValueError, EOFError, TypeError, BadZipFile, zlib.error):
         raise ValueError(f"{path} holds no settings; use the .npz as inkdrop saved it") from None

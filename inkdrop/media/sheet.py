@@ -21,6 +21,7 @@ from inkdrop.media.settings import text_chunks
 if TYPE_CHECKING:
     from PIL import Image
 
+LARGEST = 1 << 28  # pixels of a sheet, which takes up to 16 bytes for each
 _ANIMATED = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
 _OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"lossless": True, "exact": True},
@@ -59,12 +60,18 @@ def sheet(x: Tensor, *, columns: int | None = None, pad: int = 2, scale: int = 1
         raise ValueError(
             f"a sheet needs columns >= 1, pad >= 0 and scale >= 1, not {columns}, {pad}, {scale}"
         )
-    cells = x.detach().float().cpu()
-    cells = cells.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
-    count, channels, height, width = cells.shape
+    count, channels, height, width = x.shape[0], x.shape[1], x.shape[2] * scale, x.shape[3] * scale
     columns = min(count, columns or math.ceil(math.sqrt(count * height / width)))
     rows = math.ceil(count / columns)
-    canvas = torch.ones(channels, rows * (height + pad) - pad, columns * (width + pad) - pad)
+    high, wide = rows * (height + pad) - pad, columns * (width + pad) - pad
+    if high * wide > LARGEST:
+        raise ValueError(
+            f"a sheet of {count} would have {wide}x{high} pixels, above {LARGEST:,}; choose fewer,"
+            " a smaller scale, or an .npz"
+        )
+    cells = x.detach().float().cpu()
+    cells = cells.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
+    canvas = torch.ones(channels, high, wide)
     for i, cell in enumerate(cells):
         top, left = i // columns * (height + pad), i % columns * (width + pad)
         canvas[:, top : top + height, left : left + width] = cell

@@ -119,6 +119,7 @@ class _Run:
         elif sampling.picture_guidance is not None:
             guided = self._by_picture(predict, cond, scale)
         elif scale == 1 and sampling.rule != "cfg++" and not sampling.also:
+            self._check_unguided()
             return plain
         else:
             guided = self._classifier_free(predict, cond, scale)
@@ -213,6 +214,15 @@ class _Run:
             "rule": None if sampling.rule == "cfg" else sampling.rule,
             "interval": sampling.interval,
         }
+
+    def _check_unguided(self) -> None:
+        """ValueError for what would have no effect, because guidance at scale 1 is not computed."""
+        for name, value in self._ways.items():
+            if value is not None:
+                raise ValueError(
+                    f"{name} is {value}, but guidance is 1, which computes no guidance; give more,"
+                    f" such as 3, or leave out {name}"
+                )
 
     def _check_unconditional(self) -> None:
         """ValueError for guidance without a condition, or if the model needs a condition."""

@@ -243,6 +243,10 @@ def open_job(request: Request) -> Job:
         raise ValueError("--prompt is for a walk between seeds or pictures; use --prompts alone")
     if request.weak is not None:
         raise ValueError("interpolation does not support autoguidance; leave out --weak")
+    if len(request.labels) > 1:
+        raise ValueError(
+            f"interpolation takes one class, not {len(request.labels)}; keep one --label"
+        )
     even(task.frames)
     for each in task.pictures or ():
         each.check("picture", "--pictures A B")

@@ -19,6 +19,7 @@ from inkdrop.tasks.sampling import Sampling
 
 LARGEST = 4096  # pixels per side
 BOX = "emoji"  # the default model, which comes with the package
+LOADED = "loaded"  # instead of a fingerprint: the model was given in memory, and has no name
 
 
 @dataclass(frozen=True)
@@ -214,13 +215,18 @@ def request_of(
     return replace(request, sampling=sampling, task=parse(kind, of(kind), ""))
 
 
+def checked(request: Request) -> Request:
+    """The same request; ValueError for a value of the wrong type, which Python does not notice."""
+    return request_of(task_name(request), settings_of(request))
+
+
 def check_task(settings: Mapping[str, Any], task: str, path: str) -> None:
     """ValueError if the settings, from the file at `path`, are for another task.
 
     Settings without a task, such as other programs write, are for "generate".
     """
     made = settings.get("task", "generate")
-    if made not in TASKS:
+    if not isinstance(made, str) or made not in TASKS:
         raise ValueError(
             f"{path} holds the settings of a task {made!r}, which this inkdrop does not know;"
             " update inkdrop"

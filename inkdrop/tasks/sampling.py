@@ -69,6 +69,9 @@ class Sampling:
             scale = getattr(self, name)
             if scale is not None and not math.isfinite(scale):
                 raise ValueError(f"{name} is {scale}: it must be a number, such as 3")
+        for what, weight in self.also:
+            if not math.isfinite(weight):
+                raise ValueError(f"the weight of also {what!r} is {weight}: it must be a number")
         self.check_ways(weak=False)
 
     def check_ways(self, *, weak: bool) -> None:

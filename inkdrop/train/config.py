@@ -6,6 +6,7 @@ This module does not import torch, so the command line can list the options quic
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,6 +83,19 @@ class TrainConfig:
             )
         if self.warmup < 0:
             raise ValueError(f"warmup is {self.warmup}: it cannot be negative")
+        self._check_optimizer()
+
+    def _check_optimizer(self) -> None:
+        """ValueError for what AdamW or torch's generators would not take."""
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas are {self.betas}: both must be from 0 to below 1")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay is {self.weight_decay}: it must be at least 0")
+        for name in ("lr", "log_noise_mean", "log_noise_std"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be a finite number")
+        if not -(2**63) <= self.seed < 2**63:  # what torch takes
+            raise ValueError(f"seed is {self.seed}: it must be from -2^63 to below 2^63")
 
     def lr_at(self, update: int) -> float:
         """The learning rate of update number `update` (0 is the first)."""

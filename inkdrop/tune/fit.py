@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,8 @@ def fit(
     solutions and one run on every named grid.
     """
     model.process.check_steps(steps)
+    if not 0 < minutes < math.inf:
+        raise ValueError(f"minutes is {minutes:g}: it must be above 0, such as 5")
     ends = time.monotonic() + 60 * minutes
     if count < 4:
         raise ValueError(f"count is {count} but must be at least 4; 32 is a good number")

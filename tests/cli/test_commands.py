@@ -368,3 +368,39 @@ def test_captions_read_by_a_pretrained_encoder(
     inkdrop(monkeypatch, "interpolate", "runs/squares", *walk, "-o", "walk.png")
     with Image.open("red.png") as picture:
         assert picture.size == (16, 16)
+
+
+def test_like_needs_nothing_beside_it(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (8, 8), 60).save("a.png")
+    inkdrop(monkeypatch, "invert", saved, "a.png", "--steps", 3, "-o", "one.npz")
+    inkdrop(monkeypatch, "invert", "--like", "one.npz", "-o", "two.npz")
+    assert np.array_equal(np.load("one.npz")["samples"], np.load("two.npz")["samples"])
+
+
+def test_places_are_checked_before_the_work(
+    saved: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("walk.webp").mkdir()
+    walk = ["interpolate", saved, "--seeds", 1, 2, "-o", "walk.png"]
+    assert "walk.webp is a folder" in refused(monkeypatch, capsys, *walk)
+    np.save("a.npy", np.zeros((2, 1, 8)))
+    for words, said in (
+        (["compare", saved, "-o", "a.npz"], "no format of a figure '.npz'"),
+        (["compare", saved, "-o", "walk.webp"], "walk.webp is a folder"),
+        (["compare", saved, "-o", "a"], "no format of a figure ''"),
+        (["invert"], "give RUN and the FILES"),
+        (["info", "a.npy"], "carries no settings"),
+        (["sample", "--like", "a.npy"], "carries no settings"),
+        (["tune", saved, "--minutes", "nan"], "minutes is nan"),
+        (["tune", saved, "--minutes", "inf"], "minutes is inf"),
+        (["train", "digits", "--minutes", "inf"], "minutes is inf"),
+    ):
+        assert said in refused(monkeypatch, capsys, *words), words
+    assert "sampler " not in capsys.readouterr().out

@@ -94,6 +94,7 @@ def test_values_far_from_zero_keep_their_differences(tmp_path: Path, far: Any) -
     [
         (np.full((4, 1, 8), 2.5), "all values of a.npy are 2.5, so there is nothing to learn"),
         (np.full((4, 1, 8), np.nan), "NaN or infinite; replace them first"),
+        (np.array([[[-1e308, 1e308, 2, 3, 4]]]), "divide them"),
         (np.array([[[1, np.inf, 2, 3, 4]]]), "NaN or infinite; replace them first"),
         (np.zeros((4, 1, 8), complex), "complex128 instead of real numbers"),
         (np.zeros((4, 1, 8, 8)), r"\[4, 1, 8, 8\]; series must be \[N, L\] or \[N, C, L\]"),

@@ -136,3 +136,10 @@ def test_going_back_draws_anew_and_each_time_again() -> None:
     rows = [noise(0.3, 0.6), noise(0.3, 0.6, 1), noise(0.6, 0.3), noise(0.3, 0.3)]
     covariance = torch.cat(rows) @ torch.cat(rows).T / 4000
     assert (covariance - torch.eye(4, dtype=torch.float64)).abs().max() < 5 * (2 / 4000) ** 0.5
+
+
+def test_a_seed_that_no_key_can_hold_is_refused() -> None:
+    assert key(2**127 - 1) != key(-(2**127))
+    for seed in (2**127, -(2**127) - 1, 10**400):
+        with pytest.raises(ValueError, match="too large"):
+            key(seed)

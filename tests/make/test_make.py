@@ -441,3 +441,45 @@ def test_files_that_are_inverted_have_the_models_size_whatever_is_asked(
     request = Request(size=8, sampling=asked, task=Invert((file,)))
     found = made(request, model=model)
     assert found.samples.shape == (3, *model.spec.shape) and found.request == request
+
+
+def test_a_file_made_by_a_loaded_model_is_not_repeated_by_the_default_one(classes: Model) -> None:
+    made(Request(sampling=SAMPLING), model=classes).save("a.npz")
+    with pytest.raises(ValueError, match=r"by a loaded model.*--model"):
+        next(make(again("a.npz")))
+    classes.save("m")
+    kept = Request(model="m", weights=find("m").weights, sampling=SAMPLING)
+    made(kept, model=classes).save("b.npz")
+    assert torch.equal(made(again("b.npz")).samples, made(kept, model=classes).samples)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"count": 10**30}, {"scale": 10**9}, {"labels": "01"}, {"labels": 1}, {"count": 2.5},
+              {"count": "two"}, {"seed": "x"}, {"seed": 10**60}, {"model": Path("m")}],
+)  # fmt: skip
+def test_values_that_no_request_can_have(classes: Model, asked: dict[str, Any]) -> None:
+    (name,) = asked
+    try:
+        request = Request(**asked)
+    except TypeError:  # of a comparison, before anything is made
+        return
+    with pytest.raises(ValueError, match=rf"{name}\b.* (is|too large)"):
+        next(make(request, model=classes))
+
+
+def test_precision_does_not_apply_to_a_loaded_model(classes: Model) -> None:
+    with pytest.raises(ValueError, match="precision"):
+        next(make(Request(precision="bfloat16"), model=classes))
+
+
+def test_a_file_for_the_medium_is_checked_before_the_first_step() -> None:
+    model = curves()
+    with pytest.raises(ValueError, match=r"format of series '\.gif'"):
+        next(make(Request(sampling=SAMPLING), model=model, out=Path("a.gif")))
+    assert isinstance(next(make(Request(sampling=SAMPLING), model=model, out=Path("a.png"))), Step)
+
+
+def test_a_walk_takes_one_class(classes: Model) -> None:
+    walk = Interpolate(seeds=(1, 2), frames=2)
+    with pytest.raises(ValueError, match="one class, not 2"):
+        next(make(Request(labels=("0", "1"), task=walk, sampling=SAMPLING), model=classes))

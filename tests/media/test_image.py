@@ -307,3 +307,8 @@ def test_animations_of_nothing_or_of_unequal_frames_are_refused(tmp_path: Path) 
             save_animation(frames, tmp_path / "a.webp")
     with pytest.raises(ValueError, match=r"fps"):
         save_animation([a], tmp_path / "a.webp", fps=0)
+
+
+def test_a_sheet_that_no_memory_holds_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"400000x400000 pixels.*smaller scale"):
+        sheet(torch.zeros(1, 1, 4, 4), scale=100_000)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from inkdrop.media.medium import PLAIN, UNIT, Look
 from inkdrop.media.series import HEIGHT, INKS, WIDTH, Series
+from inkdrop.media.settings import settings_in
 
 SERIES = Series()
 RNG = np.random.default_rng(0)
@@ -169,3 +170,22 @@ def test_what_cannot_be_drawn_is_refused() -> None:
 def test_shapes_in_words() -> None:
     assert SERIES.describe((1, 256)) == "256 values"
     assert SERIES.describe((3, 256)) == "256 values in 3 channels"
+
+
+@pytest.mark.parametrize("span", [(1e12, 1e12 + 8), (-4e299, 4e299), (-1e-300, 1e-300)])
+def test_values_that_float32_would_lose_are_written_as_float64(
+    tmp_path: Path, span: tuple[float, float]
+) -> None:
+    x = torch.linspace(-1, 1, 9)[None, None]
+    SERIES.write(x, tmp_path / "a.npy", None, Look(), span)
+    found = np.load(tmp_path / "a.npy")
+    assert found.dtype == np.float64
+    assert np.allclose(np.diff(found), (span[1] - span[0]) / 8, rtol=1e-6, atol=0)
+    assert torch.allclose(SERIES.read(tmp_path / "a.npy", (1, 9), span), x[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("text", ["[]", "5", "null", '[["count", 2]]'])
+def test_settings_are_an_object(tmp_path: Path, text: str) -> None:
+    np.savez(tmp_path / "a.npz", samples=np.zeros(2), settings=np.array(text))
+    with pytest.raises(ValueError, match="holds no settings"):
+        settings_in(tmp_path / "a.npz")

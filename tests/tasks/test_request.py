@@ -294,6 +294,9 @@ def test_settings_belong_to_one_task(task: str) -> None:
             check_task({"task": other}, task, "a.png")
     with pytest.raises(ValueError, match=r"'dream'.*update inkdrop"):
         check_task({"task": "dream"}, task, "a.png")
+    for junk in (["generate"], {"generate": 1}, None, 5):
+        with pytest.raises(ValueError, match="update inkdrop"):
+            check_task({"task": junk}, task, "a.png")
     with pytest.raises(ValueError, match="task"):
         request_of("dream", {})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 import tiny
@@ -291,3 +292,20 @@ def test_faster_asks_the_deep_levels_less_often_and_guides_where_it_matters(mode
     told = dataclasses.replace(model.spec, told_guidance=True, steps=4)
     student = faster(dataclasses.replace(model, spec=told))
     assert student.interval is None and student.steps == 4 and faster(model).steps == 12
+
+
+@pytest.mark.parametrize(
+    "asked", [{"negative": 0}, {"rescale": 0.5}, {"rule": "apg"}, {"interval": (1.0, 2.0)}]
+)
+def test_what_guidance_1_would_ignore_is_refused(model: Model, asked: dict[str, Any]) -> None:
+    (name,) = asked
+    with pytest.raises(ValueError, match=rf"{name} is .* but guidance is 1"):
+        denoiser(model, [1], 1, Sampling(guidance=1.0, **asked))
+    denoiser(model, [1], 1, Sampling(guidance=2.0, **asked))
+    assert faster(model, Sampling(guidance=1.0)).interval is None
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
+def test_a_weight_of_also_is_a_number(weight: float) -> None:
+    with pytest.raises(ValueError, match="the weight of also 'fog' is"):
+        Sampling(also=((0, 1.0), ("fog", weight)))

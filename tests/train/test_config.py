@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -65,3 +66,17 @@ def test_what_contradicts_itself_is_refused() -> None:
         Evaluation(judge=Path("a"), features=Path("b"))
     with pytest.raises(ValueError, match="minutes is 0"):
         TrainRequest(minutes=0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"seed": 2**63}, "seed is"), ({"seed": -(10**40)}, "seed is"),
+        ({"betas": (0.9, 2.0)}, "betas are"), ({"betas": (float("nan"), 0.9)}, "betas are"),
+        ({"weight_decay": -0.1}, "weight_decay is"), ({"weight_decay": float("nan")}, "weight_dec"),
+        ({"lr": float("inf")}, "lr is"), ({"log_noise_mean": float("nan")}, "log_noise_mean is"),
+    ],
+)  # fmt: skip
+def test_numbers_that_no_training_can_use(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        TrainConfig(**asked)
