@@ -26,6 +26,7 @@ from inkdrop.tasks.control import controlled, read_hint
 from inkdrop.tasks.job import Job
 from inkdrop.tasks.request import LOADED, Request
 
+MEASURED = {"network": "unet", "codec": "latent"}  # the kind of model the memory estimate is for
 MOST = {"count": 1_000_000, "scale": 64}  # larger values would only exhaust the memory
 
 
@@ -107,11 +108,12 @@ def _most(job: Job) -> int:
 
 
 def _has_estimate(found: Found) -> bool:
-    """Whether the memory estimate applies to this model; it was fitted to U-Nets only."""
+    """Whether the memory estimate applies to this model; it was fitted to latent U-Nets only."""
     if not found.own:
         return True
-    network = read_description(found.path, "model")["network"]
-    return isinstance(network, dict) and network.get("kind") == "unet"
+    parts = read_description(found.path, "model")
+    kinds = [parts[name].get("kind") for name in MEASURED if isinstance(parts[name], dict)]
+    return kinds == list(MEASURED.values())
 
 
 def _check_memory(job: Job, found: Found) -> None:
