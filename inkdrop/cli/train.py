@@ -144,7 +144,7 @@ def _latents(options: Mapping[str, Any]) -> Latents | None:
             raise ValueError(f"--{name.replace('_', '-')} needs --latent")
         return None
     if options["width"] is not None:
-        raise ValueError("--width is of the U-Net on pixels; with --latent leave it out")
+        raise ValueError("--width is for the U-Net on pixels; with --latent, leave it out")
     for name in asked.keys() & {"autoencoder", "text_encoder"}:
         asked[name] = Path(asked[name])
     return Latents(**asked)

@@ -196,7 +196,7 @@ def _copies(features: Tensor, real: Tensor, own: _Own) -> tuple[tuple[Measure, .
     """How close samples are to training pictures, compared with held-out pictures."""
     if not len(own.held):
         return (), (
-            "No picture of this data is known to be held out, so nothing is said of copies; see"
+            "No picture of this data is known to be held out, so copies cannot be told; see"
             " nearest.png."
         )
     training, held = (real[torch.from_numpy(rows)] for rows in (own.training, own.held))
