@@ -87,7 +87,7 @@ def test_of_other_data_nothing_is_said_of_copies(tmp_path: Path) -> None:
     *_, found = evaluate(tmp_path / "model", data, asked, tmp_path / "out", device=CPU)
     assert isinstance(found, Evaluated) and found.folder == tmp_path / "out"
     assert "closer than held-out" not in {m.name for m in found.report.measures}
-    assert "nothing is said of copies" in found.report.notes[-1]
+    assert "copies cannot be told" in found.report.notes[-1]
     assert not (tmp_path / "model" / "evaluate").exists()
     kept = next((tmp_path / "out" / "reference").iterdir())
     assert load_file(kept)["features"].shape == (48, 4)
