@@ -80,9 +80,11 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 
 def settings_in(path: Path) -> dict[str, Any]:
     """The settings inside a PNG or an .npz of samples; ValueError if there are none."""
-    if path.suffix.lower() == ".npz":
-        return array_settings(must_exist(path))
-    if must_exist(path).is_file() and path.suffix.lower() in (".npy", ".jpg", ".jpeg", ".webp"):
+    suffix = path.suffix.lower()
+    must_exist(path, "array" if suffix in (".npy", ".npz") else "picture")
+    if suffix == ".npz":
+        return array_settings(path)
+    if path.is_file() and suffix in (".npy", ".jpg", ".jpeg", ".webp"):
         raise ValueError(f"{path} carries no settings: they are in a .png or an .npz")
     return read_settings(path)
 
