@@ -20,6 +20,7 @@ from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import generator
 from inkdrop.diffusion.process import VE, Flow, Process, lambdas
 from inkdrop.diffusion.samplers import SAMPLERS
+from inkdrop.tune.problem import Counted
 from tests.support.exact import Mixture
 
 BUDGETS = (5, 8, 10, 15, 20, 50)
@@ -50,17 +51,6 @@ class Solver:
     fresh: bool
     sample: Sample
     by_tolerance: bool = False
-
-
-class Counted:
-    """A denoiser that counts its calls."""
-
-    def __init__(self, denoise: Denoiser) -> None:
-        self.denoise, self.calls = denoise, 0
-
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        self.calls += 1
-        return self.denoise(x, t)
 
 
 def calls(solver: Solver, process: Process, denoise: Denoiser, noise: Tensor, steps: int) -> int:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from inkdrop.media.image import read_image
-from inkdrop.media.medium import ARRAYS, PLAIN, Look, Span, array_settings, write_array
+from inkdrop.media.medium import ARRAYS, PLAIN, Look, Span, write_array
 from inkdrop.media.pixels import MODES
-from inkdrop.media.settings import read_settings
+from inkdrop.media.settings import settings_in
 from inkdrop.media.sheet import save_image, sheet
 
 if TYPE_CHECKING:
@@ -78,4 +78,4 @@ class Picture:
 
     def settings(self, path: Path) -> dict[str, Any]:
         """Settings from a PNG's text or an .npz."""
-        return array_settings(path) if path.suffix.lower() == ".npz" else read_settings(path)
+        return settings_in(path)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inkdrop.files import must_exist
-from inkdrop.media.medium import ARRAYS, PLAIN, Look, Span, array_settings, write_array
-from inkdrop.media.settings import read_settings
+from inkdrop.media.medium import ARRAYS, PLAIN, Look, Span, write_array
+from inkdrop.media.settings import settings_in
 from inkdrop.media.sheet import save_image, sheet
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Series:
 
     def settings(self, path: Path) -> dict[str, Any]:
         """Settings from an .npz, or from a PNG's text."""
-        return array_settings(path) if path.suffix.lower() == ".npz" else read_settings(path)
+        return settings_in(path)
 
 
 def _numbers(path: Path) -> NDArray[Any]:
