@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import cast
+from typing import cast, get_args
 
 import torch
 
@@ -27,6 +27,7 @@ __all__ = [
     "Precision",
     "about",
     "check",
+    "check_here",
     "example",
     "fastest",
     "prepare",
@@ -62,10 +63,12 @@ LARGE = 200_000_000
 def usual(model: Model, precision: Precision = "float32") -> str:
     """The default engine for a model: the fastest for a large network, eager for a small one.
 
-    With eager everywhere, pictures of small models are the same to the bit on all machines.
+    With eager everywhere, pictures of small models are the same to the bit on all machines. For a
+    precision that eager lacks it is the fastest engine that has it.
     """
     large = sum(weight.numel() for weight in model.network.parameters()) >= LARGE
-    return fastest(model, precision) if large else "eager"
+    plain = precision in ENGINES["eager"].precisions
+    return "eager" if plain and not large else fastest(model, precision)
 
 
 def quick(model: Model) -> Precision:
@@ -73,6 +76,23 @@ def quick(model: Model) -> Precision:
     name = usual(model)
     fast = name != "eager" and not ENGINES["eager"].lacks(model.network, model.device, "bfloat16")
     return "bfloat16" if fast else "float32"
+
+
+def check_here(engine: str | None, precision: str, device: torch.device) -> None:
+    """ValueError if this engine, or without a name every engine, lacks a precision on this machine.
+
+    To be called before a model is opened.
+    """
+    exact = cast(Precision, choose("precision", precision, dict.fromkeys(get_args(Precision))))
+    chosen = dict(ENGINES) if engine is None else {engine: check(engine, precision)}
+    lacking = {
+        name: each.lacks(torch.nn.Identity(), device, exact)
+        for name, each in chosen.items()
+        if precision in each.precisions
+    }
+    if all(why is not None for why in lacking.values()):
+        name, why = next(iter(lacking.items()))
+        raise ValueError(f"the engine {name} cannot compute in {precision} here: {why}")
 
 
 def about(device: torch.device) -> dict[str, str]:

@@ -81,6 +81,7 @@ def prepare(
     ValueError, before any weights are read, if the model does not fit into memory.
     """
     request, where = job.request, pick_device(device)
+    engines.check_here(request.engine, request.precision or "float32", where)
     if where.type == "cpu" and _has_estimate(found):
         _check_memory(job, found)
     dtype = None if request.half else torch.float32

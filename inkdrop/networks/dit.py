@@ -53,9 +53,10 @@ class DiT(nn.Module):
         patch = self.config.patch
         x, crop = pad_to_multiple(checks.joined(x, cond, self.config), patch)
         places = [size // patch for size in x.shape[2:]]
-        # The residual stream stays in the weights' dtype, also under autocast: it is a sum over all
-        # blocks, and low precision would lose the small terms.
-        dtype = self.input.weight.dtype
+        # The residual stream stays in the dtype of x, also under autocast and whatever an engine
+        # makes of the layers: it is a sum over all blocks, and low precision would lose the small
+        # terms.
+        dtype = x.dtype
         h = positions(places, self.config.width, x.device).to(dtype) + self.input(
             patchify(x, patch)
         )

@@ -18,10 +18,16 @@ from inkdrop.networks.layers import CONVOLVE, conv, for_torch, traced
 # core).
 FOLDED = 512
 
+
+def _pool3d(x: Tensor, size: int) -> Tensor:
+    # On CPUs torch has no kernel for half precision over three axes.
+    return F.avg_pool3d(x.float(), size).to(x.dtype)
+
+
 _POOLS: dict[int, Callable[..., Tensor]] = {
     1: F.avg_pool1d,
     2: F.avg_pool2d,
-    3: F.avg_pool3d,
+    3: _pool3d,
 }
 
 
