@@ -76,7 +76,8 @@ def cfg(
 ) -> Denoiser:
     """Classifier-free guidance, eps = eps_null + scale (eps_cond - eps_null). Ho & Salimans 2022.
 
-    A scale of 1 is the plain conditional model and costs one evaluation.
+    A scale of 1 is the plain conditional model and costs one evaluation; 0 is the unconditional
+    one, whereas a `Sampling` takes 0 for no guidance, as other programs do.
     """
     if scale == 1:
         return bind(predict, cond)

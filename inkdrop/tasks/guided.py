@@ -110,17 +110,15 @@ class _Run:
             self._check_unconditional()
             return bind(predict, self._cond(None))
         scale = self._scale
-        if sampling.rule == "cfg++" and sampling.guidance is None:
-            scale = 0.6
         cond = self._cond(self.conditions)
         plain = bind(predict, cond)
-        if self.weak is not None:
-            guided = self._away_from(self.weak, plain, scale)
-        elif sampling.picture_guidance is not None:
+        if sampling.picture_guidance is not None:
             guided = self._by_picture(predict, cond, scale)
         elif scale == 1 and sampling.rule != "cfg++" and not sampling.also:
             self._check_unguided()
             return plain
+        elif self.weak is not None:
+            guided = self._away_from(self.weak, plain, scale)
         else:
             guided = self._classifier_free(predict, cond, scale)
         if sampling.interval is None:
@@ -129,8 +127,15 @@ class _Run:
 
     @property
     def _scale(self) -> float:
-        asked = self.sampling.guidance
-        return self.model.spec.guidance if asked is None else asked
+        sampling = self.sampling
+        if sampling.rule != "cfg++":
+            return sampling.strength(self.model.spec.guidance)
+        if sampling.guidance == 0:
+            raise ValueError(
+                "guidance is 0, but with the rule cfg++ that would ignore the condition; give a"
+                " number above 0 and up to 1"
+            )
+        return 0.6 if sampling.guidance is None else sampling.guidance
 
     @property
     def _batched(self) -> bool:
@@ -176,11 +181,11 @@ class _Run:
 
     def _by_picture(self, predict: Predictor, cond: Cond, scale: float) -> Denoiser:
         """Guidance by words and by a picture, in three calls. Brooks et al. 2023, eq. 3."""
-        wordless, strength = self._uncond(), self.sampling.picture_guidance
-        if wordless.concat is None or strength is None:
+        wordless, strength = self._uncond(), self.sampling.picture_guidance or 1.0
+        if wordless.concat is None:
             raise ValueError(
-                f"picture guidance is {strength}, but this model takes no picture as an input;"
-                " leave it out, or use `inkdrop edit` with an instruct-pix2pix checkpoint"
+                f"picture guidance is {self.sampling.picture_guidance}, but this model takes no"
+                " picture as an input; leave it out, or use `inkdrop edit` with an instruct-pix2pix checkpoint"
             )
         null = replace(wordless, concat=torch.zeros_like(wordless.concat))
         return pictured(predict, cond, wordless, null, scale, strength, batched=self._batched)
@@ -217,17 +222,19 @@ class _Run:
 
     def _check_unguided(self) -> None:
         """ValueError for what would have no effect, because guidance at scale 1 is not computed."""
+        asked = self.sampling.guidance
+        scale = self.model.spec.guidance if asked is None else asked
         for name, value in self._ways.items():
             if value is not None:
                 raise ValueError(
-                    f"{name} is {value}, but guidance is 1, which computes no guidance; give more,"
-                    f" such as 3, or leave out {name}"
+                    f"{name} is {value}, but guidance is {scale:g}, which computes no guidance;"
+                    f" give more, such as 3, or leave out {name}"
                 )
 
     def _check_unconditional(self) -> None:
         """ValueError for guidance without a condition, or if the model needs a condition."""
         spec, asked = self.model.spec, self.sampling.guidance
-        scale = None if asked in (None, 1.0) else asked
+        scale = None if asked in (None, 0.0, 1.0) else asked
         for name, value in {"guidance": scale, **self._ways}.items():
             if value is not None:
                 reason = "give it a label" if spec.labels else "this model has no condition"

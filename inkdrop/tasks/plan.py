@@ -36,8 +36,8 @@ def faster(model: Model, sampling: Sampling = DEFAULT, *, weak: bool = False) ->
     """
     spec, usual = model.spec, sampling.rule == "cfg"
     guided = usual and spec.condition_drop > 0 and not spec.told_guidance
-    scale = spec.guidance if sampling.guidance is None else sampling.guidance
-    guided = guided and sampling.interval is None and not weak and scale != 1
+    guided = guided and sampling.interval is None and not weak
+    guided = guided and sampling.strength(spec.guidance) != 1
     reuse = 2 if sampling.reuse == 1 and isinstance(model.network, Deep) else sampling.reuse
     steps = min(spec.steps, FEW) if sampling.steps is None else sampling.steps
     between = GUIDED if guided else sampling.interval

@@ -34,7 +34,7 @@ class Sampling:
     )
     guidance: float | None = option(
         None,
-        "Strength of guidance; 1 is the plain conditional model.",
+        "Strength of guidance; 1 or 0 is none: the plain conditional model.",
         unset="the model's own",
         names=("--cfg", "--guidance-scale"),
     )
@@ -73,6 +73,14 @@ class Sampling:
             if not math.isfinite(weight):
                 raise ValueError(f"the weight of also {what!r} is {weight}: it must be a number")
         self.check_ways(weak=False)
+
+    def strength(self, own: float) -> float:
+        """The strength of guidance; own: that of the model, where none is asked for.
+
+        0 means what it does in other programs, no guidance, so it is 1: by the formula it would
+        ignore the condition. Samples without a condition are asked for by the empty prompt.
+        """
+        return (own if self.guidance is None else self.guidance) or 1.0
 
     def check_ways(self, *, weak: bool) -> None:
         """ValueError if two ways of guidance are combined; weak: there is also a weaker model."""

@@ -178,7 +178,7 @@ def _sampled(
     features = _features(by, pictures, device)
     report = measure(real, features, network=by.name, seed=asked.seed)
     found, note = _copies(features, real, own)
-    guidance = asked.sampling.guidance or model.spec.guidance
+    guidance = asked.sampling.strength(model.spec.guidance)
     how = (
         f"Samples are numbers 0 to {asked.count - 1} of seed {asked.seed}, made in"
         f" {len(plan.times) - 1} steps of {plan.sampler} with guidance {guidance:g}."

@@ -102,6 +102,15 @@ def test_the_strength_of_the_picture_is_the_papers_unless_said() -> None:
     assert torch.equal(usual, same) and not torch.equal(usual, other)
 
 
+def test_no_guidance_is_0_or_1_for_words_and_for_the_picture() -> None:
+    model, given = editor(latent=True), picture(16, 16)
+    zero, one = (
+        last(model, given, sampling=Sampling(guidance=none, picture_guidance=none))
+        for none in (0.0, 1.0)
+    )
+    assert torch.equal(zero, one)
+
+
 def test_a_sample_is_the_same_alone_and_in_a_batch() -> None:
     model, given, sampling = editor(True), picture(13, 18), Sampling(grid="logsnr", steps=4)
     asked = {"seed": 5, "sampling": sampling}

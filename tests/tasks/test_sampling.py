@@ -94,6 +94,10 @@ def test_every_option_of_guidance_is_its_formula(model: Model) -> None:
     on = grid(model.process, "uniform", 5)
     cases = {
         Sampling(guidance=1.0): mine,
+        Sampling(guidance=0.0): mine,  # as in other programs; the formula's 0 is `null`
+        Sampling(guidance=0.5): null + 0.5 * (mine - null),
+        Sampling(guidance=-1.0): null - (mine - null),
+        Sampling(guidance=0.0, also=((1, 1.5),)): null + (mine - null) + 1.5 * (other - null),
         Sampling(guidance=3.0): null + 3 * (mine - null),
         Sampling(guidance=3.0, two_calls=True): null + 3 * (mine - null),
         Sampling(guidance=3.0, negative=1): other + 3 * (mine - other),
@@ -297,12 +301,50 @@ def test_faster_asks_the_deep_levels_less_often_and_guides_where_it_matters(mode
 @pytest.mark.parametrize(
     "asked", [{"negative": 0}, {"rescale": 0.5}, {"rule": "apg"}, {"interval": (1.0, 2.0)}]
 )
-def test_what_guidance_1_would_ignore_is_refused(model: Model, asked: dict[str, Any]) -> None:
+def test_what_no_guidance_would_ignore_is_refused(model: Model, asked: dict[str, Any]) -> None:
     (name,) = asked
-    with pytest.raises(ValueError, match=rf"{name} is .* but guidance is 1"):
-        denoiser(model, [1], 1, Sampling(guidance=1.0, **asked))
+    for none in (0.0, 1.0):
+        with pytest.raises(ValueError, match=rf"{name} is .* but guidance is {none:g}, which"):
+            denoiser(model, [1], 1, Sampling(guidance=none, **asked))
+        assert faster(model, Sampling(guidance=none)).interval is None
     denoiser(model, [1], 1, Sampling(guidance=2.0, **asked))
-    assert faster(model, Sampling(guidance=1.0)).interval is None
+
+
+def test_a_weak_model_that_no_guidance_would_ignore_is_refused(model: Model) -> None:
+    for none in (0.0, 1.0):
+        with pytest.raises(ValueError, match="weak is given, but guidance is"):
+            denoiser(model, [1], 1, Sampling(guidance=none), weak=model)
+
+
+def test_no_guidance_is_the_same_with_and_without_a_condition(model: Model) -> None:
+    x, t = state(model)
+    null = model.denoise(x, t, model.null(3)).clamp(-1, 1)
+    for none in (0.0, 1.0, None):
+        assert torch.equal(denoiser(model, None, 3, Sampling(guidance=none))(x, t), null)
+    with pytest.raises(ValueError, match=r"guidance is 0, but with the rule cfg\+\+"):
+        denoiser(model, [1], 1, Sampling(guidance=0.0, rule="cfg++"))
+
+
+def test_no_guidance_for_a_network_that_is_told_it(model: Model) -> None:
+    """Its scale of no guidance is 1, whose embedding is that of 0: see `unet.UNet._strength`."""
+    said = list[float]()
+
+    class Told(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor, cond: Cond) -> torch.Tensor:
+            assert cond.guidance is not None
+            said.extend(cond.guidance.tolist())
+            return x * self.weight
+
+    spec = dataclasses.replace(model.spec, told_guidance=True, guidance=8.0)
+    told = dataclasses.replace(model, network=Told(), spec=spec)
+    x, t = state(model)
+    for asked in (0.0, 1.0, None):
+        denoiser(told, [1] * 3, 3, Sampling(guidance=asked))(x, t)
+    assert said == [1.0] * 6 + [8.0] * 3
 
 
 @pytest.mark.parametrize("weight", [float("nan"), float("inf")])

@@ -81,9 +81,9 @@ def check(teacher: Model, config: DistillConfig) -> None:
 def built_in(spec: Spec, config: DistillConfig) -> float:
     """The guidance scale to build into the student of a teacher with this spec."""
     if config.guidance is not None:
-        return config.guidance
+        return config.guidance or 1.0  # 0 is no guidance, as in `Sampling.strength`
     guided = spec.labels and spec.condition_drop and config.method != "training"
-    return spec.guidance if guided else 1.0
+    return spec.guidance or 1.0 if guided else 1.0
 
 
 def own_path(teacher: Model) -> Tensor | None:

@@ -26,7 +26,15 @@ from inkdrop.tasks.generate import generate
 from inkdrop.tasks.guided import denoiser
 from inkdrop.tasks.plan import times
 from inkdrop.tasks.sampling import Sampling
-from inkdrop.train.aims.distill import Distillation, check, distill, fits, path, student_description
+from inkdrop.train.aims.distill import (
+    Distillation,
+    built_in,
+    check,
+    distill,
+    fits,
+    path,
+    student_description,
+)
 from inkdrop.train.aims.distill_config import DistillConfig
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.events import Event
@@ -198,8 +206,17 @@ def test_student_is_an_ordinary_model_of_few_calls(
     assert calls == [3, 3]
     with pytest.raises(ValueError, match="knows no null condition"):
         list(generate(student, conditions=[0], sampling=Sampling(guidance=2.0)))
+    plain = list(generate(student, conditions=[0], sampling=Sampling(guidance=0.0)))[-1].x
+    assert torch.equal(plain, list(generate(student, conditions=[0]))[-1].x)
     asked = json.loads((tmp_path / "run" / "run.json").read_text())["asked"]["aim"]
     assert (asked["method"], asked["steps"], asked["guidance"]) == ("rollout", 2, 2.0)
+
+
+def test_no_guidance_is_built_in_by_0_as_by_1(tmp_path: Path) -> None:
+    spec = labelled(tmp_path).spec
+    assert spec.labels and spec.condition_drop
+    assert built_in(spec, DistillConfig(guidance=0.0)) == 1.0
+    assert built_in(spec, DistillConfig(guidance=1.0)) == 1.0
 
 
 def test_another_plan_or_teacher_is_refused_in_the_same_folder(tmp_path: Path) -> None:
