@@ -185,7 +185,8 @@ class _Run:
         if wordless.concat is None:
             raise ValueError(
                 f"picture guidance is {self.sampling.picture_guidance}, but this model takes no"
-                " picture as an input; leave it out, or use `inkdrop edit` with an instruct-pix2pix checkpoint"
+                " picture as an input; leave it out, or use `inkdrop edit` with an instruct-pix2pix"
+                " checkpoint"
             )
         null = replace(wordless, concat=torch.zeros_like(wordless.concat))
         return pictured(predict, cond, wordless, null, scale, strength, batched=self._batched)
