@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,8 +44,13 @@ def class_of(data: Mapping[str, Any], known: Collection[str], where: str) -> str
 
 
 def parsed(cls: type[T], data: Mapping[str, Any], where: str) -> T:
-    """The settings as a dataclass that lists every key; keys that begin with _ are ignored."""
-    return parse(cls, {k: v for k, v in data.items() if not k.startswith("_")}, where)
+    """The settings as a dataclass that lists every key that may have an effect.
+
+    Ignored are keys that begin with _, and unknown ones that are null, which ask for nothing.
+    """
+    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    told = {k: v for k, v in data.items() if not k.startswith("_")}
+    return parse(cls, {k: v for k, v in told.items() if v is not None or k in known}, where)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class Settings:
     use_linear_projection: bool = False
     norm_num_groups: int = 32
     norm_eps: float = 1e-5
-    act_fn: Literal["silu", "swish", "gelu"] = "silu"
+    act_fn: Literal["silu", "swish"] = "silu"  # with another, the embedding of time has it too
     dropout: float = 0.0
     flip_sin_to_cos: bool = True
     freq_shift: float = 0
@@ -55,7 +55,7 @@ class Settings:
     mid_block_type: Literal["UNetMidBlock2DCrossAttn"] = "UNetMidBlock2DCrossAttn"
     mid_block_scale_factor: Literal[1] = 1
     mid_block_only_cross_attention: Literal[False] | None = None
-    only_cross_attention: Literal[False] = False
+    only_cross_attention: Literal[False] | tuple[Literal[False], ...] = False
     dual_cross_attention: Literal[False] = False
     center_input_sample: Literal[False] = False
     num_attention_heads: None = None
@@ -120,7 +120,6 @@ def shape_of(settings: Settings, where: str) -> UNetConfig:
         down_padding="symmetric" if settings.downsample_padding else "asymmetric",
         norm_groups=settings.norm_num_groups,
         norm_eps=settings.norm_eps,
-        activation="gelu" if settings.act_fn == "gelu" else "silu",
         dropout=settings.dropout,
         odd_sizes="resize",
     )
@@ -153,7 +152,7 @@ def write_unet(config: UNetConfig, sizes: Sequence[int] = ()) -> dict[str, Any]:
         "use_linear_projection": config.projection == "linear",
         "norm_num_groups": config.norm_groups,
         "norm_eps": config.norm_eps,
-        "act_fn": config.activation,
+        "act_fn": "silu",
         "dropout": config.dropout,
         "flip_sin_to_cos": config.time_order == "cos_sin",
         "freq_shift": config.time_shift,
@@ -216,7 +215,7 @@ def _check_expressible(config: UNetConfig) -> None:
     """ValueError for a configuration that only our U-Net has."""
     usual = UNetConfig(modulation="add", odd_sizes="resize", middle_attention=True)
     fixed = ("dims", "patch", "middle_attention", "num_classes", "modulation", "resample",
-             "skip_scale", "odd_sizes")  # fmt: skip
+             "activation", "skip_scale", "odd_sizes")  # fmt: skip
     for name in fixed:
         if getattr(config, name) != getattr(usual, name):
             raise ValueError(
