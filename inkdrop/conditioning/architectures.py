@@ -110,6 +110,13 @@ ARCHITECTURES: dict[str, Architecture] = {  # by model_type in config.json
 }  # fmt: skip
 
 
+# Settings with another value than this change what an encoder computes, and are not followed.
+_FIXED = {
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "position_embedding_type": "absolute",
+}
+
 # CLIP is implemented here (networks/clip.py).
 CLIPS = ("clip", "clip_text_model")
 FAMILIES = dict.fromkeys(CLIPS, "CLIP") | {n: kind.family for n, kind in ARCHITECTURES.items()}
@@ -135,6 +142,11 @@ def read_settings(folder: Path) -> tuple[str, dict[str, Any]]:
             raise ValueError(
                 f"{file} has {key!r}, which needs custom code or quantized weights; neither is"
                 " supported, so get the plain text encoder"
+            )
+    for key, value in _FIXED.items():
+        if data.get(key, value) not in (value, None):
+            raise ValueError(
+                f"{file} has {key} {data[key]!r}, which is not supported; it must be {value!r}"
             )
     for found in (data.get("_class_name", family), *(data.get("architectures") or ())):
         if not str(found).startswith(family):

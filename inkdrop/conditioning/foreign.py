@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from inkdrop.conditioning.library import quiet, transformers
 from inkdrop.conditioning.tokenizer import FILE, Tokenizer
+from inkdrop.conditioning.tokenizer_settings import CLIP_END, CLIP_START, added_words, check_frame
 from inkdrop.weights import read_json
 
 Merge = tuple[str, str]
 
-CLIP_START, CLIP_END = "<|startoftext|>", "<|endoftext|>"
 VOCABULARY, MERGES, SENTENCEPIECE = "vocab.json", "merges.txt", "spiece.model"
 
 # CLIP's words (Radford et al. 2021): English contractions, letters, a single digit, other symbols.
@@ -31,7 +32,9 @@ def find_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
     if (folder / FILE).is_file():
         return Tokenizer.read(folder, vocabulary=vocabulary)
     if (folder / VOCABULARY).is_file() and (folder / MERGES).is_file():
+        check_frame(folder)
         tokenizer = clip_tokenizer(read_json(folder / VOCABULARY), _merges(folder / MERGES))
+        tokenizer = replace(tokenizer, words=added_words(folder, tokenizer))
     elif (folder / SENTENCEPIECE).is_file():
         tokenizer = _sentencepiece(folder)
     else:
@@ -41,21 +44,6 @@ def find_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
         )
     tokenizer.check(vocabulary, str(folder))
     return tokenizer
-
-
-def padding_id(folder: Path, tokenizer: Tokenizer) -> int:
-    """The id of the padding token named in a folder's settings; ValueError if there is none."""
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        if (folder / name).is_file():
-            said = read_json(folder / name).get("pad_token")
-            text = said.get("content") if isinstance(said, dict) else said
-            found = tokenizer.backend.token_to_id(text) if isinstance(text, str) else None
-            if found is not None:
-                return found
-    raise ValueError(
-        f"there is no padding token in {folder}: special_tokens_map.json or tokenizer_config.json"
-        " must have a pad_token that is in the vocabulary"
-    )
 
 
 def clip_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[Merge]) -> Tokenizer:

@@ -23,9 +23,10 @@ from inkdrop.conditioning.architectures import (
 )
 from inkdrop.conditioning.chunks import Padding
 from inkdrop.conditioning.clip import build_clip, clip_config, clip_settings
-from inkdrop.conditioning.foreign import find_tokenizer, padding_id
+from inkdrop.conditioning.foreign import find_tokenizer
 from inkdrop.conditioning.library import quiet, transformers
 from inkdrop.conditioning.text import Pooled, Text, TokenEncoder
+from inkdrop.conditioning.tokenizer_settings import padded_length, padding_id
 from inkdrop.config import choose
 from inkdrop.files import must_exist
 from inkdrop.shards import read_shards, shard_places
@@ -257,7 +258,9 @@ def open_pretrained(
         config = PretrainedConfig(name, settings, layer, norm, pooled)
         encoder = build_pretrained(config, _weights(folder), str(folder))
         reader = find_tokenizer(words, encoder.vocabulary)
-    padding = Padding(padding_id(words, reader), encoder.context) if padded else None
+    if not padded:
+        return Text(reader, encoder)
+    padding = Padding(padding_id(words, reader), padded_length(words, encoder.context))
     return Text(reader, encoder, padding)
 
 

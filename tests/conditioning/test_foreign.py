@@ -15,15 +15,9 @@ from encoders import clip_files, clip_vocabulary, merges
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inkdrop.conditioning.foreign import (
-    CLIP_END,
-    CLIP_START,
-    Merge,
-    clip_tokenizer,
-    find_tokenizer,
-    padding_id,
-)
+from inkdrop.conditioning.foreign import Merge, clip_tokenizer, find_tokenizer
 from inkdrop.conditioning.tokenizer import Tokenizer, sound
+from inkdrop.conditioning.tokenizer_settings import CLIP_END, CLIP_START, padding_id
 
 PROMPTS = (
     *CAPTIONS,

@@ -13,7 +13,7 @@ from captions import CAPTIONS, tokenizer
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
-from inkdrop.conditioning.foreign import CLIP_END, CLIP_START
+from inkdrop.conditioning.tokenizer_settings import CLIP_END, CLIP_START
 
 Merges = list[tuple[str, str]]
 

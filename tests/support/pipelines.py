@@ -12,7 +12,7 @@ import transformers
 from checkpoints import POOLED, scheduler, small
 from encoders import clip_vocabulary, merges, random_model
 
-from inkdrop.conditioning.foreign import CLIP_END, CLIP_START
+from inkdrop.conditioning.tokenizer_settings import CLIP_END, CLIP_START
 
 CONTEXT = 32
 # Of each: width and what fills prompts up, with a projection or without.

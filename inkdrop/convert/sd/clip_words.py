@@ -6,8 +6,9 @@ import gzip
 from functools import cache
 from pathlib import Path
 
-from inkdrop.conditioning.foreign import CLIP_END, CLIP_START, clip_tokenizer
+from inkdrop.conditioning.foreign import clip_tokenizer
 from inkdrop.conditioning.tokenizer import Tokenizer
+from inkdrop.conditioning.tokenizer_settings import CLIP_END, CLIP_START
 
 FILE = Path(__file__).parent / "clip" / "bpe_simple_vocab_16e6.txt.gz"
 SIZE = 49408

@@ -22,10 +22,11 @@ from inkdrop.conditioning.clip import (
     clip_settings,
     longer,
 )
-from inkdrop.conditioning.foreign import find_tokenizer, padding_id
-from inkdrop.conditioning.joined import JoinedText
+from inkdrop.conditioning.foreign import find_tokenizer
+from inkdrop.conditioning.joined import WAVES, JoinedText
 from inkdrop.conditioning.text import Pooled, Text, TextConditioner
 from inkdrop.conditioning.tokenizer import Tokenizer
+from inkdrop.conditioning.tokenizer_settings import padded_length, padding_id
 from inkdrop.convert.files.fill import check_floats
 from inkdrop.convert.files.layout import INDEX
 from inkdrop.convert.files.report import PartReport
@@ -34,7 +35,8 @@ from inkdrop.convert.files.stored import Weights, types_of
 from inkdrop.convert.sd.clip_words import SIZE, usual_tokenizer
 from inkdrop.convert.sd.foreign import Foreign, TextPart
 from inkdrop.convert.sd.text_keys import OPEN_CLIP, UNUSED, from_open_clip
-from inkdrop.convert.sd.versions import HEAD_CHANNELS, SDXL
+from inkdrop.convert.sd.versions import HEAD_CHANNELS, VERSIONS
+from inkdrop.networks.clip import Clip
 
 # The layers of OpenCLIP's ViT-H. Stable Diffusion 2 reads the last but one, where folders end.
 WHOLE = 24
@@ -58,14 +60,14 @@ LAST = Reading(-2, False, "projected")
 class Found:
     """A CLIP text encoder as it was found, its weights under the names of `transformers`.
 
-    padding: the token that fills prompts up
+    padding: the token that fills prompts up, and to which length
     left: weights that its U-Net does not read, and why
     """
 
     settings: ClipSettings
     weights: dict[str, Tensor]
     tokenizer: Tokenizer
-    padding: int
+    padding: Padding
     left: Mapping[str, str]
 
 
@@ -78,15 +80,14 @@ def to_text(
     ValueError for encoders or tokenizers that are missing, or that the U-Net does not read.
     """
     parts = [part for part in foreign.text.values() if part.weights]
-    vector = foreign.unet is not None and foreign.unet.config.vector_dim is not None
+    width = None if foreign.unet is None else foreign.unet.config.vector_dim
     _check_whole(foreign, len(parts))
-    read = zip(parts, readings(vector, len(parts)), strict=True)
+    read = zip(parts, readings(width is not None, len(parts)), strict=True)
     built = [_built(foreign, part, reading, dtype) for part, reading in read]
     texts, reports = tuple(text for text, _ in built), tuple(report for _, report in built)
-    if not vector:
+    if width is None:
         return texts[0], reports
-    sizes = (SDXL if foreign.version is None else foreign.version).sizes
-    return JoinedText(texts, sizes, zeros=_zeros(foreign)), reports
+    return JoinedText(texts, _sizes(foreign, texts[-1], width), zeros=_zeros(foreign)), reports
 
 
 def readings(vector: bool, count: int) -> tuple[Reading, ...]:
@@ -105,6 +106,22 @@ def _check_whole(foreign: Foreign, found: int) -> None:
     most = 1 if config.vector_dim is None else 2
     if found > most:
         raise ValueError(f"{path} has {found} text encoders, but its denoiser reads {most}")
+
+
+def _sizes(foreign: Foreign, text: Text, width: int) -> tuple[float, ...]:
+    """The numbers beside words that a U-Net with a vector of this width reads.
+
+    ValueError for a width that neither SDXL nor its refiner leaves for them.
+    """
+    assert isinstance(text.encoder, Clip) and text.encoder.config.projection is not None
+    pooled = text.encoder.config.projection
+    for version in VERSIONS:
+        if version.vector and width == pooled + WAVES * len(version.sizes):
+            return version.sizes
+    raise ValueError(
+        f"{foreign.path} has a denoiser that reads a vector of {width}, but its text encoder's"
+        f" projection has {pooled}, beside which 5 or 6 sizes of {WAVES} numbers are read"
+    )
 
 
 def _zeros(foreign: Foreign) -> bool:
@@ -132,7 +149,7 @@ def _built(
         pooled=reading.pooled,
     )
     encoder = build_clip(config, found.weights, where, dtype)
-    text = Text(found.tokenizer, encoder, Padding(found.padding, encoder.context))
+    text = Text(found.tokenizer, encoder, found.padding)
     return text, _report(part.name, found)
 
 
@@ -158,22 +175,29 @@ def _of_folder(foreign: Foreign, part: TextPart) -> Found:
     settings = clip_settings(config, str(part.folder / "config.json"))
     weights = _read(part.weights)
     tokenizer = find_tokenizer(folder, settings.vocab_size)
-    return Found(settings, weights, tokenizer, padding_id(folder, tokenizer), {})
+    length = padded_length(folder, settings.max_position_embeddings)
+    return Found(settings, weights, tokenizer, Padding(padding_id(folder, tokenizer), length), {})
 
 
 def _of_single(part: TextPart, where: str) -> Found:
     """An encoder of a single file, whose settings and vocabulary are CLIP's own."""
-    tokenizer = usual_tokenizer()
     if not any(name.startswith(OPEN_CLIP) for name in part.weights):
         weights = _read(part.weights)
-        end = SIZE - 1
-        return Found(settings_of_shapes(weights, "quick_gelu", where), weights, tokenizer, end, {})
+        return _usual(settings_of_shapes(weights, "quick_gelu", where), weights, SIZE - 1, {})
     weights = from_open_clip({name: value.read() for name, value in part.weights.items()})
     left = {name: "used only in training" for name in UNUSED if name in part.weights}
     if part.name.startswith("cond_stage_model"):
         weights, more = _without_last(weights)
         left |= more
-    return Found(settings_of_shapes(weights, "gelu", where), weights, tokenizer, 0, left)
+    return _usual(settings_of_shapes(weights, "gelu", where), weights, 0, left)
+
+
+def _usual(
+    settings: ClipSettings, weights: dict[str, Tensor], end: int, left: Mapping[str, str]
+) -> Found:
+    """An encoder with CLIP's own vocabulary; end: the token that fills prompts up."""
+    padding = Padding(end, settings.max_position_embeddings)
+    return Found(settings, weights, usual_tokenizer(), padding, left)
 
 
 def _read(weights: Weights) -> dict[str, Tensor]:

@@ -10,9 +10,10 @@ from typing import Any, Literal
 from torch import Tensor
 
 from inkdrop.conditioning.clip import clip_config, settings_of, theirs
-from inkdrop.conditioning.foreign import CLIP_END, CLIP_START, MERGES, VOCABULARY
+from inkdrop.conditioning.foreign import MERGES, VOCABULARY
 from inkdrop.conditioning.joined import JoinedText
 from inkdrop.conditioning.text import Text
+from inkdrop.conditioning.tokenizer_settings import CLIP_END, CLIP_START
 from inkdrop.convert.files.layout import CONFIG
 from inkdrop.convert.files.settings import write_settings
 from inkdrop.convert.sd.clip_words import SIZE, usual_tokenizer

@@ -183,10 +183,13 @@ def test_followed_or_refused(cls: str, change: dict[str, Any], tmp_path: Path) -
     saved = theirs or made(cls, BASES[cls])
     saved.save_pretrained(tmp_path)
     edit(tmp_path / "config.json", **change)
+    found, refusal = list[Tensor](), ""
     try:
         found = OURS[cls](tmp_path, saved.config)
     except ValueError as error:
-        assert "\n" not in str(error) and str(tmp_path) in str(error)
+        refusal = str(error)
+    if refusal:
+        assert "\n" not in refusal and str(tmp_path) in refusal
         assert change and not any(change.items() <= kept.items() for kept in FOLLOWED[cls])
         return
     assert wanted is not None, "it is read, but not by diffusers"
@@ -328,7 +331,8 @@ _NETWORKS: tuple[dict[str, Any], ...] = (
     {"use_linear_projection": True}, {"transformer_layers_per_block": (1, 2)},
     {"attention_head_dim": (4, 8)}, {"upcast_attention": True}, {"upcast_attention": None},
     {"only_cross_attention": (False, False)}, {"mid_block_only_cross_attention": False},
-    {"controlnet_conditioning_channel_order": "bgr"}, {"time_cond_proj_dim": 16}, {"in_channels": 9},
+    {"controlnet_conditioning_channel_order": "bgr"}, {"time_cond_proj_dim": 16},
+    {"in_channels": 9},
 )  # fmt: skip
 FOLLOWED: dict[str, tuple[dict[str, Any], ...]] = {
     "UNet2DConditionModel": _NETWORKS,

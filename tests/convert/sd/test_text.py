@@ -41,6 +41,8 @@ def single(family: str, texts: dict[str, dict[str, Tensor]]) -> Foreign:
     """What is read of a single file with these text encoders."""
     name = {"sd1": "sd15", "sd2": "sd21", "sdxl": "sdxl", "sdxl refiner": "refiner"}[family]
     config, _ = read_unet(checkpoints.small(name), "here")
+    if config.vector_dim is not None:  # the encoders here project to 64
+        config = dataclasses.replace(config, vector_dim=config.vector_dim + 64 - checkpoints.POOLED)
     parts = {
         prefix: TextPart(prefix, "", None, {}, {n: held(v) for n, v in weights.items()})
         for prefix, weights in texts.items()
@@ -121,6 +123,26 @@ def test_sdxl_joins_two_and_says_zeros_for_nothing() -> None:
     assert isinstance(refiner, JoinedText) and not refiner.zeros
     assert refiner.sized(512, 768).sizes == (512, 768, 0, 0, 6.0)
     assert difference(refiner.encode(WORDS).tokens, tokens[1]) < 1e-5  # type: ignore[arg-type]
+
+
+def test_sizes_follow_the_width_of_the_vector() -> None:
+    places = {"conditioner.embedders.1.model": to_open_clip(named(clip(True, hidden_act="gelu")))}
+    foreign = single("sdxl", places)
+    assert foreign.unet is not None
+
+    def read_with(width: int) -> Any:
+        assert foreign.unet is not None
+        config = dataclasses.replace(foreign.unet.config, vector_dim=width)
+        unet = dataclasses.replace(foreign.unet, config=config)
+        return to_text(dataclasses.replace(foreign, unet=unet))[0]
+
+    for count in (5, 6):
+        text = read_with(64 + 256 * count)
+        assert len(text.sizes) == count
+        vector = text.encode(["a house"]).vector
+        assert vector is not None and vector.shape == (1, 64 + 256 * count)
+    with pytest.raises(ValueError, match="reads a vector of 320, but its text encoder"):
+        read_with(64 + 256)
 
 
 def test_weights_stay_as_they_are_stored(tmp_path: Path) -> None:
