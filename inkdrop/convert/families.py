@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from inkdrop.convert.adapters.kinds import adapter_of_file, adapter_of_folder
+from inkdrop.convert.adapters.kinds import LORA, adapter_of_file, adapter_of_folder, is_whole_lora
 from inkdrop.convert.family import Controls, Family
 from inkdrop.convert.files import layout
 from inkdrop.convert.files.folders import open_file
@@ -47,6 +47,8 @@ def family_at(path: str | Path, options: ReadOptions = PLAIN) -> Family[Any]:
 
 def kind_of_file(weights: Weights) -> Kind | None:
     """The kind of file that has these weights: a model, an adapter, a control network or a part."""
+    if is_whole_lora(weights):
+        return LORA
     return (
         _matching((family.kind for family in FAMILIES), weights)
         or adapter_of_file(weights)

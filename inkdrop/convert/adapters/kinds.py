@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from inkdrop.convert.files.layout import Kind
@@ -28,6 +29,9 @@ EMBEDDING = Kind(
 )
 ADAPTERS = (LORA, EMBEDDING)
 
+# The ends of all names in a file of a LoRA alone, whatever they begin with.
+LORA_ENDS = r"[._]lora(_linear_layer)?\.(up|down)\.weight$|\.lora_\w+(\.\w+)*\.weight$|\.alpha$"
+
 MOST_WORDS = 8  # in one file of plain names
 
 
@@ -41,6 +45,11 @@ def adapter_of_file(weights: Weights) -> Kind | None:
     if 1 <= len(weights) <= MOST_WORDS and flat and plain:
         return EMBEDDING
     return next((kind for kind in ADAPTERS if kind.matches(weights)), None)
+
+
+def is_whole_lora(weights: Weights) -> bool:
+    """True if all weights are a LoRA's, which may have the prefixes of a model's."""
+    return LORA.matches(weights) and all(re.search(LORA_ENDS, name) for name in weights)
 
 
 def adapter_of_folder(folder: Path) -> Kind | None:

@@ -153,7 +153,8 @@ def read_lora(path: str | Path, options: ReadOptions = PLAIN) -> Lora:
         own = {n for n in source.weights if source.metadata.get(n) == EMBED}
         words |= {name: source.weights[name] for name in own}
         rest = {name: value for name, value in source.weights.items() if name not in own}
-        check_floats(str(path), rest)
+        # An alpha may be a whole number: kohya's merging script writes it so.
+        check_floats(str(path), {n: v for n, v in rest.items() if not n.endswith(".alpha")})
         pairs |= _pairs(path, rest, source.strengths, layouts)
         if NUMBERED in layouts:
             parts = {part_of(base) for base in pairs}

@@ -1,4 +1,4 @@
-"""The names of LoRAs' weights as tables: PEFT's and diffusers', kohya's, lora_diffusion's.
+"""The names of LoRAs' weights as tables: PEFT's, diffusers', kohya's, ComfyUI's and others'.
 
 Each of our weights has several names there; a pair's name, made uniform, is one of them.
 """
@@ -50,12 +50,21 @@ OTHERS = (
     (r"^bundle_emb\.", "a LoRA with embeddings bundled (bundle_emb)"),
 )
 # How names begin in LoRAs for denoisers that are not U-Nets.
-TRANSFORMERS = r"(base_model\.model\.)?(lora_)?(unet_|diffusion_model\.)?" \
+TRANSFORMERS = r"(lora_)?(unet[._])?" \
     r"(transformer[._]|(double|single|joint)_(transformer_)?blocks|blocks[._]\d)"  # fmt: skip
 
-# From a name in PEFT's or diffusers' files to a part's name and a weight's name in its folder.
+# From a name in a file of any of these libraries to a part's name and a weight's name in its folder
+# or, for a U-Net, in a single file.
 SPELLINGS: Rules = (
     (r"^base_model\.model\.", ""),
+    # ComfyUI's and OneTrainer's, and the prefixes of single files.
+    (r"^(model\.)?diffusion_model\.", f"{UNET}."),
+    (r"^(text_encoders\.)?clip_l\.(transformer\.)?", f"{FIRST}."),
+    (r"^(text_encoders\.)?clip_g\.(transformer\.)?", f"{SECOND}."),
+    (r"^(cond_stage_model|conditioner\.embedders\.0)\.transformer\.", f"{FIRST}."),
+    # LyCORIS', around a network of diffusers or transformers.
+    (r"^lycoris_(text_model_)?(?=encoder_layers_)", "lora_te_text_model_"),
+    (r"^lycoris_", "lora_unet_"),
     (r"\.processor\b", ""),
     (r"^(?=(down_blocks|up_blocks|mid_block|conv_in|conv_out|time_embedding|add_embedding)\b)",
      f"{UNET}."),
@@ -161,11 +170,11 @@ def _folder_name(network: nn.Module, name: str) -> str:
 
 def _names(part: str, network: nn.Module, name: str) -> Iterator[str]:
     """The names of a weight's pair in all layouts but the numbered one."""
-    folder = _folder_name(network, name)
-    yield f"{part}.{folder}"
-    flat = {folder.replace(".", "_")}
+    theirs = {_folder_name(network, name)}
     if isinstance(network, UNet):
-        flat.add(ldm_naming(network.config).theirs(name).removesuffix(".weight").replace(".", "_"))
+        theirs.add(ldm_naming(network.config).theirs(name).removesuffix(".weight"))
+    yield from (f"{part}.{each}" for each in theirs)
+    flat = {each.replace(".", "_") for each in theirs}
     for begin in KOHYA[part]:
         yield from (begin + each for each in flat)
 

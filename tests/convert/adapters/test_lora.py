@@ -25,7 +25,7 @@ from inkdrop.convert.adapters.lora import read_lora
 from inkdrop.convert.adapters.lora_keys import folder_names, split_name
 from inkdrop.convert.adapters.merge import with_lora
 from inkdrop.convert.adapters.parts import texts_of
-from inkdrop.convert.families import kind_of_file
+from inkdrop.convert.families import adapter_at, kind_of_file
 from inkdrop.convert.files.options import ReadOptions
 from inkdrop.convert.files.stored import held
 from inkdrop.convert.open import open_checkpoint
@@ -62,6 +62,11 @@ class Case:
             made.fuse_lora(lora_scale=weight)
             made.unload_lora_weights()
         return made
+
+    @cache  # noqa: B019
+    def fused_by_kohyas_names(self) -> Any:
+        """diffusers' pipeline with the pairs of attention and text fused, with an alpha of 2."""
+        return self.fused(loras.kohya(self.pairs()))
 
 
 @pytest.fixture(scope="module", params=["sd15", "sdxl"])
@@ -165,6 +170,75 @@ def test_names_of_ldm(case: Case, tmp_path: Path) -> None:
     own = {} if case.name == "sdxl" else {"unet_config": case.pipe.unet.config}
     theirs = case.fused(dict(weights), **own)
     assert distance(with_lora(case.model, stored(tmp_path, weights), WEIGHT), theirs) < 1e-5
+
+
+def flat(begins: dict[str, str]) -> Callable[[str, str], str]:
+    return lambda part, name: begins[part] + name.replace(".", "_")
+
+
+def dotted(begins: dict[str, str]) -> Callable[[str, str], str]:
+    return lambda part, name: f"{begins[part]}.{name}"
+
+
+# The names of a pair in the files of further programs, for SDXL's parts and those of SD 1.
+CLIPS = {"text_encoder": "text_encoders.clip_l.transformer",
+         "text_encoder_2": "text_encoders.clip_g.transformer"}  # fmt: skip
+NAMES: dict[str, Callable[[str, str], str]] = {
+    "ComfyUI": dotted({"unet": "diffusion_model", **CLIPS}),
+    "a single file": dotted(
+        {"unet": "model.diffusion_model", "text_encoder": "cond_stage_model.transformer", **CLIPS}
+    ),
+    "OneTrainer": dotted({"unet": "unet", "text_encoder": "clip_l", "text_encoder_2": "clip_g"}),
+    "OneTrainer's older": flat(
+        {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
+    ),
+    "LyCORIS": flat(
+        {"unet": "lycoris_", "text_encoder": "lycoris_", "text_encoder_2": "lora_te2_"}
+    ),
+    "PEFT around a part": dotted(
+        {"unet": "base_model.model.unet", "text_encoder": "base_model.model.text_encoder",
+         "text_encoder_2": "base_model.model.text_encoder_2"}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ldm", [False, True])
+@pytest.mark.parametrize("names", NAMES)
+def test_names_of_further_programs(case: Case, tmp_path: Path, names: str, ldm: bool) -> None:
+    naming = ldm_naming(case.model.network.config)  # type: ignore[attr-defined]
+    places = folder_names("unet", case.model.network)
+    weights = dict[str, Tensor]()
+    for (part, name), pair in case.pairs().items():
+        if ldm and part == "unet":
+            name = naming.theirs(places[name].name).removesuffix(".weight")
+        base = NAMES[names](part, name)
+        weights |= {f"{base}.lora_down.weight": pair.down, f"{base}.lora_up.weight": pair.up}
+        weights[f"{base}.alpha"] = torch.tensor(2.0)
+    path = stored(tmp_path, weights)
+    assert adapter_at(path) is LORA
+    ours = with_lora(case.model, path, WEIGHT)
+    assert distance(ours, case.fused_by_kohyas_names()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "alpha",
+    [
+        torch.tensor(2),
+        torch.tensor([2]),
+        torch.tensor(2, dtype=torch.int32),
+        torch.tensor(2.0, dtype=torch.float64),
+        torch.tensor([2.0], dtype=torch.bfloat16),
+        torch.tensor([[2.0]], dtype=torch.float16),
+    ],
+    ids=lambda alpha: f"{alpha.dtype} {list(alpha.shape)}",
+)
+def test_alphas_of_any_type(sd15: Case, tmp_path: Path, alpha: Tensor) -> None:
+    weights = loras.kohya(sd15.pairs())
+    theirs = with_lora(sd15.model, stored(tmp_path, weights))
+    typed = {n: alpha.clone() if n.endswith(".alpha") else v for n, v in weights.items()}
+    ours = with_lora(sd15.model, stored(tmp_path, typed))
+    for a, b in zip(ours.network.parameters(), theirs.network.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_alphas_of_their_own(sd15: Case, tmp_path: Path) -> None:
@@ -351,6 +425,9 @@ UP = GOOD.replace("lora_A", "lora_B")
         ({"transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight": torch.ones(2, 4),
           "transformer.single_transformer_blocks.0.attn.to_k.lora_B.weight": torch.ones(4, 2)},
          "it looks like a LoRA for a transformer, such as Flux or SD 3"),
+        ({"diffusion_model.double_blocks.0.img_attn.qkv.lora_A.weight": torch.ones(2, 4),
+          "diffusion_model.double_blocks.0.img_attn.qkv.lora_B.weight": torch.ones(4, 2)},
+         "it looks like a LoRA for a transformer, such as Flux or SD 3"),
         ({"lora_unet_a.hada_w1_a": torch.ones(2, 2)}, r"is a LoHa \(hada_\), which is not read"),
         ({"lora_unet_a.lokr_w1": torch.ones(2, 2)}, "is a LoKr"),
         ({"lora_unet_a.dora_scale": torch.ones(2, 2)}, "is a DoRA"),
@@ -474,6 +551,14 @@ def test_a_model_of_another_kind(tmp_path: Path) -> None:
          "text_encoder.text_model.encoder.self_attn.q_proj"),
         ("text_encoder.text_model.self_attn.to_out_lora.up.weight",
          "text_encoder.text_model.self_attn.out_proj"),
+        ("diffusion_model.input_blocks.1.1.proj_in.lora_up.weight",
+         "unet.input_blocks.1.1.proj_in"),
+        ("lycoris_down_blocks_0_attn1_to_k.lora_up.weight",
+         "lora_unet_down_blocks_0_attn1_to_k"),
+        ("lycoris_text_model_encoder_layers_0_mlp_fc1.lora_up.weight",
+         "lora_te_text_model_encoder_layers_0_mlp_fc1"),
+        ("clip_g.text_model.encoder.layers.0.mlp.fc1.lora_up.weight",
+         "text_encoder_2.text_model.encoder.layers.0.mlp.fc1"),
         ("unet:12:up", "unet:12"),
     ],
 )  # fmt: skip
