@@ -117,7 +117,7 @@ class _Line:
 
     def _update(self, update: Update) -> None:
         if not update.applied:
-            self.bar.console.print(f"update {update.index:,} was not finite and was skipped")
+            self.bar.console.print(f"update {update.index:,} was skipped: {update.culprits}")
             return
         self.loss = update.loss if self.loss is None else 0.98 * self.loss + 0.02 * update.loss
         self.bar.update(

@@ -41,6 +41,8 @@ class Dataset:
     notes: sentences to show the user once (the size and why, what was skipped)
     fingerprint: sha256 of content and options; it does not depend on where the data is stored
     beside: stores with one further condition per sample, by field of `Cond`; see `with_beside`
+    names: the samples' names, such as files, in the order in which the data was opened
+    rows: the places in that order, if this is a subset
     """
 
     name: str
@@ -55,6 +57,8 @@ class Dataset:
     medium: str = "picture"
     span: tuple[float, float] = (-1.0, 1.0)
     beside: Mapping[str, Store] = dataclasses.field(default_factory=dict)
+    names: Sequence[str] | None = None
+    rows: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         for name in self.beside:
@@ -96,7 +100,13 @@ class Dataset:
             labels=None if self.labels is None else self.labels[wanted],
             captions=None if captions is None else tuple(captions[i] for i in wanted),
             beside={name: _Some(store, wanted) for name, store in self.beside.items()},
+            rows=wanted if self.rows is None else self.rows[wanted],
         )
+
+    def called(self, index: int) -> str:
+        """The name of a sample for messages: its file, or its number in the data as opened."""
+        row = index if self.rows is None else int(self.rows[index])
+        return f"sample {row}" if self.names is None else self.names[row]
 
     def describe(self) -> str:
         """One line: the number of samples, their shape, labels, captions and extra conditions."""

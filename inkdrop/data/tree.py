@@ -88,6 +88,7 @@ def open_tree(tree: Tree, options: DataOptions) -> Dataset:
         labels=labels,
         label_names=names,
         captions=captions,
+        names=kept,
         notes=(*notes, *ready.notes, *why, *missing, *_ignored(files, everything, sides)),
     )
 

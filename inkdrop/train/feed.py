@@ -36,7 +36,12 @@ def gather(data: Dataset, indices: np.ndarray, device: torch.device) -> Batch:
     """The samples at these indices, with their labels and extra conditions."""
     label = None if data.labels is None else torch.from_numpy(data.labels[indices])
     cond = Cond(label=label, **data.take_beside(indices))
-    return Batch(data.take(indices).to(device), cond.to(device))
+    return Batch(data.take(indices).to(device), cond.to(device), called(data, indices))
+
+
+def called(data: Dataset, indices: np.ndarray) -> Callable[[int], str]:
+    """Row -> the name of the sample in that row of a batch of these samples."""
+    return lambda row: data.called(int(indices[row]))
 
 
 def mirrored(batch: Batch, seed: int, update: int, first: int) -> Batch:
@@ -50,7 +55,8 @@ def mirrored(batch: Batch, seed: int, update: int, first: int) -> Batch:
 
     fields = {name: getattr(batch.cond, name) for name in SPATIAL}
     told = {name: one(value) for name, value in fields.items() if value is not None}
-    return Batch(one(batch.x0), dataclasses.replace(batch.cond, **told))
+    cond = dataclasses.replace(batch.cond, **told)
+    return dataclasses.replace(batch, x0=one(batch.x0), cond=cond)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -138,12 +139,15 @@ class Keeping:
         network.load_state_dict(average)
         return with_network(self.model, network.eval().requires_grad_(False))
 
-    def log(self, **entry: float | int | bool) -> None:
+    def log(self, **entry: Any) -> None:
         """Appends one line to metrics.jsonl."""
         if self.world.main:
             with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
 
 
-def _entry(update: Update) -> dict[str, float]:
-    return {name: value for name, value in dump(update).items() if name not in ("index", "total")}
+def _entry(update: Update) -> dict[str, Any]:
+    entry = {name: value for name, value in dump(update).items() if name not in ("index", "total")}
+    if not update.broken:
+        del entry["broken"]
+    return entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
@@ -21,10 +22,14 @@ from inkdrop.train.turn import Turn, draw_noise, draw_places
 
 @dataclass(frozen=True)
 class Batch:
-    """Data x0 [B, C, *spatial] in diffusion space, and the condition of each sample."""
+    """Data x0 [B, C, *spatial] in diffusion space, and the condition of each sample.
+
+    called: the name of the sample in row i, for messages
+    """
 
     x0: Tensor
     cond: Cond = field(default_factory=Cond)
+    called: Callable[[int], str] = "row {}".format
 
 
 class Batches(Protocol):

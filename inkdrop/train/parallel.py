@@ -104,6 +104,22 @@ class World:
         dist.all_reduce(votes, op=dist.ReduceOp.MAX)
         return bool(votes.item())
 
+    def mean(self, value: float) -> float:
+        """The mean of a number over all processes, each with as many rows as the others."""
+        if self.size == 1:
+            return value
+        total = torch.tensor([value], dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return float(total.item()) / self.size
+
+    def joined(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The names of all processes, in the order of the processes."""
+        if self.size == 1:
+            return names
+        parts: list[Any] = [None] * self.size
+        dist.all_gather_object(parts, names)
+        return tuple(name for part in parts for name in part)
+
     def wait(self) -> None:
         """Waits until every process has reached this call."""
         if self.size > 1:

@@ -6,6 +6,7 @@ random draw.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from inkdrop.train.parallel import World, bare, number
 from inkdrop.train.turn import Turn
 
 REFUSALS = 3  # training ends after this many non-finite updates in a row
+SHOWN = 5  # names of samples in a message
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class Update:
     """One optimizer step.
 
     index: its number, from 0; total: the number of updates in the run
-    loss: the mean over this process's rows; grad_norm: before clipping
+    loss: the mean over the global batch; grad_norm: before clipping
     applied: False if the gradient was not finite, so that the weights were left unchanged
+    broken: names of the samples whose own loss was not finite
     """
 
     index: int
@@ -39,6 +42,24 @@ class Update:
     grad_norm: float
     lr: float
     applied: bool
+    broken: tuple[str, ...] = ()
+
+    @property
+    def culprits(self) -> str:
+        """Which samples made the step not finite, in words."""
+        count = len(self.broken)
+        if not count:
+            return "the loss of every sample was finite, but not its gradient"
+        shown = ", ".join(self.broken[:SHOWN]) + (", ..." if count > SHOWN else "")
+        return f"the loss of {count} sample{'s' * (count > 1)} was not finite: {shown}"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The mean loss over a process's rows, and the names of samples whose loss was not finite."""
+
+    mean: float
+    broken: tuple[str, ...] = ()
 
 
 @dataclass
@@ -89,24 +110,27 @@ def gradients(
     update: int,
     world: World,
     objective: Objective = losses,
-) -> float:
-    """Accumulates the global batch's mean gradient; returns the mean loss of our own rows."""
+) -> Loss:
+    """Accumulates the global batch's mean gradient; returns the loss of our own rows."""
     rows = world.rows(config.batch)
     if len(rows) % config.accumulate:
         raise ValueError(
             f"accumulate is {config.accumulate}: it does not divide a process's {len(rows)} rows"
         )
     part = len(rows) // config.accumulate
-    total = 0.0
+    total, broken = 0.0, list[str]()
     for first in range(rows.start, rows.stop, part):
         piece = range(first, first + part)
         with world.averaging(model.network, last=piece.stop == rows.stop):
             turn = Turn(update, piece, config.updates)
-            each = objective(model, config, batches(update, piece), turn)
+            batch = batches(update, piece)
+            each = objective(model, config, batch, turn)
             loss = each.sum() / len(rows)
             loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
-    return total
+        if not math.isfinite(loss.item()):
+            broken += map(batch.called, each.isfinite().logical_not().nonzero()[:, 0].tolist())
+    return Loss(total, tuple(broken))
 
 
 def updates(
@@ -122,8 +146,8 @@ def updates(
     model: its network may be a wrapped `state.network` (DDP, compiled)
     objective: what is minimised; by default the config's loss
 
-    A step with a non-finite gradient is skipped; after three in a row, FloatingPointError names
-    the batch.
+    A step with a non-finite gradient is skipped. From the third in a row on, FloatingPointError
+    names the batch; whoever resumes after that is told again at the next one.
     """
     world = world or World(device=next(model.network.parameters()).device)
     model.network.train()
@@ -133,13 +157,17 @@ def updates(
             # Only dropout uses torch's global generator; seeding it here makes it resumable too.
             torch.manual_seed(key(config.seed, "dropout", index, world.rank))
             loss = gradients(model, config, batches, index, world, objective)
-        update = _step(state, config, loss)
-        if state.refused == REFUSALS:
-            raise FloatingPointError(
-                f"loss or gradient was not finite in three updates in a row, the last with batch"
-                f" {index} (loss {loss}); look at its data, lower lr ({config.lr:g}) or use float32"
-            )
+        update = _step(state, config, world.mean(loss.mean))
+        if not update.applied:
+            update = dataclasses.replace(update, broken=world.joined(loss.broken))
         yield update
+        if state.refused >= REFUSALS:
+            raise FloatingPointError(
+                f"loss or gradient was not finite in {state.refused} updates in a row, the last"
+                f" being update {index} (loss {update.loss}): {update.culprits}; look at these"
+                f" samples, or train into another folder with a lower lr (now {config.lr:g}) or in"
+                " float32"
+            )
 
 
 def _step(state: State, config: TrainConfig, loss: float) -> Update:

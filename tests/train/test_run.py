@@ -202,3 +202,20 @@ def test_a_run_older_than_an_option_resumes_with_its_default(tmp_path: Path) -> 
     )
     with pytest.raises(ValueError, match="log_noise_mean"):
         list(train(data, tmp_path / "run", tiny.ask(updates=2, log_noise_mean=0.5)))
+
+
+def test_a_training_that_diverged_stops_each_time_and_names_the_update(tmp_path: Path) -> None:
+    data, out = tiny.data(tmp_path), tmp_path / "run"
+    asked = tiny.ask(updates=30, lr=1e30)
+    places = []
+    for _ in range(3):
+        with pytest.raises(FloatingPointError, match=r"being update \d+ .*samples was not") as stop:
+            run(data, out, asked)
+        places.append(int(str(stop.value).split("being update ")[1].split()[0]))
+        newest, _ = runs.newest_checkpoint(out)
+        assert newest is not None and int(newest.name) == places[-1] + 1
+    assert places == [places[0], places[0] + 1, places[0] + 2]
+    logged = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    last = [entry for entry in logged if "loss" in entry][-1]
+    assert last["update"] == places[-1] + 1 and not last["applied"]
+    assert all(name.startswith("sample ") for name in last["broken"])

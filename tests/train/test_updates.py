@@ -10,6 +10,7 @@ import tiny
 import torch
 
 from inkdrop.cond import Cond
+from inkdrop.data.order import batch_indices
 from inkdrop.train.feed import Feed, split
 from inkdrop.train.objective import Batch, drop
 from inkdrop.train.parallel import World
@@ -26,7 +27,7 @@ def gradient(folder: Path, world: World, accumulate: int) -> tuple[float, list[t
     torch.nn.init.normal_(model.network.output.weight)  # type: ignore[union-attr, arg-type]
     config = dataclasses.replace(tiny.ask().config, accumulate=accumulate)
     loss = gradients(model, config, Feed(pictures, config, CPU), 3, world)
-    return loss, [p.grad.clone() for p in model.network.parameters() if p.grad is not None]
+    return loss.mean, [p.grad.clone() for p in model.network.parameters() if p.grad is not None]
 
 
 def test_accumulated_gradient_is_the_whole_batch_gradient(tmp_path: Path) -> None:
@@ -97,15 +98,38 @@ def test_step_that_is_not_finite_is_not_applied_and_the_third_stops(tmp_path: Pa
     state = start(model, config)
     seen = []
     before = {k: v.clone() for k, v in model.network.state_dict().items()}
-    with pytest.raises(FloatingPointError, match="three updates in a row, the last with batch 6"):
+    told = r"3 updates in a row, the last being update 6 .*: the loss of 8 samples was not finite"
+    with pytest.raises(FloatingPointError, match=told):
         for update in updates(model, broken, config, state):
             seen.append(update.applied)
             now = model.network.state_dict()
             same = all(torch.equal(before[k], now[k]) for k in before)
             assert same != update.applied
             before = {k: v.clone() for k, v in now.items()}
-    assert seen == [True, False, True, True, False, False]
+    assert seen == [True, False, True, True, False, False, False]
+    with pytest.raises(FloatingPointError, match="4 updates in a row, the last being update 6"):
+        state.update = 6  # as if resumed: the next one that is not finite ends training again
+        list(updates(model, broken, config, state))
     assert all(bool(v.isfinite().all()) for v in state.ema.values())
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_a_sample_that_is_not_finite_is_named(tmp_path: Path, accumulate: int) -> None:
+    pictures = dataclasses.replace(tiny.data(tmp_path), names=[f"p{i}.png" for i in range(48)])
+    training, model = split(pictures, 0)[0], tiny.model(pictures)
+    config = dataclasses.replace(tiny.ask().config, accumulate=accumulate, flip=True)
+    feed = Feed(training, config, CPU)
+
+    def broken(update: int, rows: range) -> Batch:
+        batch = feed(update, rows)
+        if 5 in rows:
+            batch.x0[5 - rows.start] = float("inf")
+        return batch
+
+    row = batch_indices(len(training), config.batch, config.seed, 0)[5]
+    [place] = [i for i in range(48) if torch.equal(pictures.take([i]), training.take([row]))]
+    update = next(updates(model, broken, config, start(model, config)))
+    assert update.broken == (f"p{place}.png",) and not update.applied
 
 
 def test_dropout_is_keyed_and_leaves_the_callers_stream_alone(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from inkdrop.runs import own_folder
 from inkdrop.train.aim import Aim
 from inkdrop.train.config import JUDGE_TRAINING, TrainConfig
 from inkdrop.train.events import Event
-from inkdrop.train.feed import HeldOut, split
+from inkdrop.train.feed import HeldOut, called, split
 from inkdrop.train.objective import Batch
 from inkdrop.train.parallel import World
 from inkdrop.train.precision import autocast
@@ -108,7 +108,7 @@ class JudgeFeed:
             own = self.data.labels[indices]
             labels = {n: torch.from_numpy(head.labels[own]) for n, head in self.heads.items()}
         there = {name: value.to(self.device) for name, value in labels.items()}
-        return Labelled(x.to(self.device), labels=there)
+        return Labelled(x.to(self.device), called=called(self.data, indices), labels=there)
 
     def held(self) -> HeldOut:
         """The pictures in order, without jitter."""

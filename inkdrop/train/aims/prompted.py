@@ -25,7 +25,7 @@ from inkdrop.model import Model
 from inkdrop.networks.text import TextEncoder
 from inkdrop.train.aims.captions import Captioner
 from inkdrop.train.config import TrainConfig
-from inkdrop.train.feed import HeldOut
+from inkdrop.train.feed import HeldOut, called
 from inkdrop.train.objective import Batch, losses
 from inkdrop.train.turn import Turn
 
@@ -163,7 +163,8 @@ class TextFeed:
         cond = dataclasses.replace(cond, **self.data.take_beside(indices))
         if self.data.labels is not None:
             cond = dataclasses.replace(cond, label=torch.tensor(labels))
-        return Batch(self.data.take(indices).to(self.device), cond.to(self.device))
+        x0 = self.data.take(indices).to(self.device)
+        return Batch(x0, cond.to(self.device), called(self.data, indices))
 
     def _label(self, index: int) -> int:
         return 0 if self.data.labels is None else int(self.data.labels[index])
