@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
 from safetensors.torch import load_file, save_file
 
 from inkdrop.cond import Cond
-from inkdrop.model import Model
+from inkdrop.model import Condition, Model
 
 
 @pytest.fixture
@@ -134,3 +136,31 @@ def test_labels_by_name_or_number(folder: Path) -> None:
     assert torch.equal(model.condition(["1", 0]).label, torch.tensor([1, 0]))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no class 'cat'; known: 0, 1"):
         model.condition(["cat"])
+
+
+def named(model: Model, *labels: str) -> Model:
+    spec = dataclasses.replace(model.spec, labels=labels)
+    return dataclasses.replace(model, spec=spec)
+
+
+def test_an_int_is_the_number_of_a_class_and_a_string_its_name(folder: Path) -> None:
+    model = named(Model.load(folder), "7", "1")
+
+    def numbers(*names: Condition) -> list[int]:
+        label = model.condition(list(names)).label
+        assert label is not None
+        return label.tolist()
+
+    assert numbers(1, 0, np.int64(1)) == [1, 0, 1]  # type: ignore[arg-type]
+    assert numbers("1", "7", "0") == [1, 0, 0]  # "0" is no name, so it is a number
+    for name, said in ((2, "no class number 2; the model has classes 0 to 1"), (-1, "number -1")):
+        with pytest.raises(ValueError, match=said):
+            numbers(name)
+    with pytest.raises(ValueError, match="there is no class '²'"):
+        numbers("²")
+
+
+def test_a_class_is_found_in_either_spelling_of_unicode(folder: Path) -> None:
+    model = named(Model.load(folder), "cafe\u0301", "th\u00e9")  # decomposed, composed
+    label = model.condition(["caf\u00e9", "the\u0301"]).label
+    assert label is not None and label.tolist() == [0, 1]

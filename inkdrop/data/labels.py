@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from inkdrop.data.names import composed, natural
+
 
 def classes(
     values: Sequence[object] | NDArray[np.generic], where: str
@@ -14,6 +16,7 @@ def classes(
     """int64 [N] in 0 ... K-1, and K names: the distinct numbers or words in sorted order.
 
     Numbers 0 ... K-1 are unchanged; others (1, 5, 7) become 0, 1, 2 with names "1", "5", "7".
+    Words are sorted naturally, "2" before "10", and the two spellings of one Unicode word are one.
     ValueError unless there is one number, or one word, for each picture.
     """
     array = values if isinstance(values, np.ndarray) else _array(values, where)
@@ -25,10 +28,26 @@ def classes(
             f"labels of {where} must be whole numbers or words, not {array.dtype};"
             " convert them first"
         )
-    if array.dtype.kind == "S":
-        array = np.char.decode(array.astype(np.bytes_), "utf-8")
+    if array.dtype.kind in "US":
+        return _words(array, where)
     distinct, index = np.unique(array, return_inverse=True)
     return index.astype(np.int64), tuple(str(value) for value in distinct.tolist())
+
+
+def _words(array: NDArray[np.generic], where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    try:
+        words = (
+            array if array.dtype.kind == "U" else np.char.decode(array.astype(np.bytes_), "utf-8")
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"labels of {where} hold bytes that are not UTF-8 ({error.object!r}); save them as text"
+        ) from None
+    stored, index = np.unique(words, return_inverse=True)
+    spelled = [composed(str(word)) for word in stored.tolist()]
+    names = sorted(set(spelled), key=natural)
+    number = {name: i for i, name in enumerate(names)}
+    return np.array([number[word] for word in spelled], np.int64)[index], tuple(names)
 
 
 def _array(values: Sequence[object], where: str) -> NDArray[np.generic]:

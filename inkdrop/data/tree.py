@@ -12,6 +12,7 @@ from inkdrop.data.captions import side_files, tree_captions
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.labels import classes
 from inkdrop.data.metadata import is_metadata, read_metadata
+from inkdrop.data.names import natural
 from inkdrop.data.options import DataOptions
 from inkdrop.data.pictures.prepare import EncodedPicture, listed, prepare, share
 from inkdrop.digest import digest
@@ -54,7 +55,7 @@ def visible(name: str) -> bool:
 
 
 def open_tree(tree: Tree, options: DataOptions) -> Dataset:
-    """All pictures of a tree, sorted by name.
+    """All pictures of a tree, sorted naturally by name: 2.png before 10.png.
 
     Labels: the column `label` of metadata.jsonl or metadata.csv, else the subfolder, if all
     pictures are in one of several (subfolders such as train, val and test are splits, not classes;
@@ -63,7 +64,7 @@ def open_tree(tree: Tree, options: DataOptions) -> Dataset:
     as ".txt". ValueError if there are no usable pictures.
     """
     options.refuse(tree.where, "image", "label")
-    files = sorted(name for name in tree.names if visible(name))
+    files = sorted((name for name in tree.names if visible(name)), key=natural)
     pictures = [name for name in files if is_picture(name)]
     if not pictures:
         raise ValueError(_nothing(tree.where, files))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
+import unicodedata
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -89,9 +91,9 @@ class Model:
                 self._between(n) if isinstance(n, Between) else self.condition([n]) for n in names
             ]
             return cat(parts).to(device)
-        prompts = [name if isinstance(name, Prompt) else Prompt(str(name)) for name in names]
+        prompts = [_prompt(name) for name in names]
         cond = self.text.encode([prompt.text for prompt in prompts]).to(device)
-        if not self.spec.labels:
+        if not self.spec.labels and all(prompt.label is None for prompt in prompts):
             return cond
         null = len(self.spec.labels)
         index = [null if p.label is None else self._class(p.label) for p in prompts]
@@ -118,7 +120,11 @@ class Model:
         return labels if self.text is None else tuple(Prompt(label=name) for name in labels)
 
     def _class(self, name: Condition) -> int:
-        """The number of a class."""
+        """The number of a class, from that number or from the class's name.
+
+        A whole number is always a number. A string is a name, or the number of a class if no class
+        has that name.
+        """
         labels = self.spec.labels
         if isinstance(name, Prompt | Between):
             words = (name if isinstance(name, Prompt) else name.first).text
@@ -130,10 +136,19 @@ class Model:
             raise ValueError(
                 f"the class is {name!r}, but this model was trained without labels; leave it out"
             )
-        text = str(name)
-        if text in labels:
-            return labels.index(text)
-        if text.isdigit() and int(text) < len(labels):
+        if not isinstance(name, str):
+            number = operator.index(name)
+            if 0 <= number < len(labels):
+                return number
+            raise ValueError(
+                f"there is no class number {number}; the model has classes 0 to {len(labels) - 1}"
+                f" ({', '.join(labels[:10])}{', ...' if labels[10:] else ''})"
+            )
+        text = unicodedata.normalize("NFC", name)
+        spelled = [unicodedata.normalize("NFC", label) for label in labels]
+        if text in spelled:
+            return spelled.index(text)
+        if text.isascii() and text.isdigit() and len(text) < 10 and int(text) < len(labels):
             return int(text)
         raise ValueError(
             f"there is no class {text!r}; known: {', '.join(labels)}.{nearest(text, labels)}"
@@ -205,3 +220,11 @@ class Model:
         from inkdrop.runs import own_folder
 
         return load_model(own_folder(name)[0], dtype=dtype)
+
+
+def _prompt(asked: Condition) -> Prompt:
+    """A condition of a model with text: a string is words, a number a class."""
+    if isinstance(asked, str):
+        return Prompt(asked)
+    assert not isinstance(asked, Between)
+    return asked if isinstance(asked, Prompt) else Prompt(label=asked)

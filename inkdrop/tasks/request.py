@@ -123,7 +123,7 @@ class Request:
     prompt: str | None = option(None, "A description of the samples, in words.")
     labels: tuple[str | int, ...] = option(
         (),
-        "A class, such as a style; samples take turns among several.",
+        "A class, such as a style, by its name or else its number; samples take turns.",
         unset="all classes in turn or, with a prompt, any",
         flag="--label",
         names=("--style",),

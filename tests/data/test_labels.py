@@ -36,3 +36,18 @@ def test_words_are_sorted() -> None:
 def test_what_is_no_label_is_refused(values: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         classes(values, "x")  # type: ignore[arg-type]
+
+
+def test_words_with_numbers_are_sorted_as_people_count() -> None:
+    labels, names = classes(["10", "2", "b1", "a12", "a3", "2"], "x")
+    assert names == ("2", "10", "a3", "a12", "b1") and labels.tolist() == [1, 0, 4, 3, 2, 0]
+
+
+def test_both_spellings_of_a_unicode_word_are_one_class() -> None:
+    labels, names = classes(["caf\u00e9", "cafe\u0301", "tea"], "x")
+    assert names == ("caf\u00e9", "tea") and labels.tolist() == [0, 0, 1]
+
+
+def test_words_in_another_encoding_are_named() -> None:
+    with pytest.raises(ValueError, match=r"not UTF-8 \(b'caf\\xe9'\)"):
+        classes(np.array([b"caf\xe9"]), "x")

@@ -124,7 +124,9 @@ def test_a_walk_between_prompts_keeps_to_one_class() -> None:
 
 def test_a_class_by_itself_is_a_prompt_without_words() -> None:
     made = latent_text_model()
-    assert torch.equal(drawn(made, list(made.classes)), drawn(made, [Prompt("", 0), Prompt("", 1)]))
+    expected = drawn(made, list(made.classes))
+    assert torch.equal(expected, drawn(made, [Prompt("", 0), Prompt("", 1)]))
+    assert torch.equal(expected, drawn(made, [0, 1]))  # a number is a class, not the word "0"
 
 
 def test_a_model_that_is_used_up_draws_the_same_and_gives_each_part_back_in_turn(
