@@ -25,7 +25,7 @@ class Between:
     fraction: float
 
 
-# A class or, for a model with text, a prompt or a point between two. An int is always the number of a
-# class. A string is a prompt or, for a model without text, the name of a class; digits that are no
-# class's name are a number too.
+# A class or, for a model with text, a prompt or a point between two. An int is always the number of
+# a class. A string is a prompt or, for a model without text, the name of a class; digits that are
+# no class's name are a number too.
 Condition = str | int | Prompt | Between

@@ -40,6 +40,7 @@ class Dataset:
     span: the values, in the data's own units, that -1 and 1 stand for
     notes: sentences to show the user once (the size and why, what was skipped)
     fingerprint: sha256 of content and options; it does not depend on where the data is stored
+    captions: one for each sample; several: all captions of each, where any sample has more
     beside: stores with one further condition per sample, by field of `Cond`; see `with_beside`
     names: the samples' names, such as files, in the order in which the data was opened
     rows: the places in that order, if this is a subset
@@ -53,6 +54,7 @@ class Dataset:
     labels: NDArray[np.int64] | None = None
     label_names: tuple[str, ...] = ()
     captions: tuple[str, ...] | None = None
+    several: tuple[tuple[str, ...], ...] | None = None
     notes: tuple[str, ...] = ()
     medium: str = "picture"
     span: tuple[float, float] = (-1.0, 1.0)
@@ -63,7 +65,8 @@ class Dataset:
     def __post_init__(self) -> None:
         for name in self.beside:
             choose("field of a condition", name, {f.name: f for f in dataclasses.fields(Cond)})
-        for what, values in (("labels", self.labels), ("captions", self.captions)):
+        told = {"labels": self.labels, "captions": self.captions, "lists of captions": self.several}
+        for what, values in told.items():
             if values is not None and len(values) != self.count:
                 raise ValueError(
                     f"{self.name} has {self.count} samples but {len(values)} {what};"
@@ -82,6 +85,12 @@ class Dataset:
         wanted = self._numbers(indices)
         return {name: store.take(wanted) for name, store in self.beside.items()}
 
+    def texts(self, index: int) -> tuple[str, ...]:
+        """All captions of a sample; empty if the data has none."""
+        if self.several is not None:
+            return self.several[index]
+        return () if self.captions is None else (self.captions[index],)
+
     def _numbers(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
         wanted = np.asarray(indices, np.int64).reshape(-1)
         if len(wanted) and (wanted.min() < 0 or wanted.max() >= self.count):
@@ -91,7 +100,7 @@ class Dataset:
     def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> Dataset:
         """Only these samples, in this order, with the same label names."""
         wanted = np.asarray(indices, np.int64)
-        captions = self.captions
+        captions, several = self.captions, self.several
         return dataclasses.replace(
             self,
             store=_Some(self.store, wanted),
@@ -99,6 +108,7 @@ class Dataset:
             fingerprint=digest([self.fingerprint, wanted]),
             labels=None if self.labels is None else self.labels[wanted],
             captions=None if captions is None else tuple(captions[i] for i in wanted),
+            several=None if several is None else tuple(several[i] for i in wanted),
             beside={name: _Some(store, wanted) for name, store in self.beside.items()},
             rows=wanted if self.rows is None else self.rows[wanted],
         )
@@ -116,7 +126,9 @@ class Dataset:
         if self.labels is not None:
             shown = ", ".join(self.label_names[:10]) + (", ..." if self.label_names[10:] else "")
             parts.append(f"{len(self.label_names)} labels ({shown})")
-        if self.captions is not None:
+        if self.several is not None:
+            parts.append(f"up to {max(map(len, self.several))} captions each")
+        elif self.captions is not None:
             parts.append("captions")
         parts += list(self.beside)
         return ", ".join(parts)

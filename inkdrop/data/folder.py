@@ -3,31 +3,62 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from inkdrop.data.dataset import Dataset
+from inkdrop.data.names import printable
 from inkdrop.data.options import DataOptions
-from inkdrop.data.tree import Tree, open_tree
+from inkdrop.data.pictures.prepare import listed
+from inkdrop.data.tree import Tree, open_tree, visible
 
 
 def open_folder(path: Path, options: DataOptions) -> Dataset:
-    """All pictures in a folder, by the rules of `open_tree`; each linked folder is entered once."""
+    """All pictures in a folder, by the rules of `open_tree`; each linked folder is entered once.
+
+    FIFOs, sockets and devices are never opened, whatever their names; they are noted.
+    """
+    files, special = split_files(path)
+    named = {printable(name): name for name in files}
+    where = printable(path.resolve().name or str(path))
+    notes = [_special(special)] if special else []
     return open_tree(
-        Tree(path.resolve().name or str(path), list_files(path), lambda name: path / name), options
+        Tree(where, list(named), lambda name: path / named[name], tuple(notes)), options
     )
 
 
 def list_files(path: Path) -> list[str]:
     """Relative names, separated by /, of all files below a folder; hidden folders are skipped."""
+    return split_files(path)[0]
+
+
+def split_files(path: Path) -> tuple[list[str], list[str]]:
+    """The names of all files below a folder as in `list_files`, and those of FIFOs and the like."""
     names: list[str] = []
+    special: list[str] = []
     seen: set[str] = set()
     for folder, inner, files in os.walk(path, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder)
         inner[:] = [] if real in seen else [name for name in inner if not name.startswith(".")]
         if real not in seen:
-            names += [(Path(folder) / file).relative_to(path).as_posix() for file in files]
+            for file in files:
+                whole = Path(folder) / file
+                kind = special if _is_special(whole) else names
+                kind.append(whole.relative_to(path).as_posix())
         seen.add(real)
-    return names
+    return names, [name for name in special if visible(name)]
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # such as a broken link, which is told when it is read
+        return False
+
+
+def _special(names: list[str]) -> str:
+    which = "1 entry is" if len(names) == 1 else f"{len(names):,} entries are"
+    return f"{which} not read, as a FIFO, socket or device is no file: {listed(sorted(names))}"
 
 
 def _refuse(error: OSError) -> None:

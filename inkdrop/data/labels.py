@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from inkdrop.conditioning.tokenizer import sound
 from inkdrop.data.names import composed, natural
 
 
@@ -44,7 +45,7 @@ def _words(array: NDArray[np.generic], where: str) -> tuple[NDArray[np.int64], t
             f"labels of {where} hold bytes that are not UTF-8 ({error.object!r}); save them as text"
         ) from None
     stored, index = np.unique(words, return_inverse=True)
-    spelled = [composed(str(word)) for word in stored.tolist()]
+    spelled = [composed(sound(str(word))) for word in stored.tolist()]
     names = sorted(set(spelled), key=natural)
     number = {name: i for i, name in enumerate(names)}
     return np.array([number[word] for word in spelled], np.int64)[index], tuple(names)

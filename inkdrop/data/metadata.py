@@ -1,4 +1,4 @@
-"""metadata.jsonl and metadata.csv: one row per picture, as in Hugging Face's imagefolder."""
+"""metadata.jsonl and metadata.csv: one row for each picture, as in Hugging Face's imagefolder."""
 
 from __future__ import annotations
 
@@ -10,52 +10,79 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from inkdrop.config import nearest
+from inkdrop.data.columns import FILES, usual
+from inkdrop.data.names import composed
 from inkdrop.data.pictures.prepare import listed
 
 Row = dict[str, Any]
 
+# Suffixes of files called metadata that are read, with an example.
 _EXAMPLES = {
-    "metadata.jsonl": '{"file_name": "a.png", "text": "a red boat"}',
-    "metadata.csv": 'file_name,text and then a.png,"a red boat, at sea"',
+    ".jsonl": '{"file_name": "a.png", "text": "a red boat"}',
+    ".csv": 'file_name,text and then a.png,"a red boat, at sea"',
 }
+# Suffixes of tables, which are named if they are not read.
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".arrow")
 
 
 def is_metadata(name: str) -> bool:
-    """True for a metadata file in any folder, by its name."""
-    return PurePosixPath(name).name in _EXAMPLES
+    """True for metadata.jsonl and metadata.csv in any folder, in any capitals."""
+    path = PurePosixPath(name)
+    return path.stem.lower() == "metadata" and path.suffix.lower() in _EXAMPLES
+
+
+def is_table(name: str) -> bool:
+    """True for a file that by its suffix may be a table of captions or labels."""
+    return PurePosixPath(name).suffix.lower() in TABLES
 
 
 def read_metadata(
-    texts: Mapping[str, str], pictures: Collection[str], where: str
-) -> dict[str, Row]:
-    """The metadata row of each picture, by the picture's name relative to the root of the tree.
+    texts: Mapping[str, str], pictures: Collection[str], where: str, asked: str | None = None
+) -> tuple[dict[str, Row], set[str]]:
+    """The metadata row of each picture by its name in the tree, and the columns that name pictures.
 
-    texts: metadata files by name; a row's file_name is relative to the metadata file's folder.
-    ValueError for a malformed row, one without a matching picture, or a second row for a picture.
+    texts: metadata files by name; a row names its picture relative to the metadata file's folder
+    asked: the column with the pictures' names, if not file_name or another usual name
+
+    Names are compared in one Unicode spelling, with / for a backslash. ValueError for a malformed
+    row, one without a matching picture, or a second row for a picture.
     """
     about: dict[str, Row] = {}
+    named = set[str]()
     lost: list[str] = []
+    known = {composed(name): name for name in pictures}
     for file, text in texts.items():
-        read = _csv_rows if file.endswith(".csv") else _json_rows
-        for place, row in read(text, file, where):
-            name = _normal(PurePosixPath(file).parent, row["file_name"])
+        read = _csv_rows if file.lower().endswith(".csv") else _json_rows
+        for place, row, column in read(text, file, where, asked):
+            name = _normal(PurePosixPath(file).parent, row[column])
+            if composed(name) not in known:
+                name = name.replace("\\", "/")
+            name = known.get(composed(name), name)
             if name in about:
-                raise ValueError(
-                    f"{place} is a second row for {row['file_name']!r}; keep one of them"
-                )
+                raise ValueError(f"{place} is a second row for {row[column]!r}; keep one of them")
             if name not in pictures:
                 lost.append(name)
             about[name] = row
+            named.add(column)
     if lost:
         raise ValueError(
             f"{len(lost):,} of {len(about):,} rows of metadata in {where} have no matching picture;"
             f" remove the rows or put the pictures back: {listed(lost)}."
             + nearest(lost[0], pictures)
         )
-    return about
+    return about, named
 
 
-def _json_rows(text: str, file: str, where: str) -> Iterator[tuple[str, Row]]:
+def _column(columns: Sequence[str], asked: str | None) -> str | None:
+    """The column that names pictures."""
+    if asked is not None:
+        return asked if asked in columns else None
+    return next(iter(usual(columns, FILES)), None)
+
+
+def _json_rows(
+    text: str, file: str, where: str, asked: str | None
+) -> Iterator[tuple[str, Row, str]]:
     for number, line in enumerate(text.split("\n"), 1):  # splitlines also splits at U+2028 etc.
         if not line.strip():
             continue
@@ -64,48 +91,56 @@ def _json_rows(text: str, file: str, where: str) -> Iterator[tuple[str, Row]]:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{place} is not JSON ({error}); correct it") from None
-        named = isinstance(row, dict) and isinstance(row.get("file_name"), str)
-        if not named or not row["file_name"]:
+        column = _column(list(row), asked) if isinstance(row, dict) else None
+        if column is None or not isinstance(row[column], str) or not row[column]:
             raise ValueError(
-                f'{place} must be an object with "file_name", such as {_EXAMPLES["metadata.jsonl"]}'
+                f'{place} must be an object with "{asked or "file_name"}", such as'
+                f" {_EXAMPLES['.jsonl']}"
             )
-        yield place, row
+        yield place, row, column
 
 
-def _csv_rows(text: str, file: str, where: str) -> Iterator[tuple[str, Row]]:
+def _csv_rows(
+    text: str, file: str, where: str, asked: str | None
+) -> Iterator[tuple[str, Row, str]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[tuple[str, Row]] = []
     try:
         columns = next(reader, [])
-        if "file_name" not in columns:
+        named = _column(columns, asked)
+        if named is None:
             raise ValueError(
-                f"{file} in {where} must start with the names of its columns, including file_name,"
-                f" such as {_EXAMPLES['metadata.csv']}, not {', '.join(columns)!r}"
+                f"{file} in {where} must start with the names of its columns, including"
+                f" {asked or 'file_name'}, such as {_EXAMPLES['.csv']}, not {', '.join(columns)!r}"
             )
+        twice = [name for name in columns if name and columns.count(name) > 1]
+        if twice:
+            raise ValueError(f"{file} in {where} has two columns {twice[0]!r}; rename one of them")
         for values in reader:
             place = f"{file} line {reader.line_num} in {where}"
             if values:
-                rows.append((place, _csv_row(columns, values, place)))
+                rows.append((place, _csv_row(columns, values, place, named)))
     except csv.Error as error:
         raise ValueError(
             f"{file} line {reader.line_num} in {where} is not CSV ({error}); correct it"
         ) from None
     whole = all(_is_whole(row.get("label")) for _, row in rows)
     for _, row in rows:
-        if row.get("label") is not None and whole:
+        if row.get("label") is not None and whole and named != "label":
             row["label"] = int(row["label"])
-    yield from rows
+    for place, row in rows:
+        yield place, row, named
 
 
-def _csv_row(columns: Sequence[str], values: Sequence[str], place: str) -> Row:
+def _csv_row(columns: Sequence[str], values: Sequence[str], place: str, named: str) -> Row:
     if len(values) != len(columns):
         raise ValueError(
             f"{place} has {len(values)} values for {len(columns)} columns; put a caption with"
             ' commas in double quotes, and write a double quote inside it as ""'
         )
     row: Row = {name: value or None for name, value in zip(columns, values, strict=True)}
-    if row["file_name"] is None:
-        raise ValueError(f"{place} has an empty column file_name; write the picture's name there")
+    if row[named] is None:
+        raise ValueError(f"{place} has an empty column {named}; write the picture's name there")
     return row
 
 

@@ -28,3 +28,8 @@ def composed(name: str) -> str:
     macOS writes file names decomposed, editors and keyboards write them composed.
     """
     return unicodedata.normalize("NFC", name)
+
+
+def printable(name: str) -> str:
+    """A file name with the bytes that are not UTF-8 written out: caf\\xe9.png."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

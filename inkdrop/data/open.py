@@ -12,10 +12,12 @@ from inkdrop.data.dataset import Dataset
 from inkdrop.data.embedded import EMBEDDED, open_digits
 from inkdrop.data.folder import list_files, open_folder
 from inkdrop.data.idx import find_idx, is_idx, open_idx
+from inkdrop.data.metadata import is_table
+from inkdrop.data.names import printable
 from inkdrop.data.options import DataOptions
 from inkdrop.data.pictures.buckets import Buckets
 from inkdrop.data.pictures.prepare import Parts
-from inkdrop.data.table import open_table
+from inkdrop.data.table import open_shards, open_table
 from inkdrop.data.tree import is_picture, visible
 from inkdrop.files import must_exist
 
@@ -40,8 +42,11 @@ def open_data(
     label: str | None = None,
     caption: str | None = None,
     split: str | None = None,
+    max_gib: float = 8.0,
 ) -> Dataset:
     """Open training data: a folder, .zip, .npy, .npz, .parquet, IDX files, or "digits".
+
+    Several Parquet files in a folder are one table, such as the shards of `datasets`.
 
     medium: picture or series; by default arrays [N, C, L] of up to 4 channels are series and
         everything else is pictures; [N, L] is only read with medium="series"
@@ -50,13 +55,16 @@ def open_data(
     channels: 1 grey, 3 RGB, 4 RGBA; by default picture files are RGB if any of them has colour
     background: the colour behind transparent pictures, a name or #rrggbb
     image, label, caption: names of a table's columns or an .npz's arrays, if not the usual ones;
-        in a folder, caption is a metadata column, or the suffix of text files beside pictures
+        in a folder they are columns of its metadata (image: of the pictures' file names), and
+        caption may be the suffix of text files beside pictures
     split: the split to use, such as "train"; by default all are used together
+    max_gib: the most GiB that the data of one file, or of one table, may unpack to
 
     ValueError, one sentence, if the path does not exist or cannot be read as data.
     """
     return _open(
-        path, DataOptions(medium, size, channels, background, image, label, caption, split)
+        path,
+        DataOptions(medium, size, channels, background, image, label, caption, split, max_gib),
     )
 
 
@@ -72,6 +80,7 @@ def open_buckets(
     label: str | None = None,
     caption: str | None = None,
     split: str | None = None,
+    max_gib: float = 8.0,
 ) -> tuple[Dataset, ...]:
     """Pictures in several sizes of about the same area, one data set per size, from tall to wide.
 
@@ -93,6 +102,7 @@ def open_buckets(
         label=label,
         caption=caption,
         split=split,
+        max_gib=max_gib,
         buckets=Buckets(size, multiple, least),
     )
     whole = _open(path, options)
@@ -120,12 +130,15 @@ def _opener(path: Path) -> tuple[Opener, Path]:
     """The opener for a path, and the path itself or the only data file in that folder."""
     if path.is_dir():
         return _folder_opener(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is a FIFO, socket or device, not a file; save its data as a file")
     if path.suffix.lower() in _BY_SUFFIX:
         return _BY_SUFFIX[path.suffix.lower()], path
     if is_idx(path.name):
         return open_idx, path
-    if is_picture(path.name):
-        raise ValueError(f"{path} is a single picture; give the folder with all of them")
+    if is_picture(path.name) or is_table(path.name):
+        kind = "single picture" if is_picture(path.name) else "table without pictures"
+        raise ValueError(f"{path} is a {kind}; give the folder with all of them")
     raise ValueError(
         f"{path} cannot be read as data; give a folder of pictures, a {', '.join(_BY_SUFFIX)} file"
         " or IDX files (such as train-images-idx3-ubyte.gz)"
@@ -133,16 +146,22 @@ def _opener(path: Path) -> tuple[Opener, Path]:
 
 
 def _folder_opener(path: Path) -> tuple[Opener, Path]:
-    """The opener for a folder: of IDX files, of pictures, or with a single data file."""
+    """The opener for a folder: of IDX files, pictures, Parquet files, or with one data file."""
     if find_idx(path):
         return open_idx, path
-    if any(is_picture(name) and visible(name) for name in list_files(path)):
+    files = [name for name in list_files(path) if visible(name)]
+    if any(map(is_picture, files)):
         return open_folder, path
-    files = sorted(f for f in path.iterdir() if f.suffix.lower() in _BY_SUFFIX and visible(f.name))
-    files = [file for file in files if "label" not in file.name]
-    if len(files) > 1:
-        names = ", ".join(file.name for file in files)
+    tables = [path / name for name in files if name.lower().endswith(".parquet")]
+    found = sorted(f for f in path.iterdir() if f.suffix.lower() in _BY_SUFFIX and visible(f.name))
+    found = [file for file in found if "label" not in file.name and file not in tables]
+    if tables and not found:
+        name = printable(path.resolve().name)
+        return lambda _, options: open_shards(tables, options, name), path
+    found += tables
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
         raise ValueError(f"{path} has no pictures but several data files; give one of {names}")
-    if files:
-        return _BY_SUFFIX[files[0].suffix.lower()], files[0]
+    if found:
+        return _BY_SUFFIX[found[0].suffix.lower()], found[0]
     return open_folder, path  # its error lists the formats that it looked for

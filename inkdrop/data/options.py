@@ -33,19 +33,27 @@ class DataOptions:
     )
     background: str = option("white", "Colour behind transparent pictures, a name or #rrggbb.")
     image: str | None = option(
-        None, "Column of a table, or array of an .npz, with the samples.", unset="the usual names"
+        None,
+        "Column of a table with the pictures or their file names, or array of an .npz.",
+        unset="the usual names",
+        metavar="COLUMN",
     )
     label: str | None = option(
-        None, "Column of a table, or array of an .npz, with the labels.", unset="the usual names"
+        None,
+        "Column of a table, or array of an .npz, with the labels.",
+        unset="the usual names",
+        metavar="COLUMN",
     )
     caption: str | None = option(
         None,
-        "Column with the captions, or suffix of the text files beside pictures.",
+        "Column with the captions, each a text or a list, or suffix of text files beside pictures.",
         unset="the usual names",
+        metavar="COLUMN",
     )
     split: str | None = option(
         None, "Part of divided data to use, such as train.", unset="all parts"
     )
+    max_gib: float = option(8.0, "The most GiB that the data of one file may unpack to.")
     buckets: Buckets | None = None
 
     def __post_init__(self) -> None:
@@ -55,6 +63,8 @@ class DataOptions:
             )
         if self.channels is not None and self.channels < 1:
             raise ValueError(f"channels must be at least 1, not {self.channels}")
+        if not 0 < self.max_gib < 1e9:
+            raise ValueError(f"max_gib is {self.max_gib}: it must be a number of GiB above 0")
         # Lazily, because both load torch.
         from inkdrop.media.pixels import parse_colour
         from inkdrop.registry import MEDIA

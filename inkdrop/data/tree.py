@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from inkdrop.config import nearest
-from inkdrop.data.captions import side_files, tree_captions
+from inkdrop.data.captions import is_words, side_files, tree_captions
+from inkdrop.data.columns import LABELS, pick, unread
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.labels import classes
-from inkdrop.data.metadata import is_metadata, read_metadata
+from inkdrop.data.metadata import Row, is_metadata, is_table, read_metadata
 from inkdrop.data.names import natural
 from inkdrop.data.options import DataOptions
 from inkdrop.data.pictures.prepare import EncodedPicture, listed, prepare, share
@@ -25,12 +25,13 @@ _PARTS = {"train", "training", "val", "valid", "validation", "dev", "test", "tes
 class Tree:
     """Files by relative name, with / between folders; load: a file's path or bytes by its name.
 
-    where: the tree's name in messages
+    where: the tree's name in messages; notes: on entries that are not among the names
     """
 
     where: str
     names: Sequence[str]
     load: Callable[[str], Path | bytes]
+    notes: tuple[str, ...] = ()
 
     def text(self, name: str) -> str:
         """The text of a file; ValueError if it cannot be read as UTF-8."""
@@ -57,41 +58,54 @@ def visible(name: str) -> bool:
 def open_tree(tree: Tree, options: DataOptions) -> Dataset:
     """All pictures of a tree, sorted naturally by name: 2.png before 10.png.
 
-    Labels: the column `label` of metadata.jsonl or metadata.csv, else the subfolder, if all
-    pictures are in one of several (subfolders such as train, val and test are splits, not classes;
-    options.split selects one). Captions: the column caption, text or prompt of the metadata, else a
-    .txt or .caption file beside the picture; options.caption gives another column, or a suffix such
-    as ".txt". ValueError if there are no usable pictures.
+    Labels: a column of metadata.jsonl or metadata.csv (`columns.LABELS`, or options.label), else
+    the subfolder, if all pictures are in one of several (subfolders such as train, val and test are
+    splits, not classes; options.split selects one). Captions: a column of the metadata
+    (`columns.CAPTIONS`), else a .txt or .caption file beside the picture; options.caption gives
+    another column, or a suffix such as ".txt". ValueError if there are no usable pictures.
     """
-    options.refuse(tree.where, "image", "label")
-    files = sorted((name for name in tree.names if visible(name)), key=natural)
+    files = sorted((name for name in dict.fromkeys(tree.names) if visible(name)), key=natural)
     pictures = [name for name in files if is_picture(name)]
     if not pictures:
         raise ValueError(_nothing(tree.where, files))
     everything = set(pictures)
     texts = {name: tree.text(name) for name in files if is_metadata(name)}
-    about = read_metadata(texts, everything, tree.where)
+    if not texts:
+        options.refuse(f"{tree.where} without a metadata.jsonl or metadata.csv", "image", "label")
+    about, named = read_metadata(texts, everything, tree.where, options.image)
     sides = side_files(pictures, set(files), options.caption)
     root = _root(pictures)
     pictures, parts, notes = _split(pictures, root, options.split, tree.where)
     loads = [EncodedPicture(name, _loader(tree, name)) for name in pictures]
     ready = prepare(loads, options, tree.where)
     kept = [pictures[i] for i in ready.kept]
-    values, why = _labels(kept, about, root + parts, tree.where)
+    values, label, why = _labels(kept, about, root + parts, options.label, tree.where)
     labels, names = (None, ()) if values is None else classes(values, tree.where)
-    captions, missing = tree_captions(kept, about, sides, tree.text, options.caption, tree.where)
+    captions, told = tree_captions(kept, about, sides, tree.text, options.caption, tree.where)
+    rest = _unread(about, {*named, *told, label}, captions.first is not None)
     return Dataset(
         name=tree.where,
         shape=ready.shape,
         store=ready.store,
         count=len(kept),
-        fingerprint=digest([ready.fingerprint, values, captions]),
+        fingerprint=digest([ready.fingerprint, values, captions.several or captions.first]),
         labels=labels,
         label_names=names,
-        captions=captions,
+        captions=captions.first,
+        several=captions.several,
         names=kept,
-        notes=(*notes, *ready.notes, *why, *missing, *_ignored(files, everything, sides)),
-    )
+        notes=(
+            *notes, *ready.notes, *why, *captions.notes, *rest, *tree.notes,
+            *_ignored(files, everything, sides),
+        ),
+    )  # fmt: skip
+
+
+def _unread(about: Mapping[str, Row], used: Collection[str | None], captioned: bool) -> list[str]:
+    """Notes on columns of the metadata that are not read."""
+    columns = list(dict.fromkeys(column for row in about.values() for column in row))
+    texts = {column for row in about.values() for column, value in row.items() if is_words(value)}
+    return unread(columns, used, texts, captioned)
 
 
 def _loader(tree: Tree, name: str) -> Callable[[], Path | bytes]:
@@ -135,17 +149,35 @@ def _split(
 
 
 def _labels(
-    pictures: Sequence[str], about: Mapping[str, dict[str, Any]], depth: int, where: str
-) -> tuple[list[object] | None, list[str]]:
-    """A label for each picture, or None, and notes."""
-    told = [about.get(name, {}).get("label") for name in pictures]
+    pictures: Sequence[str],
+    about: Mapping[str, Row],
+    depth: int,
+    asked: str | None,
+    where: str,
+) -> tuple[list[object] | None, str | None, list[str]]:
+    """A label for each picture, or None; the metadata column that they are from; and notes."""
+    columns = list(dict.fromkeys(column for row in about.values() for column in row))
+    column = pick(columns, asked, LABELS, where, "label")
+    told = [about.get(name, {}).get(column) for name in pictures] if column else []
+    sound = all(isinstance(label, (int, str)) for label in told)
+    if asked is None and column != "label" and not sound:
+        told = []  # another usual name, such as category, may hold anything
     if any(label is not None for label in told):
         if None in told:
             raise ValueError(
-                f"{where}: the metadata has labels, but none for {pictures[told.index(None)]};"
-                " label all pictures or none"
+                f"{where}: the metadata has labels in {column}, but none for"
+                f" {pictures[told.index(None)]}; label all pictures or none, or choose another"
+                " column with --label (label=...)"
             )
-        return told, []
+        return told, column, []
+    if asked is not None:
+        raise ValueError(f"{where} has no label in the column {asked!r}; leave out label={asked!r}")
+    found, notes = _folders(pictures, depth)
+    return found, None, notes
+
+
+def _folders(pictures: Sequence[str], depth: int) -> tuple[list[object] | None, list[str]]:
+    """The subfolder of each picture, or None unless all are in one of several; and notes."""
     folders = [name.split("/")[depth:-1] for name in pictures]
     if not any(folders):
         return None, []
@@ -164,11 +196,18 @@ def _ignored(
 ) -> list[str]:
     """Notes on captions without a picture, and on files that are neither."""
     beside = set(sides.values())
-    suffixes = {PurePosixPath(name).suffix for name in beside}
+    suffixes = {PurePosixPath(name).suffix.lower() for name in beside}
     other = [f for f in files if f not in pictures and f not in beside and not is_metadata(f)]
-    lost = [name for name in other if PurePosixPath(name).suffix in suffixes]
-    other = [name for name in other if name not in set(lost)]
+    lost = [name for name in other if PurePosixPath(name).suffix.lower() in suffixes]
+    tables = [name for name in other if is_table(name)]
+    other = [name for name in other if name not in {*lost, *tables}]
     notes = []
+    if tables:
+        which = "1 table is" if len(tables) == 1 else f"{len(tables):,} tables are"
+        notes.append(
+            f"{which} not read: {listed(tables)}; call one metadata.csv or metadata.jsonl, with a"
+            " column file_name, for its captions and labels"
+        )
     if lost:
         kind = f"{' or '.join(sorted(suffixes))} file"
         start = share(len(lost), len(lost) + len(beside), kind)

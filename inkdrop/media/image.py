@@ -26,7 +26,7 @@ MAX_PROFILE = 2**20  # bytes; Pillow refuses to open a PNG with a larger one
 FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".gif": "GIF", ".bmp": "BMP",
     ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM", ".avif": "AVIF",
-    ".jp2": "JPEG2000",
+    ".jp2": "JPEG2000", ".jfif": "JPEG", ".jpe": "JPEG", ".pnm": "PPM", ".apng": "PNG",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -152,10 +153,10 @@ def test_metadata_tells_captions_and_labels(opens: Opens, root: Path) -> None:
         ('{"file_name": ""}', r'line 2 .* must be an object with "file_name"'),
         ('{"file_name": "./a.png"}', r"line 2 in .* is a second row for './a.png'"),
         (
-            '{"file_name": "b.png", "label": 1, "text": ["c"]}',
-            r"text of b.png .* a text, not list",
+            '{"file_name": "b.png", "text": "c"}\n{"file_name": "b.png"}',
+            r"line 3 in .* is a second row for 'b.png'",
         ),
-        ('{"file_name": "b.png"}', r"has labels, but none for b.png"),
+        ('{"file_name": "b.png"}', r"has labels in label, but none for b.png"),
     ],
 )
 def test_metadata_that_is_wrong_is_refused(opens: Opens, root: Path, line: str, said: str) -> None:
@@ -356,3 +357,131 @@ def test_draws_are_in_range_and_of_the_right_kind(root: Path) -> None:
     x = open_data(root).take(range(4))
     assert x.shape == (4, 3, 64, 64) and x.dtype == torch.float32
     assert x.min() >= -1 and x.max() <= 1 and x.is_contiguous()
+
+
+@pytest.mark.parametrize("column", ["description", "Sentences", "en_text", "alt text"])
+def test_usual_names_of_captions(opens: Opens, root: Path, column: str) -> None:
+    picture(root / "a.png")
+    (root / "METADATA.jsonl").write_text(json.dumps({"image": "a.png", column: "a boat"}))
+    data = opens(root)
+    assert data.captions == ("a boat",) and len(data.notes) == 1
+
+
+def test_words_in_a_column_of_another_name_are_told(opens: Opens, root: Path) -> None:
+    picture(root / "a.png")
+    row = {"file_name": "a.png", "id": "7", "haiku": "an old pond", "style": "flat", "likes": 3}
+    (root / "metadata.jsonl").write_text(json.dumps(row))
+    data = opens(root)
+    assert data.captions is None and data.notes[-1] == (
+        "no captions are read; --caption 'haiku' (caption='haiku') takes them from the column haiku"
+        " (also style)"
+    )
+    data = opens(root, caption="haiku", label="style")
+    assert data.captions == ("an old pond",) and data.label_names == ("flat",)
+    assert data.notes[-1] == (
+        "the columns id, likes are not read; --caption, --label and --image choose columns"
+    )
+
+
+def test_a_list_of_captions_is_a_choice(opens: Opens, root: Path) -> None:
+    for name in ("a.png", "b.png"):
+        picture(root / name)
+    rows = [{"file_name": "a.png", "text": ["one", "two"]}, {"file_name": "b.png", "text": "three"}]
+    (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = opens(root)
+    assert data.captions == ("one", "three") and data.texts(0) == ("one", "two")
+    assert "up to 2 captions each" in data.describe()
+    assert data.subset([1]).texts(0) == ("three",)
+    rows[0]["text"] = ["one", "four"]
+    (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert opens(root).fingerprint != data.fingerprint
+
+
+def test_columns_that_are_asked_for(opens: Opens, root: Path) -> None:
+    for name in ("a.png", "b.png"):
+        picture(root / name)
+    table = "left,right,kind\na.png,b.png,x\nb.png,a.png,y\n"
+    (root / "metadata.csv").write_text(table)
+    with pytest.raises(ValueError, match=r"including file_name, such as"):
+        opens(root)
+    assert opens(root, image="left", label="kind").labels.tolist() == [0, 1]  # type: ignore[union-attr]
+    assert opens(root, image="right", label="kind").labels.tolist() == [1, 0]  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match=r"no column 'kin' for label='kin'.*Did you mean 'kind'"):
+        opens(root, image="left", label="kin")
+
+
+def test_a_usual_name_that_holds_no_label_is_left(opens: Opens, root: Path) -> None:
+    for name in ("x/a.png", "y/b.png"):
+        picture(root / name)
+    (root / "metadata.jsonl").write_text('{"file_name": "x/a.png", "category": ["p", "q"]}')
+    data = opens(root)
+    assert data.label_names == ("x", "y") and "column category" in data.notes[-1]
+
+
+def test_names_in_either_spelling_of_unicode(opens: Opens, root: Path) -> None:
+    picture(root / "cafe\u0301.png")
+    row = {"file_name": "caf\u00e9.png", "text": "a caf\u00e9"}
+    (root / "metadata.jsonl").write_text(json.dumps(row))
+    assert opens(root).captions == ("a caf\u00e9",)
+
+
+def test_file_names_as_windows_writes_them(opens: Opens, root: Path) -> None:
+    picture(root / "in" / "a.png")
+    (root / "metadata.csv").write_text("file_name,text\nin\\a.png,a boat\n")
+    assert opens(root).captions == ("a boat",)
+
+
+def test_classes_called_by_numbers_are_in_order(opens: Opens, root: Path) -> None:
+    for i in range(1, 13):
+        picture(root / str(i) / f"{i}.png")
+    data = opens(root)
+    assert data.label_names == tuple(map(str, range(1, 13)))
+    assert data.labels is not None and data.labels.tolist() == list(range(12))
+
+
+def test_tables_that_are_not_read_are_named(opens: Opens, root: Path) -> None:
+    picture(root / "a.png")
+    (root / "captions.csv").write_text("file,text\na.png,x\n")
+    (root / "notes.md").write_text("x")
+    first, second = opens(root).notes[1:]
+    assert first.startswith("1 table is not read: captions.csv; call one metadata.csv")
+    assert second == "1 of 3 files is ignored (not a known picture format): notes.md"
+
+
+def test_further_suffixes_of_pictures(opens: Opens, root: Path) -> None:
+    for name in ("a.jfif", "b.JPE", "c.jpg"):
+        Image.new("RGB", (8, 8)).save(root / name, "JPEG")
+    (root / "a.TXT").write_text("a boat")
+    data = opens(root)
+    assert len(data) == 3 and data.captions == ("a boat", "", "")
+
+
+def test_two_columns_of_one_name_are_refused(opens: Opens, root: Path) -> None:
+    picture(root / "a.png")
+    (root / "metadata.csv").write_text("file_name,text,text\na.png,x,y\n")
+    with pytest.raises(ValueError, match=r"metadata.csv in .* has two columns 'text'"):
+        opens(root)
+
+
+def test_what_is_no_regular_file_is_not_opened(root: Path) -> None:
+    picture(root / "a.png")
+    os.mkfifo(root / "b.png")
+    (root / "c.png").symlink_to("/dev/zero")
+    data = open_data(root)
+    assert len(data) == 1 and data.notes[-1] == (
+        "2 entries are not read, as a FIFO, socket or device is no file: b.png, c.png"
+    )
+    with pytest.raises(ValueError, match=r"b\.png is a FIFO, socket or device, not a file"):
+        open_data(root / "b.png")
+
+
+def test_names_that_are_not_utf8_are_read_and_written_out(root: Path) -> None:
+    for name in (b"caf\xe9", b"tea"):
+        folder = Path(os.fsdecode(os.fsencode(root) + b"/" + name))
+        picture(folder / "a.png")
+    (folder / "b.png").write_bytes(b"")
+    for i in range(120):
+        picture(folder / f"{i}.png")
+    data = open_data(root)
+    assert data.label_names == ("caf\\xe9", "tea") and len(data) == 122
+    data.describe().encode("utf-8")

@@ -15,7 +15,8 @@ from inkdrop.data.metadata import is_metadata, read_metadata
 def test_names_are_relative_to_the_file_that_has_them() -> None:
     texts = {"metadata.csv": "file_name\nx/a.png", "x/metadata.jsonl": '{"file_name": "b.png"}'}
     assert all(map(is_metadata, texts)) and not is_metadata("my-metadata.csv")
-    assert set(read_metadata(texts, ["x/a.png", "x/b.png"], "photos")) == {"x/a.png", "x/b.png"}
+    rows, named = read_metadata(texts, ["x/a.png", "x/b.png"], "photos")
+    assert set(rows) == {"x/a.png", "x/b.png"} and named == {"file_name"}
     with pytest.raises(ValueError, match=r"^1 of 2 rows of metadata in photos .*: x/b.png\."):
         read_metadata(texts, ["x/a.png"], "photos")
 
@@ -25,7 +26,7 @@ def test_any_caption_comes_back_from_a_table(captions: list[str]) -> None:
     table = io.StringIO(newline="")
     names = [f"{i}.png" for i in range(len(captions))]
     csv.writer(table).writerows([("file_name", "text"), *zip(names, captions, strict=True)])
-    rows = read_metadata({"metadata.csv": table.getvalue()}, names, "photos")
+    rows, _ = read_metadata({"metadata.csv": table.getvalue()}, names, "photos")
     assert [rows[name]["text"] or "" for name in names] == captions
 
 
@@ -37,5 +38,5 @@ def test_labels_are_numbers_only_if_all_are(labels: list[str], read: list[object
     names = [f"{i}.png" for i in range(len(labels))]
     lines = [f"{name},{label}" for name, label in zip(names, labels, strict=True)]
     text = "\n".join(["file_name,label", *lines])
-    rows = read_metadata({"metadata.csv": text}, names, "photos")
+    rows, _ = read_metadata({"metadata.csv": text}, names, "photos")
     assert [row["label"] for row in rows.values()] == read

@@ -139,3 +139,105 @@ def test_without_pyarrow_the_extra_is_named(
         ValueError, match=r"needs pyarrow; install it with: pip install 'inkdrop\[parquet\]'"
     ):
         open_data(path)
+
+
+def shard(folder: Path, name: str, colours: list[str], **columns: list[Any]) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"image": [png(c) for c in colours]} | columns), path)
+
+
+def test_the_shards_of_a_folder_are_one_table(tmp_path: Path) -> None:
+    shard(tmp_path, "data-2.parquet", ["blue"], label=["b"], text=["two"])
+    shard(tmp_path, "data-10.parquet", ["white"], label=["c"], text=["three"])
+    shard(tmp_path, "data-1.parquet", ["red"], label=["a"], text=["one"])
+    data = open_data(tmp_path)
+    assert data.name == tmp_path.name and data.captions == ("one", "two", "three")
+    assert data.label_names == ("a", "b", "c") and data.labels.tolist() == [0, 1, 2]  # type: ignore[union-attr]
+    assert data.take([0, 1, 2])[:, :, 0, 0].tolist() == [[1, -1, -1], [-1, -1, 1], [1, 1, 1]]
+    assert data.notes[0] == "3 Parquet files are read as one table"
+
+
+def test_splits_of_shards_as_the_hub_has_them(tmp_path: Path) -> None:
+    for i in range(2):
+        shard(tmp_path / "data", f"train-0000{i}-of-00002.parquet", ["red", "blue"])
+    shard(tmp_path / "data", "test-00000-of-00001-0123456789abcdef.parquet", ["white"])
+    (tmp_path / "README.md").write_text("about")
+    data = open_data(tmp_path)
+    assert len(data) == 5 and data.notes[0] == (
+        "the splits test, train are used together; split='test' selects one"
+    )
+    assert [len(open_data(tmp_path, split=split)) for split in ("train", "test")] == [4, 1]
+    with pytest.raises(ValueError, match=r"no split 'trian'; it has test, train\. Did you mean"):
+        open_data(tmp_path, split="trian")
+    (tmp_path / "data" / "train-00001-of-00002.parquet").unlink()
+    notes = open_data(tmp_path / "data", split="train").notes
+    assert "only 1 of the 2 shards of train are there" in notes
+
+
+def test_a_folder_for_each_split(tmp_path: Path) -> None:
+    shard(tmp_path / "default", "train/0000.parquet", ["red", "blue"])
+    shard(tmp_path / "default", "validation/0000.parquet", ["white"])
+    assert len(open_data(tmp_path, split="validation")) == 1
+
+
+def test_files_that_are_no_shards_of_one_table(tmp_path: Path) -> None:
+    shard(tmp_path, "a.parquet", ["red"], label=[1])
+    shard(tmp_path, "b.parquet", ["red"])
+    with pytest.raises(ValueError, match=r"b.parquet has no column 'label', which a.parquet has"):
+        open_data(tmp_path)
+    shard(tmp_path, "b.parquet", ["red"], label=["x"])
+    with pytest.raises(ValueError, match=r"columns of other types .* not shards of one table"):
+        open_data(tmp_path)
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"b.parquet is corrupt"):
+        open_data(tmp_path)
+
+
+@pytest.mark.parametrize("column", ["en_text", "Description", "sentences"])
+def test_usual_names_of_captions(tmp_path: Path, column: str) -> None:
+    path = write(tmp_path, **{column: list("abcd")})
+    assert open_data(path).captions == ("a", "b", "c", "d")
+
+
+def test_columns_that_are_not_read_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path, url=list("abcd"), poem=list("efgh"), text=[{"en": "x"}] * 4)
+    data = open_data(path)
+    assert data.captions is None and data.notes[-1] == (
+        "no captions are read; --caption 'url' (caption='url') takes them from the column url"
+        " (also poem)"
+    )
+    data = open_data(path, caption="poem")
+    assert data.captions == ("e", "f", "g", "h")
+    assert data.notes[-1].startswith("the columns url, text are not read; --caption, --label and")
+    with pytest.raises(ValueError, match=r"text of row 0 in a.parquet must be a text or a list"):
+        open_data(path, caption="text")
+
+
+def test_lists_of_captions(tmp_path: Path) -> None:
+    data = open_data(write(tmp_path, captions=[["a", "b"], ["c"], [], None]))
+    assert data.captions == ("a", "c", "", "") and data.texts(0) == ("a", "b")
+    assert data.subset([1, 0]).texts(1) == ("a", "b")
+
+
+def test_what_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    rows = 300  # of a megabyte each, which the file holds once
+    table = pa.table({"image": pa.array([bytes(1_000_000)] * rows, pa.binary())})
+    pq.write_table(table, tmp_path / "a.parquet", compression="zstd")
+    assert (tmp_path / "a.parquet").stat().st_size < 10_000
+    said = r"a.parquet takes 0.1 GiB once it is unpacked, more than the 0.1 GiB allowed; if you"
+    with pytest.raises(ValueError, match=said):
+        open_data(tmp_path / "a.parquet", max_gib=0.1)
+    pq.write_table(table, tmp_path / "a.parquet", compression="zstd", use_dictionary=False)
+    said = r"takes 0.3 GiB once .* allow more with --max-gib 1 \(max_gib=1\)"
+    with pytest.raises(ValueError, match=said):  # as the footer says
+        open_data(tmp_path / "a.parquet", max_gib=0.1)
+
+
+@pytest.mark.parametrize("kind", [pa.large_binary(), pa.binary_view()])
+def test_other_types_of_bytes(tmp_path: Path, kind: Any) -> None:
+    pictures = pa.array([png(c) for c in COLOURS], pa.binary()).cast(kind)
+    words = pa.array(COLOURS).cast(pa.string_view())
+    pq.write_table(pa.table({"pixels": pictures, "text": words}), tmp_path / "a.parquet")
+    data = open_data(tmp_path / "a.parquet")
+    assert len(data) == 4 and data.captions == tuple(COLOURS)

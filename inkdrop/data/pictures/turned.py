@@ -33,6 +33,7 @@ def turned(data: Dataset) -> Dataset:
         fingerprint=digest([data.fingerprint, "in four quarter turns"]),
         labels=None if data.labels is None else np.tile(data.labels, TURNS),
         captions=None if data.captions is None else data.captions * TURNS,
+        several=None if data.several is None else data.several * TURNS,
         beside={
             name: (_Turned if name in SPATIAL else _Repeated)(store, len(data))
             for name, store in data.beside.items()

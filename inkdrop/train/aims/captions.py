@@ -17,7 +17,8 @@ class Captioner(Protocol):
 
 
 def written(data: Dataset, index: int, draw: np.random.Generator) -> str:
-    """The data's own caption."""
-    if data.captions is None:
+    """The data's own caption, or one of them drawn at random."""
+    texts = data.texts(index)
+    if not texts:
         raise ValueError(f"{data.name} has no captions; text needs one for each picture")
-    return data.captions[index]
+    return texts[0] if len(texts) == 1 else texts[int(draw.random() * len(texts))]

@@ -242,6 +242,7 @@ def _pretrained(folder: Path, device: torch.device) -> Text:
 def _tokenizer(data: Dataset, out: Path, text: TextEncoderConfig, world: World) -> Tokenizer:
     """The tokenizer of the captions: trained by the first call, read from `out` by later ones."""
     if world.main and not (out / FILE).is_file():
-        train_tokenizer(data.captions or (), text.vocabulary).write(out)
+        captions = (text for i in range(len(data)) for text in data.texts(i))
+        train_tokenizer(captions, text.vocabulary).write(out)
     world.wait()
     return Tokenizer.read(out, vocabulary=text.vocabulary)
