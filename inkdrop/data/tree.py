@@ -16,7 +16,7 @@ from inkdrop.data.names import natural
 from inkdrop.data.options import DataOptions
 from inkdrop.data.pictures.prepare import EncodedPicture, listed, prepare, share
 from inkdrop.digest import digest
-from inkdrop.media.image import FORMATS
+from inkdrop.media.image import SUFFIXES
 
 _PARTS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 
@@ -47,7 +47,7 @@ class Tree:
 
 def is_picture(name: str) -> bool:
     """True if the suffix is a picture's."""
-    return PurePosixPath(name).suffix.lower() in FORMATS
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
 def visible(name: str) -> bool:
@@ -113,7 +113,7 @@ def _loader(tree: Tree, name: str) -> Callable[[], Path | bytes]:
 
 
 def _nothing(where: str, files: Sequence[str]) -> str:
-    sought = ", ".join(FORMATS)
+    sought = ", ".join(SUFFIXES)
     found = f"{len(files)} other files ({listed(files, 3)})" if files else "no files at all"
     return f"{where} has no pictures: searched it and its subfolders for {sought}, found {found}"
 

@@ -26,8 +26,10 @@ MAX_PROFILE = 2**20  # bytes; Pillow refuses to open a PNG with a larger one
 FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".gif": "GIF", ".bmp": "BMP",
     ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM", ".avif": "AVIF",
-    ".jp2": "JPEG2000", ".jfif": "JPEG", ".jpe": "JPEG", ".pnm": "PPM", ".apng": "PNG",
+    ".jp2": "JPEG2000",
 }  # fmt: skip
+# The suffixes of files that are read: other names of the same formats too.
+SUFFIXES = (*FORMATS, ".jfif", ".jpe", ".apng", ".pnm", ".j2k")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class PictureInfo:
 
 def is_picture(path: Path) -> bool:
     """True if the suffix is a picture's, or the first bytes are a PNG's; nothing is decoded."""
-    if path.suffix.lower() in FORMATS:
+    if path.suffix.lower() in SUFFIXES:
         return True
     if not path.is_file():
         return False
