@@ -22,6 +22,7 @@ def turned(data: Dataset) -> Dataset:
     Labels, captions and further conditions are repeated. ValueError if they are not square.
     """
     _, height, width = data.shape
+    names = [data.called(i) for i in range(len(data))]
     if height != width:
         raise ValueError(
             f"{data.name} has pictures of {width}x{height}; open them square to rotate them"
@@ -33,6 +34,8 @@ def turned(data: Dataset) -> Dataset:
         fingerprint=digest([data.fingerprint, "in four quarter turns"]),
         labels=None if data.labels is None else np.tile(data.labels, TURNS),
         captions=None if data.captions is None else data.captions * TURNS,
+        names=names * TURNS,
+        rows=None,
         several=None if data.several is None else data.several * TURNS,
         beside={
             name: (_Turned if name in SPATIAL else _Repeated)(store, len(data))

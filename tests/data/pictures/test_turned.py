@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
 from inkdrop.data.open import open_data
@@ -32,3 +34,13 @@ def test_only_square_ones(tmp_path: Path) -> None:
         ValueError, match=r"a\.npy has pictures of 6x4; open them square to rotate them"
     ):
         turned(open_data(tmp_path / "a.npy"))
+
+
+def test_turned_samples_keep_their_names_and_all_captions(tmp_path: Path) -> None:
+    data = dataclasses.replace(tiny.data(tmp_path, 4), names=list("abcd"))
+    data = dataclasses.replace(
+        data, captions=tuple("efgh"), several=tuple(zip("efgh", "ijkl", strict=True))
+    )
+    found = turned(data.subset([1, 3]))
+    assert [found.called(i) for i in range(8)] == ["b", "d"] * 4
+    assert found.texts(5) == ("h", "l") and found.captions == ("f", "h") * 4
