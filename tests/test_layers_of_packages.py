@@ -21,6 +21,7 @@ LAYERS = (
         "files",
         "folder",
         "mapped",
+        "printable",
         "runs",
         "shards",
         "unload",

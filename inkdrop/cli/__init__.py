@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 import click
 
+from inkdrop.cli.say import prepare_streams, say
 from inkdrop.cli.table import commands
 
 __all__ = ["commands", "main"]
@@ -21,8 +23,9 @@ def main() -> None:
     # By default, waiting OpenMP threads spin, which is very slow when another program uses the CPU:
     # two trainings side by side ran at a tenth of their speed. Torch reads this when it loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_streams()
     try:
-        commands(standalone_mode=False)
+        commands(standalone_mode=False)  # click leaves with 1 where nobody reads the output
     except (ValueError, FloatingPointError) as error:
         _leave(str(error))
     except OSError as error:
@@ -40,5 +43,6 @@ def _sentence(error: OSError) -> str:
 
 
 def _leave(sentence: str) -> None:
-    click.echo(f"inkdrop: {sentence}", err=True)
+    with suppress(OSError):  # the code says it too where nobody reads the sentence
+        say(f"inkdrop: {sentence}", err=True)
     sys.exit(2)

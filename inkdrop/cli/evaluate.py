@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from inkdrop.cli.options import device_option, given, options_of
+from inkdrop.cli.say import say
 from inkdrop.config import parse
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.evaluation import Evaluation
@@ -91,7 +92,7 @@ def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any
         seed=seed,
     )
     spread = said.bits.std(correction=0).item() / len(said.bits) ** 0.5
-    click.echo(
+    say(
         f"{said.bits.mean().item():.4f} bits per dimension, mean of {len(said.bits)}"
         f" {medium(samples.medium).many} (standard error {spread:.4f} over them and"
         f" {said.probe_error.square().mean().sqrt().item() / len(said.bits) ** 0.5:.4f} from the"

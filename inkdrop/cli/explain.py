@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from inkdrop.cli.options import device_option
+from inkdrop.cli.say import say
 
 
 @click.command()
@@ -34,4 +35,4 @@ def explain(
     samples = data_of(Path(run), data)
     folder = Path(out) if out else report_folder(run, "explain")
     for title, path in figures(model, samples, folder, seed=seed, quick=quick):
-        click.echo(f"{title}: {path}")
+        say(f"{title}: {path}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inkdrop.cli.options import Decorator, all_of, device_option, given, options_of, out_option
+from inkdrop.cli.say import say
 from inkdrop.tasks.request import (
     Edit,
     Generate,
@@ -83,7 +84,7 @@ def generate(**options: Any) -> None:
         raise ValueError('the prompt is missing; give one, as in: inkdrop generate "a smiling cat"')
     made, out = _make("generate", options, scale=1, carries=True)
     made.save(out)
-    click.echo(out)
+    say(out)
 
 
 @click.command()
@@ -103,7 +104,7 @@ def sample(**options: Any) -> None:
     made, out = _make("generate", options, count=16)
     made.save(out)
     seed, count = made.request.seed, made.request.count
-    click.echo(f"{count} samples of seed {seed} are in {out}")
+    say(f"{count} samples of seed {seed} are in {out}")
 
 
 @click.command()
@@ -158,7 +159,7 @@ def interpolate(**options: Any) -> None:
     if not moving:
         made.save(out)
     made.save_animation(film)
-    click.echo(f"walk: {film}" if moving else f"walk: {out}, animated: {film}")
+    say(f"walk: {film}" if moving else f"walk: {out}, animated: {film}")
 
 
 @click.command()
@@ -180,8 +181,8 @@ def invert(files: tuple[str, ...], **options: Any) -> None:
     original, _, back = made.samples.chunk(3)
     error = (back - original).square().mean().sqrt().item()
     many = made.medium.many
-    click.echo(f"root mean square error of the reconstruction: {error:.2g} ({many} in [-1, 1])")
-    click.echo(f"originals, noise and reconstructions: {out}")
+    say(f"root mean square error of the reconstruction: {error:.2g} ({many} in [-1, 1])")
+    say(f"originals, noise and reconstructions: {out}")
 
 
 def _painted(task: str, words: tuple[str, ...], usage: str, options: dict[str, Any]) -> None:
@@ -194,7 +195,7 @@ def _painted(task: str, words: tuple[str, ...], usage: str, options: dict[str, A
         )
     made, out = _make(task, {**options, **told}, carries=True)
     made.save(out)
-    click.echo(out)
+    say(out)
 
 
 def _make(

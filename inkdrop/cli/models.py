@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from inkdrop.cli.options import device_option
+from inkdrop.cli.say import say
 
 
 @click.command()
@@ -32,7 +33,7 @@ def info(path: str) -> None:
         found = find(path)
         lines = [*found.notes, *summary(found.path)]
     for line in lines:
-        click.echo(line)
+        say(line)
 
 
 @click.command()
@@ -79,10 +80,10 @@ def convert(model: str, out: str, to: str | None, half: bool, **options: Any) ->
     )
     found = find(model)
     for note in found.notes:
-        click.echo(note, err=True)
+        say(note, err=True)
     for line in converted(found.path, out, to, read, half=half).lines():
-        click.echo(line)
-    click.echo(out)
+        say(line)
+    say(out)
 
 
 @click.command()
@@ -97,4 +98,4 @@ def engines(device: str | None) -> None:
     from inkdrop.engines import about
 
     for name, line in about(pick_device(device)).items():
-        click.echo(f"{name:10} {line}")
+        say(f"{name:10} {line}")

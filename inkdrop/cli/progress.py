@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import click
+from inkdrop.cli.say import say
 
 if TYPE_CHECKING:
     from inkdrop.make.make import Event, Made
@@ -16,25 +16,25 @@ def show(events: Iterable[Event], *, verbose: bool = False) -> Made:
 
     verbose: a line on standard output for each step instead of the bar
     """
-    from rich.console import Console
     from rich.progress import Progress
 
+    from inkdrop.cli.screen import Screen
     from inkdrop.diffusion.samplers import Step
     from inkdrop.events import Note
     from inkdrop.make.make import Made
 
-    console = Console(stderr=True)
+    screen = Screen(err=True)
     made: Made | None = None
-    hidden = verbose or not console.is_terminal
-    with Progress(console=console, transient=True, disable=hidden) as bar:
+    hidden = verbose or not screen.is_terminal
+    with Progress(console=screen, transient=True, disable=hidden) as bar:
         task = bar.add_task("sampling", total=None)
         for event in events:
             if isinstance(event, Note):
-                click.echo(event.text, err=True)
+                say(event.text, err=True)
             elif isinstance(event, Step):
                 bar.update(task, completed=event.index + 1, total=event.total)
                 if verbose:
-                    click.echo(f"step {event.index + 1} of {event.total}: t = {event.t:.4f}")
+                    say(f"step {event.index + 1} of {event.total}: t = {event.t:.4f}")
             elif isinstance(event, Made):
                 made = event
     assert made is not None, "making ends with a Made"

@@ -9,16 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
     ProgressColumn,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
+from inkdrop.cli.screen import Screen, words
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.latents import Encoding
 from inkdrop.events import Note
@@ -52,7 +51,7 @@ def signals() -> Iterator[threading.Event]:
 
 
 def _clock() -> tuple[ProgressColumn, ...]:
-    return TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+    return TimeElapsedColumn(), words("left"), TimeRemainingColumn()
 
 
 def show_training(
@@ -68,24 +67,24 @@ def show_training(
     more: the command, without `inkdrop`, that samples from the trained model; quiet: set in all
     processes but the first; tensorboard: a folder to log to
     """
-    console = Console(quiet=quiet, highlight=False)
-    console.print(data.describe())
+    screen = Screen(quiet=quiet)
+    screen.say(data.describe())
     writer = None if tensorboard is None or quiet else _tensorboard(tensorboard)
     columns = (
-        TextColumn("update {task.completed:,.0f} of {task.total:,.0f}"),
+        words("update {task.completed:,.0f} of {task.total:,.0f}"),
         BarColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}"),
+        words("loss {task.fields[loss]:.4f}"),
         *_clock(),
     )
-    with Progress(*columns, console=console) as bar:
-        line = _Line(bar, medium(data.medium).many)
+    with Progress(*columns, console=screen) as bar:
+        line = _Line(bar, screen, medium(data.medium).many)
         for event in events:
             line.take(event)
             if writer is not None:
                 _log(writer, event)
     if line.picture is not None:
-        console.print(f"pictures: {line.picture}")
-        console.print(f"more: inkdrop {more} -o more.png", soft_wrap=True)
+        screen.say(f"pictures: {line.picture}")
+        screen.say(f"more: inkdrop {more} -o more.png")
 
 
 class _Line:
@@ -94,15 +93,15 @@ class _Line:
     many: the plural noun for samples, such as "pictures"
     """
 
-    def __init__(self, bar: Progress, many: str) -> None:
-        self.bar, self.many = bar, many
+    def __init__(self, bar: Progress, screen: Screen, many: str) -> None:
+        self.bar, self.screen, self.many = bar, screen, many
         self.task = bar.add_task("train", total=None, loss=float("nan"), visible=False)
         self.loss: float | None = None
         self.picture: Path | None = None
 
     def take(self, event: Event | Encoding) -> None:
         """Shows one event."""
-        say = self.bar.console.print
+        say = self.screen.say
         if isinstance(event, Update):
             self._update(event)
         elif isinstance(event, Note):
@@ -117,7 +116,7 @@ class _Line:
 
     def _update(self, update: Update) -> None:
         if not update.applied:
-            self.bar.console.print(f"update {update.index:,} was skipped: {update.culprits}")
+            self.screen.say(f"update {update.index:,} was skipped: {update.culprits}")
             return
         self.loss = update.loss if self.loss is None else 0.98 * self.loss + 0.02 * update.loss
         self.bar.update(
@@ -150,21 +149,21 @@ def _log(writer: SummaryWriter, event: Event | Encoding) -> None:
 
 def show_evaluation(events: Iterable[Evaluating]) -> None:
     """Runs an evaluation to its end, and shows its progress and its table."""
-    console = Console(highlight=False)
+    screen = Screen()
     columns = (
-        TextColumn("{task.description} {task.completed:,.0f} of {task.total:,.0f}"),
+        words("{task.description} {task.completed:,.0f} of {task.total:,.0f}"),
         BarColumn(),
         *_clock(),
     )
     found: Evaluated | None = None
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=screen) as bar:
         judge, made = (
             bar.add_task(what, total=None, visible=False)
             for what in ("judge: update", "measured: sample")
         )
         for event in events:
             if isinstance(event, Note):
-                console.print(event.text)
+                screen.say(event.text)
             elif isinstance(event, Update):
                 bar.update(judge, completed=event.index + 1, total=event.total, visible=True)
             elif isinstance(event, Made):
@@ -172,5 +171,5 @@ def show_evaluation(events: Iterable[Evaluating]) -> None:
             elif isinstance(event, Evaluated):
                 found = event
     assert found is not None, "an evaluation ends with an Evaluated"
-    console.print(str(found.report), soft_wrap=True)
-    console.print(f"\nreport and pictures: {found.folder}", soft_wrap=True)
+    for line in (*str(found.report).split("\n"), "", f"report and pictures: {found.folder}"):
+        screen.say(line)

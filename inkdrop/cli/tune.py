@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inkdrop.cli.options import Decorator, device_option, given, options_of, out_option
+from inkdrop.cli.say import say
 from inkdrop.tasks.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def opened(name: str, device: str | None) -> Model:
 
     model, notes = open_with_notes(name, device=device)
     for note in notes:
-        click.echo(note, err=True)
+        say(note, err=True)
     return model
 
 
@@ -51,9 +52,9 @@ def samplers() -> None:
     \b
     inkdrop samplers
     """
-    from rich.console import Console
     from rich.table import Table
 
+    from inkdrop.cli.screen import Screen
     from inkdrop.diffusion.samplers import ABOUT, ALIASES
     from inkdrop.diffusion.times import GRID_ALIASES, GRIDS
 
@@ -62,10 +63,10 @@ def samplers() -> None:
         others = ", ".join(other for other, meant in ALIASES.items() if meant == name)
         order, fresh = str(about.order), "yes" if about.fresh else ""
         table.add_row(name, order, str(about.calls), fresh, about.when, others)
-    console = Console()
-    console.print(table)
+    Screen().table(table)
     also = ", ".join(f"{other} ({meant})" for other, meant in GRID_ALIASES.items())
-    console.print(f"\ngrids: {', '.join(GRIDS)}; also {also}")
+    say()
+    say(f"grids: {', '.join(GRIDS)}; also {also}")
 
 
 class Lists(click.Command):
@@ -118,7 +119,7 @@ def compare(run: str, steps: tuple[int, ...], samplers: tuple[str, ...], **optio
     sampling = sampling_of(options)
     model = opened(run, options["device"])
     rows = list[Row]()
-    click.echo(f"{'sampler':<12} {'steps':>5} {'calls':>5} {'error':>9} {'seconds':>8}")
+    say(f"{'sampler':<12} {'steps':>5} {'calls':>5} {'error':>9} {'seconds':>8}")
     for event in compared(
         model, steps=steps, samplers=samplers, count=options["count"], sampling=sampling
     ):
@@ -126,13 +127,13 @@ def compare(run: str, steps: tuple[int, ...], samplers: tuple[str, ...], **optio
             known = event
             continue
         rows.append(event)
-        click.echo(
+        say(
             f"{event.sampler:<12} {event.steps:>5} {event.calls:>5} {event.error:>9.5f}"
             f" {event.seconds:>8.2f}"
         )
-    click.echo(f"error of the converged reference: {float(known.doubt.mean()):.5f}")
+    say(f"error of the converged reference: {float(known.doubt.mean()):.5f}")
     _save_figure(compared_figure(model, known, rows), out)
-    click.echo(f"figure: {out}")
+    say(f"figure: {out}")
 
 
 def _save_figure(figure: Figure, path: Path) -> None:
@@ -167,15 +168,15 @@ def tune(run: str, steps: int, minutes: float, count: int, **options: Any) -> No
     model = opened(run, options["device"])
     for event in fit(model, steps, minutes=minutes, count=count, sampling=sampling):
         if not isinstance(event, Fitted):
-            click.echo(f"{event.error:.5f}  {event.sampler} on {event.found}")
+            say(f"{event.error:.5f}  {event.sampler} on {event.found}")
     assert isinstance(event, Fitted)
-    click.echo(
+    say(
         f"on other noises: {event.after:.5f} tuned, {event.best_named:.5f} with {event.named},"
         f" {event.before:.5f} with the default {event.default}"
     )
     if not event.better:
-        click.echo("the tuned grid is not better, so nothing was saved; allow more --minutes")
+        say("the tuned grid is not better, so nothing was saved; allow more --minutes")
         return
     others = tuple(t for t in model.spec.tuned if t.steps != steps)
     where = amend(run, replace(model.spec, tuned=(*others, event.tuned)))
-    click.echo(f"saved in {where}; `inkdrop sample {run} --steps {steps}` uses it")
+    say(f"saved in {where}; `inkdrop sample {run} --steps {steps}` uses it")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from html import escape
+from html import escape as escape_html
 
 from inkdrop.explain.section import Section
+from inkdrop.printable import printable
 
 FILM = 480  # pixels; the width of a film on the page, 30rem
 
@@ -98,6 +99,11 @@ def page(
     )
 
 
+def escape(text: str) -> str:
+    """Text as HTML shows it; names from files and users may contain anything."""
+    return escape_html(printable(text))
+
+
 def _section(number: int, section: Section, png: bytes | None, webp: bytes | None) -> str:
     head = f'<h2><span class="number">{number}</span>{escape(section.title)}</h2>'
     figure = ""
@@ -113,4 +119,4 @@ def _section(number: int, section: Section, png: bytes | None, webp: bytes | Non
 
 def _image(content: bytes, kind: str, alt: str) -> str:
     data = base64.b64encode(content).decode("ascii")
-    return f'<img alt="{escape(alt, quote=True)}" src="data:image/{kind};base64,{data}">'
+    return f'<img alt="{escape(alt)}" src="data:image/{kind};base64,{data}">'

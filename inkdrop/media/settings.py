@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from inkdrop.files import must_exist
 from inkdrop.media.medium import array_settings
 from inkdrop.media.parameters import from_parameters, to_parameters
+from inkdrop.printable import printable
 
 if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
@@ -90,10 +91,10 @@ def settings_in(path: Path) -> dict[str, Any]:
 
 
 def settings_lines(settings: Mapping[str, Any]) -> list[str]:
-    """One line per setting that is set, for people; unprintable characters are escaped."""
+    """One line per setting that is set, for people; control characters are escaped."""
     kept = {name: value for name, value in settings.items() if value not in (None, "", [], {})}
     return [
-        _printable(f"{name}: {_said(value, 'x' if name == 'size' else ', ')}")
+        printable(f"{name}: {_said(value, 'x' if name == 'size' else ', ')}")
         for name, value in kept.items()
         if value is not False
     ]
@@ -109,10 +110,6 @@ def _said(value: Any, between: str = ", ") -> str:
     weight = value.get("weight", 1.0)
     times = "" if weight == 1.0 else f", weight {weight}"
     return f"{value['path']} (sha256 {value['sha256']}{times})"
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _check(name: object, value: object) -> None:
