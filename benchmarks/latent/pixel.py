@@ -37,7 +37,7 @@ from inkdrop.tasks.generate import generate_many
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train import defaults
 from inkdrop.train.aim import Aim
-from inkdrop.train.aims.latent import latent_aim
+from inkdrop.train.aims.latent_aim import latent_aim
 from inkdrop.train.config import LATENT_TRAINING, TrainConfig
 from inkdrop.train.evaluate import Evaluated, evaluate
 from inkdrop.train.evaluation import Evaluation

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ def show_training(
     """
     screen = Screen(quiet=quiet)
     screen.say(data.describe())
-    writer = None if tensorboard is None or quiet else _tensorboard(tensorboard)
+    log = None if tensorboard is None or quiet else _Tensorboard(tensorboard)
     columns = (
         words("update {task.completed:,.0f} of {task.total:,.0f}"),
         BarColumn(),
@@ -80,8 +81,8 @@ def show_training(
         line = _Line(bar, screen, medium(data.medium).many)
         for event in events:
             line.take(event)
-            if writer is not None:
-                _log(writer, event)
+            if log is not None:
+                log.take(event)
     if line.picture is not None:
         screen.say(f"pictures: {line.picture}")
         screen.say(f"more: inkdrop {more} -o more.png")
@@ -128,23 +129,28 @@ class _Line:
         )
 
 
-def _tensorboard(folder: Path) -> SummaryWriter:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ValueError(
-            "--tensorboard needs an extra: pip install 'inkdrop[tensorboard]'"
-        ) from None
-    return SummaryWriter(str(folder))
+class _Tensorboard:
+    """A log in a folder, which is made at the first update: what cannot start leaves no trace."""
 
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise ValueError(
+                "--tensorboard needs an extra: pip install 'inkdrop[tensorboard]'"
+            ) from None
+        self.open: Callable[[], SummaryWriter] = partial(SummaryWriter, str(folder))
+        self.writer: SummaryWriter | None = None
 
-def _log(writer: SummaryWriter, event: Event | Encoding) -> None:
-    if isinstance(event, Update):
-        writer.add_scalar("loss", event.loss, event.index)
-        writer.add_scalar("grad_norm", event.grad_norm, event.index)
-        writer.add_scalar("lr", event.lr, event.index)
-    elif isinstance(event, Validated):
-        writer.add_scalar("validation", event.loss, event.update)
+    def take(self, event: Event | Encoding) -> None:
+        """Logs one event."""
+        if isinstance(event, Update):
+            self.writer = self.writer or self.open()
+            self.writer.add_scalar("loss", event.loss, event.index)
+            self.writer.add_scalar("grad_norm", event.grad_norm, event.index)
+            self.writer.add_scalar("lr", event.lr, event.index)
+        elif isinstance(event, Validated) and self.writer is not None:
+            self.writer.add_scalar("validation", event.loss, event.update)
 
 
 def show_evaluation(events: Iterable[Evaluating]) -> None:

@@ -25,7 +25,7 @@ from inkdrop.data.dataset import Dataset
 from inkdrop.digest import digest, digest_of_weights
 from inkdrop.files import replacing
 from inkdrop.networks.autoencoder import Autoencoder
-from inkdrop.networks.autoencoder_config import check_sizes
+from inkdrop.networks.autoencoder_config import AutoencoderConfig, check_sizes
 from inkdrop.weights import read_json
 
 # A channel whose spread is below this share of the largest one carries no information.
@@ -48,13 +48,7 @@ def encode(
     ValueError if the folder has latents of another autoencoder or other data, if the pictures have
     a size or channels that the autoencoder does not take, or if latents are not finite or collapse.
     """
-    if data.shape[0] != autoencoder.config.channels:
-        raise ValueError(
-            f"{data.name} has {data.shape[0]} channels, but the autoencoder takes"
-            f" {autoencoder.config.channels}; open the data with that many, or train another"
-            " autoencoder"
-        )
-    check_sizes(autoencoder.config, data.shape[1:])
+    check_coding(data, autoencoder.config)
     made = {**_made(autoencoder), "data": data.fingerprint}
     if (folder / "latents.json").is_file():
         _same(folder, made)
@@ -76,6 +70,16 @@ def encode(
     about = {**made, **spread.measured()}
     with replacing(folder / "latents.json") as beside:
         beside.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def check_coding(data: Dataset, config: AutoencoderConfig) -> None:
+    """ValueError for data with channels or sizes that such an autoencoder does not take."""
+    if data.shape[0] != config.channels:
+        raise ValueError(
+            f"{data.name} has {data.shape[0]} channels, but the autoencoder takes"
+            f" {config.channels}; open the data with that many, or train another autoencoder"
+        )
+    check_sizes(config, data.shape[1:])
 
 
 def codec(folder: Path, autoencoder: Autoencoder) -> Latent:

@@ -77,14 +77,17 @@ def latent_network(
     tokens: int | None,
     kind: str = "dit",
     sketched: bool = True,
+    variance: bool = False,
 ) -> dict[str, Any]:
     """The configuration of a network for latents: 7 (dit) or 11 (unet) million parameters.
 
     tokens: width of the text tokens, or None for a model without text
     sketched: whether the network also receives a sketch computed from the text
+    variance: double the output channels to predict the log variance, for loss "hybrid"
     """
     choose("network for latents", kind, LATENT_NETWORKS)
     common = {"kind": kind, "dims": len(shape) - 1, "in_channels": shape[0]}
+    common |= {"out_channels": 2 * shape[0]} if variance else {}
     common |= {"num_classes": classes or None, "vector_dim": tokens}
     common |= {"concat_channels": shape[0] if tokens is not None and sketched else 0}
     if kind == "unet":

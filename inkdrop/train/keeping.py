@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from inkdrop.train.events import Event, Pictured, Saved, Validated
 from inkdrop.train.feed import HeldOut
 from inkdrop.train.objective import Trained, with_network
 from inkdrop.train.parallel import World
+from inkdrop.train.plan import Plan
 from inkdrop.train.updates import State, Update, validation_loss
 
 SAVE_SECONDS = 120.0
@@ -32,7 +34,7 @@ PREVIEWS = 10
 
 @dataclass(frozen=True)
 class Keeping:
-    """The folder of a training run, and what is written to it.
+    """The folder of a training run, and what is written to it once the first update is done.
 
     model: what is trained, with an unsharded network that a full state dict can be loaded into
     held: the held-out data, if there is any
@@ -40,7 +42,7 @@ class Keeping:
     """
 
     out: Path
-    config: TrainConfig
+    plan: Plan
     model: Trained
     state: State
     aim: Aim
@@ -48,34 +50,29 @@ class Keeping:
     world: World
     save_every: int | None
 
-    def rewind(self) -> None:
-        """Removes what a killed run logged or left half written after its last checkpoint."""
+    @property
+    def config(self) -> TrainConfig:
+        """How to train."""
+        return self.plan.config
+
+    def begin(self, since: int) -> None:
+        """Writes run.json, and removes what a killed run left after the update `since`."""
         if not self.world.main:
             return
-        clear_leftovers(self.out)
-        if (self.out / "checkpoints").is_dir():
-            clear_leftovers(self.out / "checkpoints")
+        self.plan.write(self.out)
+        for folder in (self.out, self.out / "checkpoints", self.out / "samples"):
+            if folder.is_dir():
+                clear_leftovers(folder)
         log = self.out / "metrics.jsonl"
         if log.is_file():
             with replacing(log) as beside:
-                beside.write_text("".join(self._logged(log)), encoding="utf-8")
-
-    def _logged(self, log: Path) -> Iterator[str]:
-        """The lines of the log up to the state's update."""
-        for line in log.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                return  # the last line of a killed run may be cut off
-            if entry["update"] <= self.state.update:
-                yield line + "\n"
+                beside.write_text("".join(_logged(log, since)), encoding="utf-8")
 
     def loop(self, steps: Iterator[Update]) -> Iterator[Event]:
         """The updates, with checkpoints, validation and pictures between them."""
         saved, began = time.monotonic(), time.monotonic()
-        self.out.mkdir(parents=True, exist_ok=True)
         try:
-            for update in steps:
+            for update in self._begun(steps):
                 self.log(
                     update=update.index + 1, **_entry(update), seconds=time.monotonic() - began
                 )
@@ -96,6 +93,13 @@ class Keeping:
         # Only the main process writes pictures, so what it finds decides for all processes.
         if self.world.agree(self.world.main and not (self.out / "samples" / "final.png").is_file()):
             yield from self.look("final")
+
+    def _begun(self, steps: Iterator[Update]) -> Iterator[Update]:
+        """The updates; the folder is first written to when one of them is done."""
+        since = self.state.update
+        first = list(islice(steps, 1))
+        self.begin(since)
+        return chain(first, steps)
 
     def _due(self, saved: float) -> bool:
         """Whether a checkpoint is due, if the last one was made at time `saved`."""
@@ -144,6 +148,17 @@ class Keeping:
         if self.world.main:
             with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
+
+
+def _logged(log: Path, since: int) -> Iterator[str]:
+    """The lines of a log up to an update."""
+    for line in log.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return  # the last line of a killed run may be cut off
+        if entry["update"] <= since:
+            yield line + "\n"
 
 
 def _entry(update: Update) -> dict[str, Any]:

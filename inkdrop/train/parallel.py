@@ -98,11 +98,15 @@ class World:
 
     def agree(self, flag: bool) -> bool:
         """True in every process if it is true in any."""
+        return bool(self.most(float(flag)))
+
+    def most(self, value: float) -> float:
+        """The largest of all processes' values, in every process."""
         if self.size == 1:
-            return flag
-        votes = torch.tensor([float(flag)], device=self.device)
+            return value
+        votes = torch.tensor([value], dtype=torch.float64, device=self.device)
         dist.all_reduce(votes, op=dist.ReduceOp.MAX)
-        return bool(votes.item())
+        return float(votes.item())
 
     def mean(self, value: float) -> float:
         """The mean of a number over all processes, each with as many rows as the others."""

@@ -1,4 +1,8 @@
-"""run.json: the request, the config and the model description, fixed at a run's first start."""
+"""run.json: the request, the config and the model description, fixed by a run's first update.
+
+A plan is made and checked without a trace on the disk; `Keeping` writes it once the first update is
+done. A training that cannot start thus leaves nothing that a corrected one would have to fit.
+"""
 
 from __future__ import annotations
 
@@ -12,89 +16,127 @@ from typing import Any
 
 import torch
 
+from inkdrop import runs
 from inkdrop.config import dump, parse
 from inkdrop.data.dataset import Dataset
-from inkdrop.files import replacing
+from inkdrop.files import check_writable, replacing
 from inkdrop.train.aim import Aim
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.objective import with_network
 from inkdrop.train.parallel import World
 from inkdrop.train.request import TrainRequest
-from inkdrop.train.updates import start, updates
+from inkdrop.train.updates import parts, start, updates
 from inkdrop.weights import read_json
 
+NAME = "run.json"
 TRIAL = 6  # updates that are timed and then discarded
 FEWEST = 20  # the fewest updates, however short the given time
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run's first start fixed; description: the content of its model.json."""
+    """What stays fixed in a run from its first update on.
+
+    description: the content of its model.json
+    content: the content of its run.json, which includes both
+    """
 
     config: TrainConfig
     description: dict[str, Any]
+    content: dict[str, Any]
+
+    @staticmethod
+    def of(content: dict[str, Any], where: str) -> Plan:
+        """The plan in the content of a run.json; where: its name for error messages."""
+        return Plan(parse(TrainConfig, content["config"], where), content["model"], content)
+
+    def write(self, out: Path) -> None:
+        """Writes run.json, unless the folder has it already."""
+        file = out / NAME
+        if file.is_file() and read_json(file) == self.content:
+            return
+        with replacing(file) as beside:
+            beside.write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
 
 
 def planned(
     out: Path, data: Dataset, training: Dataset, request: TrainRequest, aim: Aim, world: World
 ) -> Plan:
-    """The plan of the run in `out`: read from run.json, or made and written at the first start.
+    """The plan of the run in `out`, from its run.json or, at the first start, new; writes nothing.
 
     data: the full data set; training: the part without held-out samples. ValueError if the run was
-    started with another request or other data.
+    started with another request or other data, unless it has no checkpoint yet: then nothing would
+    be lost. OSError if `out` cannot be written to.
     """
-    asked = _asked(data, request, aim)
-    file = out / "run.json"
-    # All processes check this together, before the main one writes the file.
-    if world.agree(file.is_file()):
-        _compare(out, read_json(file).get("asked", {}), json.loads(json.dumps(asked)))
-        return _read(file)
-    if (out / "checkpoints").exists():
-        raise ValueError(f"{out} has checkpoints but no run.json; restore it or use another folder")
+    parts(request.config, world)
+    file = out / NAME
+    check_writable(file)
+    asked = {"data": data.fingerprint, **asked_of(request)}
+    asked["aim"] = None if aim.record is None else json.loads(json.dumps(dict(aim.record)))
+    if not file.is_file():
+        if (out / "checkpoints").exists():
+            raise ValueError(
+                f"{out} has checkpoints but no run.json; restore it or use another folder"
+            )
+        return _made(data, training, request, aim, world, asked)
+    stored = read_json(file)
+    other = difference(out, stored.get("asked", {}), asked)
+    if other is None:
+        # The data may have moved, and later commands look for it where it is now.
+        source = dict(request.source) or stored.get("source", {})
+        return Plan.of({**stored, "source": source}, str(file))
+    if runs.checkpoints(out):
+        raise ValueError(other)
+    return _made(data, training, request, aim, world, asked)
+
+
+def _made(
+    data: Dataset,
+    training: Dataset,
+    request: TrainRequest,
+    aim: Aim,
+    world: World,
+    asked: dict[str, Any],
+) -> Plan:
+    """A new plan."""
     config, description = request.config, aim.describe(data, request)
-    with torch.device("meta"):  # fail before anything is written if the network cannot be built
+    with torch.device("meta"):  # whether the network can be built
         aim.build(description, "the model's description")
     if request.minutes is not None:
-        config = _fitted(Plan(config, description), training, request.minutes, aim, world)
-    if world.main:
-        out.mkdir(parents=True, exist_ok=True)
-        whole = {"asked": asked, "config": dump(config), "model": description}
-        whole["source"] = dict(request.source)
-        with replacing(file) as beside:
-            beside.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
-    world.wait()
-    return _read(file)
+        seconds = trial(config, description, training, aim, world)
+        config = dataclasses.replace(
+            config, updates=max(FEWEST, round(request.minutes * 60 / seconds))
+        )
+    content = {"asked": asked, "config": dump(config), "model": description}
+    content["source"] = dict(request.source)
+    return Plan.of(json.loads(json.dumps(content)), "the run's plan")
 
 
-def _asked(data: Dataset, request: TrainRequest, aim: Aim) -> dict[str, Any]:
-    """What must stay the same whenever a run is resumed."""
-    return {
-        "data": data.fingerprint,
-        "config": dump(request.config),
-        "minutes": request.minutes,
-        "model": dict(request.model),
-        "aim": None if aim.record is None else dict(aim.record),
-    }
+def asked_of(request: TrainRequest) -> dict[str, Any]:
+    """What of a request must stay the same whenever a run is resumed, as read from JSON."""
+    fixed = {"config": dump(request.config), "minutes": request.minutes}
+    found: dict[str, Any] = json.loads(json.dumps({**fixed, "model": dict(request.model)}))
+    return found
 
 
-def _read(file: Path) -> Plan:
-    stored = read_json(file)
-    return Plan(parse(TrainConfig, stored["config"], str(file)), stored["model"])
+def difference(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """A sentence about the first thing that was asked for otherwise before; None if there is none.
 
-
-def _compare(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    if before.get("data") != now["data"]:
-        raise ValueError(
+    Both have the keys of `asked` in run.json.
+    """
+    if before.get("data") != now.get("data"):
+        return (
             f"{out} is a run on other data (or the data changed since); train into another folder"
             " with --out, or bring the data back"
         )
     # A run older than an option was trained as if with the option's default.
     config = {**json.loads(json.dumps(dump(TrainConfig()))), **before.get("config", {})}
     for name, old, new in _differences({**before, "config": config}, now):
-        raise ValueError(
+        return (
             f"{out} was started with {name} {old}, not {new}; ask for the same as before to resume"
             " it, or train into another folder with --out"
         )
+    return None
 
 
 def _differences(
@@ -108,15 +150,26 @@ def _differences(
             yield name, old, new
 
 
-def _fitted(plan: Plan, data: Dataset, minutes: float, aim: Aim, world: World) -> TrainConfig:
-    """The config with as many updates as fit in `minutes`, from timing a few discarded ones."""
-    config, model = plan.config, aim.first(plan.description)
+def trial(
+    config: TrainConfig,
+    description: Mapping[str, Any],
+    data: Dataset,
+    aim: Aim,
+    world: World,
+    count: int = TRIAL,
+) -> float:
+    """Seconds that an update takes, by timing `count` of them, which are discarded.
+
+    Whatever stops a training from starting is raised here: nothing is written.
+    """
+    model = aim.first(description)
     model = with_network(model, world.place(model.network))
     feed, state = aim.feed(data, config, world.device), start(model, config)
-    trial = dataclasses.replace(config, updates=TRIAL)
-    ticks = []
-    for _ in updates(model, feed, trial, state, world, aim.objective):
+    short = dataclasses.replace(config, updates=count)
+    ticks = [time.perf_counter()]
+    for _ in updates(model, feed, short, state, world, aim.objective):
         ticks.append(time.perf_counter())
     # The first two updates are slower (memory is allocated then), so they are not counted.
-    seconds = (ticks[-1] - ticks[1]) / (len(ticks) - 2)
-    return dataclasses.replace(config, updates=max(FEWEST, round(minutes * 60 / seconds)))
+    timed = ticks[min(2, count - 1) :]
+    # Clocks differ between processes: all of them take the slowest.
+    return world.most((timed[-1] - timed[0]) / (len(timed) - 1))

@@ -1,6 +1,6 @@
 """A run: the folder of a training, which the same call resumes exactly.
 
-    run.json        the request, the config and the model description: fixed at the first start
+    run.json        the request, the config and the model description: fixed by the first update
     metrics.jsonl   one line per update, and one per validation
     samples/        previews from along the way, and final.png
     checkpoints/    see checkpoint.py
@@ -46,6 +46,7 @@ def train(
     aim: what is trained and minimised; by default a diffusion model and the config's loss
     world: the processes, the device, and the event that stops the training
 
+    Nothing is written before the first update is done, so whatever prevents it leaves no trace.
     ValueError if `out` holds a run with other data or another request.
     """
     request, aim = request or TrainRequest(), aim or DIFFUSION
@@ -68,8 +69,7 @@ def train(
         checkpoint.load(newest, state)
         yield Note(f"resuming {out} after update {state.update:,} of {config.updates:,}")
     out_of_sight = aim.held(held, config, world.device) if held else None
-    keeping = Keeping(out, config, whole, state, aim, out_of_sight, world, request.save_every)
-    keeping.rewind()
+    keeping = Keeping(out, plan, whole, state, aim, out_of_sight, world, request.save_every)
     prepared = with_network(placed, _compiled(placed.network, config))
     feed = aim.feed(training, config, world.device)
     yield from keeping.loop(updates(prepared, feed, config, state, world, aim.objective))

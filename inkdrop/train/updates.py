@@ -103,6 +103,19 @@ def start(model: Trained, config: TrainConfig) -> State:
     return State(network, snapshot(network), optimizer)
 
 
+def parts(config: TrainConfig, world: World) -> list[range]:
+    """The rows of each global batch that this process computes, in the parts that it computes.
+
+    ValueError if the batch does not divide among the processes, or their rows into the parts.
+    """
+    rows = world.rows(config.batch)
+    if len(rows) % config.accumulate:
+        each = f"a process's {len(rows)} rows" if world.size > 1 else f"the batch of {len(rows)}"
+        raise ValueError(f"accumulate is {config.accumulate}: it does not divide {each}")
+    part = len(rows) // config.accumulate
+    return [range(first, first + part) for first in range(rows.start, rows.stop, part)]
+
+
 def gradients(
     model: Trained,
     config: TrainConfig,
@@ -112,20 +125,14 @@ def gradients(
     objective: Objective = losses,
 ) -> Loss:
     """Accumulates the global batch's mean gradient; returns the loss of our own rows."""
-    rows = world.rows(config.batch)
-    if len(rows) % config.accumulate:
-        raise ValueError(
-            f"accumulate is {config.accumulate}: it does not divide a process's {len(rows)} rows"
-        )
-    part = len(rows) // config.accumulate
-    total, broken = 0.0, list[str]()
-    for first in range(rows.start, rows.stop, part):
-        piece = range(first, first + part)
-        with world.averaging(model.network, last=piece.stop == rows.stop):
+    pieces = parts(config, world)
+    rows, total, broken = sum(map(len, pieces)), 0.0, list[str]()
+    for piece in pieces:
+        with world.averaging(model.network, last=piece is pieces[-1]):
             turn = Turn(update, piece, config.updates)
             batch = batches(update, piece)
             each = objective(model, config, batch, turn)
-            loss = each.sum() / len(rows)
+            loss = each.sum() / rows
             loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
         if not math.isfinite(loss.item()):

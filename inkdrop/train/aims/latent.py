@@ -10,57 +10,42 @@ OUT/                  the denoiser's run, like any other
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
+from inkdrop import runs
 from inkdrop.codecs.codec import Codec
-from inkdrop.codecs.latent import load_autoencoder
+from inkdrop.codecs.latent import Latent, LatentConfig, load_autoencoder
 from inkdrop.conditioning.pretrained import open_pretrained
 from inkdrop.conditioning.text import Text
 from inkdrop.conditioning.tokenizer import FILE, Tokenizer, train_tokenizer
-from inkdrop.config import dump
-from inkdrop.data.dataset import Dataset
-from inkdrop.data.latents import Encoding, codec, encode, open_latents
+from inkdrop.data.dataset import ArrayStore, Dataset
+from inkdrop.data.latents import Encoding, check_coding, codec, encode, open_latents
 from inkdrop.events import Note
-from inkdrop.media.medium import Look
-from inkdrop.model import Model, Prompt
-from inkdrop.model.folder import build_model
+from inkdrop.networks.autoencoder import Autoencoder
+from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.networks.text import TextEncoder, TextEncoderConfig
-from inkdrop.registry import describe_codec
 from inkdrop.runs import own_folder
-from inkdrop.tasks.generate import generate_many
-from inkdrop.tasks.sampling import Sampling
-from inkdrop.train import defaults
 from inkdrop.train.aim import Aim
 from inkdrop.train.aims.autoencoder import shape_for, train_autoencoder
-from inkdrop.train.aims.captions import Captioner
 from inkdrop.train.aims.frozen import Remembered, frozen_aim
+from inkdrop.train.aims.latent_aim import latent_aim, reading, sketched, text_aim
 from inkdrop.train.aims.latent_config import CODE_CHANNELS, Latents
-from inkdrop.train.aims.prompted import (
-    Drops,
-    Ids,
-    Joined,
-    Prompted,
-    Reader,
-    TextFeed,
-    prompted_losses,
-)
-from inkdrop.train.aims.sketch import fit_sketch
-from inkdrop.train.config import TrainConfig
 from inkdrop.train.events import Event
-from inkdrop.train.feed import HeldOut, split
+from inkdrop.train.feed import split
 from inkdrop.train.parallel import World
-from inkdrop.train.preview import sampled
+from inkdrop.train.plan import NAME, asked_of, difference, trial
 from inkdrop.train.request import TrainRequest
 from inkdrop.train.run import train
+from inkdrop.weights import on_meta, read_json
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    pass
 
 TEXT = TextEncoderConfig(vocabulary=4096, width=192, layers=2, heads=3, context=32)
 
@@ -82,12 +67,21 @@ def train_latent(
     out, world = Path(out), world or World()
     reads, asked = plan.reads(data), plan.denoised(request)
     _check(data, reads)
+    _fits(out, data, asked)
     frozen = None if plan.text_encoder is None else _pretrained(plan.text_encoder, world.device)
+    text = plan.encoder or TEXT
+    words = _tokenizer(data, out, text) if reads and frozen is None else None
     coded = plan.autoencoder
+    if coded is None:
+        shape = shape_for(data, plan.factor, plan.code_channels or CODE_CHANNELS)
+    else:
+        shape = load_autoencoder(own_folder(coded)[0]).config
+    check_coding(data, shape)
+    if not (out / NAME).is_file():  # otherwise its first update is done
+        _try(data, shape, asked, plan, frozen, words, world)
     if coded is None:
         coded = out / "autoencoder"
         yield Note(f"autoencoder: {coded}")
-        shape = shape_for(data, plan.factor, plan.code_channels or CODE_CHANNELS)
         coding = plan.coded(request)
         yield from train_autoencoder(data, coded, shape, request=coding, world=world)
         if world.agree(world.stop.is_set()):
@@ -98,18 +92,15 @@ def train_latent(
     world.wait()
     shown = codec(out / "latents", autoencoder).to(world.device)
     latents = open_latents(out / "latents", data, autoencoder)
-    if frozen is not None and plan.text_encoder is not None:
-        aim = latent_aim(data.shape, shown, plan.network, frozen.encoder.width, sketched=False)
-        aim = reading(aim, Remembered(frozen), plan.captioner)
-        aim = frozen_aim(aim, frozen, plan.text_encoder)
-    elif not reads:
-        aim = latent_aim(data.shape, shown, plan.network)
-    else:
-        text, seed = plan.encoder or TEXT, request.config.seed
-        words = _tokenizer(data, out, text, world)
+    encoder = None
+    if words is not None:
+        if world.main and not (out / FILE).is_file():
+            words.write(out)
+        world.wait()
+        words = Tokenizer.read(out, vocabulary=text.vocabulary)
+        seed = request.config.seed
         encoder = sketched(split(latents, seed)[0], words, text, plan.captioner, seed)
-        aim = latent_aim(data.shape, shown, plan.network, text.width)
-        aim = text_aim(aim, words, encoder, plan.captioner)
+    aim = _denoising(data, shown, plan, frozen, words, encoder)
     yield Note(f"denoiser: {out}")
     yield from train(latents, out, asked, aim=aim, world=world)
 
@@ -134,101 +125,66 @@ def _check(data: Dataset, reads: bool) -> None:
         )
 
 
-def latent_aim(
-    shape: tuple[int, ...],
+def _fits(out: Path, data: Dataset, asked: TrainRequest) -> None:
+    """ValueError if `out` holds another run; its codes are compared later, when they are known."""
+    if not runs.checkpoints(out) or not (out / NAME).is_file():
+        return
+    stored, codes = read_json(out / NAME), out / "latents" / "latents.json"
+    if codes.is_file():
+        same = read_json(codes).get("data") == data.fingerprint
+    else:
+        same = stored["model"].get("codec", {}).get("kind") == "latent"
+    before = {**stored.get("asked", {}), "data": same, "aim": None}
+    other = difference(out, before, {**asked_of(asked), "data": True, "aim": None})
+    if other is not None:
+        raise ValueError(other)
+
+
+def _try(
+    data: Dataset,
+    shape: AutoencoderConfig,
+    asked: TrainRequest,
+    plan: Latents,
+    frozen: Text | None,
+    words: Tokenizer | None,
+    world: World,
+) -> None:
+    """One update of the denoiser on blank codes, so that what prevents it is said at once.
+
+    Otherwise it would be said after the autoencoder's training.
+    """
+    channels = shape.latent_channels
+    with on_meta():
+        autoencoder = Autoencoder(shape)
+    blank = Latent(LatentConfig(shape, (0.0,) * channels, (1.0,) * channels), autoencoder)
+    sizes = blank.shape(data.shape)
+    zeros = np.broadcast_to(np.zeros((), np.float32), (len(data), *sizes))
+    codes = dataclasses.replace(data, shape=sizes, store=ArrayStore(zeros, 1.0, 0.0))
+    encoder = None
+    if words is not None:
+        encoder = TextEncoder(dataclasses.replace(plan.encoder or TEXT, sketch=sizes))
+    aim = _denoising(data, blank, plan, frozen, words, encoder)
+    config, description = asked.config, aim.describe(codes, asked)
+    trial(config, description, split(codes, config.seed)[0], aim, world, count=1)
+
+
+def _denoising(
+    data: Dataset,
     shown: Codec,
-    network: str = "dit",
-    tokens: int | None = None,
-    sketched: bool = True,
+    plan: Latents,
+    frozen: Text | None,
+    words: Tokenizer | None,
+    encoder: TextEncoder | None,
 ) -> Aim:
-    """The aim for a denoiser of codes.
-
-    shape: of the decoded data; shown: the codec between data and codes
-    tokens: width of the text tokens that the network reads, if any
-    sketched: whether it also receives a sketch computed from the text
-    """
-
-    def describe(data: Dataset, request: TrainRequest) -> dict[str, Any]:
-        classes = 0 if data.labels is None else len(data.label_names)
-        usual = {"network": defaults.latent_network(data.shape, classes, tokens, network, sketched)}
-        vector = defaults.channels_beside(data, "vector")
-        if vector and tokens is None:
-            usual["network"]["vector_dim"] = vector
-        whole = defaults.model_description(data, request.config, {**usual, **request.model})
-        whole["codec"] = describe_codec(shown)
-        whole["spec"] |= {"shape": tuple(shape), "clip": False}
-        return whole
-
-    def build(description: Mapping[str, Any], where: str) -> Model:
-        return dataclasses.replace(build_model(description, where), codec=shown)
-
-    return Aim(describe=describe, build=build)
-
-
-def sketched(
-    training: Dataset, words: Tokenizer, text: TextEncoderConfig, captioner: Captioner, seed: int
-) -> TextEncoder:
-    """A new text encoder with a sketch fitted to these codes; see `train.aims.sketch`."""
-    torch.manual_seed(seed)
-    encoder = TextEncoder(dataclasses.replace(text, sketch=training.shape))
-    assert encoder.sketch is not None
-    fit_sketch(encoder.sketch, training, words, text.context, captioner, seed)
-    return encoder
-
-
-def text_aim(aim: Aim, words: Tokenizer, encoder: TextEncoder, captioner: Captioner) -> Aim:
-    """The same aim, for a model that is trained jointly with the text encoder of its captions.
-
-    encoder: the text encoder to start from; it is copied
-    """
-
-    def build(description: Mapping[str, Any], where: str) -> Prompted:
-        model = aim.build(description, where)
-        assert isinstance(model, Model)
-        return Prompted(Joined(model.network, copy.deepcopy(encoder)), model, words)
-
-    told = reading(aim, Ids(words, encoder.context), captioner)
-    return dataclasses.replace(told, build=build, record={"text": dump(encoder.config)})
-
-
-def reading(aim: Aim, read: Reader, captioner: Captioner) -> Aim:
-    """The same aim, for a model that reads captions: with its own feed, drop rates and previews.
-
-    read: turns captions into the network's condition
-    """
-
-    def describe(data: Dataset, request: TrainRequest) -> dict[str, Any]:
-        whole, drops = aim.describe(data, request), Drops.of(request.config.condition_drop)
-        null = drops.both if data.labels is not None else drops.text + drops.both
-        whole["spec"] |= {"condition_drop": null, "guidance": 3.0 if null else 1.0}
-        return whole
-
-    def feed(data: Dataset, config: TrainConfig, device: torch.device) -> TextFeed:
-        return TextFeed(data, config, device, read, captioner, Drops.of(config.condition_drop))
-
-    return dataclasses.replace(
-        aim,
-        objective=prompted_losses,
-        describe=describe,
-        picture=answered,
-        feed=feed,
-        held=lambda data, config, device: feed(data, config, device).held(),
-    )
-
-
-def answered(trained: Prompted | Model, held: HeldOut | None) -> Image | None:
-    """Held-out pictures above samples for the same captions and labels."""
-    model = trained.whole if isinstance(trained, Prompted) else trained
-    if held is None or held.data.captions is None:
-        return sampled(model, held)
-    data, count = held.data, min(8, len(held.data))
-    labels = [None] * count if data.labels is None else [int(data.labels[i]) for i in range(count)]
-    captions = data.captions or ()
-    asked = [Prompt(captions[i], labels[i]) for i in range(count)]
-    x = generate_many(model, count=count, conditions=list(asked), sampling=Sampling()).cpu()
-    with torch.no_grad():
-        real = model.codec.decode(data.take(range(count)).to(model.device)).clamp(-1, 1).cpu()
-    return model.medium.sheet(torch.cat([real, x.float()]), Look(columns=count))
+    """The denoiser's aim: without text, with a frozen encoder, or with one that is trained."""
+    if frozen is not None and plan.text_encoder is not None:
+        aim = latent_aim(data.shape, shown, plan.network, frozen.encoder.width, sketched=False)
+        aim = reading(aim, Remembered(frozen), plan.captioner)
+        return frozen_aim(aim, frozen, plan.text_encoder)
+    if words is None or encoder is None:
+        return latent_aim(data.shape, shown, plan.network)
+    aim = latent_aim(data.shape, shown, plan.network, encoder.config.width)
+    return text_aim(aim, words, encoder, plan.captioner)
 
 
 def _pretrained(folder: Path, device: torch.device) -> Text:
@@ -239,10 +195,9 @@ def _pretrained(folder: Path, device: torch.device) -> Text:
     return text
 
 
-def _tokenizer(data: Dataset, out: Path, text: TextEncoderConfig, world: World) -> Tokenizer:
-    """The tokenizer of the captions: trained by the first call, read from `out` by later ones."""
-    if world.main and not (out / FILE).is_file():
-        captions = (text for i in range(len(data)) for text in data.texts(i))
-        train_tokenizer(captions, text.vocabulary).write(out)
-    world.wait()
-    return Tokenizer.read(out, vocabulary=text.vocabulary)
+def _tokenizer(data: Dataset, out: Path, text: TextEncoderConfig) -> Tokenizer:
+    """The tokenizer of the captions: the one in `out`, or a new one that is written there later."""
+    if (out / FILE).is_file():
+        return Tokenizer.read(out, vocabulary=text.vocabulary)
+    captions = (caption for i in range(len(data)) for caption in data.texts(i))
+    return train_tokenizer(captions, text.vocabulary)
