@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inkdrop.files import must_exist
+from inkdrop.media.colour import Profile, profile_of
 from inkdrop.media.pixels import has_alpha, is_grey, pixels_of, reason_of, turn_of
 
 if TYPE_CHECKING:
@@ -34,12 +35,17 @@ SUFFIXES = (*FORMATS, ".jfif", ".jpe", ".apng", ".pnm", ".j2k")
 
 @dataclass(frozen=True)
 class PictureInfo:
-    """A picture's header: size in pixels after EXIF rotation, 1 (grey) or 3 channels, alpha."""
+    """A picture's header: size in pixels after EXIF rotation, 1 (grey) or 3 channels, alpha.
+
+    mode: Pillow's name of how pixels are stored; profile: what its colour profile says
+    """
 
     width: int
     height: int
     channels: int
     alpha: bool
+    mode: str = ""
+    profile: Profile = "none"
 
 
 def is_picture(path: Path) -> bool:
@@ -60,7 +66,8 @@ def picture_info(
         width, height = picture.size
         if turn_of(picture) >= 5:
             width, height = height, width
-        return PictureInfo(width, height, 1 if is_grey(picture) else 3, has_alpha(picture))
+        channels, alpha = 1 if is_grey(picture) else 3, has_alpha(picture)
+        return PictureInfo(width, height, channels, alpha, picture.mode, profile_of(picture))
 
 
 def read_image(
@@ -69,6 +76,7 @@ def read_image(
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     background: str = "white",
+    srgb: bool = False,
     name: str | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> NDArray[np.uint8]:
@@ -79,6 +87,7 @@ def read_image(
     - 1-bit becomes 0 and 255; palettes, CMYK, YCbCr and LAB become RGB (a grey palette grey).
     - 16-bit grey is scaled by 255/65535, and float grey within [0, 1] by 255. Other float and
       32-bit pictures are scaled from their own minimum and maximum. Nothing is clipped.
+    - With `srgb`, colours are converted by the picture's profile, if it has a usable one.
     - `channels` 1, 3 or 4 converts to grey, RGB or RGBA.
     - `size`, a square's side or (height, width): the picture is scaled with Lanczos until it covers
       that size, keeping its aspect ratio, and cropped to the centre.
@@ -98,14 +107,15 @@ def read_image(
             raise ValueError(
                 f"{name} is corrupt or truncated ({reason_of(error)}); copy or save it again"
             ) from None
-        return pixels_of(picture, name, size, channels, background)
+        return pixels_of(picture, name, size, channels, background, srgb)
 
 
 def colour_profile(source: Path | bytes) -> bytes | None:
     """The RGB ICC profile of a picture, or None if it has none or one of another colour space.
 
-    inkdrop never applies it: pixels are read as stored. ValueError as in `read_image`, and for a
-    profile so large that other programs would not open a PNG with it.
+    A task that keeps it does not apply it: it reads and writes pixels as they are stored.
+    ValueError as in `read_image`, and for a profile so large that other programs would not open a
+    PNG with it.
     """
     name = _name(source)
     with _open(source, name, MAX_PIXELS) as picture:
@@ -154,6 +164,8 @@ def _open(source: Path | bytes, name: str, max_pixels: int) -> Image.Image:
         must_exist(source, "picture")
         if source.is_dir():
             raise ValueError(f"{name} is a folder; give a picture in it")
+        if not source.is_file():
+            raise ValueError(f"{name} is a FIFO, socket or device, not a file; give a picture")
     kinds = sorted({kind for kind in FORMATS.values() if kind in Image.OPEN})
     limit = ValueError(
         f"the header of {name} claims more than {max_pixels / 1e6:g} megapixels, so it is not"

@@ -41,14 +41,14 @@ class Picture:
     settings_in: tuple[str, ...] = (".png", ".npz")
 
     def read(self, path: Path, shape: tuple[int, ...], span: Span) -> Tensor:
-        """A picture file, scaled until it covers the shape and cropped to its centre."""
+        """A picture file as training reads it: in sRGB, scaled to cover the shape, and cropped."""
         channels, height, width = shape
         if channels not in MODES:
             raise ValueError(
                 f"{path} cannot be read for a model of {channels} channels; use a model of 1, 3 or"
                 " 4 channels"
             )
-        pixels = read_image(path, size=(height, width), channels=channels)
+        pixels = read_image(path, size=(height, width), channels=channels, srgb=True)
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 127.5 - 1
 
     def write(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inkdrop.config import nearest
+from inkdrop.media.colour import as_srgb
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -57,14 +58,16 @@ def pixels_of(
     size: int | tuple[int, int] | None,
     channels: int | None,
     background: str,
+    srgb: bool = False,
 ) -> NDArray[np.uint8]:
     """A decoded picture as uint8 [H, W, C], by the rules of `read_image`."""
     if channels is not None and channels not in MODES:
         raise ValueError(f"channels is {channels}: a picture has 1, 3 or 4")
     colour = parse_colour(background)
     try:
-        turn = turn_of(picture)
-        plain = _fitted(_turned(_plain(picture, name), turn), size)
+        turn, deep = turn_of(picture), _is_sixteen(picture)
+        picture = as_srgb(picture) if srgb else picture
+        plain = _fitted(_turned(_plain(picture, name, deep), turn), size)
         if channels != 4:
             plain = _flat(plain, colour)
         plain = plain if channels is None else plain.convert(MODES[channels])
@@ -76,24 +79,30 @@ def pixels_of(
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _plain(picture: Image.Image, name: str) -> Image.Image:
+def _is_sixteen(picture: Image.Image) -> bool:
+    """True if values run from 0 to 65535; "I" holds 16 bits too, in formats that have no 32."""
+    if picture.mode.startswith("I;16"):
+        return True
+    return picture.mode == "I" and picture.format in ("PNG", "PPM", "JPEG2000")
+
+
+def _plain(picture: Image.Image, name: str, sixteen: bool) -> Image.Image:
     """The same picture with 8 bits per channel: L, LA, RGB or RGBA."""
     if _is_deep(picture):
-        return _shallow(picture, name)
+        return _shallow(picture, name, sixteen)
     mode = ("L" if is_grey(picture) else "RGB") + ("A" if has_alpha(picture) else "")
     return picture if picture.mode == mode else picture.convert(mode)
 
 
-def _shallow(picture: Image.Image, name: str) -> Image.Image:
+def _shallow(picture: Image.Image, name: str, sixteen: bool) -> Image.Image:
     from PIL import Image
 
     values = np.asarray(picture).astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError(f"{name} holds values that are NaN or infinite; replace them first")
-    top = 1.0 if picture.mode == "F" else 65535.0
     low, high = values.min(), values.max()
-    if low >= 0 and high <= top:
-        low, high = 0.0, top
+    if sixteen or (picture.mode == "F" and low >= 0 and high <= 1):
+        low, high = 0.0, 65535.0 if sixteen else 1.0
     scaled = (values - low) * (255 / max(high - low, 1e-300))
     return Image.fromarray(np.rint(scaled).astype(np.uint8))
 

@@ -121,6 +121,13 @@ def test_thirty_two_bit_integers_run_over_the_whole_range() -> None:
     assert read_image(data)[..., 0].tolist() == [[0, 51, 255]]
 
 
+def test_thirty_two_bit_integers_that_would_fit_into_sixteen() -> None:
+    data = encoded(Image.fromarray(np.array([[0, 21_000, 63_000]], np.int32)), "TIFF")
+    assert read_image(data)[..., 0].tolist() == [[0, 85, 255]]
+    sixteen = b"P5 3 1 65535\n" + np.array([0, 21_845, 63_000], ">u2").tobytes()
+    assert read_image(sixteen)[..., 0].tolist() == [[0, 85, 245]]  # Pillow opens it as "I" too
+
+
 def test_floats_that_are_not_numbers_are_refused() -> None:
     data = encoded(Image.fromarray(np.array([[0, np.nan]], np.float32)), "TIFF")
     with pytest.raises(ValueError, match=r"a.tif holds values that are NaN"):

@@ -51,7 +51,12 @@ class Form:
     def read(self, data: bytes, name: str) -> NDArray[np.uint8]:
         """A picture's file content as uint8 [C, H, W]; ValueError as in `read_image`."""
         pixels = read_image(
-            data, size=self.size, channels=self.channels, background=self.background, name=name
+            data,
+            size=self.size,
+            channels=self.channels,
+            background=self.background,
+            srgb=True,
+            name=name,
         )
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
@@ -100,7 +105,11 @@ def prepare(pictures: Sequence[EncodedPicture], options: DataOptions, where: str
     _limit(bad, len(pictures), where)
     members = [[i for i in numbers if i not in bad] for numbers in forms.values()]
     kept = [i for part in members for i in part]
-    fingerprint = digest([*forms, *(f"{pictures[i].name}:{results[i]!r}" for i in kept)])
+    # Only where something is converted, so that other data keeps its fingerprint.
+    converted = ["sRGB"] if any(info.profile == "other" for info in good.values()) else []
+    fingerprint = digest(
+        [*forms, *converted, *(f"{pictures[i].name}:{results[i]!r}" for i in kept)]
+    )
     shapes = tuple(form.shape for form in forms)
     if options.buckets is None:
         (store,) = stores
@@ -187,6 +196,13 @@ def _choose(
     alpha = sum(info.alpha for info in infos.values())
     if alpha and channels != 4:
         notes.append(f"{share(alpha, total)} transparent and composited over {background}")
+    profiles = Counter(info.profile for info in infos.values())
+    if profiles["other"]:
+        start = share(profiles["other"], total)
+        notes.append(f"{start} in another colour space by the profile and converted to sRGB")
+    if profiles["damaged"]:
+        start = share(profiles["damaged"], total)
+        notes.append(f"{start} with a colour profile that cannot be used, and taken as sRGB")
     return {Form(size, channels, background): sizes[size] for size in sizes}, notes
 
 
