@@ -13,6 +13,7 @@ from torch import Tensor
 # A file of up to LOOKED bytes is read completely; of a longer one, its first LOOKED bytes and
 # PLACES evenly spaced blocks of BLOCK bytes.
 LOOKED, PLACES, BLOCK = 1 << 20, 64, 1 << 14
+MOST = 10_000  # files and folders in a model's folder
 
 
 def digest(parts: Iterable[object]) -> str:
@@ -52,19 +53,29 @@ def fingerprint(path: Path) -> str:
     return digest(part for name, file in named for part in (name, *_looked(file)))[:16]
 
 
-def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[Path]:
     """All files below a folder, also through links, since parts of a model are often links.
 
-    above: the parent folders visited so far, to stop at links that lead back
+    ValueError for more than MOST entries, such as those of a whole disk.
     """
+    for number, entry in enumerate(_below(folder, ())):
+        if number == MOST:
+            raise ValueError(
+                f"{folder} has more than {MOST:,} files, which no model has; give its own folder"
+            )
+        if entry.is_file():
+            yield entry
+
+
+def _below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """All entries below a folder; above: the parent folders, to stop at links that lead back."""
     here = folder.resolve()
     if here in above:
         return
     for entry in sorted(folder.iterdir()):
+        yield entry
         if entry.is_dir():
-            yield from files_below(entry, (*above, here))
-        elif entry.is_file():
-            yield entry
+            yield from _below(entry, (*above, here))
 
 
 def _looked(file: Path) -> list[object]:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from inkdrop.config import nearest
 
+HUB = "hf:"  # before the name of a model on the Hub, so that no misspelt path contacts it
+_REPOSITORY = r"\w[\w.-]*/\w[\w.-]*"
 # Suffixes of weight files, which are never folders or repositories.
 FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 # Temporary names, as `_beside` makes them.
@@ -20,10 +22,17 @@ _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial(\..*)?")
 
 
 def must_exist(path: str | Path, what: str = "file or folder") -> Path:
-    """The path itself; ValueError with the nearest name beside it if it does not exist."""
+    """The path itself; ValueError unless it is a file or a folder, with the nearest name beside it.
+
+    A device or a pipe is refused: reading one may never end.
+    """
     path = Path(path)
-    if path.exists():
+    if path.is_file() or path.is_dir():
         return path
+    if path.exists():
+        raise ValueError(
+            f"{path} is neither a file nor a folder but a device or a pipe; give a {what}"
+        )
     if path.is_symlink():
         raise ValueError(
             f"{path} is a link to {os.readlink(path)}, which does not exist; correct the link"
@@ -35,10 +44,18 @@ def must_exist(path: str | Path, what: str = "file or folder") -> Path:
     raise ValueError(f"there is no {what} {path}.{nearest(path.name, beside)}")
 
 
-def is_hub_name(path: str | Path) -> bool:
-    """Whether a path is "org/name", a model on the Hub, and not in a local folder "org"."""
-    found = re.fullmatch(r"(\w[\w.-]*)/\w[\w.-]*", str(path))
-    return found is not None and not Path(found[1]).exists() and Path(path).suffix not in FILES
+def hub_name(path: str | Path) -> str | None:
+    """The "org/name" of a model on the Hub, written "hf:org/name"; None for any other path."""
+    found = re.fullmatch(rf"{HUB}({_REPOSITORY})", str(path))
+    return None if found is None else found[1]
+
+
+def hub_hint(path: str | Path) -> str:
+    """The sentence for a path that is not there but could be a model's name on the Hub, or ""."""
+    text, path = str(path), Path(path)
+    if not re.fullmatch(_REPOSITORY, text) or path.suffix in FILES or path.parent.exists():
+        return ""
+    return f" For a model on the Hub, say {HUB}{text}"
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from inkdrop.convert.families import marked
 from inkdrop.convert.open import located, open_checkpoint
 from inkdrop.device import pick_device
 from inkdrop.digest import files_below, fingerprint
-from inkdrop.files import is_hub_name, must_exist
 from inkdrop.model import Model
 from inkdrop.runs import own_folder
 
@@ -47,20 +46,19 @@ def _fingerprint(path: Path, seen: tuple[tuple[str, int, int], ...]) -> str:
     return fingerprint(path)
 
 
-def find(name: str | Path) -> Found:
+def find(name: str | Path, *, fetch: bool = True) -> Found:
     """Finds a model by name: a run, a model folder, a checkpoint, a bundled model or a Hub name.
 
-    A checkpoint is a diffusers folder or a single file. A Hub name, "org/name", is downloaded. A
-    local file or folder takes precedence. ValueError if there is no such model.
+    A checkpoint is a diffusers folder or a single file. A Hub name, "hf:org/name", is downloaded;
+    no other name contacts the Hub. fetch: False uses no network at all, for a name that was read
+    from a file. ValueError if there is no such model.
     """
     text = str(name)
     path = box.find(text) or Path(text)
-    if not path.exists() and is_hub_name(text):
-        return Found(text, located(text), own=False)
     if path.is_dir() and _is_own(path):
         where, notes = own_folder(path)
         return Found(text, where, own=True, notes=tuple(notes))
-    return Found(text, must_exist(path, "model folder or run"), own=False)
+    return Found(text, located(path, "model folder or run", fetch=fetch), own=False)
 
 
 def _is_own(path: Path) -> bool:

@@ -13,7 +13,8 @@ from inkdrop.files import (
     check_writable,
     clear_leftovers,
     commit_folder,
-    is_hub_name,
+    hub_hint,
+    hub_name,
     must_exist,
     replacing,
     restore_folder,
@@ -180,6 +181,16 @@ def test_a_missing_path_names_its_neighbour(tmp_path: Path) -> None:
 def test_names_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
-    assert is_hub_name("someone/model-1.5")
+    assert hub_name("hf:someone/model-1.5") == "someone/model-1.5"
+    assert "hf:someone/model-1.5" in hub_hint("someone/model-1.5")
     for name in ("runs/model", "/tmp/x", "a/b/c", "model", "../a", "x/a.safetensors"):
-        assert not is_hub_name(name)
+        assert hub_name(name) is None and hub_hint(name) == ""
+    for name in ("someone/model", "hf:model", "hf:/tmp/x", "hf:a/b/c", "hf:../a"):
+        assert hub_name(name) is None
+
+
+def test_devices_and_pipes_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", Path("/dev/zero")):
+        with pytest.raises(ValueError, match=rf"{path} is neither a file nor a folder"):
+            must_exist(path)

@@ -20,6 +20,7 @@ LAYERS = (
         "events",
         "files",
         "folder",
+        "limits",
         "mapped",
         "printable",
         "runs",

@@ -13,7 +13,7 @@ from inkdrop.convert.files.layout import is_own
 from inkdrop.convert.files.options import PLAIN, ReadOptions
 from inkdrop.convert.files.report import PartReport, Report
 from inkdrop.convert.files.stored import types_of
-from inkdrop.files import is_hub_name, must_exist
+from inkdrop.files import HUB, hub_hint, hub_name, must_exist
 from inkdrop.model import Model
 
 # What is fetched of a repository: weights that run no code, settings and vocabularies.
@@ -29,8 +29,7 @@ def open_checkpoint(
 ) -> tuple[Model, Report]:
     """The model in a checkpoint, with its text encoders, and the report of every weight.
 
-    path: a Model folder, a diffusers folder, a single file, or if nothing is there a name on the
-        Hub, "org/name"
+    path: a Model folder, a diffusers folder, a single file, or a name on the Hub, "hf:org/name"
     dtype: of all weights; None: what they are stored in, mapped
     text: whether a checkpoint without text encoders is an error
     ValueError in one line for anything else, before any weight is read where possible.
@@ -44,14 +43,21 @@ def open_checkpoint(
     return family.build(family.read(path, options), dtype, text)
 
 
-def located(path: str | Path, what: str = "model") -> Path:
-    """The path itself, or where the files of a Hub name are once they are fetched."""
-    if Path(path).exists() or not is_hub_name(path):
+def located(path: str | Path, what: str = "model", *, fetch: bool = True) -> Path:
+    """The path itself, or where the files of a Hub name are once they are fetched.
+
+    fetch: False uses no network: the Hub's model must have been fetched before
+    """
+    name = hub_name(path)
+    if name is not None:
+        return _fetched(name, fetch)
+    hint = "" if Path(path).exists() else hub_hint(path)
+    if not hint:
         return must_exist(path, what)
-    return _fetched(str(path))
+    raise ValueError(f"there is no {what} {path} here.{hint}")
 
 
-def _fetched(name: str) -> Path:
+def _fetched(name: str, fetch: bool) -> Path:
     """The folder of a repository in the usual cache, downloaded from the Hub if necessary."""
     try:
         from huggingface_hub import snapshot_download
@@ -61,8 +67,15 @@ def _fetched(name: str) -> Path:
             " install it with: pip install huggingface_hub"
         ) from None
     try:
-        return Path(snapshot_download(name, allow_patterns=list(FETCHED)))
+        return Path(
+            snapshot_download(name, allow_patterns=list(FETCHED), local_files_only=not fetch)
+        )
     except Exception as error:  # whatever the library, its client and the network raise
+        if not fetch:
+            raise ValueError(
+                f"the file asks for the model {name} of the Hub, which is not on this machine; to"
+                f" fetch it, say so with --model {HUB}{name}"
+            ) from None
         why = str(error).strip().split("\n")[0][:160] or type(error).__name__
         offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
         reason = "HF_HUB_OFFLINE forbids the network" if offline else why

@@ -29,10 +29,15 @@ def betas(schedule: str, steps: int, ends: tuple[float, float] | None = None) ->
 
     linear: DDPM's; cosine: s = 0.008, clipped at 0.999 (Improved DDPM, eq. 17), takes no `ends`;
     scaled_linear: linear in the square root (Stable Diffusion); sigmoid: the sigmoid of -6 to 6.
-    ValueError for an unknown schedule.
+    ValueError for an unknown schedule, or `ends` for cosine.
     """
     f64 = torch.float64
     usual = choose("schedule", schedule, ENDS)
+    if usual is None and ends is not None:
+        raise ValueError(
+            f"ends is {ends}, but the {schedule} schedule has its own; leave them out, or use"
+            " linear, scaled_linear or sigmoid"
+        )
     ends = ends or usual
     if ends is None:
         i = torch.arange(steps + 1, dtype=f64) / steps

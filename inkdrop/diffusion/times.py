@@ -169,6 +169,14 @@ TUNABLE: dict[str, Callable[[Process, int, float], Tensor]] = {
     "shift": shifted,
 }
 
+# The least and the largest number that each of them takes; beyond, times would coincide.
+NUMBERS = {
+    "karras": (0.5, 100.0),
+    "beta": (0.5, 50.0),
+    "share": (0.5, 50.0),
+    "shift": (0.01, 100.0),
+}
+
 # Names used by other programs.
 GRID_ALIASES: dict[str, str] = {
     "exponential": "logsnr",
@@ -196,13 +204,19 @@ def grid(process: Process, name: str, steps: int) -> Tensor:
         raise ValueError(
             f"the {name} grid takes no number ({number!r}); only {', '.join(TUNABLE)} do"
         )
-    try:
-        value = float(number)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise ValueError(f"the number of the {name} grid is {number!r}; give one above 0")
+    (low, high), value = NUMBERS[name], _number(number)
+    if value is None or not low <= value <= high:
+        raise ValueError(
+            f"the number of the {name} grid is {number!r}; give one from {low:g} to {high:g}"
+        )
     return TUNABLE[name](process, steps, value)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def snap(process: Process, times: Tensor) -> Tensor:

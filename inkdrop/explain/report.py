@@ -21,6 +21,7 @@ from inkdrop.explain.style import needs_matplotlib
 from inkdrop.explain.subject import Subject
 from inkdrop.explain.targets import Plan, targets_section
 from inkdrop.files import replacing
+from inkdrop.limits import check_seed
 from inkdrop.media.sheet import save_animation
 from inkdrop.model import Model
 
@@ -46,6 +47,7 @@ def explain(
     and sample in at most 100 steps. ValueError if the data do not fit the model, or without
     matplotlib.
     """
+    check_seed(seed)
     needs_matplotlib()
     subject, out = Subject(model, data, seed), Path(out)
     parts: list[tuple[Section, bytes | None, bytes | None]] = []

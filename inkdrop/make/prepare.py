@@ -27,15 +27,10 @@ from inkdrop.tasks.job import Job
 from inkdrop.tasks.request import LOADED, Request
 
 MEASURED = {"network": "unet", "codec": "latent"}  # the kind of model the memory estimate is for
-MOST = {"count": 1_000_000, "scale": 64}  # larger values would only exhaust the memory
 
 
 def check_request(request: Request) -> None:
     """ValueError, before the model is opened, for an unusable engine or a modified file."""
-    for name, most in MOST.items():
-        value = getattr(request, name)
-        if value is not None and value > most:
-            raise ValueError(f"{name} is {value}: it must be at most {most}")
     if request.engine is not None:
         precision = request.precision or "float32"
         engines.check(request.engine, precision, controls=bool(request.controls))

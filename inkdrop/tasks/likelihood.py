@@ -8,6 +8,7 @@ from torch import Tensor
 
 from inkdrop.diffusion.guidance import bind
 from inkdrop.diffusion.ode_likelihood import Likelihood, ode_likelihood
+from inkdrop.limits import check_seed
 from inkdrop.model import Condition, Model
 
 
@@ -26,6 +27,7 @@ def likelihood(
     conditions: one per sample; None is the null condition. ValueError for a latent model, or for
     data of another shape.
     """
+    check_seed(seed)
     if tuple(data.shape[1:]) != tuple(model.spec.shape):
         raise ValueError(
             f"samples of the data are {tuple(data.shape[1:])}, but the model makes"

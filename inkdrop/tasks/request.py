@@ -8,16 +8,18 @@ here and a file of its name beside this one, with `open_job`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from inkdrop.config import choose, dump, option, parse
+from inkdrop.limits import SCALE, check_files, check_seed, check_text, check_within
 from inkdrop.tasks.added import Added
 from inkdrop.tasks.sampling import Sampling
 
 LARGEST = 4096  # pixels per side
+FRAMES = 1000  # of a walk
+MOST = {"count": 1_000_000, "batch": 1_000_000, "columns": 1_000_000, "scale": 64}
 BOX = "emoji"  # the default model, which comes with the package
 LOADED = "loaded"  # instead of a fingerprint: the model was given in memory, and has no name
 
@@ -39,8 +41,7 @@ class Inpaint:
     seam: int = option(0, "Pixels inside the mask's edge over which old and new are blended.")
 
     def __post_init__(self) -> None:
-        if self.seam < 0:
-            raise ValueError(f"seam is {self.seam}: it must be 0 or more pixels")
+        check_within("seam", self.seam, 0, LARGEST)
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class Interpolate:
     def __post_init__(self) -> None:
         if sum(getattr(self, way) is not None for way in WAYS) != 1:
             raise ValueError("give exactly one of --prompts A B, --seeds A B and --pictures A B")
+        check_within("frames", self.frames, 2, FRAMES)
+        for seed in self.seeds or ():
+            check_seed(seed, "one of the seeds")
+        for prompt in self.prompts or ():
+            check_text("one of the prompts", prompt)
 
 
 @dataclass(frozen=True)
@@ -95,11 +101,8 @@ class Guide:
     hint: Added
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.control.weight):
-            raise ValueError(
-                f"the control network {self.control.path} has strength {self.control.weight}: it"
-                " must be a number, such as 1"
-            )
+        what = f"the strength of the control network {self.control.path}"
+        check_within(what, self.control.weight, -SCALE, SCALE)
 
     def check(self) -> None:
         """ValueError unless both files exist and are unchanged."""
@@ -117,7 +120,7 @@ class Request:
 
     model: str = option(
         BOX,
-        "A run, a model folder, another program's checkpoint, a Hub name or a built-in model.",
+        "A run, a model folder, another program's checkpoint, a built-in model, or hf:ORG/NAME.",
     )
     weights: str = ""
     prompt: str | None = option(None, "A description of the samples, in words.")
@@ -161,10 +164,17 @@ class Request:
     task: Task = field(default_factory=Generate)
 
     def __post_init__(self) -> None:
-        for name in ("count", "batch", "columns", "scale"):
+        for name, most in MOST.items():
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}: it must be at least 1")
+            check_within(name, value, 1, most)
+        check_seed(self.seed)
+        check_text("prompt", self.prompt)
+        for name in ("loras", "embeddings", "controls"):
+            check_files(name, getattr(self, name))
+        for lora in self.loras:
+            check_within(f"the weight of the LoRA {lora.path}", lora.weight, -SCALE, SCALE)
         sides = self.size if isinstance(self.size, tuple) else (self.size,)
         if not all(side is None or 1 <= side <= LARGEST for side in sides):
             raise ValueError(f"size is {self.size}: a side must have 1 to {LARGEST} pixels")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from inkdrop.conditions import Condition
 from inkdrop.config import choose, option
+from inkdrop.limits import SCALE, STEPS, check_files, check_text, check_within
 
 RULES = ("cfg", "apg", "cfg++")
 
@@ -63,15 +63,17 @@ class Sampling:
 
     def __post_init__(self) -> None:
         choose("guidance rule", self.rule, dict.fromkeys(RULES))
-        if self.reuse < 1:
-            raise ValueError(f"reuse is {self.reuse}: it must be at least 1 call")
+        check_within("steps", self.steps, 1, STEPS)
+        check_within("reuse", self.reuse, 1, STEPS)
         for name in ("guidance", "picture_guidance"):
-            scale = getattr(self, name)
-            if scale is not None and not math.isfinite(scale):
-                raise ValueError(f"{name} is {scale}: it must be a number, such as 3")
+            check_within(name, getattr(self, name), -SCALE, SCALE)
+        for name in ("eta", "rescale", "threshold"):
+            check_within(name, getattr(self, name), 0, 1)
+        check_files("--also", self.also)
+        check_text("negative", self.negative)
         for what, weight in self.also:
-            if not math.isfinite(weight):
-                raise ValueError(f"the weight of also {what!r} is {weight}: it must be a number")
+            check_text("also", what)
+            check_within(f"the weight of also {str(what)[:80]!r}", weight, -SCALE, SCALE)
         self.check_ways(weak=False)
 
     def strength(self, own: float) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from inkdrop.config import choose, option
+from inkdrop.limits import check_seed
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Compile = Literal["auto", "on", "off"]
@@ -94,8 +95,7 @@ class TrainConfig:
         for name in ("lr", "log_noise_mean", "log_noise_std"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be a finite number")
-        if not -(2**63) <= self.seed < 2**63:  # what torch takes
-            raise ValueError(f"seed is {self.seed}: it must be from -2^63 to below 2^63")
+        check_seed(self.seed)
 
     def lr_at(self, update: int) -> float:
         """The learning rate of update number `update` (0 is the first)."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inkdrop.config import option
+from inkdrop.limits import check_seed
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.config import JUDGE_TRAINING
 from inkdrop.train.request import TrainRequest
@@ -43,6 +44,7 @@ class Evaluation:
                 f"count is {self.count} and batch {self.batch}: measure at least {LEAST} pictures,"
                 " in batches of at least 1"
             )
+        check_seed(self.seed)
         if self.judge_updates < 1:
             raise ValueError(f"judge_updates is {self.judge_updates}: it must be at least 1")
         if self.judge is not None and self.features is not None:

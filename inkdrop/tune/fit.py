@@ -157,8 +157,9 @@ def _enough_time(
     one = _seconds(model, count, sampling)
     needed = (look * one + check * one * min(1.0, CHECKED / count)) / 60
     if minutes < needed:
+        enough = math.ceil(20 * needed) / 10  # twice as much, rounded up to what is printed
         raise ValueError(
             f"minutes is {minutes:g}, but a call for {count} noises takes {one:.2g} s here, so the"
-            f" converged solution and one run on every grid need {needed:.1f}; allow twice that, or"
-            " use fewer noises with --count"
+            f" converged solution and one run on every grid need more; give --minutes {enough:g},"
+            " or use fewer noises with --count"
         )

@@ -123,7 +123,7 @@ def test_pickles_become_safetensors_where_they_are_trusted(
         (["--lora", "bout.safetensors"], "there is no LoRA bout.safetensors. Did you mean 'boat"),
         (["--lora", "bout.safetensors:0.5"], "there is no LoRA bout.safetensors."),
         (["--lora", "boat.safetensors:much"], "there is no LoRA boat.safetensors:much"),
-        (["--lora", "boat.safetensors:nan"], "the weight of a LoRA is nan; it must be finite"),
+        (["--lora", "boat.safetensors:nan"], "the weight of the LoRA boat.safetensors is nan"),
         (["--lora", "glow.safetensors"], "weights that are not a LoRA's: emb_params [2, 24]"),
         (["--embedding", "glaw.safetensors"], "there is no embedding glaw.safetensors."),
         (["--embedding", "boat.safetensors"], "is not an embedding: it has 2 weights that are not"),

@@ -245,7 +245,7 @@ def test_a_hub_name_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "HOME": str(tmp_path),
     }
     root = str(Path(__file__).parent.parent.parent)
-    run = [sys.executable, "-m", "inkdrop", "generate", "a", "--model", "someone/some-model"]
+    run = [sys.executable, "-m", "inkdrop", "generate", "a", "--model", "hf:someone/some-model"]
     found = subprocess.run(
         run, cwd=tmp_path, env={**environment, "PYTHONPATH": root}, capture_output=True, text=True
     )
@@ -253,6 +253,24 @@ def test_a_hub_name_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "there is no model someone/some-model here" in found.stderr
     assert "HF_HUB_OFFLINE forbids the network" in found.stderr
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_only_hf_contacts_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def contacted(*args: object, **kwargs: object) -> None:
+        raise AssertionError("the Hub was contacted")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", contacted)
+    for words in (
+        ["sample", "not/there"],
+        ["generate", "a", "--model", "not/there"],
+        ["info", "not/there"],
+        ["convert", "not/there", "out"],
+        ["evaluate", "not/there"],
+    ):
+        assert "For a model on the Hub, say hf:not/there" in left(monkeypatch, capsys, *words)
 
 
 def test_a_folder_with_hostile_settings_or_no_words(

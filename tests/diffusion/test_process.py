@@ -328,6 +328,8 @@ def test_bad_settings_are_errors_in_words() -> None:
         Discrete("linear", ends=(0.02, 0.01))
     with pytest.raises(ValueError, match="and none for cosine"):
         Discrete("cosine", ends=(0.01, 0.02))
+    with pytest.raises(ValueError, match="cosine schedule has its own"):
+        betas("cosine", 10, (0.01, 0.02))
     with pytest.raises(ValueError, match=r"no schedule 'cosin'.*Did you mean 'cosine'"):
         Discrete("cosin")
     with pytest.raises(ValueError, match=r"no schedule"):

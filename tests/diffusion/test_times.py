@@ -10,7 +10,7 @@ from exact import PROCESSES, f64
 
 from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.process import VE, VP, Flow, Process
-from inkdrop.diffusion.times import GRID_ALIASES, GRIDS, grid, resolution_shift, snap
+from inkdrop.diffusion.times import GRID_ALIASES, GRIDS, NUMBERS, grid, resolution_shift, snap
 
 ALL = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
 COUNTED = ("leading", "trailing")
@@ -173,8 +173,7 @@ def test_the_shift_grid_is_the_same_noise_at_more_pixels() -> None:
         ("karras:x", "number of the karras grid is 'x'"),
         ("shift:-1", "number of the shift grid is '-1'"),
         ("beta:inf", "number of the beta grid is 'inf'"),
-        ("beta:0.4", "shape of the beta grid is 0.4, which puts"),
-        ("share:0.1", "shape of the share grid is 0.1, which puts"),
+        ("beta:0.4", "number of the beta grid is '0.4'; give one from 0.5"),
         ("uniform:2", "the uniform grid takes no number"),
         ("karas:7", "Did you mean 'karras'"),
     ],
@@ -189,3 +188,15 @@ def test_names_from_other_programs(other: str, name: str) -> None:
     process = Discrete("linear")
     assert torch.equal(grid(process, other, 9), grid(process, name, 9))
     torch.testing.assert_close(grid(process, "karras:7", 9), grid(process, "karras", 9))
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_grid_falls_with_every_number_that_it_takes(name: str) -> None:
+    low, high = NUMBERS[name]
+    for number in (low, (low * high) ** 0.5, high):
+        for steps in (1, 3, 100):
+            times = grid(Discrete("linear"), f"{name}:{number}", steps)
+            assert bool((times[1:] < times[:-1]).all())
+    for number in (low * 0.99, high * 1.01, "nan", "inf", "1e300", "-1", ""):
+        with pytest.raises(ValueError, match=f"number of the {name} grid is .* give one from"):
+            grid(Discrete("linear"), f"{name}:{number}", 4)

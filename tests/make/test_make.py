@@ -254,7 +254,6 @@ GONE = Added("gone.safetensors", "0123456789abcdef")
         ({"task": Inpaint(GONE)}, r"original gone\.safetensors"),
         ({"task": Invert((GONE,))}, r"picture gone\.safetensors"),
         ({"task": Interpolate(pictures=(GONE, GONE))}, r"picture gone\.safetensors"),
-        ({"task": Interpolate(seeds=(1, 2), frames=1)}, "frames is 1"),
         ({"task": Interpolate(seeds=(1, 2)), "weak": "nothing"}, "--weak"),
         ({"task": Invert(()), "weak": "nothing"}, "--weak"),
         ({"engine": "pakced"}, "Did you mean 'packed'"),
@@ -460,11 +459,10 @@ def test_a_file_made_by_a_loaded_model_is_not_repeated_by_the_default_one(classe
 def test_values_that_no_request_can_have(classes: Model, asked: dict[str, Any]) -> None:
     (name,) = asked
     try:
-        request = Request(**asked)
+        with pytest.raises(ValueError, match=rf"{name}\b.* is"):
+            next(make(Request(**asked), model=classes))
     except TypeError:  # of a comparison, before anything is made
         return
-    with pytest.raises(ValueError, match=rf"{name}\b.* (is|too large)"):
-        next(make(request, model=classes))
 
 
 def test_precision_does_not_apply_to_a_loaded_model(classes: Model) -> None:

@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inkdrop.conditions import Between, Prompt
+from inkdrop.limits import SCALE, SEEDS, STEPS
 from inkdrop.media.parameters import from_parameters
 from inkdrop.tasks.added import Added
 from inkdrop.tasks.request import (
+    FRAMES,
     LARGEST,
     TASKS,
     Edit,
@@ -33,8 +35,8 @@ from inkdrop.tasks.sampling import RULES, Sampling
 
 FILE = Added("a.png", "0123456789abcdef")
 
-numbers = st.floats(allow_nan=False, allow_infinity=False)
-counts = st.integers(1, 10**6)
+numbers, shares = st.floats(-SCALE, SCALE), st.floats(0, 1)
+counts, seeds = st.integers(1, 10**6), st.integers(*SEEDS)
 classes = st.text(max_size=8) | st.integers()
 prompts = st.builds(Prompt, st.text(max_size=8), st.none() | classes)
 conditions = classes | prompts | st.builds(Between, prompts, prompts, numbers)
@@ -49,10 +51,10 @@ tasks: dict[str, st.SearchStrategy[Any]] = {
     "interpolate": st.builds(
         lambda way, frames, depth: Interpolate(**way, frames=frames, depth=depth),
         st.fixed_dictionaries({"prompts": pairs(st.text(max_size=8), st.text(max_size=8))})
-        | st.fixed_dictionaries({"seeds": pairs(st.integers(), st.integers())})
+        | st.fixed_dictionaries({"seeds": pairs(seeds, seeds)})
         | st.fixed_dictionaries({"pictures": pairs(files, files)}),
-        st.integers(),
-        numbers,
+        st.integers(2, FRAMES),
+        shares,
     ),
     "invert": st.builds(Invert, st.lists(files, max_size=3).map(tuple), st.booleans()),
 }
@@ -61,21 +63,21 @@ tasks: dict[str, st.SearchStrategy[Any]] = {
 ways: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"rule": st.sampled_from(RULES)}),
-    st.fixed_dictionaries({"rescale": numbers}),
+    st.fixed_dictionaries({"rescale": shares}),
     st.fixed_dictionaries({"picture_guidance": numbers}),
     st.fixed_dictionaries({"weak": st.text(max_size=8)}),
     st.fixed_dictionaries({"also": st.lists(pairs(conditions, numbers), max_size=2).map(tuple)}),
 )
 HOWS: dict[str, st.SearchStrategy[Any]] = {
-    "steps": st.integers(), "sampler": st.text(max_size=8), "grid": st.text(max_size=8),
-    "eta": numbers, "tolerance": numbers, "guidance": numbers,
-    "interval": pairs(numbers, numbers), "negative": conditions, "threshold": numbers,
-    "two_calls": st.booleans(), "reuse": counts,
+    "steps": st.integers(1, STEPS), "sampler": st.text(max_size=8), "grid": st.text(max_size=8),
+    "eta": shares, "tolerance": numbers, "guidance": numbers,
+    "interval": pairs(numbers, numbers), "negative": conditions, "threshold": shares,
+    "two_calls": st.booleans(), "reuse": st.integers(1, STEPS),
 }  # fmt: skip
 PLAIN: dict[str, st.SearchStrategy[Any]] = {
     "model": st.text(max_size=8), "weights": st.text(max_size=8), "prompt": st.text(max_size=8),
-    "labels": st.lists(classes, max_size=3).map(tuple), "seed": st.integers(),
-    "count": counts, "batch": counts, "columns": counts, "scale": counts,
+    "labels": st.lists(classes, max_size=3).map(tuple), "seed": seeds,
+    "count": counts, "batch": counts, "columns": counts, "scale": st.integers(1, 64),
     "size": sides | pairs(sides, sides), "loras": st.lists(files, max_size=2).map(tuple),
     "embeddings": st.lists(files, max_size=2).map(tuple),
     "controls": st.lists(st.builds(Guide, files, files), max_size=2).map(tuple),
@@ -280,7 +282,7 @@ def test_a_weak_model_beside_another_way_to_guide() -> None:
 
 def test_a_strength_of_control_is_a_number() -> None:
     for weight in (float("nan"), float("inf")):
-        with pytest.raises(ValueError, match=r"a\.png has strength"):
+        with pytest.raises(ValueError, match=r"strength of the control network a\.png is"):
             Guide(dataclasses.replace(FILE, weight=weight), FILE)
 
 

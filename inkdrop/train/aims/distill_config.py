@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from inkdrop.config import choose, option
+from inkdrop.limits import SCALE, STEPS, check_within
 
 Metric = Literal["squared", "huber"]
 
@@ -42,9 +43,12 @@ class DistillConfig:
 
     def __post_init__(self) -> None:
         choose("distillation method", self.method, METHODS)
-        for name in ("steps", "finest"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        for name in ("steps", "finest", "teacher_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}: it must be at least 1")
+            check_within(name, value, 1, STEPS)
+        check_within("guidance", self.guidance, -SCALE, SCALE)
         if self.teacher_steps is not None and self.teacher_steps <= self.steps:
             raise ValueError(
                 f"teacher_steps is {self.teacher_steps}: the teacher must make more steps than the"
