@@ -130,7 +130,7 @@ def test_what_controls_nothing(
     drawn("edges.png", 40, 72)
     for words, said in (
         (hinted(models, "--hint", "edges.png"), "give one hint for each control network"),
-        (hinted(models, "--control-scale", "nan"), "has strength nan"),
+        (hinted(models, "--control-scale", "nan"), "is nan: it must be from"),
         (hinted(models, "--control-scale", 1, "--control-scale", 2), "a scale for all or none"),
         (["generate", "a", "--control", models / "control sd15", "--hint", "edges.png"],
          "the network is a DiT, but only a U-Net"),
@@ -532,7 +532,7 @@ def test_what_is_refused_before_a_model_is_looked_for(
     before = sorted(Path().iterdir())
     into, change = ["inpaint", "in.png", "mask.png", "a"], ["edit", "in.png", "a"]
     for more, said in (
-        (["--guidance", "nan"], "guidance is nan: it must be a number, such as 3"),
+        (["--guidance", "nan"], "guidance is nan: it must be from"),
         (["--columns", 0], "columns is 0: it must be at least 1"),
         (["--count", 0], "count is 0: it must be at least 1"),
         (["--lora", "none"], "there is no LoRA none."),
