@@ -84,18 +84,33 @@ def check_painter(model: Model) -> None:
         raise ValueError("this model was not trained on masks; use an inpainting checkpoint")
 
 
-def beside(model: Model, masked: Masked, noise: Tensor) -> Tensor:
+def beside(model: Model, masked: Masked, noise: Tensor, *, nearest: bool = False) -> Tensor:
     """The extra input of a mask-trained model, [B, 1 + C, *sizes] in the codec's space.
 
-    The mask by nearest neighbour, then the latent of the picture with the mask greyed out: a draw
-    from the encoder's posterior, as in training, with noise [B, C, *sizes]. Rombach et al. 2022.
+    First the mask: 1 in every latent cell that it touches (nearest: see `cells`). Then the latent
+    of the picture with the mask greyed out: a draw from the encoder's posterior, as in training,
+    with noise [B, C, *sizes]. Rombach et al. 2022.
     """
     picture = masked.picture * ~masked.mask
     code = model.codec.sample(picture, noise)
-    small = F.interpolate(masked.mask.to(code.dtype), size=code.shape[2:])
+    small = cells(masked.mask, tuple(code.shape[2:]), nearest=nearest).to(code.dtype)
     if not bool(small.any()):
-        raise ValueError("the mask is finer than the model's latent cells; make it wider")
+        raise ValueError(
+            "the mask falls between the pixels by which --nearest-mask reads it; leave that option"
+            " out, or make the mask wider"
+        )
     return torch.cat([small.expand(len(code), -1, -1, -1), code], dim=1)
+
+
+def cells(mask: Tensor, sizes: tuple[int, ...], *, nearest: bool = False) -> Tensor:
+    """A mask [1, 1, H, W] on a coarser grid [1, 1, *sizes]: every cell that it touches is True.
+
+    A cell with a hidden pixel is no longer known, however few there are. nearest: instead, each
+    cell has the value of its first pixel, as in other programs.
+    """
+    if nearest:
+        return F.interpolate(mask.float(), size=sizes) > 0
+    return F.adaptive_max_pool2d(mask.float(), sizes) > 0
 
 
 @torch.no_grad()
@@ -108,17 +123,18 @@ def inpaint(
     conditions: Sequence[Condition] | None = None,
     sampling: Sampling = DEFAULT,
     weak: Model | None = None,
+    nearest: bool = False,
 ) -> Iterator[Step]:
     """As `generate`, into a picture; `painted` turns the last Step's x into pictures.
 
-    ValueError for a model that was not trained on masks, or a mask that its latent does not see.
+    nearest: see `cells`. ValueError for a model that was not trained on masks.
     """
     check_painter(model)
     model, (picture, mask) = padded(model, masked.picture, masked.mask.float())
     noise = torch.stack(
         [torch.randn(model.shape, generator=generator(seed, i, "picture")) for i in samples]
     )
-    concat = beside(model, Masked(picture, mask > 0), noise.to(model.device))
+    concat = beside(model, Masked(picture, mask > 0), noise.to(model.device), nearest=nearest)
     return generate(
         model,
         seed=seed,
@@ -175,6 +191,7 @@ class Inpainting(Canvas):
             conditions=conditions_for(self.request, model, rows),
             sampling=sampling_for(self.request, model),
             weak=weak,
+            nearest=self.task.nearest_mask,
         )
 
     def finish(self, model: Model, x: Tensor) -> Tensor:

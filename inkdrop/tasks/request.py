@@ -39,6 +39,9 @@ class Inpaint:
     picture: Added
     mask: Added | None = None
     seam: int = option(0, "Pixels inside the mask's edge over which old and new are blended.")
+    nearest_mask: bool = option(
+        False, "Tell a latent model one pixel of the mask per cell, as other programs do, not all."
+    )
 
     def __post_init__(self) -> None:
         check_within("seam", self.seam, 0, LARGEST)

@@ -207,7 +207,10 @@ WORDS: dict[type, dict[str, tuple[list[str], Any]]] = {
         "depth": (["--depth", "1"], 1.0),
     },
     Invert: {"exact": (["--exact"], True)},
-    TASKS["inpaint"]: {"seam": (["--seam", "4"], 4)},
+    TASKS["inpaint"]: {
+        "seam": (["--seam", "4"], 4),
+        "nearest_mask": (["--nearest-mask"], True),
+    },
 }
 # Files and sizes are read by the command.
 BY_HAND = {"size", "loras", "embeddings", "pictures"}

@@ -124,8 +124,8 @@ def test_the_network_is_given_the_mask_and_nothing_of_what_it_hides(
     last(model, Masked(hidden, what.mask), samples=range(2))
     assert all(torch.equal(each, given[0]) for each in given)
     factor = model.codec.factor
-    # The mask at the nearest pixels, which are the first of each place.
-    assert torch.equal(given[0][:1, :1], what.mask[..., ::factor, ::factor].float())
+    cut = what.mask.reshape(1, 1, 12 // factor, factor, 20 // factor, factor)
+    assert torch.equal(given[0][:1, :1], cut.amax(dim=(3, 5)).float())
     if not latent:
         assert torch.equal(given[0][:1, 1:], what.picture * ~what.mask)
 
@@ -156,12 +156,37 @@ def test_masks_that_fit_no_picture_or_mark_nothing() -> None:
         Masked(picture, torch.ones(1, 1, 9, 8, dtype=torch.bool))
     with pytest.raises(ValueError, match="the mask is all black"):
         Masked(picture, torch.zeros(1, 1, 8, 9, dtype=torch.bool))
-    # The pixels that stand for the places of the code are others.
+    # The pixels that stand for the cells of the code are others.
     fine = torch.zeros(1, 1, 16, 16, dtype=torch.bool)
     fine[..., 1, 1] = True
-    with pytest.raises(ValueError, match="finer than"):
-        inpaint(painter(latent=True), Masked(torch.zeros(1, 3, 16, 16), fine))
-    assert last(painter(latent=False), Masked(torch.zeros(1, 3, 16, 16), fine)).isfinite().all()
+    with pytest.raises(ValueError, match="between the pixels"):
+        inpaint(painter(latent=True), Masked(torch.zeros(1, 3, 16, 16), fine), nearest=True)
+    for latent in KINDS:
+        assert last(painter(latent), Masked(torch.zeros(1, 3, 16, 16), fine)).isfinite().all()
+
+
+@pytest.mark.parametrize("latent", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_every_cell_that_a_thin_stroke_touches_is_to_be_painted(latent: bool, seed: int) -> None:
+    """No cell is both hidden in the picture and told to be known, however fine the mask."""
+    model, rng = painter(latent).sized(16, 24), np.random.default_rng(seed)
+    mask = torch.zeros(1, 1, 16, 24, dtype=torch.bool)
+    for row, column in rng.integers(0, (16, 24), (5, 2)):
+        mask[..., row, column] = True
+    told = beside(model, Masked(torch.ones(1, 3, 16, 24), mask), torch.zeros(1, *model.shape))
+    cell = model.codec.factor
+    for row in range(16 // cell):
+        for column in range(24 // cell):
+            part = mask[..., row * cell : (row + 1) * cell, column * cell : (column + 1) * cell]
+            assert told[0, 0, row, column] == float(part.any())
+
+
+def test_the_mask_as_other_programs_tell_it() -> None:
+    model, what = painter(latent=True).sized(12, 20), masked(12, 20)
+    told = beside(model, what, torch.zeros(1, *model.shape), nearest=True)
+    factor = model.codec.factor
+    assert factor > 1
+    assert torch.equal(told[:, :1], what.mask[..., ::factor, ::factor].float())
 
 
 def test_models_that_were_not_trained_on_masks() -> None:

@@ -101,7 +101,9 @@ def test_inpainting(inpainting: tuple[Any, Model], negative: str | None) -> None
     # Theirs draws the code of the picture from what the encoder says, with one noise for all.
     drawn = torch.randn((1, *CODE[1:]), generator=torch.Generator().manual_seed(SEED))
     with torch.no_grad():
-        concat = beside(model, Masked(2 * picture - 1, mask > 0.5), drawn.expand(CODE))
+        concat = beside(
+            model, Masked(2 * picture - 1, mask > 0.5), drawn.expand(CODE), nearest=True
+        )
     words = None if negative is None else Prompt(negative)
     sampling = Sampling(guidance=GUIDANCE, negative=words)
     same_pictures(model, pipe, ran(model, times, sampling, concat), expected)
@@ -116,11 +118,11 @@ def test_what_an_inpainting_model_is_told(inpainting: tuple[Any, Model]) -> None
         mask, image, 3, *SIZE, torch.float32, "cpu", torch.Generator().manual_seed(SEED), False
     )
     with torch.no_grad():
-        found = beside(model, Masked(2 * picture - 1, mask > 0.5), drawn.expand(CODE))
+        found = beside(model, Masked(2 * picture - 1, mask > 0.5), drawn.expand(CODE), nearest=True)
     assert torch.equal(found[:, :1], small)
     assert difference(found[:, 1:], code) < 1e-4
     with torch.no_grad():
-        mean = beside(model, Masked(2 * picture - 1, mask > 0.5), torch.zeros(CODE))
+        mean = beside(model, Masked(2 * picture - 1, mask > 0.5), torch.zeros(CODE), nearest=True)
     assert difference(mean[:, 1:], code) > 1e-3  # a sample, and not the mean
 
 
