@@ -42,7 +42,7 @@ def option(
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The sentence " Did you mean 'x'?" for a misspelt name, or "" if none is similar."""
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    match = difflib.get_close_matches(name[:LONG], list(known), n=1, cutoff=0.5)
     return f" Did you mean {match[0]!r}?" if match else ""
 
 
@@ -51,7 +51,7 @@ def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
     if name not in table:
         known = ", ".join(sorted(table))
         hint = nearest(str(name), table)
-        raise ValueError(f"there is no {kind} {name!r}; choose from {known}.{hint}")
+        raise ValueError(f"there is no {kind} {short(name)}; choose from {known}.{hint}")
     return table[name]
 
 
@@ -70,7 +70,7 @@ def parse(cls: type[T], data: Mapping[str, Any], where: str) -> T:
     for key in data:
         if key not in known:
             raise ValueError(
-                f"{where} has an unknown key {key!r}.{nearest(key, known)}"
+                f"{where} has an unknown key {short(key)}.{nearest(key, known)}"
                 f" Known keys: {', '.join(known)}"
             )
     try:
@@ -83,7 +83,7 @@ def parse(cls: type[T], data: Mapping[str, Any], where: str) -> T:
         first = min(errors, key=lambda e: faults[e["loc"][:-1]])
         key = ".".join(_path(first["loc"], data, missing=first["type"] == "missing"))
         reason = first["msg"].removeprefix("Value error, ")
-        name = f"{key!r} is {_short(first['input'])}: " if key else ""
+        name = f"{key!r} is {short(first['input'])}: " if key else ""
         place = f"{where}: " if where else ""
         raise ValueError(f"{place}{name}{reason}") from None
 
@@ -106,9 +106,12 @@ def _holds(value: Any, part: str | int) -> bool:
     return isinstance(value, Sequence) and isinstance(part, int) and part < len(value)
 
 
-def _short(value: object) -> str:
-    """A value as text, cut where it is long."""
-    text = repr(value)
+def short(value: object) -> str:
+    """A value as Python writes it, cut where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or a deep list
+        text = f"a {type(value).__name__}"
     return text if len(text) <= LONG else f"{text[:LONG]} ..."
 
 

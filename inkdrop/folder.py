@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from inkdrop.config import nearest
+from inkdrop.config import nearest, short
 from inkdrop.weights import read_json
 
 NAME = "model.json"
@@ -51,20 +51,20 @@ def check_description(data: Mapping[str, Any], kind: str, where: str) -> None:
     found = kind_of(data)
     if found not in KINDS:
         raise ValueError(
-            f"{where} describes a {found!r}, which this inkdrop does not know; known are"
+            f"{where} describes a {short(found)}, which this inkdrop does not know; known are"
             f" {', '.join(KINDS)}.{nearest(found, KINDS)}"
         )
     if found != kind:
         raise ValueError(f"{where} describes {KINDS[found]}; {KINDS[kind].split(',')[0]} is needed")
     if data.get("format_version") != FORMAT_VERSION:
         raise ValueError(
-            f"{where} has format {data.get('format_version')!r}; this inkdrop reads"
+            f"{where} has format {short(data.get('format_version'))}; this inkdrop reads"
             f" {FORMAT_VERSION}"
         )
     known = ("format_version", "kind", *KEYS[kind])
     for name in data:
         if name not in known:
-            raise ValueError(f"{where} has an unknown key {name!r}.{nearest(name, known)}")
+            raise ValueError(f"{where} has an unknown key {short(name)}.{nearest(name, known)}")
     for name in KEYS[kind]:
         if name not in data and name != "text":
             raise ValueError(f"{where} has no {name!r}; the description is incomplete")

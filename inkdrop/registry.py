@@ -18,7 +18,7 @@ from inkdrop.conditioning.joined import JoinedConfig, JoinedText
 from inkdrop.conditioning.pretrained import PretrainedConfig, load_pretrained
 from inkdrop.conditioning.text import Text, TextConditioner, TokenEncoder
 from inkdrop.conditioning.tokenizer import Tokenizer
-from inkdrop.config import choose, dump, parse
+from inkdrop.config import choose, dump, parse, short
 from inkdrop.diffusion import parameterization as p
 from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.process import VE, VP, Flow, Process
@@ -103,7 +103,7 @@ def build(kind: str, table: Mapping[str, type[T]], data: Mapping[str, Any], wher
     """
     fields = _pairs(kind, data, where)
     name = str(fields.pop("kind", ""))
-    cls, place = choose(kind, name, table), f"{where}, {kind} {name!r}"
+    cls, place = choose(kind, name, table), f"{where}, {kind} {short(name)}"
     _check_sane(fields, place)
     return parse(cls, fields, place)
 
@@ -124,7 +124,7 @@ def _check_sane(fields: Mapping[str, Any], where: str) -> None:
         numbers = value if isinstance(value, list | tuple) else (value,)
         most = LAYERS if name in COUNTS else MOST
         if any(type(number) is int and number > most for number in numbers):
-            raise ValueError(f"{where}: {name!r} is {str(value)[:60]}; it must be at most {most}")
+            raise ValueError(f"{where}: {short(name)} is {short(value)}; it must be at most {most}")
         if len(numbers) > LEVELS and (name in COUNTS or name == "multipliers"):
             raise ValueError(
                 f"{where}: {name!r} has {len(numbers)} levels; it may have at most {LEVELS}"

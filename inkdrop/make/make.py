@@ -26,7 +26,7 @@ from inkdrop.media.sheet import save_animation
 from inkdrop.model import Model
 from inkdrop.registry import MEDIA
 from inkdrop.tasks.job import Job, sampling_for
-from inkdrop.tasks.plan import chosen
+from inkdrop.tasks.plan import OWN, chosen
 from inkdrop.tasks.request import LOADED, Request, checked, settings_of, task_name
 from inkdrop.unload import unload
 
@@ -159,7 +159,10 @@ def _written_out(model: Model, job: Job, request: Request) -> Request:
     """The request with the model's defaults filled in, so that a saved file is reproducible."""
     asked = job.request.sampling
     guidance = model.spec.guidance if asked.guidance is None else asked.guidance
-    steps = len(chosen(model, sampling_for(request, model)).times) - 1
+    whole = sampling_for(request, model)
+    steps = len(chosen(model, whole).times) - 1
+    if whole.sampler == OWN:  # whose grid may leave a step out that goes nowhere
+        steps = model.spec.steps if whole.steps is None else whole.steps
     size = request.size
     if job.size not in (None, request.size):  # an input picture's, padded to whole latent cells
         height, width = model.spec.shape[1:]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from inkdrop.diffusion.spacing import Spacing
+
 
 @dataclass(frozen=True)
 class Tuned:
@@ -32,6 +34,22 @@ class Tuned:
 
 
 @dataclass(frozen=True)
+class Own:
+    """A scheduler that came with a model from another library: what the sampler "own" follows.
+
+    scheduler: its class there
+    sampler: the sampler that computes the same; None: none does
+    spacing: where it places its steps
+    missing: why no sampler does
+    """
+
+    scheduler: str
+    sampler: str | None
+    spacing: Spacing
+    missing: str = ""
+
+
+@dataclass(frozen=True)
 class Spec:
     """What a model makes, and its defaults for sampling.
 
@@ -43,7 +61,8 @@ class Spec:
     told_guidance: the guidance scale is an input of the network (cond.guidance), in a single call
     any_size: it also makes other sizes than its shape's, as Stable Diffusion does
     sampler, grid, steps, guidance: the defaults of sampling; None for a sampler or grid is the
-    best measured at the requested steps; tuned: grids fitted to this model
+    best measured at the requested steps; tuned: grids fitted to this model; own: the scheduler
+    that came with it
     notes: further facts by name, such as "concat", the extra input channels that it needs
     """
 
@@ -61,6 +80,7 @@ class Spec:
     steps: int = 20
     guidance: float = 1.0
     tuned: tuple[Tuned, ...] = ()
+    own: Own | None = None
     notes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.samplers import ABOUT, Sampler, Step, best, canonical, sampler
@@ -23,6 +24,7 @@ from inkdrop.tasks.sampling import DEFAULT, Sampling
 # Noise levels sigma / alpha between which guidance matters: above them it reduces variety, below
 # them it has hardly any visible effect (Kynkaanniemi et al. 2024, who found these for SDXL).
 GUIDED = (0.28, 5.42)
+OWN = "own"  # the sampler and grid of the scheduler that came with a model
 # 12 steps come as close to real pictures as 50 of PNDM on two models (benchmarks/quality/equal.py).
 FEW = 12
 
@@ -60,12 +62,15 @@ class Plan(NamedTuple):
 def chosen(model: Model, sampling: Sampling = DEFAULT) -> Plan:
     """The sampler and grid: as requested, else tuned for this model, else the best measured.
 
-    ValueError for too few steps, unknown names, or a grid "tuned" that this model does not have.
+    The sampler "own" is the scheduler that came with the model. ValueError for too few steps,
+    unknown names, or a grid "tuned" that this model does not have.
     """
     spec = model.spec
     steps = spec.steps if sampling.steps is None else sampling.steps
     model.process.check_steps(steps)
     name, spacing = sampling.sampler, sampling.grid
+    if name == OWN:
+        return _own(model, spacing, steps)
     if name is not None:
         name = canonical(name)
     kept = [tuned for tuned in spec.tuned if tuned.steps == steps]
@@ -88,6 +93,26 @@ def chosen(model: Model, sampling: Sampling = DEFAULT) -> Plan:
         even = "logsnr"  # a sampler that looks ahead fails if a step jumps far in log-SNR
     times = grid(model.process, spacing or spec.grid or even, steps)
     return Plan(_enough(name, steps), times)
+
+
+def _own(model: Model, spacing: str | None, steps: int) -> Plan:
+    """The scheduler that came with a model, on its own grid unless another is asked for."""
+    own = model.spec.own
+    if own is None:
+        raise ValueError(
+            "this model came without a scheduler, so there is no sampler 'own'; leave --sampler"
+            " out, or choose one of `inkdrop samplers`"
+        )
+    if own.sampler is None:
+        raise ValueError(
+            f"the sampler 'own' is {own.scheduler} for this model, which is not followed here:"
+            f" {own.missing}; leave --sampler out, or choose one of `inkdrop samplers`"
+        )
+    name = _enough(own.sampler, steps)
+    if spacing is not None:
+        return Plan(name, grid(model.process, spacing, steps))
+    assert isinstance(model.process, Discrete)  # `Spec.own` comes with a table
+    return Plan(name, own.spacing.times(model.process, steps))
 
 
 def _enough(name: str, steps: int) -> str:

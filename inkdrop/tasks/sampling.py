@@ -19,7 +19,9 @@ class Sampling:
         None, "Number of steps.", unset="the model's own", names=("--num-inference-steps",)
     )
     sampler: str | None = option(
-        None, "Sampler, such as dpmpp_2m; see `inkdrop samplers`.", unset="the best measured"
+        None,
+        "Sampler, such as dpmpp_2m, or own for the model's scheduler; see `inkdrop samplers`.",
+        unset="the best measured",
     )
     grid: str | None = option(
         None,

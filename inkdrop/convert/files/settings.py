@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from inkdrop.config import nearest, parse
+from inkdrop.config import nearest, parse, short
 from inkdrop.weights import read_json
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ def class_of(data: Mapping[str, Any], known: Collection[str], where: str) -> str
     name = data.get("_class_name")
     if not isinstance(name, str) or name not in known:
         raise ValueError(
-            f"{where} is of class {name!r}, which is not read here; known are:"
+            f"{where} is of class {short(name)}, which is not read here; known are:"
             f" {', '.join(sorted(known))}.{nearest(str(name), known)}"
         )
     return name
@@ -73,4 +73,4 @@ def check_sane(settings: object, names: Sequence[str], most: int, where: str) ->
         if len(numbers) > LEVELS:
             raise ValueError(f"{where} has {len(numbers)} {name}: more than {LEVELS} levels")
         if any(not 0 <= number <= most for number in numbers):
-            raise ValueError(f"{where} has {name} {value!r}: 0 to {most} is sane")
+            raise ValueError(f"{where} has {name} {short(value)}: 0 to {most} is sane")

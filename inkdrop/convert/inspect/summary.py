@@ -18,6 +18,7 @@ from inkdrop.convert.inspect.estimate import Kept, memory
 from inkdrop.convert.inspect.headers import headers_of, own_parts
 from inkdrop.convert.open import located
 from inkdrop.diffusion.discrete import Discrete
+from inkdrop.diffusion.samplers import best
 from inkdrop.folder import NAME, read_description
 from inkdrop.model import Model
 from inkdrop.model.folder import build_model
@@ -57,6 +58,7 @@ def _lines(what: str, model: Model, parts: tuple[Part, ...], notes: Sequence[str
         f"{model.medium.many}: {model.medium.describe(spec.shape)}{any_size}",
         f"predicts: {describe(PARAMETERIZATIONS, model.parameterization)['kind']}",
         f"schedule: {_schedule(model)}",
+        *_own(model),
         *([f"beside words: {spec.notes['concat']}"] if "concat" in spec.notes else []),
         *_memory(model, parts),
         *notes,
@@ -70,6 +72,19 @@ def _schedule(model: Model) -> str:
         return f"{type(process).__name__} {json.dumps(settings)}"
     end = ", ends in pure noise" if process.zero_terminal_snr else ""
     return f"{process.schedule}, {process.steps} steps{end}"
+
+
+def _own(model: Model) -> list[str]:
+    """The scheduler that came with the model, and how to follow it."""
+    own = model.spec.own
+    if own is None:
+        return []
+    if own.sampler is None:
+        return [f"its scheduler: {own.scheduler}, which is not followed here: {own.missing}"]
+    usual = model.spec.sampler or best(model.process)[0]
+    return [
+        f"its scheduler: {own.scheduler}, used by --sampler own; without it the sampler is {usual}"
+    ]
 
 
 # The ways to keep weights for which `info` prints the memory of a run.

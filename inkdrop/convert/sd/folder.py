@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from inkdrop.config import nearest
+from inkdrop.config import nearest, short
 from inkdrop.convert.files.folders import open_part
 from inkdrop.convert.files.keys import Naming, renamed
 from inkdrop.convert.files.layout import CONFIG, INDEX
@@ -101,14 +101,14 @@ def _parts(index: Mapping[str, Any], where: str) -> dict[str, str]:
             continue
         if name not in PARTS:
             raise ValueError(
-                f"{where} has a part {name!r}, which is not read here.{nearest(name, PARTS)}"
+                f"{where} has a part {short(name)}, which is not read here.{nearest(name, PARTS)}"
             )
         if value is None or value == [None, None]:
             continue
         if not isinstance(value, list) or len(value) != 2 or value[0] not in LIBRARIES:
             raise ValueError(
-                f"{where} says that {name} is {value!r}; only parts of diffusers and transformers"
-                " are read here"
+                f"{where} says that {name} is {short(value)}; only parts of diffusers and"
+                " transformers are read here"
             )
         class_of({"_class_name": value[1]}, PARTS[name], f"{where}, {name}")
         found[name] = value[1]

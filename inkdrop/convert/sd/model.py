@@ -116,6 +116,7 @@ def _spec(foreign: Foreign, unet: UNetPart, codec: Latent, schedule: Schedule) -
         told_guidance=unet.config.guidance_dim is not None,
         any_size=True,
         guidance=7.5 if version is None else version.guidance,
+        own=schedule.own,
         notes=notes if beside is None else {**notes, "concat": beside.holds},
     )
     return _student(spec, schedule) if schedule.spacing.rule == "lcm" else spec

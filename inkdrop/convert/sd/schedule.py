@@ -10,11 +10,13 @@ from torch import Tensor
 
 from inkdrop.config import choose
 from inkdrop.convert.files.settings import check_sane, class_of, named_errors, parsed
+from inkdrop.convert.sd.schedule_own import equal
 from inkdrop.convert.sd.schedule_settings import SCHEDULERS, Scheduler, Settings
-from inkdrop.convert.sd.spacing import Spacing, TimestepSpacing
 from inkdrop.diffusion.discrete import ENDS, Discrete
 from inkdrop.diffusion.parameterization import X0, Eps, Parameterization, V
 from inkdrop.diffusion.process import Process
+from inkdrop.diffusion.spacing import Spacing, TimestepSpacing
+from inkdrop.model.spec import Own
 
 PREDICTIONS: dict[str, Parameterization] = {"epsilon": Eps(), "v_prediction": V(), "sample": X0()}
 BETAS = {
@@ -29,13 +31,15 @@ BETAS = {
 class Schedule:
     """What a denoiser was trained with, and how its own library samples it by default.
 
-    sampler: the equivalent sampler of this library
+    sampler: the sampler of this library that is nearest to its own
+    own: its scheduler as `--sampler own` follows it; None: the checkpoint has none
     """
 
     process: Discrete
     parameterization: Parameterization
     spacing: Spacing = field(default_factory=Spacing)
     sampler: str | None = None
+    own: Own | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.process.zero_terminal_snr and isinstance(self.parameterization, Eps):
@@ -61,7 +65,8 @@ def read_schedule(
 
     prediction (eps, v or x0), zero_terminal_snr: override the file where it is known to be wrong
     """
-    scheduler = SCHEDULERS[class_of(data, SCHEDULERS, where)]
+    name = class_of(data, SCHEDULERS, where)
+    scheduler = SCHEDULERS[name]
     settings = parsed(Settings, data, where)
     check_sane(settings, ("num_train_timesteps", "steps_offset"), 100_000, where)
     if scheduler.rule == "lcm":
@@ -72,7 +77,10 @@ def read_schedule(
         parameterization = predicting(prediction)
     with named_errors(where):
         process = replace(_process(scheduler, settings), zero_terminal_snr=zero)
-        return Schedule(process, parameterization, _spacing(scheduler, settings), scheduler.sampler)
+        spacing = _spacing(scheduler, settings)
+        sampler, missing = equal(name, vars(settings) | {"timestep_spacing": spacing.kind})
+        own = Own(name, sampler, spacing, missing)
+        return Schedule(process, parameterization, spacing, scheduler.sampler, own)
 
 
 def predicting(name: str) -> Parameterization:

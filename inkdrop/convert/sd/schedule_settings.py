@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from inkdrop.convert.sd.spacing import Rule, TimestepSpacing
+from inkdrop.diffusion.spacing import Rule, TimestepSpacing
 
 
 @dataclass(frozen=True)
@@ -81,30 +81,33 @@ class Settings:
     use_dynamic_shifting: Literal[False] = False
     variance_type: Literal["fixed_small", "fixed_small_log", "fixed_large"] | None = None
 
-    # Ignored: codes are never clipped, and the rest sets up a solver, which is a free choice here.
+    # How the class samples, which `schedule_own` follows or refuses where it is asked for.
     clip_sample: Any = None
-    clip_sample_range: Any = None
     thresholding: Any = None
-    dynamic_thresholding_ratio: Any = None
-    sample_max_value: Any = None
     algorithm_type: Any = None
     solver_order: Any = None
     solver_type: Any = None
     solver_p: Any = None
     predict_x0: Any = None
     disable_corrector: Any = None
-    corrector_order: Any = None
-    predictor_order: Any = None
-    tau_func: Any = None
     lower_order_final: Any = None
     euler_at_final: Any = None
     lambda_min_clipped: Any = None
     interpolation_type: Any = None
     skip_prk_steps: Any = None
-    noise_sampler_seed: Any = None
     use_lu_lambdas: Any = None
     sigma_min: Any = None
     sigma_max: Any = None
-    flow_shift: Any = None
     shift_terminal: Any = None
+
+    # Without an effect: ranges of clipping and shifts of flows, which are off, and options of
+    # classes that are not followed.
+    clip_sample_range: Any = None
+    dynamic_thresholding_ratio: Any = None
+    sample_max_value: Any = None
+    corrector_order: Any = None
+    predictor_order: Any = None
+    tau_func: Any = None
+    noise_sampler_seed: Any = None
+    flow_shift: Any = None
     time_shift_type: Any = None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from inkdrop.config import short
 from inkdrop.convert.files.settings import check_sane, named_errors, parsed
 from inkdrop.convert.sd.multiples import multiples
 from inkdrop.networks.unet_config import UNetConfig, at_level
@@ -170,7 +171,7 @@ def _attends(settings: Settings, where: str) -> list[bool]:
         for name in names:
             if name not in known:
                 raise ValueError(
-                    f"{where} has a block of type {name!r}, which is not read here; known are:"
+                    f"{where} has a block of type {short(name)}, which is not read here; known are:"
                     f" {', '.join(known)}"
                 )
     down = [DOWN[name] for name in settings.down_block_types]

@@ -208,3 +208,18 @@ def test_grids_of_their_own_rules() -> None:
         read_schedule({"_class_name": "LCMScheduler"}, "here").times(51)
     with pytest.raises(ValueError, match="this model's table has 1000 noise levels"):
         Schedule(Discrete("linear"), X0(), Spacing()).times(1001)
+
+
+@pytest.mark.parametrize("kind", ["leading", "trailing", "linspace"])
+@pytest.mark.parametrize("rule", ["ddim", "multistep", "sigmas"])
+@pytest.mark.parametrize("offset", [0, 1, 7])
+def test_no_grid_visits_a_time_twice(rule: Any, kind: Any, offset: int) -> None:
+    table, spacing = Discrete("scaled_linear"), Spacing(rule, kind, offset)
+    for steps in (1, 2, 333, 500, 999):
+        times = spacing.times(table, steps)
+        assert bool((times.diff() < 0).all()) and times[0] <= 1
+    if rule == "multistep" and kind != "trailing":  # which makes room for one more
+        with pytest.raises(ValueError, match="would visit a time twice; give fewer steps"):
+            spacing.times(table, 1000)
+    else:
+        assert len(spacing.times(table, 1000).unique()) == 1001

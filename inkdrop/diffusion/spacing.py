@@ -24,7 +24,7 @@ class Spacing:
         "multistep" round to whole entries, the latter all but the last of N + 1. "lcm" takes N of
         the `original` timesteps that a student was trained on, and ignores the other fields
     kind: leading (from the data up), trailing (from the noise down) or linspace
-    offset: steps_offset, which moves a leading grid towards noise
+    offset: steps_offset, which moves a leading grid towards noise, as far as the table goes
     first: the grid ends at the table's first entry, not at data (set_alpha_to_one false)
     named: the grid of this library that equals the scheduler's own, such as karras
     """
@@ -46,7 +46,12 @@ class Spacing:
                 "this model's scheduler places its steps by a rule that is not read here; choose a"
                 " grid"
             )
-        entries = self._timesteps(process.steps, steps).clamp(max=process.steps - 1) + 1
+        entries = self._timesteps(process.steps, steps) + 1
+        if bool((entries.diff() >= 0).any()):
+            raise ValueError(
+                f"steps is {steps}: this model's scheduler would visit a time twice; give fewer"
+                " steps, or a grid"
+            )
         if self.first and entries[-1] == 1:
             return entries / process.steps  # a last step from the first entry to itself is none
         end = torch.tensor([1.0 if self.first else 0.0], dtype=torch.float64)
@@ -61,7 +66,11 @@ class Spacing:
         if self.kind == "trailing":
             return (table - torch.arange(steps, dtype=torch.float64) * (table / steps)).round() - 1
         if self.kind == "leading":
-            return (down + more - steps) * (table // more) + self.offset
+            stride = table // more
+            # The noisiest time stays within the table.
+            return (down + more - steps) * stride + min(
+                self.offset, table - 1 - (more - 1) * stride
+            )
         # As in numpy's linspace: where half an entry is rounded, the last bit decides.
         even = (down + more - steps) * ((table - 1) / max(more - 1, 1))
         return even if self.rule == "sigmas" else even.round()
