@@ -44,6 +44,14 @@ def must_exist(path: str | Path, what: str = "file or folder") -> Path:
     raise ValueError(f"there is no {what} {path}.{nearest(path.name, beside)}")
 
 
+def must_be_file(path: str | Path, what: str = "file") -> Path:
+    """The path of a file that exists; ValueError for a folder, and as in `must_exist`."""
+    path = must_exist(path, what)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give a {what} in it")
+    return path
+
+
 def hub_name(path: str | Path) -> str | None:
     """The "org/name" of a model on the Hub, written "hf:org/name"; None for any other path."""
     found = re.fullmatch(rf"{HUB}({_REPOSITORY})", str(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from inkdrop.mapped import DTYPES, Mapped
 
 N = TypeVar("N", bound=nn.Module)
+DEEPEST = 100  # levels of nesting in a JSON file
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -32,15 +34,26 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not valid JSON ({error}); get it again") from None
     if not isinstance(data, dict):
         raise ValueError(f"{path} must be a JSON object, not {type(data).__name__}")
+    if _is_deep(data):
+        raise ValueError(f"{path} is nested over {DEEPEST} levels deep, as no settings are")
     return data
+
+
+def _is_deep(data: Any) -> bool:
+    """Whether JSON is nested so deeply that what reads it further could not."""
+    level = [data]
+    for _ in range(DEEPEST):
+        parts = [part.values() if isinstance(part, dict) else part for part in level]
+        level = [value for part in parts for value in part if isinstance(value, dict | list)]
+    return bool(level)
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object as a dict; ValueError for a duplicate key, which is ambiguous."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise ValueError(f"the key {twice[:40]!r} appears twice")
     return found
 

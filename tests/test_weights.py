@@ -229,6 +229,8 @@ def test_json_is_read_as_python_reads_it(
         (b'{"a": [{"b": 1, "b": 3}]}', "'b' appears twice"),
         (b'{"' + b"k" * 90 + b'": 1, "' + b"k" * 90 + b'": 2}', "'k{40}' appears twice"),
         (b"[" * 100_000, "not valid JSON"),
+        (b'{"a":' * 600 + b"1" + b"}" * 600, "nested over 100 levels deep"),
+        (b'{"a":' + b"[" * 600 + b"]" * 600 + b"}", "nested over 100 levels deep"),
     ],
 )
 def test_broken_json(tmp_path: Path, content: bytes, said: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from inkdrop.config import nearest
 from inkdrop.data import dataset
 from inkdrop.data.dataset import ArrayStore, Dataset
 from inkdrop.data.labels import classes
+from inkdrop.data.numpy_files import Stored, stored_arrays
 from inkdrop.data.options import DataOptions
 from inkdrop.data.series import from_series, is_series
 from inkdrop.digest import digest
@@ -33,12 +32,13 @@ def open_array(path: Path, options: DataOptions) -> Dataset:
     "img"). ValueError if no array fits.
     """
     options.refuse(path.name, "caption", "split")
-    arrays = _load(path)
+    arrays = stored_arrays(path, options.max_gib)
     key = _image_key(arrays, options.image, path.name, 2 if options.medium == "series" else 3)
     labels = _own_labels(arrays, key, options.label, path.name)
-    labels, notes = _labels_beside(path) if labels is None else (labels, [])
-    open_as = from_series if is_series(arrays[key], options) else from_array
-    return open_as(arrays[key], labels, options, path.name, notes=notes)
+    labels, notes = _labels_beside(path, options) if labels is None else (labels, [])
+    array = _native(arrays[key].load())
+    open_as = from_series if is_series(array, options) else from_array
+    return open_as(array, labels, options, path.name, notes=notes)
 
 
 def from_array(
@@ -83,34 +83,14 @@ def from_array(
     )
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file by key; an .npy has the key "" and is memory-mapped."""
-    with path.open("rb") as file:
-        start = file.read(6)
-    if not start:
-        raise ValueError(f"{path.name} is empty (0 bytes); copy or save it again")
-    if start != b"\x93NUMPY" and start[:2] != b"PK":
-        raise ValueError(
-            f"{path.name} is not a NumPy file, despite its name; save it with numpy.save"
-        )
-    try:
-        if start == b"\x93NUMPY":
-            return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
-        with path.open("rb") as file:  # opened here, because np.load leaves a broken file open
-            loaded = np.load(file, allow_pickle=False)
-            return {key: loaded[key] for key in loaded.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
-        if "allow_pickle" in str(error) or "Python objects" in str(error):
-            raise ValueError(
-                f"{path.name} holds Python objects, which are never loaded (NumPy saves pictures"
-                " of unequal shapes like that); make them one array of numbers"
-            ) from None
-        raise ValueError(
-            f"{path.name} is corrupt or truncated ({error}); copy or save it again"
-        ) from None
+def _native(array: NDArray[Any]) -> NDArray[Any]:
+    """Numbers as torch knows them: extended precision as float64, this machine's byte order."""
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _image_key(arrays: dict[str, NDArray[Any]], asked: str | None, where: str, axes: int) -> str:
+def _image_key(arrays: Mapping[str, Stored], asked: str | None, where: str, axes: int) -> str:
     """The key of the samples, which have at least `axes` axes."""
     shapes = ", ".join(f"{key or 'array'} {list(a.shape)}" for key, a in list(arrays.items())[:6])
     if asked is not None:
@@ -136,7 +116,7 @@ def _image_key(arrays: dict[str, NDArray[Any]], asked: str | None, where: str, a
 
 
 def _own_labels(
-    arrays: dict[str, NDArray[Any]], image: str, asked: str | None, where: str
+    arrays: Mapping[str, Stored], image: str, asked: str | None, where: str
 ) -> NDArray[Any] | None:
     if asked is not None and asked not in arrays:
         keys = ", ".join(key for key in arrays if key) or "one array without a name"
@@ -145,16 +125,18 @@ def _own_labels(
         )
     known = [key for key in _LABELS if key in arrays and key != image]
     key = asked or (known[0] if known else None)
-    return None if key is None else arrays[key]
+    return None if key is None else arrays[key].load()
 
 
-def _labels_beside(path: Path) -> tuple[NDArray[Any] | None, list[str]]:
+def _labels_beside(path: Path, options: DataOptions) -> tuple[NDArray[Any] | None, list[str]]:
     for images, labels in _BESIDE:
         beside = path.with_name(path.name.replace(images, labels))
         if images in path.name and beside.is_file():
-            arrays = _load(beside)
+            arrays = stored_arrays(beside, options.max_gib)
             if len(arrays) == 1:
-                return next(iter(arrays.values())), [f"labels are from {beside.name} beside it"]
+                return next(iter(arrays.values())).load(), [
+                    f"labels are from {beside.name} beside it"
+                ]
     return None, []
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from inkdrop.config import choose
 from inkdrop.data.array import from_array
 from inkdrop.data.dataset import Dataset
+from inkdrop.data.limits import Room
 from inkdrop.data.options import DataOptions
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -49,14 +50,17 @@ def open_idx(path: Path, options: DataOptions) -> Dataset:
         notes = [f"{path.name} is used; {others[0]} opens the other split"] if others else []
     else:
         options.refuse(path.name, "split")
-    images = read_idx(path)
+    images = read_idx(path, options.max_gib)
     if images.ndim == 1:
         raise ValueError(f"{path.name} holds labels, not pictures; give the image file beside it")
-    return from_array(images, _labels(path), options, name, notes=notes)
+    return from_array(images, _labels(path, options.max_gib), options, name, notes=notes)
 
 
-def read_idx(path: Path) -> NDArray[Any]:
-    """The array in an IDX file; ValueError if it is corrupt, truncated or not an IDX file."""
+def read_idx(path: Path, max_gib: float = 8.0) -> NDArray[Any]:
+    """The array in an IDX file; ValueError if it is corrupt, truncated or not an IDX file.
+
+    max_gib: the most that its header may claim
+    """
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:
@@ -64,6 +68,7 @@ def read_idx(path: Path) -> NDArray[Any]:
             # The longest header is 4 * 255 bytes; whatever was read beyond this one is data.
             file.seek(4 + 4 * len(shape))
             size = math.prod(shape) * dtype.itemsize
+            Room(max_gib, path.name).take(size)
             data = file.read(size)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path.name} is corrupt or truncated ({error}); get it again") from None
@@ -84,10 +89,10 @@ def _header(magic: bytes, rest: bytes, name: str) -> tuple[np.dtype[Any], tuple[
     return np.dtype(_TYPES[magic[2]]), tuple(int(n) for n in shape)
 
 
-def _labels(path: Path) -> NDArray[Any] | None:
+def _labels(path: Path, max_gib: float) -> NDArray[Any] | None:
     plain = path.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
     for name in (plain, plain + ".gz"):
         beside = path.with_name(name)
         if beside != path and beside.is_file():
-            return read_idx(beside)
+            return read_idx(beside, max_gib)
     return None

@@ -130,8 +130,6 @@ def _opener(path: Path) -> tuple[Opener, Path]:
     """The opener for a path, and the path itself or the only data file in that folder."""
     if path.is_dir():
         return _folder_opener(path)
-    if not path.is_file():
-        raise ValueError(f"{path} is a FIFO, socket or device, not a file; save its data as a file")
     if path.suffix.lower() in _BY_SUFFIX:
         return _BY_SUFFIX[path.suffix.lower()], path
     if is_idx(path.name):

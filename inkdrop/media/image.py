@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inkdrop.files import must_exist
+from inkdrop.files import must_be_file
 from inkdrop.media.colour import Profile, profile_of
 from inkdrop.media.pixels import has_alpha, is_grey, pixels_of, reason_of, turn_of
 
@@ -161,11 +161,7 @@ def _open(source: Path | bytes, name: str, max_pixels: int) -> Image.Image:
 
     Image.init()
     if not isinstance(source, bytes):
-        must_exist(source, "picture")
-        if source.is_dir():
-            raise ValueError(f"{name} is a folder; give a picture in it")
-        if not source.is_file():
-            raise ValueError(f"{name} is a FIFO, socket or device, not a file; give a picture")
+        must_be_file(source, "picture")
     kinds = sorted({kind for kind in FORMATS.values() if kind in Image.OPEN})
     limit = ValueError(
         f"the header of {name} claims more than {max_pixels / 1e6:g} megapixels, so it is not"

@@ -18,7 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from inkdrop.config import choose
-from inkdrop.files import check_file, replacing
+from inkdrop.files import check_file, must_be_file, replacing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -118,11 +118,15 @@ def _fits_float32(span: Span) -> bool:
 
 def array_settings(path: Path) -> dict[str, Any]:
     """The settings in an .npz written by `write_array`; ValueError if there are none."""
+    must_be_file(path, "array")
     try:
         with path.open("rb") as file:  # opened here, because np.load leaves a broken file open
             settings = json.loads(str(np.load(file, allow_pickle=False)["settings"]))
         if not isinstance(settings, dict):
             raise TypeError("settings are a JSON object")
         return settings
-    except (LookupError, OSError, ValueError, EOFError, TypeError, BadZipFile, zlib.error):
+    except (
+        LookupError, OSError, ValueError, EOFError, TypeError, RecursionError, RuntimeError,
+        NotImplementedError, BadZipFile, zlib.error,
+    ):  # fmt: skip
         raise ValueError(f"{path} holds no settings; use the .npz as inkdrop saved it") from None

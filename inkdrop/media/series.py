@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inkdrop.files import must_exist
+from inkdrop.files import must_be_file
 from inkdrop.media.medium import ARRAYS, PLAIN, Look, Span, write_array
 from inkdrop.media.settings import settings_in
 from inkdrop.media.sheet import save_image, sheet
@@ -91,16 +91,24 @@ class Series:
 
 def _numbers(path: Path) -> NDArray[Any]:
     """The only array of an .npy or .npz; pickles are never loaded."""
-    must_exist(path, "series")
+    must_be_file(path, "series")
     try:
         with path.open("rb") as file:  # opened here, because np.load leaves a broken file open
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 values: NDArray[Any] | None = loaded
             else:
-                names = [name for name in loaded.files if loaded[name].dtype.kind in "fiub"]
+                arrays = {name: loaded[name] for name in loaded.files}
+                names = [
+                    n
+                    for n, a in arrays.items()
+                    if isinstance(a, np.ndarray) and a.dtype.kind in "fiub"
+                ]
                 values = loaded[names[0]] if len(names) == 1 else None
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error):
+    except (
+        OSError, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError, BadZipFile,
+        zlib.error,
+    ):  # fmt: skip
         raise ValueError(
             f"{path} cannot be read as a series; save it again as an .npy with numpy.save"
         ) from None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from inkdrop.data import archive
 from inkdrop.data.open import open_data
 
 
@@ -19,9 +20,9 @@ def png(colour: str) -> bytes:
 
 
 def write(path: Path, *colours: str) -> bytes:
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w") as made:
         for i, colour in enumerate(colours):
-            archive.writestr(f"{i}.png", png(colour))
+            made.writestr(f"{i}.png", png(colour))
     return path.read_bytes()
 
 
@@ -57,3 +58,23 @@ def test_an_encrypted_picture_is_refused(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"0.png is encrypted"):
         open_data(path)
+
+
+def test_a_picture_that_unpacks_to_too_much_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "_MAX_BYTES", 1 << 20)
+    write(tmp_path / "a.zip", *["red"] * 120)
+    with zipfile.ZipFile(tmp_path / "a.zip", "a", zipfile.ZIP_DEFLATED) as added:
+        added.writestr("big.png", png("red") + bytes(1 << 20))
+    data = open_data(tmp_path / "a.zip")
+    assert len(data) == 120
+    assert any("big.png claims over 1 MiB unpacked, so it is not read" in n for n in data.notes)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_is_there_twice_is_one_picture(tmp_path: Path) -> None:
+    write(tmp_path / "a.zip", "red")
+    with zipfile.ZipFile(tmp_path / "a.zip", "a") as added:
+        added.writestr("0.png", png("blue"))
+    assert len(open_data(tmp_path / "a.zip")) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +192,85 @@ def test_the_fingerprint_is_of_content_and_options(tmp_path: Path) -> None:
     assert opened(tmp_path, array, size=4).fingerprint != first
     array[3, 7, 7] ^= 1
     assert opened(tmp_path, array).fingerprint != first
+
+
+PICTURES = np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8)
+
+
+def zip_of(path: Path, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name.replace("__", "."), data)
+    return path
+
+
+def npy(array: Any) -> bytes:
+    memory = BytesIO()
+    np.save(memory, array, allow_pickle=True)
+    return memory.getvalue()
+
+
+def test_members_that_are_no_arrays_are_left(tmp_path: Path) -> None:
+    path = zip_of(
+        tmp_path / "a.npz", images__npy=npy(PICTURES), readme__txt=b"about", x__npy=b"text"
+    )
+    assert len(open_data(path)) == 3
+    path = zip_of(tmp_path / "a.npz", data__pkl=b"\x80\x02}q\x00.", version=b"3\n")
+    with pytest.raises(ValueError, match=r"a.npz is a zip without a NumPy array \(a PyTorch file"):
+        open_data(path)
+
+
+def test_an_array_that_is_not_used_may_be_anything(tmp_path: Path) -> None:
+    words, objects = npy(np.array(["a", "b"])), npy(np.array([{}, 1], object))
+    path = zip_of(tmp_path / "a.npz", images__npy=npy(PICTURES), words__npy=words, o__npy=objects)
+    assert len(open_data(path)) == 3
+    with pytest.raises(ValueError, match=r"o.npy in a.npz holds Python objects"):
+        open_data(path, image="o")
+
+
+def test_extended_precision_and_other_byte_orders(tmp_path: Path) -> None:
+    values = np.linspace(0, 1, 192).reshape(3, 8, 8)
+    np.save(tmp_path / "plain.npy", values)
+    expected = open_data(tmp_path / "plain.npy").take(range(3))
+    for kind in (np.longdouble, ">f8", ">f4", np.float16):
+        np.save(tmp_path / "a.npy", values.astype(kind))
+        assert torch.allclose(open_data(tmp_path / "a.npy").take(range(3)), expected, atol=2e-3)
+    np.save(tmp_path / "a.npy", (PICTURES.astype(np.uint16) * 257).astype(">u2"))
+    np.save(tmp_path / "b.npy", PICTURES)
+    for size in (None, 4):
+        a, b = (open_data(tmp_path / f"{n}.npy", size=size).take(range(3)) for n in "ab")
+        assert torch.allclose(a, b, atol=0.02)
+    np.save(tmp_path / "s.npy", np.linspace(-1, 1, 64).reshape(4, 1, 16).astype(np.longdouble))
+    assert open_data(tmp_path / "s.npy").medium == "series"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (-3, 8, 8)}",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (9999999999999, 99999999, 99999999)}",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (" + b"(" * 900,
+        b"{'descr': 'nonsense', 'fortran_order': False, 'shape': (3,)}",
+        b"[1, 2",
+        b"\xff\xfe",
+    ],
+)
+def test_headers_that_claim_nonsense(tmp_path: Path, header: bytes) -> None:
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(200)
+    (tmp_path / "a.npy").write_bytes(data)
+    for path in (tmp_path / "a.npy", zip_of(tmp_path / "a.npz", images__npy=data)):
+        with pytest.raises(ValueError, match=r"a\.np[yz] (is corrupt|claims)") as caught:
+            open_data(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_array_that_unpacks_to_too_much_is_refused_unread(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", images=np.zeros((30, 1000, 1000), np.uint8))
+    said = r"a.npz takes 0.0 GiB .* more than the 0.01 GiB allowed; .* --max-gib 1 \(max_gib=1\)"
+    with pytest.raises(ValueError, match=said):
+        open_data(tmp_path / "a.npz", max_gib=0.01)
+    assert len(open_data(tmp_path / "a.npz", size=4)) == 30
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99, 9999, 999999)}"
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with pytest.raises(ValueError, match=r"a.npz takes 921.9 GiB once it is unpacked"):
+        open_data(zip_of(tmp_path / "a.npz", images__npy=data))

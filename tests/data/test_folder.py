@@ -471,7 +471,7 @@ def test_what_is_no_regular_file_is_not_opened(root: Path) -> None:
     assert len(data) == 1 and data.notes[-1] == (
         "2 entries are not read, as a FIFO, socket or device is no file: b.png, c.png"
     )
-    with pytest.raises(ValueError, match=r"b\.png is a FIFO, socket or device, not a file"):
+    with pytest.raises(ValueError, match=r"b\.png is neither a file nor a folder but a device"):
         open_data(root / "b.png")
 
 

@@ -87,3 +87,10 @@ def test_labels_of_another_number_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "a-labels-idx1-ubyte", idx(LABELS[:4]))
     with pytest.raises(ValueError, match=r"5 samples but 4 labels"):
         open_data(path)
+
+
+def test_a_header_that_claims_too_much_is_refused_unread(tmp_path: Path) -> None:
+    header = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in (99_999, 9_999, 999))
+    path = write(tmp_path, "a-images-idx3-ubyte.gz", header + bytes(100))
+    with pytest.raises(ValueError, match=r"takes 930.3 GiB once .* allow more with --max-gib 931"):
+        open_data(path)
