@@ -234,7 +234,7 @@ def _settings(like: str, task: str) -> dict[str, Any]:
 
 def _changes(options: dict[str, Any]) -> dict[str, Any]:
     """The given options as fields of a request, with files as `Added`."""
-    from inkdrop.tasks.added import Added
+    from inkdrop.tasks.added import Added, AddedWord
 
     found = given(options)
     if "size" in found:
@@ -242,7 +242,7 @@ def _changes(options: dict[str, Any]) -> dict[str, Any]:
     if "loras" in found:
         found["loras"] = tuple(Added.of(text, "LoRA", weighed=True) for text in found["loras"])
     if "embeddings" in found:
-        found["embeddings"] = tuple(Added.of(text, "embedding") for text in found["embeddings"])
+        found["embeddings"] = tuple(AddedWord.named(text) for text in found["embeddings"])
     if "pictures" in found:
         found["pictures"] = tuple(Added.of(text, "picture") for text in found["pictures"])
     guides = _guides(*(options.get(name, ()) for name in ("control", "hint", "control_scale")))

@@ -44,10 +44,13 @@ def tokenize(
     token's weight is the mean over its non-space characters, so brackets affect the weights but
     never the ids.
 
+    A BREAK ends a chunk, as it does in A1111: one at the end of a prompt adds none, and one at its
+    beginning leaves the first chunk without words.
+
     With padding every chunk has `padding.length` tokens, all of them unmasked. The chunks that a
     shorter prompt lacks are masked, so its encoding does not depend on the other prompts.
-    ValueError for a prompt that is not a string, is longer than 10,000 characters or has a weight
-    beyond +-100.
+    ValueError for a prompt that is not a string, is longer than 10,000 characters, has a weight
+    beyond +-100 or the syntax of another program.
     """
     if isinstance(prompts, str) or not prompts:
         raise ValueError(f"prompts is {prompts!r}; give a list of at least one string")
@@ -60,25 +63,47 @@ def tokenize(
         )
     rows = []
     for prompt in prompts:
-        body = _weighed(tokenizer, prompt)
-        rows.append([_framed(chunk, start, end) for chunk in _chunks(body, room)])
+        parts = _weighed(tokenizer, prompt)
+        chunks = chain.from_iterable(_chunks(body, room) for body in parts)
+        rows.append([_framed(chunk, start, end) for chunk in chunks])
     return _stacked(rows if padding is None else _filled(rows, padding))
 
 
 _Row = list[tuple[int, float]]  # ids with their weights
 
 
-def _weighed(tokenizer: Tokenizer, prompt: str) -> list[tuple[Piece, float]]:
+def words_in(tokenizer: Tokenizer, prompt: str) -> set[str]:
+    """The tokenizer's extra words that stand in a prompt."""
+    parts = _parts(tokenizer, prompt)
+    return {word for text, _ in parts for word in tokenizer.words_in(text)}
+
+
+def _weighed(tokenizer: Tokenizer, prompt: str) -> list[list[tuple[Piece, float]]]:
+    """The pieces of each part between BREAKs, with their weights."""
+    return [
+        [(piece, _weight(text, weights, piece)) for piece in tokenizer.pieces(text)]
+        for text, weights in _parts(tokenizer, prompt)
+    ]
+
+
+def _parts(tokenizer: Tokenizer, prompt: str) -> list[tuple[str, list[float]]]:
+    """The text of each part between BREAKs, and the weight of every character."""
     if not isinstance(prompt, str):
         raise ValueError(f"a prompt is {prompt!r}; it must be a string")
     if len(prompt) > LONGEST:
         raise ValueError(
             f"the prompt has {len(prompt)} characters; shorten it to at most {LONGEST}"
         )
-    segments = parse(sound(prompt))
-    text = "".join(part for part, _ in segments)
-    weights = list(chain.from_iterable([weight] * len(part) for part, weight in segments))
-    return [(piece, _weight(text, weights, piece)) for piece in tokenizer.pieces(text)]
+    parts = parse(sound(prompt), tokenizer.written)
+    if len(parts) > 1 and not parts[-1]:
+        parts = parts[:-1]
+    return [
+        (
+            "".join(text for text, _ in segments),
+            list(chain.from_iterable([weight] * len(text) for text, weight in segments)),
+        )
+        for segments in parts
+    ]
 
 
 def _weight(text: str, weights: list[float], piece: Piece) -> float:

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from inkdrop.conditioning.words import grouped, in_prompts
 from inkdrop.files import replacing
 from inkdrop.weights import read_json
 
@@ -98,8 +99,17 @@ class Tokenizer:
     @cached_property
     def _spelled(self) -> re.Pattern[str]:
         """A pattern with one group for each extra word; the longest match wins."""
-        groups = [f"({_alone(word)})" for word, _ in self._longest]
-        return re.compile("|".join(groups), re.IGNORECASE)
+        return grouped([word for word, _ in self._longest])
+
+    @cached_property
+    def written(self) -> re.Pattern[str] | None:
+        """A pattern for the extra words in prompts, if any; see `words.in_prompts`."""
+        return in_prompts(self.words) if self.words else None
+
+    def words_in(self, text: str) -> set[str]:
+        """The extra words in a text."""
+        found = self._spelled.finditer(text) if self.words else ()
+        return {self._longest[(match.lastindex or 1) - 1][0] for match in found}
 
     def write(self, folder: str | Path) -> None:
         """Write tokenizer.json into a folder, and words.json if there are extra words."""
@@ -147,12 +157,6 @@ class Tokenizer:
                 f"{where} adds no special tokens, so the empty prompt would have no tokens; give it"
                 " a post-processor that adds some"
             )
-
-
-def _alone(word: str) -> str:
-    """A pattern for the word where no letter, digit or underscore continues it."""
-    before, after = (re.match(r"\w", edge) is not None for edge in (word[0], word[-1]))
-    return r"(?<!\w)" * before + re.escape(word) + r"(?!\w)" * after
 
 
 def _next_word(pieces: list[Piece]) -> int:

@@ -45,9 +45,8 @@ def convert(
     path, dtype = located(path), torch.float16 if half else None
     if is_control(path, options):
         return _convert_control(path, out, layout or "folder", options, dtype)
-    if layout == "single" and adapter_at(path, options) is not None:
-        write_adapter(path, out, options, half=half)
-        return Report((), notes=("an adapter, written as it is stored",))
+    if layout == "single" and (kind := adapter_at(path, options)) is not None:
+        return Report((), notes=write_adapter(path, kind, out, options, half=half))
     model, report = open_checkpoint(path, options, dtype=dtype, text=False)
     write(model, out, layout or "inkdrop")
     return report

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
+from inkdrop.conditioning.prompt import escape
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.order import batch_indices
 from inkdrop.diffusion.noise import key
@@ -40,6 +41,7 @@ def conditions_of(model: Model, data: Dataset, rows: Sequence[int]) -> list[Cond
         classes = [data.label_names[int(data.labels[row])] for row in rows]
     if model.text is not None:
         texts = [""] * len(rows) if data.captions is None else [data.captions[row] for row in rows]
+        texts = [escape(text) for text in texts]  # captions are literal, as in training
         return [Prompt(text, classes[i] if classes else None) for i, text in enumerate(texts)]
     if model.spec.labels and classes is None:
         raise ValueError(

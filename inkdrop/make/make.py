@@ -28,6 +28,7 @@ from inkdrop.registry import MEDIA
 from inkdrop.tasks.job import Job, sampling_for
 from inkdrop.tasks.plan import OWN, chosen
 from inkdrop.tasks.request import LOADED, Request, checked, settings_of, task_name
+from inkdrop.tasks.tags import with_tags
 from inkdrop.unload import unload
 
 
@@ -98,7 +99,8 @@ def make(
 
     ValueError for a bad request, where possible before any weights are read.
     """
-    request = checked(request)
+    request, found_loras = with_tags(checked(request))
+    yield from map(Note, found_loras)
     job = open_job(request)
     check_request(request)
     if model is None:

@@ -24,7 +24,7 @@ from inkdrop.folder import read_description
 from inkdrop.model import Model
 from inkdrop.tasks.control import controlled, read_hint
 from inkdrop.tasks.job import Job
-from inkdrop.tasks.request import LOADED, Request
+from inkdrop.tasks.request import LOADED, Request, prompts_of
 
 MEASURED = {"network": "unet", "codec": "latent"}  # the kind of model the memory estimate is for
 
@@ -93,8 +93,9 @@ def fitted(model: Model, job: Job) -> Generator[Note, None, Model]:
     """
     request = job.request
     if request.loras or request.embeddings:
-        loras = ((lora.path, lora.weight) for lora in request.loras)
-        model = with_adapters(model, loras, (each.path for each in request.embeddings))
+        loras = [(lora.path, lora.weight) for lora in request.loras]
+        embeddings = [(each.path, each.word) for each in request.embeddings]
+        model = yield from with_adapters(model, loras, embeddings, prompts_of(request))
     return (yield from _controlled(job.fit(model), request))
 
 

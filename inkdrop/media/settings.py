@@ -109,7 +109,8 @@ def _said(value: Any, between: str = ", ") -> str:
         return ", ".join(f"{name} {_said(each)}" for name, each in value.items())
     weight = value.get("weight", 1.0)
     times = "" if weight == 1.0 else f", weight {weight}"
-    return f"{value['path']} (sha256 {value['sha256']}{times})"
+    word = f", word {value['word']}" if value.get("word") else ""
+    return f"{value['path']} (sha256 {value['sha256']}{times}{word})"
 
 
 def _check(name: object, value: object) -> None:

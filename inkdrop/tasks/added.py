@@ -50,6 +50,23 @@ class Added:
             )
 
 
+@dataclass(frozen=True)
+class AddedWord(Added):
+    """The file of an embedding, and the word that it becomes in prompts; "" for its own."""
+
+    word: str = ""
+
+    @staticmethod
+    def named(text: str) -> AddedWord:
+        """An embedding named on the command line, as FILE or FILE=WORD; ValueError as in `of`."""
+        file, equals, word = text.rpartition("=")
+        if not equals or Path(text).exists():
+            file, word = text, ""
+        elif not word.strip():
+            raise ValueError(f"the embedding {text} names no word after '='; leave out the '='")
+        return AddedWord(file, _sha256(must_exist(file, "embedding")), word=word)
+
+
 def _sha256(path: Path) -> str:
     """The first digits of a file's sha256, or a folder's fingerprint."""
     if path.is_dir():

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from inkdrop.conditions import Prompt
 from inkdrop.config import choose, dump, option, parse
 from inkdrop.limits import SCALE, check_files, check_seed, check_text, check_within
-from inkdrop.tasks.added import Added
+from inkdrop.tasks.added import Added, AddedWord
 from inkdrop.tasks.sampling import Sampling
 
 LARGEST = 4096  # pixels per side
@@ -150,8 +151,17 @@ class Request:
     loras: tuple[Added, ...] = option(
         (), "A LoRA, with its strength if not 1.", flag="--lora", metavar="FILE[:0.8]"
     )
-    embeddings: tuple[Added, ...] = option(
-        (), "A textual inversion: the vectors of a new word.", flag="--embedding", metavar="FILE"
+    lora_dir: str | None = option(
+        None,
+        "A folder of LoRAs that prompts name, as in <lora:boat:0.8>.",
+        unset="beside the model",
+        metavar="FOLDER",
+    )
+    embeddings: tuple[AddedWord, ...] = option(
+        (),
+        "A textual inversion: a word of prompts, called as its file unless it has a name.",
+        flag="--embedding",
+        metavar="FILE[=WORD]",
     )
     controls: tuple[Guide, ...] = ()
     weak: str | None = option(None, "A worse model of the same kind to guide away from.")
@@ -249,3 +259,12 @@ def check_task(settings: Mapping[str, Any], task: str, path: str) -> None:
             f"{path} holds the settings of `inkdrop {made}`, not of `inkdrop {task}`; make it again"
             f" with: inkdrop {made} --like {path}"
         )
+
+
+def prompts_of(request: Request) -> tuple[str, ...]:
+    """All texts that a model with text reads for a request."""
+    task, sampling = request.task, request.sampling
+    ends = (task.prompts or ()) if isinstance(task, Interpolate) else ()
+    asked = (request.prompt, *ends, sampling.negative, *(what for what, _ in sampling.also))
+    texts = (each.text if isinstance(each, Prompt) else each for each in asked)
+    return tuple(each for each in texts if isinstance(each, str))

@@ -59,6 +59,71 @@ def test_pictures_and_the_same_again(
     )
 
 
+def test_words_are_said_and_may_be_given(
+    sd1: Path, files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model", sd1, "--size", 32, "--steps", 1]
+    save_file({"emb_params": 9 * torch.randn(2, 24)}, "[x].safetensors")
+    for prompt, embedding, said in (
+        ("a glow", "glow.safetensors", "embedding glow.safetensors: its word is 'glow'\n"),
+        ("a [glow]", "glow.safetensors=(my) word", "'(my) word', which stands in no prompt"),
+        ("a (my) word", "glow.safetensors=(my) word", "its word is '(my) word'\n"),
+        ("a ([x]:1.2)", "[x].safetensors", "its word is '[x]'\n"),
+    ):
+        capsys.readouterr()
+        picture = f"{len(said)}.png"
+        inkdrop(monkeypatch, "generate", prompt, *words, "--embedding", embedding, "-o", picture)
+        assert said in capsys.readouterr().err
+        inkdrop(monkeypatch, "generate", "--like", picture, "--model", sd1, "-o", "again.png")
+        assert same(Path(picture), Path("again.png")) and said in capsys.readouterr().err
+    none = ["generate", "a", *words, "-o", "a.png"]
+    inkdrop(monkeypatch, *none, "--negative", "glow", "--embedding", "glow.safetensors")
+    assert "stands in no prompt" not in capsys.readouterr().err
+    inkdrop(monkeypatch, *none, "--lora", "boat.safetensors:0")
+    assert "boat.safetensors: it changes no weight of the model" in capsys.readouterr().err
+    said = left(monkeypatch, capsys, *none, "--embedding", "glow.safetensors=")
+    assert "names no word after '='" in said
+
+
+def test_loras_that_a_prompt_names(
+    sd1: Path, files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--model", sd1, "--size", 32, "--steps", 1]
+    Path("loras").mkdir()
+    shutil.copy("sea.safetensors", "loras/Sea.safetensors")
+    both = ["--lora", "boat.safetensors:0.5", "--lora", "sea.safetensors"]
+    inkdrop(monkeypatch, "generate", "a cat", *model, *both, "-o", "options.png")
+    tagged = "<lora:boat:.5>a cat <LoRA:sea>"
+    capsys.readouterr()
+    inkdrop(monkeypatch, "generate", tagged, *model, "--lora-dir", ".", "-o", "tags.png")
+    assert "<lora:boat:.5> is boat.safetensors, with strength 0.5\n" in capsys.readouterr().err
+    assert same(Path("options.png"), Path("tags.png"))
+    told = read_settings("tags.png")
+    assert told["prompt"] == "a cat" and told["lora_dir"] is None
+    assert [(each["path"], each["weight"]) for each in told["loras"]] == [
+        ("boat.safetensors", 0.5), ("sea.safetensors", 1.0)
+    ]  # fmt: skip
+    inkdrop(monkeypatch, "generate", "--like", "tags.png", "--model", sd1, "-o", "again.png")
+    assert same(Path("tags.png"), Path("again.png"))
+    for prompt, said in (
+        ("<lora:bout:0.8>", "there is no LoRA 'bout' in . or"),
+        ("<lora:bout:0.8>", "Did you mean 'boat'?"),
+        ("<lora:boat:0.8:0.5>", "a LoRA has one strength here"),
+        ("<lora:boat:1:lbw=XYZ>", "a LoRA has one strength here"),
+        ("<lora:boat> <hypernet:boat:1>", "a hypernetwork, which is not available here"),
+    ):
+        words = ["generate", f"a {prompt}", *model, "--lora-dir", ".", "-o", "b.png"]
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            inkdrop(monkeypatch, *words)
+        assert said in capsys.readouterr().err
+        assert not Path("b.png").exists()
+    words = ["generate", "a", *model, "--negative", "<lora:boat:1>", "-o", "b.png"]
+    assert "loads a LoRA for a whole picture" in left(monkeypatch, capsys, *words)
+    said = left(monkeypatch, capsys, "generate", "a <lora:boat:1>", "-o", "b.png")
+    assert "no LoRA 'boat' in beside the model" not in said and "--lora-dir" in said
+
+
 def test_what_they_are(
     sd1: Path, files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,10 +174,12 @@ def test_pickles_become_safetensors_where_they_are_trusted(
         said = left(monkeypatch, capsys, "convert", path, "new.safetensors")
         assert "--i-trust-this-pickle" in said
     inkdrop(monkeypatch, "convert", "old.pt", "new.safetensors", "--i-trust-this-pickle")
+    assert "its word is 'new' (it was made as 'old')" in capsys.readouterr().out
     inkdrop(monkeypatch, "convert", "old.ckpt", "boat2.safetensors", "--i-trust-this-pickle")
     capsys.readouterr()
     inkdrop(monkeypatch, "info", "new.safetensors")
-    assert "the word 'new': 2 vectors of 24" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "the word 'new': 2 vectors of 24" in said and "made as: 'old'" in said
     first, second = load_file("boat.safetensors"), load_file("boat2.safetensors")
     assert all(torch.equal(first[name], value) for name, value in second.items())
 

@@ -197,6 +197,7 @@ WORDS: dict[type, dict[str, tuple[list[str], Any]]] = {
         "weak": (["--weak", "old"], "old"),
         "fast": (["--fast"], True),
         "half": (["--half"], True),
+        "lora_dir": (["--lora-dir", "loras"], "loras"),
         "engine": (["--engine", "packed"], "packed"),
         "precision": (["--precision", "int8"], "int8"),
     },

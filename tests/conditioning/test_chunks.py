@@ -51,6 +51,20 @@ def test_nothing_has_a_frame_all_the_same() -> None:
     assert tokens.ids.tolist() == [[[START, END]]] * 2 and tokens.mask.all()
 
 
+@pytest.mark.parametrize("padding", [None, Padding(3, 8)])
+def test_break_begins_a_chunk(padding: Padding | None) -> None:
+    tokens = read(["a red BREAK (dog:1.5)"], padding=padding)
+    for chunk, alone in enumerate(("a red", "(dog:1.5)")):
+        expected = read([alone], padding=padding)
+        for found, each in zip(tokens, expected, strict=True):
+            length = each.shape[-1]
+            assert torch.equal(found[0, chunk, :length], each[0, 0])
+    # As in A1111: nothing after the last one adds no chunk, and nothing before the first one does.
+    empty = read(["BREAK a", "a BREAK", "BREAK", r"a \BREAK b"], context=12)
+    assert [len(chunks(empty, row)) for row in range(4)] == [2, 1, 1, 1]
+    assert chunks(empty, 0) == [[], ids("a")] and chunks(empty, 3) == [ids("a BREAK b")]
+
+
 def test_chunks_begin_at_words() -> None:
     # Six of context 8 are for words; "xyzz" has five tokens.
     assert len(ids("xyzz")) == 5

@@ -33,6 +33,19 @@ def test_every_picture_is_asked_for_before_any_twice(tmp_path: Path) -> None:
         assert prompt.label == data.label_names[data.labels[int(prompt.text)]]
 
 
+def test_captions_are_literal(tmp_path: Path) -> None:
+    text = "a (red) cat AND [a|b] BREAK <lora:x:1>"
+    data = dataclasses.replace(tiny.data(tmp_path), captions=(text,) * 48)
+    encoder = TextEncoder(TextEncoderConfig(vocabulary=400, width=16, layers=1, heads=2))
+    model = dataclasses.replace(tiny.model(data), text=Text(tokenizer(), encoder))
+    (asked,) = conditions_like(model, data, 1) or ()
+    assert isinstance(asked, Prompt)
+    read = Text(tokenizer(), encoder).tokenize([asked.text])
+    ids = [piece.id for piece in tokenizer().pieces(text)]
+    assert [n for n in read.ids[read.mask].tolist() if n in ids] == ids
+    assert bool((read.weights == 1).all())
+
+
 def test_a_model_of_classes_is_asked_for_those_of_the_data(tmp_path: Path) -> None:
     data = tiny.data(tmp_path)
     rare = data.subset([*range(0, 48, 2), 1, 3])  # 24 of one class and 2 of the other

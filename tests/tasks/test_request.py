@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from inkdrop.conditions import Between, Prompt
 from inkdrop.limits import SCALE, SEEDS, STEPS
 from inkdrop.media.parameters import from_parameters
-from inkdrop.tasks.added import Added
+from inkdrop.tasks.added import Added, AddedWord
 from inkdrop.tasks.request import (
     FRAMES,
     LARGEST,
@@ -41,6 +41,9 @@ classes = st.text(max_size=8) | st.integers()
 prompts = st.builds(Prompt, st.text(max_size=8), st.none() | classes)
 conditions = classes | prompts | st.builds(Between, prompts, prompts, numbers)
 files = st.builds(Added, st.text(max_size=8), st.text("0123456789abcdef", max_size=16), numbers)
+words = st.builds(
+    AddedWord, st.text(max_size=8), st.text("0123456789abcdef", max_size=16), word=st.text()
+)
 sides = st.integers(1, LARGEST)
 pairs = st.tuples
 
@@ -79,9 +82,9 @@ PLAIN: dict[str, st.SearchStrategy[Any]] = {
     "labels": st.lists(classes, max_size=3).map(tuple), "seed": seeds,
     "count": counts, "batch": counts, "columns": counts, "scale": st.integers(1, 64),
     "size": sides | pairs(sides, sides), "loras": st.lists(files, max_size=2).map(tuple),
-    "embeddings": st.lists(files, max_size=2).map(tuple),
+    "embeddings": st.lists(words, max_size=2).map(tuple),
     "controls": st.lists(st.builds(Guide, files, files), max_size=2).map(tuple),
-    "fast": st.booleans(),
+    "fast": st.booleans(), "lora_dir": st.text(max_size=8),
 }  # fmt: skip
 hows = st.fixed_dictionaries({}, optional=HOWS)
 plain = st.fixed_dictionaries({}, optional=PLAIN)

@@ -8,7 +8,7 @@ all weights but the table of tokens, which grows.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from inkdrop.conditioning.text import Text
+from inkdrop.convert.adapters.lora import EMBED, in_order
 from inkdrop.convert.adapters.parts import FIRST, SECOND, texts_of, with_texts, with_weights
 from inkdrop.convert.files.fill import check_floats
 from inkdrop.convert.files.folders import open_file
@@ -40,10 +41,21 @@ Words = Mapping[str, Mapping[str, Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """Words with their vectors, as found in a file."""
+    """Words with their vectors, as found in a file.
+
+    made_as: the name inside an A1111 file, if it is not the word
+    """
 
     path: Path
     words: Words
+    made_as: str = ""
+
+    def about(self) -> str:
+        """Its words, for people."""
+        several = len(self.words) > 1
+        words = ", ".join(map(repr, self.words))
+        old = f" (it was made as {self.made_as!r})" if self.made_as else ""
+        return f"{'words are' if several else 'word is'} {words}{old}"
 
     def lines(self) -> list[str]:
         """The embedding as `inkdrop info` prints it."""
@@ -55,23 +67,29 @@ class Embedding:
                 for word, vectors in self.words.items()
                 for part, value in vectors.items()
             ),
+            *([f"made as: {self.made_as!r}, but the word is the file's name"] * bool(self.made_as)),
         ]
 
 
 def read_embedding(
-    path: str | Path, name: str | None = None, options: ReadOptions = PLAIN
+    path: str | Path, name: str | Sequence[str] | None = None, options: ReadOptions = PLAIN
 ) -> Embedding:
-    """The words in a file.
+    """The words in a file, which may be a LoRA's that has some.
 
-    name: of the only word; default: its name in the file, or that of the file
+    name: of the only word, or of each word in order; default: the names in the file or, where it
+        has none, that of the file, as A1111 does
     ValueError in one line for a file of another kind, or with numbers that are not finite.
     """
     path = must_exist(path, "embedding")
-    weights = open_file(path, options).weights
+    file = open_file(path, options)
+    own = {n: value for n, value in file.weights.items() if file.metadata.get(n) == EMBED}
+    weights = {word: own[word] for word in in_order(own)} or file.weights
     check_floats(str(path), weights)
     unnamed = [each for each in UNNAMED if each in weights]
+    made_as = ""
     if unnamed and len(weights) == 1:
         words = {path.stem: {"": unnamed[0]}}
+        made_as = file.metadata.get("name", "")
     elif weights and set(weights) <= set(PARTS):
         words = {path.stem: {part: part for part in PARTS if part in weights}}
     else:
@@ -86,11 +104,24 @@ def read_embedding(
             f" {listed(shapes_of(weights, some))}"
         )
     if name is not None:
-        if len(words) > 1:
-            raise ValueError(f"{path} holds the words {', '.join(words)}; one name is not enough")
-        words = {name: next(iter(words.values()))}
+        words = dict(zip(_names(name, list(words), path), words.values(), strict=True))
     read = {w: {p: weights[each].read() for p, each in own.items()} for w, own in words.items()}
-    return Embedding(path, checked(read, str(path)))
+    found = checked(read, str(path))
+    same = made_as.casefold() in (word.casefold() for word in found)
+    return Embedding(path, found, "" if same or not made_as.isprintable() else made_as)
+
+
+def _names(name: str | Sequence[str], words: Sequence[str], path: Path) -> list[str]:
+    """A name for each word of a file."""
+    names = [name] if isinstance(name, str) else list(name)
+    if len(names) == 1 and len(words) > 1:
+        names = [each.strip() for each in names[0].split(",")]
+    if len(names) != len(words) or len({each.casefold() for each in names}) < len(names):
+        raise ValueError(
+            f"{path} holds the words {', '.join(words)}; give each a name of its own, as in"
+            f" {','.join(f'word{i}' for i in range(1, len(words) + 1))}, not {','.join(names)!r}"
+        )
+    return names
 
 
 def checked(words: Words, where: str) -> dict[str, dict[str, Tensor]]:
@@ -111,12 +142,12 @@ def checked(words: Words, where: str) -> dict[str, dict[str, Tensor]]:
 
 
 def with_embedding(
-    model: Model, embedding: Embedding | str | Path, name: str | None = None,
+    model: Model, embedding: Embedding | str | Path, name: str | Sequence[str] | None = None,
     options: ReadOptions = PLAIN,
 ) -> Model:  # fmt: skip
     """A new model whose prompts may use the words of an embedding.
 
-    name: of the only word; default: its name in the file, or that of the file
+    name: see `read_embedding`
     A word is found where it stands by itself, in any case and with any weight.
     ValueError in one line for vectors that do not fit this model's encoders.
     """
@@ -181,7 +212,10 @@ def _taught(text: Text, words: Mapping[str, Tensor], where: str) -> Text:
     first, ids = encoder.vocabulary, dict[str, tuple[int, ...]]()
     for word, vectors in words.items():
         if word.casefold() in (old.casefold() for old in (*text.tokenizer.words, *ids)):
-            raise ValueError(f"{where}: this model already has a word {word!r}; give another name")
+            raise ValueError(
+                f"{where}: this model already has a word {word!r}; give another name, as in"
+                f" --embedding {where}=word"
+            )
         ids[word] = tuple(range(first, first + len(vectors)))
         first += len(vectors)
     tokenizer = dataclasses.replace(text.tokenizer, words={**text.tokenizer.words, **ids})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -150,7 +150,7 @@ def read_lora(path: str | Path, options: ReadOptions = PLAIN) -> Lora:
         kind = next((what for name in source.weights if (what := other_kind(name))), None)
         if kind is not None:
             raise ValueError(f"{path} is {kind}, which is not read here; plain LoRAs are")
-        own = {n for n in source.weights if source.metadata.get(n) == EMBED}
+        own = in_order(n for n in source.weights if source.metadata.get(n) == EMBED)
         words |= {name: source.weights[name] for name in own}
         rest = {name: value for name, value in source.weights.items() if name not in own}
         # An alpha may be a whole number: kohya's merging script writes it so.
@@ -163,6 +163,11 @@ def read_lora(path: str | Path, options: ReadOptions = PLAIN) -> Lora:
         found = f"pairs of {' and '.join(sorted(layouts))}" if layouts else "no pair of weights"
         raise ValueError(f"{path} holds {found}; a LoRA has pairs of one layout")
     return Lora(path, layouts.pop(), pairs, words, classes)
+
+
+def in_order(words: Iterable[str]) -> list[str]:
+    """Words in an order that only they decide: <s1>, <s2>, <s10>."""
+    return sorted(words, key=lambda word: (len(word), word))
 
 
 def _sources(path: Path, options: ReadOptions) -> list[_Source]:

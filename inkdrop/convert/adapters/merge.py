@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from inkdrop.convert.adapters.embedding import with_words
@@ -44,19 +45,28 @@ def with_lora(
     Words that come with it become words of prompts.
     ValueError in one line unless every pair finds the weight that it edits, with its shape.
     """
+    return merged(model, lora, weight, options)[0]
+
+
+def merged(
+    model: Model, lora: Lora | str | Path, weight: float = 1.0, options: ReadOptions = PLAIN
+) -> tuple[Model, bool]:
+    """As `with_lora`, and whether any weight is another one than before."""
     if not math.isfinite(weight):
         raise ValueError(f"the weight of a LoRA is {weight}; it must be finite, such as 0.8")
     found = lora if isinstance(lora, Lora) else read_lora(lora, options)
     networks = networks_of(model, str(found.path))
-    changed = defaultdict[str, dict[str, Tensor]](dict)
+    changed, anything = defaultdict[str, dict[str, Tensor]](dict), False
     for target, pair in _placed(found, model, networks).items():
         old = networks[target.part].get_parameter(target.name)
-        changed[target.part][target.name] = _edited(found, pair, old, weight)
+        new = _edited(found, pair, old, weight)
+        anything = anything or not torch.equal(new, old)
+        changed[target.part][target.name] = new
     model = _replaced(model, changed)
-    if not found.words:
-        return model
-    words = {name: {"": value.read()} for name, value in found.words.items()}
-    return with_words(model, words, str(found.path))
+    if found.words:
+        words = {name: {"": value.read()} for name, value in found.words.items()}
+        model = with_words(model, words, str(found.path))
+    return model, anything
 
 
 def _edited(lora: Lora, pair: Pair, old: Tensor, weight: float) -> Tensor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from inkdrop.codecs.codec import Codec
+from inkdrop.conditioning.prompt import escape
 from inkdrop.conditioning.tokenizer import Tokenizer
 from inkdrop.config import dump
 from inkdrop.data.dataset import Dataset
@@ -134,7 +135,7 @@ def answered(trained: Prompted | Model, held: HeldOut | None) -> Image | None:
     data, count = held.data, min(8, len(held.data))
     labels = [None] * count if data.labels is None else [int(data.labels[i]) for i in range(count)]
     captions = data.captions or ()
-    asked = [Prompt(captions[i], labels[i]) for i in range(count)]
+    asked = [Prompt(escape(captions[i]), labels[i]) for i in range(count)]
     x = generate_many(model, count=count, conditions=list(asked), sampling=Sampling()).cpu()
     with torch.no_grad():
         real = model.codec.decode(data.take(range(count)).to(model.device)).clamp(-1, 1).cpu()

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,40 @@ def test_a_word_stands_by_itself(sd15: Case, tmp_path: Path) -> None:
             assert text[piece.start : piece.stop] == "cat"
 
 
+NAMED = ("<my-word>", "(cat)", "[x]", "[x:2]", "a AND b", "o_O:1.5", "猫", "고양이", "café", "glow")
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize(
+    "prompt",
+    ["a {} cat", "({}:1.25)", "(a [{}] b)", "빛나는{}가", "白い{}。", "{},", "embedding:{} x"],
+)
+def test_a_word_of_any_name_is_read_wherever_it_stands(
+    sd15: Case, tmp_path: Path, name: str, prompt: str
+) -> None:
+    own = vectors(2)
+    model = with_embedding(sd15.model, stored(tmp_path / "a.safetensors", {"emb_params": own}),
+                           unicodedata.normalize("NFD", name))  # fmt: skip
+    text, first = text_of(model), text_of(sd15.model).encoder.vocabulary
+    for form in ("NFC", "NFD"):
+        tokens = text.tokenize([unicodedata.normalize(form, prompt.format(name))])
+        assert (tokens.ids >= first).sum() == 2
+        plain = text.tokenize([prompt.format("zzz").replace("embedding:", "")])
+        weights = [each.weights[each.ids.ne(each.ids[0, 0, -1])].max() for each in (tokens, plain)]
+        assert weights[0] == weights[1]
+
+
+def test_letters_of_its_own_script_continue_a_word(sd15: Case, tmp_path: Path) -> None:
+    model = sd15.model
+    for word in ("glow", "cafe"):
+        model = with_embedding(
+            model, stored(tmp_path / f"{word}.safetensors", {"emb_params": vectors(1)})
+        )
+    first = text_of(sd15.model).encoder.vocabulary
+    for prompt in ("glows", "aglow", "glow_x", "cafe\u0301", "glowé", "жglow"):
+        assert (text_of(model).tokenize([prompt]).ids < first).all(), prompt
+
+
 def test_vectors_of_a_word_stay_in_one_chunk(sd15: Case, tmp_path: Path) -> None:
     path = stored(tmp_path / "glow.safetensors", {"emb_params": vectors(10)})
     text = text_of(with_embedding(sd15.model, path))
@@ -205,8 +240,11 @@ def test_names(sd15: Case, tmp_path: Path) -> None:
         with_embedding(model, path, " ")
     several = stored(tmp_path / "two.safetensors", {"<a>": vectors(1), "<b>": vectors(2)})
     assert list(text_of(with_embedding(model, several)).tokenizer.words)[1:] == ["<a>", "<b>"]
-    with pytest.raises(ValueError, match="holds the words <a>, <b>; one name is not enough"):
-        read_embedding(several, "c")
+    assert list(read_embedding(several, "c, d").words) == ["c", "d"]
+    assert list(read_embedding(several, ["e", "f,g"]).words) == ["e", "f,g"]
+    for wrong in ("c", "c,d,e", "c,C"):
+        with pytest.raises(ValueError, match="holds the words <a>, <b>; give each a name of its"):
+            read_embedding(several, wrong)
     with pytest.raises(ValueError, match="a name is for a file"):
         with_embedding(model, read_embedding(path), "c")
 
@@ -253,6 +291,16 @@ def test_the_refiner_reads_one_of_two(sdxl: Case, tmp_path: Path) -> None:
     both = {"clip_l": vectors(2, 768), "clip_g": vectors(2, 16)}
     made = with_embedding(model, stored(tmp_path / "glow.safetensors", both))
     assert list(texts_of(made.text)["text_encoder_2"].tokenizer.words) == ["glow"]
+
+
+def test_the_name_in_a_file_of_a1111_is_said(tmp_path: Path) -> None:
+    for name, told in (("Glow", ""), ("old", " (it was made as 'old')")):
+        path = tmp_path / "glow.safetensors"
+        stored(path, {"string_to_param.*": vectors(2)}, {"name": name, "step": "500"})
+        found = read_embedding(path)
+        assert list(found.words) == ["glow"] and found.about() == f"word is 'glow'{told}"
+        assert any("made as" in line for line in found.lines()) == bool(told)
+        assert read_embedding(path, "old").about() == "word is 'old'" or name == "Glow"
 
 
 def test_pickles_are_opened_only_where_they_are_trusted(sd15: Case, tmp_path: Path) -> None:

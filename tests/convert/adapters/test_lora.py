@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from torch import Tensor, nn
 
 from inkdrop.cond import Cond
 from inkdrop.conditioning.joined import JoinedText
+from inkdrop.convert.adapters.embedding import read_embedding
 from inkdrop.convert.adapters.kinds import LORA
 from inkdrop.convert.adapters.lora import read_lora
 from inkdrop.convert.adapters.lora_keys import folder_names, split_name
 from inkdrop.convert.adapters.merge import with_lora
+from inkdrop.convert.adapters.open import with_adapters
 from inkdrop.convert.adapters.parts import texts_of
 from inkdrop.convert.families import adapter_at, kind_of_file
 from inkdrop.convert.files.options import ReadOptions
@@ -32,6 +34,7 @@ from inkdrop.convert.open import open_checkpoint
 from inkdrop.convert.sd.unet_keys import ldm_naming
 from inkdrop.engines import prepare
 from inkdrop.engines.halved import halved
+from inkdrop.events import Note
 from inkdrop.model import Model
 
 pytest.importorskip("peft")
@@ -400,6 +403,62 @@ def test_words_that_come_along(sd15: Case, tmp_path: Path) -> None:
     assert "<s1>" in text.tokenizer.words
     table = text.encoder.embedding.weight  # type: ignore[attr-defined]
     assert torch.equal(table[-1], vector)
+
+
+def test_words_that_come_along_have_an_order_and_can_have_other_names(
+    sd15: Case, tmp_path: Path
+) -> None:
+    weights, (_, header) = numbered(sd15, old=True)
+    names = [f"<s{i}>" for i in (10, 2, 1)]
+    own = {name: torch.randn(24) for name in names}
+    paths = [
+        stored(tmp_path / each, {**weights, **own}, **header, **dict.fromkeys(names, "<embed>"))
+        for each in ("a", "b")
+        if not (tmp_path / each).mkdir()
+    ]
+    assert list(read_lora(paths[0]).words) == ["<s1>", "<s2>", "<s10>"]
+    assert list(read_embedding(paths[0], "x,y,z").words) == ["x", "y", "z"]
+    twice = [(str(path), 0.5) for path in paths]
+    with pytest.raises(ValueError, match=r"already has a word '<s1>'.*--embedding .*=word"):
+        made(with_adapters(sd15.model, twice, [], ["a"]))
+    model, notes = made(with_adapters(sd15.model, twice, [(str(paths[1]), "x,y,z")], ["a <s1> x"]))
+    text = texts_of(model.text)["text_encoder"]
+    assert set(text.tokenizer.words) == {"x", "y", "z", "<s1>", "<s2>", "<s10>"}
+    table = text.encoder.embedding.weight  # type: ignore[attr-defined]
+    for word, old in (("x", "<s1>"), ("<s2>", "<s2>"), ("z", "<s10>")):
+        assert torch.equal(table[text.tokenizer.words[word][0]], own[old])
+    assert notes == [
+        f"embedding {paths[1]}: its words are 'x', 'y', 'z'; in no prompt stand 'y', 'z'",
+        f"LoRA {paths[0]}: its words are '<s1>', '<s2>', '<s10>'; in no prompt stand '<s2>',"
+        " '<s10>'",
+    ]
+
+
+def made(steps: Generator[Note, None, Model]) -> tuple[Model, list[str]]:
+    """The model, and what was said."""
+    notes = list[str]()
+    while True:
+        try:
+            notes.append(next(steps).text)
+        except StopIteration as end:
+            return end.value, notes
+
+
+def test_a_lora_that_changes_nothing_is_said(sd15: Case, tmp_path: Path) -> None:
+    said = {}
+    for name, (weight, factor) in {
+        "works": (0.5, 1.0), "off": (0.0, 1.0), "zero": (1.0, 0.0), "tiny": (1.0, 1e-30)
+    }.items():  # fmt: skip
+        (tmp_path / name).mkdir()
+        shape = sd15.pipe.unet.mid_block.attentions[0].proj_in.weight.shape
+        pair = {GOOD: torch.randn(2, *shape[1:]), UP: factor * torch.randn(shape[0], 2, *shape[2:])}
+        path = str(stored(tmp_path / name, pair))
+        said[name] = made(with_adapters(sd15.model, [(path, weight)], [], ["a"]))[1]
+    assert said["works"] == []
+    assert all(
+        "changes no weight of the model" in said[name][0] for name in ("off", "zero", "tiny")
+    )
+    assert "its strength is 0" in said["off"][0] and "its numbers are 0" in said["zero"][0]
 
 
 def looking_like(width: int, depth: int = 0) -> dict[str, Tensor]:
