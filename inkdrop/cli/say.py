@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import suppress
+from typing import TextIO
 
 from inkdrop.printable import printable
 
@@ -32,3 +34,20 @@ def prepare_streams() -> None:
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)
+
+
+def say_at_once(line: str) -> None:
+    """Prints one line to standard error from a signal handler, where buffers may not be used."""
+    if os.environ.get("RANK", "0") != "0":  # of several processes, the first one speaks
+        return
+    with suppress(OSError):
+        shown = "\x1b[?25h" if sys.stderr is not None and sys.stderr.isatty() else ""
+        os.write(2, f"{shown}\ninkdrop: {line}\n".encode())  # a progress bar had hidden the cursor
+
+
+def silence(stream: TextIO) -> None:
+    """Sends what is still written to a closed stream nowhere, so that leaving raises no error."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

@@ -46,7 +46,8 @@ def train(**options: Any) -> None:
     inkdrop train ./captioned --latent --minutes 60
     torchrun --nproc-per-node 2 -m inkdrop train ./photos
     """
-    from inkdrop.cli.training import show_training, signals
+    from inkdrop.cli.stopping import stopping
+    from inkdrop.cli.training import show_training
     from inkdrop.data.open import open_data
     from inkdrop.device import pick_device
     from inkdrop.train.aims.latent import train_latent
@@ -66,7 +67,7 @@ def train(**options: Any) -> None:
         options["save_every"],
         {"path": path, "options": opened},
     )
-    with signals() as stop, world(pick_device(options["device"]), stop) as here:
+    with stopping() as stop, world(pick_device(options["device"]), stop.event) as here:
         events: Iterator[Event | Encoding]
         if latents is None:
             more = f"sample {out}"
@@ -76,7 +77,7 @@ def train(**options: Any) -> None:
             more = f'generate "{_words(data)}" --model {out}' if reads else f"sample {out}"
             events = train_latent(data, out, request, latents, world=here)
         log = out / "tensorboard" if options["tensorboard"] else None
-        show_training(events, data, more, quiet=not here.main, tensorboard=log)
+        show_training(events, data, more, stop, here=here, tensorboard=log)
 
 
 @click.command()
@@ -99,7 +100,8 @@ def distill(run: str, **options: Any) -> None:
     \b
     inkdrop distill runs/photos --steps 4
     """
-    from inkdrop.cli.training import show_training, signals
+    from inkdrop.cli.stopping import stopping
+    from inkdrop.cli.training import show_training
     from inkdrop.cli.tune import opened
     from inkdrop.data.open import open_data
     from inkdrop.train.aims.distill import check
@@ -118,9 +120,9 @@ def distill(run: str, **options: Any) -> None:
     out = Path(options["out"] or Path("runs") / f"{name}-{config.steps}")
     save_every = options["save_every"]
     request = TrainRequest(training, options["minutes"], save_every=save_every, source=source)
-    with signals() as stop, world(teacher.device, stop) as here:
+    with stopping() as stop, world(teacher.device, stop.event) as here:
         events = distilled(teacher, data, out, config, request, name=name, world=here)
-        show_training(events, data, f"sample {out}", quiet=not here.main)
+        show_training(events, data, f"sample {out}", stop, here=here)
 
 
 def _fields(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:

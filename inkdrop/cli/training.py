@@ -1,14 +1,12 @@
-"""The display of training and evaluation on the command line, and how to stop them."""
+"""The display of training and evaluation on the command line."""
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TextIO, cast
 
 from rich.progress import (
     BarColumn,
@@ -19,6 +17,7 @@ from rich.progress import (
 )
 
 from inkdrop.cli.screen import Screen, words
+from inkdrop.cli.stopping import Output, Stopping
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.latents import Encoding
 from inkdrop.events import Note
@@ -26,29 +25,11 @@ from inkdrop.registry import medium
 from inkdrop.train.evaluate import Evaluated, Made
 from inkdrop.train.evaluate import Progress as Evaluating
 from inkdrop.train.events import Event, Pictured, Validated
+from inkdrop.train.parallel import World
 from inkdrop.train.updates import Update
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-
-@contextmanager
-def signals() -> Iterator[threading.Event]:
-    """An event set by SIGINT or SIGTERM; a second signal ends the program at once, as usual."""
-    stop = threading.Event()
-    before: dict[signal.Signals, Any] = {}
-
-    def asked(number: int, frame: object) -> None:
-        stop.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, asked)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _clock() -> tuple[ProgressColumn, ...]:
@@ -59,16 +40,19 @@ def show_training(
     events: Iterable[Event | Encoding],
     data: Dataset,
     more: str,
+    stop: Stopping,
     *,
-    quiet: bool = False,
+    here: World,
     tensorboard: Path | None = None,
 ) -> None:
     """Runs a training to its end and shows its events.
 
-    more: the command, without `inkdrop`, that samples from the trained model; quiet: set in all
-    processes but the first; tensorboard: a folder to log to
+    more: the command, without `inkdrop`, that samples from the trained model; stop: what may ask
+    for a stop; here: only the main process shows anything; tensorboard: a folder to log to
     """
-    screen = Screen(quiet=quiet)
+    screen, quiet = Screen(quiet=not here.main), not here.main
+    if sys.stdout is not None:
+        screen.file = cast(TextIO, Output(sys.stdout, stop))
     screen.say(data.describe())
     log = None if tensorboard is None or quiet else _Tensorboard(tensorboard)
     columns = (
@@ -79,7 +63,7 @@ def show_training(
     )
     with Progress(*columns, console=screen) as bar:
         line = _Line(bar, screen, medium(data.medium).many)
-        for event in events:
+        for event in stop.following(events, alone=here.size == 1):
             line.take(event)
             if log is not None:
                 log.take(event)

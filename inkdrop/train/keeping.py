@@ -1,11 +1,11 @@
-"""The files of a run: its log, and when to write checkpoints, validate and draw previews."""
+"""The files of a run: when to log, write checkpoints, validate and draw previews."""
 
 from __future__ import annotations
 
 import copy
-import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -16,16 +16,18 @@ from torch import Tensor, nn
 
 from inkdrop.config import dump
 from inkdrop.events import Note
-from inkdrop.files import clear_leftovers, replacing
+from inkdrop.files import clear_leftovers
 from inkdrop.media.sheet import save_image
 from inkdrop.train import checkpoint
 from inkdrop.train.aim import Aim
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.events import Event, Pictured, Saved, Validated
 from inkdrop.train.feed import HeldOut
+from inkdrop.train.log import Log
 from inkdrop.train.objective import Trained, with_network
 from inkdrop.train.parallel import World
 from inkdrop.train.plan import Plan
+from inkdrop.train.stop import Stopped, leaving
 from inkdrop.train.updates import State, Update, validation_loss
 
 SAVE_SECONDS = 120.0
@@ -63,36 +65,58 @@ class Keeping:
         for folder in (self.out, self.out / "checkpoints", self.out / "samples"):
             if folder.is_dir():
                 clear_leftovers(folder)
-        log = self.out / "metrics.jsonl"
-        if log.is_file():
-            with replacing(log) as beside:
-                beside.write_text("".join(_logged(log, since)), encoding="utf-8")
+        self.log.rewind(since)
+
+    @property
+    def log(self) -> Log:
+        """The run's log."""
+        return Log(self.out / "metrics.jsonl")
 
     def loop(self, steps: Iterator[Update]) -> Iterator[Event]:
         """The updates, with checkpoints, validation and pictures between them."""
-        saved, began = time.monotonic(), time.monotonic()
+        saved, began, kept = time.monotonic(), time.monotonic(), self.state.update
+        if self._preview_due() and self.world.agree(self.world.main and self._unseen()):
+            self.begin(kept)
+            yield from self.look(f"{kept:08d}")  # the last start was stopped in it
         try:
             for update in self._begun(steps):
-                self.log(
-                    update=update.index + 1, **_entry(update), seconds=time.monotonic() - began
-                )
+                if self.world.main:
+                    self.log.write(**_entry(update), seconds=time.monotonic() - began)
                 yield update
-                done = self.state.update
-                leave = self.world.agree(self.world.stop.is_set())
-                if done % max(1, self.config.updates // PREVIEWS) == 0 and not leave:
-                    yield from self.look(f"{done:08d}")
-                if done == self.config.updates or leave or self._due(saved):
+                if self._preview_due() and not self._leaving():
+                    yield from self.look(f"{self.state.update:08d}")
+                if self._leaving():
+                    break
+                if self.state.update == self.config.updates or self._due(saved):
                     yield from self.save()
-                    saved = time.monotonic()
-                if leave:
-                    yield Note(f"stopped after update {done:,}; the same command goes on from here")
-                    return
+                    saved, kept = time.monotonic(), self.state.update
         except FloatingPointError:
             yield from self.save()
             raise
+        if kept != self.state.update:
+            yield from self.save()
         # Only the main process writes pictures, so what it finds decides for all processes.
-        if self.world.agree(self.world.main and not (self.out / "samples" / "final.png").is_file()):
+        final = self.out / "samples" / "final.png"
+        if not self._leaving() and self.world.agree(self.world.main and not final.is_file()):
             yield from self.look("final")
+        if self._leaving():
+            done = self.state.update
+            yield Note(f"stopped after update {done:,}; the same command goes on from here")
+
+    def _leaving(self) -> bool:
+        """Whether any process was asked to stop; every process must call this."""
+        return self.world.agree(self.world.stop.is_set())
+
+    def _preview_due(self) -> bool:
+        done = self.state.update
+        return done > 0 and done % max(1, self.config.updates // PREVIEWS) == 0
+
+    def _unseen(self) -> bool:
+        """Whether the preview after the present update is missing, because a stop cut it short."""
+        done = self.state.update
+        if self.held is not None:
+            return not self.log.validated(done)
+        return not (self.out / "samples" / f"{done:08d}.png").is_file()
 
     def _begun(self, steps: Iterator[Update]) -> Iterator[Update]:
         """The updates; the folder is first written to when one of them is done."""
@@ -123,19 +147,26 @@ class Keeping:
         """
         average = self.world.whole(self.state.ema)
         if self.world.main:
-            model = self._averaged(average)
+            with suppress(Stopped):
+                yield from self._looked(self._averaged(average), name)
+        self.world.wait()
+
+    def _looked(self, model: Trained, name: str) -> Iterator[Event]:
+        """Validates and draws; `Stopped`, with nothing written, as soon as a stop is asked for."""
+        loss = None
+        with leaving(self.world.stop):
             if self.held is not None:
                 count = len(self.held.data)
                 loss = validation_loss(model, self.config, self.held, count, self.aim.objective)
-                self.log(update=self.state.update, validation=loss)
-                yield Validated(self.state.update, loss)
             with torch.no_grad():
                 picture = self.aim.picture(model, self.held)
-            if picture is not None:
-                path = self.out / "samples" / f"{name}.png"
-                save_image(picture, path)
-                yield Pictured(path)
-        self.world.wait()
+        if picture is not None:
+            save_image(picture, self.out / "samples" / f"{name}.png")
+        if loss is not None:
+            self.log.write(update=self.state.update, validation=loss)
+            yield Validated(self.state.update, loss)
+        if picture is not None:
+            yield Pictured(self.out / "samples" / f"{name}.png")
 
     def _averaged(self, average: dict[str, Tensor]) -> Trained:
         """A copy of the model with the averaged weights."""
@@ -143,26 +174,11 @@ class Keeping:
         network.load_state_dict(average)
         return with_network(self.model, network.eval().requires_grad_(False))
 
-    def log(self, **entry: Any) -> None:
-        """Appends one line to metrics.jsonl."""
-        if self.world.main:
-            with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-
-
-def _logged(log: Path, since: int) -> Iterator[str]:
-    """The lines of a log up to an update."""
-    for line in log.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            return  # the last line of a killed run may be cut off
-        if entry["update"] <= since:
-            yield line + "\n"
-
 
 def _entry(update: Update) -> dict[str, Any]:
-    entry = {name: value for name, value in dump(update).items() if name not in ("index", "total")}
+    """A line of the log; updates are counted from 1 there."""
+    entry = dump(update)
+    del entry["total"]
     if not update.broken:
         del entry["broken"]
-    return entry
+    return {"update": entry.pop("index") + 1, **entry}

@@ -25,6 +25,7 @@ from inkdrop.train.config import TrainConfig
 from inkdrop.train.objective import with_network
 from inkdrop.train.parallel import World
 from inkdrop.train.request import TrainRequest
+from inkdrop.train.stop import Stopped
 from inkdrop.train.updates import parts, start, updates
 from inkdrop.weights import read_json
 
@@ -160,7 +161,8 @@ def trial(
 ) -> float:
     """Seconds that an update takes, by timing `count` of them, which are discarded.
 
-    Whatever stops a training from starting is raised here: nothing is written.
+    Whatever stops a training from starting is raised here: nothing is written. `Stopped` if that
+    was asked for.
     """
     model = aim.first(description)
     model = with_network(model, world.place(model.network))
@@ -169,6 +171,8 @@ def trial(
     ticks = [time.perf_counter()]
     for _ in updates(model, feed, short, state, world, aim.objective):
         ticks.append(time.perf_counter())
+    if len(ticks) <= count:
+        raise Stopped
     # The first two updates are slower (memory is allocated then), so they are not counted.
     timed = ticks[min(2, count - 1) :]
     # Clocks differ between processes: all of them take the slowest.

@@ -30,6 +30,7 @@ from inkdrop.train.objective import with_network
 from inkdrop.train.parallel import World
 from inkdrop.train.plan import planned
 from inkdrop.train.request import TrainRequest
+from inkdrop.train.stop import Stopped
 from inkdrop.train.updates import start, updates
 
 
@@ -52,7 +53,11 @@ def train(
     request, aim = request or TrainRequest(), aim or DIFFUSION
     out, world = Path(out), world or World()
     training, held = split(data, request.config.seed)
-    plan = planned(out, data, training, request, aim, world)
+    try:
+        plan = planned(out, data, training, request, aim, world)
+    except Stopped:
+        yield Note("stopped before the first update")
+        return
     config = plan.config
     torch.manual_seed(config.seed)  # for the initial weights
     model = aim.first(plan.description)

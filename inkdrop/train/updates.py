@@ -20,6 +20,7 @@ from inkdrop.train.config import TrainConfig
 from inkdrop.train.ema import average, decay_at, snapshot
 from inkdrop.train.objective import Batch, Batches, Objective, Trained, losses
 from inkdrop.train.parallel import World, bare, number
+from inkdrop.train.stop import Stopped
 from inkdrop.train.turn import Turn
 
 REFUSALS = 3  # training ends after this many non-finite updates in a row
@@ -124,10 +125,15 @@ def gradients(
     world: World,
     objective: Objective = losses,
 ) -> Loss:
-    """Accumulates the global batch's mean gradient; returns the loss of our own rows."""
+    """Accumulates the global batch's mean gradient; returns the loss of our own rows.
+
+    `Stopped` between the parts of a batch, if a stop was asked for.
+    """
     pieces = parts(config, world)
     rows, total, broken = sum(map(len, pieces)), 0.0, list[str]()
     for piece in pieces:
+        if piece is not pieces[0] and world.agree(world.stop.is_set()):
+            raise Stopped  # the state is still that of the last update
         with world.averaging(model.network, last=piece is pieces[-1]):
             turn = Turn(update, piece, config.updates)
             batch = batches(update, piece)
@@ -154,7 +160,8 @@ def updates(
     objective: what is minimised; by default the config's loss
 
     A step with a non-finite gradient is skipped. From the third in a row on, FloatingPointError
-    names the batch; whoever resumes after that is told again at the next one.
+    names the batch; whoever resumes after that is told again at the next one. When the world is
+    asked to stop, a step of several parts is left between two of them, and nothing has changed.
     """
     world = world or World(device=next(model.network.parameters()).device)
     model.network.train()
@@ -163,7 +170,11 @@ def updates(
         with torch.random.fork_rng(enabled=True):
             # Only dropout uses torch's global generator; seeding it here makes it resumable too.
             torch.manual_seed(key(config.seed, "dropout", index, world.rank))
-            loss = gradients(model, config, batches, index, world, objective)
+            try:
+                loss = gradients(model, config, batches, index, world, objective)
+            except Stopped:
+                state.optimizer.zero_grad(set_to_none=True)
+                return
         update = _step(state, config, world.mean(loss.mean))
         if not update.applied:
             update = dataclasses.replace(update, broken=world.joined(loss.broken))

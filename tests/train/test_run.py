@@ -10,21 +10,30 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
 import torch
+from PIL.Image import Image
 from safetensors.torch import load_file
+from torch import Tensor
 
 from inkdrop import runs
 from inkdrop.data.dataset import Dataset
 from inkdrop.events import Note
 from inkdrop.model import Model
+from inkdrop.train.aim import Aim
+from inkdrop.train.config import TrainConfig
 from inkdrop.train.events import Event, Saved
+from inkdrop.train.feed import HeldOut
+from inkdrop.train.objective import Batch, losses
 from inkdrop.train.parallel import World
+from inkdrop.train.preview import sampled
 from inkdrop.train.request import TrainRequest
 from inkdrop.train.run import train
 from inkdrop.train.source import data_of
+from inkdrop.train.turn import Turn
 from inkdrop.train.updates import Update
 
 CPU = torch.device("cpu")
@@ -86,20 +95,82 @@ def test_stop_finishes_the_update_saves_and_says_so(tmp_path: Path) -> None:
     assert "stopped after update 3" in events[-1].text
 
 
-def test_interrupt_on_the_command_line_saves(tmp_path: Path) -> None:
-    tiny.data(tmp_path)
-    command = [sys.executable, "-m", "inkdrop", "train", str(tmp_path / "tiny.npz")]
-    command += ["--updates", "100000", "--width", "32", "--out", str(tmp_path / "run")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        log = tmp_path / "run" / "metrics.jsonl"
-        while not log.is_file() and process.poll() is None:
-            pass
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert b"the same command goes on from here" in out
-    newest, _ = runs.newest_checkpoint(tmp_path / "run")
-    assert newest is not None
+def entries(out: Path) -> list[dict[str, Any]]:
+    """The log of a run without the seconds."""
+    lines = (json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+@pytest.mark.parametrize("where", ["picture", "validation"])
+def test_a_stop_in_a_preview_leaves_it_and_the_next_start_makes_it(
+    tmp_path: Path, where: str
+) -> None:
+    data, stop, calls = tiny.data(tmp_path), threading.Event(), list[str]()
+
+    def stopping(name: str) -> None:
+        calls.append(name)
+        if name == where and calls.count(name) == 3:
+            stop.set()
+
+    def picture(model: Model, held: HeldOut | None) -> Image:
+        stopping("picture")
+        drawn = sampled(model, held)
+        assert not stop.is_set(), "the sampler went on to its end"
+        return drawn
+
+    def objective(model: Model, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
+        if turn.held_out:
+            stopping("validation")
+        return losses(model, config, batch, turn)
+
+    out, asked = tmp_path / "cut", tiny.ask(flip=True)
+    aim = Aim(objective, picture=picture)
+    events = list(train(data, out, asked, aim=aim, world=World(device=CPU, stop=stop)))
+    assert isinstance(events[-1], Note) and "stopped after update 3" in events[-1].text
+    assert [path.name for path in runs.checkpoints(out)] == ["00000003"]
+    assert not (out / "samples" / "00000003.png").exists()
+    assert [entry["update"] for entry in entries(out) if "validation" in entry] == [1, 2]
+    run(data, out, asked)
+    run(data, tmp_path / "whole", asked)
+    assert equal(tensors(out, 8), tensors(tmp_path / "whole", 8))
+    assert entries(out) == entries(tmp_path / "whole")
+    for drawn in (tmp_path / "whole" / "samples").iterdir():
+        assert drawn.read_bytes() == (out / "samples" / drawn.name).read_bytes()
+
+
+def test_a_stop_between_the_parts_of_a_batch_leaves_the_update(tmp_path: Path) -> None:
+    data, stop = tiny.data(tmp_path), threading.Event()
+
+    def objective(model: Model, config: TrainConfig, batch: Batch, turn: Turn) -> Tensor:
+        if turn.update == 5 and turn.rows.start == 2:
+            stop.set()
+        assert turn.update < 5 or turn.rows.start <= 2, "the rest of the batch was computed"
+        return losses(model, config, batch, turn)
+
+    out, asked = tmp_path / "run", tiny.ask(accumulate=4)
+    aim = Aim(objective, picture=lambda model, held: None)
+    list(train(data, out, asked, aim=aim, world=World(device=CPU, stop=stop)))
+    assert [path.name for path in runs.checkpoints(out)] == ["00000004", "00000005"]
+    for folder in (out, tmp_path / "whole"):
+        quick = dataclasses.replace(aim, objective=losses)
+        list(train(data, folder, asked, aim=quick, world=World(device=CPU)))
+    assert equal(tensors(out, 8), tensors(tmp_path / "whole", 8))
+
+
+def test_lines_of_the_log_that_are_damaged_or_not_ours_do_not_end_a_run(tmp_path: Path) -> None:
+    data, out = tiny.data(tmp_path), tmp_path / "run"
+    run(data, out, tiny.ask())
+    log, want = out / "metrics.jsonl", entries(out)  # its last line is that of final.png
+    first, *rest = log.read_bytes().splitlines(keepends=True)
+    strange = b'{"note": "mine"}\n3\n\xff\xfe\n\0\0\0\n{"update": "x"}\n{"upd'
+    log.write_bytes(first + strange + b"\n" + b"".join(rest) + b'{"update": 9, "lo')
+    shutil.rmtree(out / "checkpoints" / "00000008")
+    run(data, out, tiny.ask())
+    lines = log.read_bytes().splitlines()
+    assert lines[1:4] == [b'{"note": "mine"}', b"3", b'{"update": "x"}']
+    del lines[1:4]
+    found = [json.loads(line) for line in lines]
+    assert [{k: v for k, v in one.items() if k != "seconds"} for one in found] == want[:-1]
 
 
 def test_another_configuration_or_other_data_is_refused(tmp_path: Path) -> None:

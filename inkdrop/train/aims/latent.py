@@ -42,6 +42,7 @@ from inkdrop.train.parallel import World
 from inkdrop.train.plan import NAME, asked_of, difference, trial
 from inkdrop.train.request import TrainRequest
 from inkdrop.train.run import train
+from inkdrop.train.stop import Stopped
 from inkdrop.weights import on_meta, read_json
 
 if TYPE_CHECKING:
@@ -78,7 +79,11 @@ def train_latent(
         shape = load_autoencoder(own_folder(coded)[0]).config
     check_coding(data, shape)
     if not (out / NAME).is_file():  # otherwise its first update is done
-        _try(data, shape, asked, plan, frozen, words, world)
+        try:
+            _try(data, shape, asked, plan, frozen, words, world)
+        except Stopped:
+            yield Note("stopped before the first update")
+            return
     if coded is None:
         coded = out / "autoencoder"
         yield Note(f"autoencoder: {coded}")
@@ -88,8 +93,14 @@ def train_latent(
             return
     autoencoder = load_autoencoder(own_folder(coded)[0]).to(world.device)
     if world.main:
-        yield from encode(data, autoencoder, out / "latents")
+        for event in encode(data, autoencoder, out / "latents"):
+            yield event
+            if world.stop.is_set():
+                break
     world.wait()
+    if world.agree(world.stop.is_set()):
+        yield Note("stopped; the same command goes on from here")
+        return
     shown = codec(out / "latents", autoencoder).to(world.device)
     latents = open_latents(out / "latents", data, autoencoder)
     encoder = None
