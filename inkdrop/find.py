@@ -15,6 +15,7 @@ from inkdrop.device import pick_device
 from inkdrop.digest import files_below, fingerprint
 from inkdrop.model import Model
 from inkdrop.runs import own_folder
+from inkdrop.weights import make_computable
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def open_model(
     """Opens a model by name (see `find`) with its text encoder, ready for sampling.
 
     device: by default a GPU if there is one
-    dtype: of all weights; None keeps the stored one
+    dtype: of all weights; None keeps the stored one, or for fp8 float16 and for float64 float32
 
     ValueError if anything is wrong with it, where possible before any weights are read.
     """
@@ -97,6 +98,11 @@ def open_with_notes(
     found = name if isinstance(name, Found) else find(name)
     where = pick_device(None if device is None else str(device))
     if found.own:
-        return Model.load(found.path, dtype=dtype).to(where), found.notes
-    model, report = open_checkpoint(found.path, dtype=dtype)
-    return model.to(where), (*found.notes, *report.notes)
+        model, notes = Model.load(found.path, dtype=dtype), found.notes
+    else:
+        model, report = open_checkpoint(found.path, dtype=dtype)
+        notes = (*found.notes, *report.notes)
+    if dtype is None:
+        for network in model.networks:
+            make_computable(network)
+    return model.to(where), notes

@@ -151,13 +151,32 @@ def put_weights(network: N, weights: dict[str, Tensor], dtype: torch.dtype | Non
 
 
 def _of_type(name: str, value: Tensor, kind: torch.dtype) -> Tensor:
-    if kind == torch.float16 and value.dtype != kind and value.numel():
-        most, last = largest(value), torch.finfo(kind).max
+    last = torch.finfo(kind).max
+    if kind == torch.float16 and torch.finfo(value.dtype).max > last and value.numel():
+        most = largest(value)
         if last < most < math.inf:
             raise ValueError(
                 f"{name} holds {most:.3g}, but half precision ends at {last:.0f}; leave it as it is"
             )
     return value.to(kind)
+
+
+# What a type that is only for storing becomes where its numbers are computed with: fp8 is contained
+# in float16, and nothing here needs the digits of float64.
+COMPUTED = {
+    torch.float8_e4m3fn: torch.float16,
+    torch.float8_e5m2: torch.float16,
+    torch.float64: torch.float32,
+}
+
+
+def make_computable(network: nn.Module) -> None:
+    """Convert weights of types that networks do not compute in, fp8 and float64, in place."""
+    for module in network.modules():
+        for values in (module._parameters, module._buffers):
+            for name, value in values.items():
+                if value is not None and (kind := COMPUTED.get(value.dtype)) is not None:
+                    _put(module, name, value.detach().to(kind))
 
 
 def largest(value: Tensor) -> float:

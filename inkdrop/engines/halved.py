@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from inkdrop.model import Model
 from inkdrop.networks.layers import Pointwise
-from inkdrop.weights import largest
+from inkdrop.weights import largest, make_computable
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -88,13 +88,17 @@ def halved(model: Model) -> Model:
     float32 codec is left as it is: it is small, and stays in its file until it is used at the end.
     """
     for part in model.networks:
+        make_computable(part)
         if part is not model.codec.module or any(v.dtype in HALVES for v in part.parameters()):
             halve(part)
     return dataclasses.replace(model)
 
 
 def halve(network: M) -> M:
-    """The network with its layers replaced, in place; inputs and outputs are float32."""
+    """The network with its layers replaced, in place; inputs and outputs are float32.
+
+    network: in float32, float16 or bfloat16
+    """
     made = dict[nn.Module, Kept]()  # a layer may be shared by several modules
     for module in list(network.modules()):
         for name, child in module._modules.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 from inkdrop.convert.files.options import ReadOptions
 from inkdrop.convert.files.pickled import open_trusted_pickle
 from inkdrop.convert.files.safe import SafeFile, is_pickle, open_safe, refuse_pickle
+from inkdrop.convert.files.scaled import unscaled
 from inkdrop.convert.files.stored import Stored
 from inkdrop.shards import read_shards
 
@@ -23,7 +24,12 @@ _PICKLE = re.compile(rf"(?:{_STEMS})(?:\.(\w+))?\.(?:bin|pt|pth|ckpt)")
 
 
 def open_file(path: Path, options: ReadOptions) -> SafeFile:
-    """The weights of one file; a pickle only where the options trust it."""
+    """The weights of one file, scaled ones multiplied; a pickle only where the options trust it."""
+    file = _opened(path, options)
+    return SafeFile(unscaled(file.weights, str(path)), file.metadata)
+
+
+def _opened(path: Path, options: ReadOptions) -> SafeFile:
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     if is_pickle(path):
@@ -42,7 +48,8 @@ def open_part(folder: Path, options: ReadOptions) -> tuple[dict[str, Stored], st
     variant = _chosen(folder, found, options.variant)
     file = found[variant]
     if file.suffix == ".json":
-        return read_shards(file, lambda shard: open_file(shard, options).weights), variant
+        shards = read_shards(file, lambda shard: _opened(shard, options).weights)
+        return unscaled(shards, str(file)), variant  # a scale may be in another shard
     return open_file(file, options).weights, variant
 
 
