@@ -12,21 +12,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from inkdrop.config import nearest
+from inkdrop.unwritten import check_space, naming
 
 HUB = "hf:"  # before the name of a model on the Hub, so that no misspelt path contacts it
 _REPOSITORY = r"\w[\w.-]*/\w[\w.-]*"
 # Suffixes of weight files, which are never folders or repositories.
 FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 # Temporary names, as `_beside` makes them.
+_OLDER = re.compile(r"\.(.+)\.older")
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial(\..*)?")
 
 
 def must_exist(path: str | Path, what: str = "file or folder") -> Path:
     """The path itself; ValueError unless it is a file or a folder, with the nearest name beside it.
 
-    A device or a pipe is refused: reading one may never end.
+    A device or a pipe is refused: reading one may never end. For a folder that a crash caught
+    between the two renames of `commit_folder`, the older one.
     """
-    path = Path(path)
+    path = standing(path)
     if path.is_file() or path.is_dir():
         return path
     if path.exists():
@@ -67,49 +70,48 @@ def hub_hint(path: str | Path) -> str:
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, needs: int = 0) -> Iterator[Path]:
     """A temporary path beside `path`, with its suffix; on success it is synced and renamed to it.
 
     On failure the temporary file is removed and `path` is unchanged. A missing parent folder is
-    created. ValueError if `path` is a folder; OSError if the disk is full.
+    created. needs: the bytes to be written, where they are known. ValueError if `path` is a folder;
+    OSError, in one sentence, for whatever prevents the writing.
     """
     path = Path(os.path.realpath(path))  # a link is kept, and its target replaced
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give the name of a file in it")
-    part = _beside(path)
-    try:
+    with _written(path, needs) as part:
         yield part
         _sync(part)
         os.replace(part, path)
         _sync(path.parent)
-    except BaseException as error:
-        _remove(part)
-        _explain(error, path)
-        raise
 
 
 @contextmanager
-def commit_folder(path: str | Path) -> Iterator[Path]:
+def commit_folder(path: str | Path, needs: int = 0) -> Iterator[Path]:
     """A temporary folder beside `path`; on success its files are synced and it is renamed to it.
 
     On failure it is removed and an older folder at `path` is unchanged. The older folder is moved
-    aside for the instant between two renames; `restore_folder` recovers from a crash in between.
-    ValueError if `path` is a file; OSError if the disk is full.
+    aside for the instant between two renames. After a crash in between, `standing` finds it for
+    readers, and `restore_folder` puts it back. needs: the bytes to be written, where they are
+    known. ValueError if `path` is a file; OSError, in one sentence, for whatever prevents the
+    writing.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file; give the name of a folder")
     restore_folder(path)
-    part = _beside(path)
-    try:
+    with _written(path, needs) as part:
         part.mkdir()
         yield part
         _sync_tree(part)
         _swap(part, path)
-    except BaseException as error:
-        _remove(part)
-        _explain(error, path)
-        raise
+
+
+def append(path: Path, text: str) -> None:
+    """Adds a text to the end of a file; OSError, in one sentence, for whatever prevents it."""
+    with naming(path, "was not continued"), path.open("a", encoding="utf-8") as file:
+        file.write(text)
 
 
 def check_writable(path: str | Path) -> None:
@@ -131,9 +133,26 @@ def check_file(path: Path) -> None:
     check_writable(path)
 
 
+def standing(path: str | Path) -> Path:
+    """The path itself, or the older folder if a crash happened between the two renames.
+
+    Nothing is changed, so it is for whoever only reads.
+    """
+    path = Path(path)
+    older = _older(Path(os.path.realpath(path)))
+    return older if not path.exists() and older.is_dir() else path
+
+
+def standing_inside(folder: Path) -> dict[str, Path]:
+    """The folders inside a folder by name; see `standing`."""
+    entries = [entry for entry in folder.iterdir() if entry.is_dir()]
+    older = {found[1]: e for e in entries if (found := _OLDER.fullmatch(e.name)) is not None}
+    return older | {e.name: e for e in entries if not e.name.startswith(".")}
+
+
 def restore_folder(path: str | Path) -> bool:
     """Put the older folder back if a crash happened between the two renames; True if it did."""
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     older = _older(path)
     if path.exists() or not older.is_dir():
         return False
@@ -142,10 +161,30 @@ def restore_folder(path: str | Path) -> bool:
 
 
 def clear_leftovers(folder: str | Path) -> None:
-    """Remove the temporary files of killed processes in a folder that no process is writing to."""
-    for entry in Path(folder).iterdir():
+    """Remove the temporary files of killed processes in a folder that no process is writing to.
+
+    A folder that one of them had moved aside is put back, unless the new one is there.
+    """
+    for entry in list(Path(folder).iterdir()):
         if _LEFTOVER.fullmatch(entry.name):
             _remove(entry)
+        aside = _OLDER.fullmatch(entry.name)
+        if aside is not None and not restore_folder(entry.with_name(aside[1])):
+            _remove(entry)
+
+
+@contextmanager
+def _written(path: Path, needs: int) -> Iterator[Path]:
+    """A temporary path beside `path`, which is removed on failure, in a sentence."""
+    with naming(path, needs=needs):
+        part = _beside(path)
+        if needs:
+            check_space(path, needs)
+        try:
+            yield part
+        except BaseException:
+            _remove(part)  # first, so that it does not count when the free space is told
+            raise
 
 
 def _beside(path: Path) -> Path:
@@ -195,14 +234,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def _explain(error: BaseException, path: Path) -> None:
-    """Raise a clear OSError if the disk is full, which safetensors reports only in its message."""
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or "No space left on device" in str(error):
-        raise OSError(
-            errno.ENOSPC,
-            f"the disk is full, so {path} was not written and any older version is unchanged; free"
-            " some space and try again",
-        ) from error

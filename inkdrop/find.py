@@ -13,6 +13,7 @@ from inkdrop.convert.families import marked
 from inkdrop.convert.open import located, open_checkpoint
 from inkdrop.device import pick_device
 from inkdrop.digest import files_below, fingerprint
+from inkdrop.files import standing
 from inkdrop.model import Model
 from inkdrop.runs import own_folder
 from inkdrop.weights import make_computable
@@ -55,7 +56,7 @@ def find(name: str | Path, *, fetch: bool = True) -> Found:
     from a file. ValueError if there is no such model.
     """
     text = str(name)
-    path = box.find(text) or Path(text)
+    path = standing(box.find(text) or Path(text))
     if path.is_dir() and _is_own(path):
         where, notes = own_folder(path)
         return Found(text, where, own=True, notes=tuple(notes))

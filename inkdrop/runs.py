@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from inkdrop import box
-from inkdrop.files import must_exist
+from inkdrop.files import must_exist, restore_folder, standing, standing_inside
 from inkdrop.folder import NAME
 from inkdrop.weights import read_json
 
@@ -23,7 +23,8 @@ def checkpoints(run: Path) -> list[Path]:
     folder = run / "checkpoints"
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
+    found = standing_inside(folder)
+    return [found[name] for name in sorted(found) if name.isdigit()]
 
 
 def newest_checkpoint(run: Path) -> tuple[Path | None, list[str]]:
@@ -44,6 +45,15 @@ def newest_checkpoint(run: Path) -> tuple[Path | None, list[str]]:
             " restore one of them, or train into another folder"
         )
     return None, notes
+
+
+def restore(name: Path) -> None:
+    """Puts back what a crash left aside: a model folder or run itself, and a run's checkpoints."""
+    restore_folder(name)
+    folder = name / "checkpoints"
+    if folder.is_dir():
+        for number in standing_inside(folder):
+            restore_folder(folder / number)
 
 
 def damage(path: Path) -> str | None:
@@ -86,7 +96,7 @@ def own_folder(name: str | Path) -> tuple[Path, list[str]]:
     A model folder names itself, and a run names the model of its newest undamaged checkpoint. If
     no such path exists, the name may be that of a bundled model. ValueError for anything else.
     """
-    path = box.find(name) or Path(name)
+    path = standing(box.find(name) or Path(name))
     if (path / NAME).is_file():
         return path, []
     if not must_exist(path, "model folder or run").is_dir():

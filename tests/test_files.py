@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from inkdrop.files import (
     must_exist,
     replacing,
     restore_folder,
+    standing,
+    standing_inside,
 )
 
 
@@ -194,3 +198,68 @@ def test_devices_and_pipes_are_not_read(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe.png", Path("/dev/zero")):
         with pytest.raises(ValueError, match=rf"{path} is neither a file nor a folder"):
             must_exist(path)
+
+
+def killed(work: Callable[[], None], call: int) -> bool:
+    """Whether a process that does some work ends, without cleaning up, at one of its renames.
+
+    call: the rename at whose beginning it ends; False: the work was done before it came to that
+    """
+    pid = os.fork()
+    if pid:
+        return os.waitpid(pid, 0)[1] != 0
+    count, rename = itertools.count(1), os.replace
+
+    def replace(*paths: Any) -> None:
+        if next(count) == call:
+            os._exit(1)
+        rename(*paths)
+
+    os.replace = replace  # type: ignore[assignment]
+    try:
+        work()
+        os._exit(0)
+    finally:
+        os._exit(2)
+
+
+def crashes(work: Callable[[], None]) -> Iterator[int]:
+    """The number of each rename of some work, after a process has ended just before it."""
+    for call in itertools.count(1):
+        if not killed(work, call):
+            assert call > 1
+            return
+        yield call
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_folder_is_found_whichever_rename_a_crash_came_before(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+
+    def write(text: str) -> None:
+        with commit_folder(path) as part:
+            (part / "a").write_text(text)
+
+    write("old")
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    seen = set()
+    for _ in crashes(lambda: write("new")):
+        seen.add(path.exists())
+        for name in (path, link):
+            assert (must_exist(name) / "a").read_text() == "old"
+            assert (standing(name) / "a").read_text() == "old"
+        assert "run" in standing_inside(tmp_path)
+        clear_leftovers(tmp_path)
+        assert (path / "a").read_text() == "old"
+        assert names(tmp_path) == ["link", "run"]
+    assert seen == {True, False} and (path / "a").read_text() == "new"
+
+
+def test_a_folder_moved_aside_after_the_new_one_stood_is_cleared(tmp_path: Path) -> None:
+    for name in ("run", ".run.older"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_text(name)
+    assert (standing(tmp_path / "run") / "a").read_text() == "run"
+    clear_leftovers(tmp_path)
+    assert names(tmp_path) == ["run"]

@@ -26,6 +26,7 @@ LAYERS = (
         "runs",
         "shards",
         "unload",
+        "unwritten",
         "weights",
     ),
     ("diffusion", "networks", "media"),

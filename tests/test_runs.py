@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -13,7 +14,9 @@ import pytest
 import tiny
 from checkpoint_folders import checkpoint, flip
 
+from inkdrop.find import find, open_model
 from inkdrop.model import Model
+from inkdrop.model.folder import amend
 from inkdrop.runs import (
     checkpoints,
     damage,
@@ -22,6 +25,8 @@ from inkdrop.runs import (
     own_folder,
     sha256,
 )
+from inkdrop.train.run import train
+from inkdrop.train.updates import Update
 
 
 @pytest.fixture
@@ -155,3 +160,37 @@ def test_what_is_neither_a_model_nor_a_run(tmp_path: Path, model: Model) -> None
     ):
         with pytest.raises(ValueError, match=said):
             own_folder(tmp_path / name)
+
+
+def test_a_crash_between_two_renames_hides_neither_a_run_nor_a_model(
+    tmp_path: Path, model: Model
+) -> None:
+    run, folder = tmp_path / "run", tmp_path / "model"
+    first, second = (checkpoint(run, update, model) for update in (1, 2))
+    model.save(folder)
+    # As `commit_folder` leaves a disk between its two renames.
+    aside = second.rename(second.with_name(".00000002.older"))
+    folder.rename(tmp_path / ".model.older")
+    assert checkpoints(run) == [first, aside] and newest_checkpoint(run) == (aside, [])
+    assert own_folder(run) == (aside / "model", [])
+    for name in (run, folder):
+        assert Model.load(name).spec == model.spec == open_model(find(name), device="cpu").spec
+    assert aside.is_dir() and not folder.exists()  # who only reads changes nothing
+    amended = dataclasses.replace(model.spec, steps=7)
+    assert amend(run, amended) == second / "model" and amend(folder, amended) == folder
+    assert Model.load(run).spec.steps == Model.load(folder).spec.steps == 7
+    assert damage(second) is None and not aside.exists()
+
+
+def test_training_goes_on_from_a_checkpoint_that_a_crash_moved_aside(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    data, out = tiny.data(tmp_path / "data"), tmp_path / "run"
+    list(train(data, out, tiny.ask()))
+    (out / "run.json").write_text(
+        (out / "run.json").read_text().replace('"updates": 8', '"updates": 9')
+    )
+    newest = out / "checkpoints" / "00000008"
+    newest.rename(newest.with_name(".00000008.older"))
+    steps = [e.index for e in train(data, out, tiny.ask(updates=9)) if isinstance(e, Update)]
+    assert steps == [8]
+    assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["00000008", "00000009"]

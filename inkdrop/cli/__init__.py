@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import click
 
+from inkdrop.cli.memory import out_of_memory
 from inkdrop.cli.say import prepare_streams, say
 from inkdrop.cli.table import commands
 
@@ -29,7 +30,12 @@ def main() -> None:
     except (ValueError, FloatingPointError) as error:
         _leave(str(error))
     except OSError as error:
-        _leave(_sentence(error))
+        _leave(out_of_memory(error) or _sentence(error))
+    except (MemoryError, RuntimeError) as error:
+        said = out_of_memory(error)
+        if said is None:
+            raise
+        _leave(said)
     except click.ClickException as error:
         _leave(error.format_message())
     except (click.Abort, KeyboardInterrupt):

@@ -58,15 +58,18 @@ def encode(
     shape = (len(data), config.latent_channels, *sizes)
     folder.mkdir(parents=True, exist_ok=True)
     spread = _Spread(config.latent_channels)
-    with replacing(folder / "latents.npy") as beside:
-        array = np.lib.format.open_memmap(beside, "w+", np.float16, shape)
+    kind = np.dtype(np.float16)
+    header = {"descr": kind.str, "fortran_order": False, "shape": shape}
+    needs = math.prod(shape) * kind.itemsize
+    # Written in order, not through a mapping: on a full disk, that would kill the process.
+    with replacing(folder / "latents.npy", needs) as beside, beside.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
         for first in range(0, len(data), batch):
             rows = range(first, min(first + batch, len(data)))
             code = _encoded(autoencoder, data, rows)
             spread.add(code)
-            array[rows.start : rows.stop] = code.cpu().numpy()
+            file.write(code.cpu().numpy().astype(kind).tobytes())
             yield Encoding(rows.stop, len(data))
-        array.flush()
     about = {**made, **spread.measured()}
     with replacing(folder / "latents.json") as beside:
         beside.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

@@ -130,5 +130,6 @@ def _write(
     memory = BytesIO()  # encoders hide why a write failed, so they write to memory first
     extra = {"append_images": frames[1:]} if len(frames) > 1 else {}
     frames[0].save(memory, kind, **options, **extra)
-    with replacing(path) as part:
-        part.write_bytes(memory.getvalue())
+    content = memory.getvalue()
+    with replacing(path, needs=len(content)) as part:
+        part.write_bytes(content)

@@ -37,7 +37,7 @@ from inkdrop.registry import (
     read_text,
     write_text,
 )
-from inkdrop.runs import MANIFEST, manifest, own_folder
+from inkdrop.runs import MANIFEST, manifest, own_folder, restore
 from inkdrop.weights import map_weights, on_meta, save_weights
 
 
@@ -108,6 +108,7 @@ def amend(name: str | Path, spec: Spec) -> Path:
     """
     if box.find(name) is not None:
         raise ValueError(f"the built-in model {name} cannot be changed; copy its folder first")
+    restore(Path(name))
     folder, _ = own_folder(name)
     description = read_description(folder, "model") | {"spec": dump(spec)}
     if folder == Path(name):

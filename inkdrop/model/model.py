@@ -199,7 +199,8 @@ class Model:
 
     def save(self, folder: str | Path) -> None:
         """Writes model.json and the weights as one folder, atomically."""
-        with commit_folder(Path(folder)) as beside:
+        weights = (value for part in self.networks for value in part.state_dict().values())
+        with commit_folder(Path(folder), needs=sum(value.nbytes for value in weights)) as beside:
             self.write(beside)
 
     def write(self, folder: Path) -> None:

@@ -50,21 +50,32 @@ def gathered(state: State, world: World) -> Kept:
     )
 
 
-def save(folder: Path, model: Trained, kept: Kept) -> Path:
-    """Writes a checkpoint to `folder`, deletes all but the last two, and returns its path.
+def save(folder: Path, model: Trained, kept: Kept) -> tuple[Path, list[str]]:
+    """Writes a checkpoint to `folder` and deletes all but the last two.
+
+    Returns its path, and a sentence about each older one that could not be deleted.
 
     model: the model with the averaged weights
     """
     path = folder / f"{kept.update:08d}"
-    with commit_folder(path) as beside:
+    # The average is written twice: for resuming, and as the model.
+    written = (*kept.network.values(), *(2 * (*kept.average.values(),)), *kept.moments.values())
+    with commit_folder(path, needs=sum(value.nbytes for value in written)) as beside:
         (beside / "model").mkdir()
         (beside / "training").mkdir()
         model.write(beside / "model")
         _write_training(beside / "training", kept)
         (beside / MANIFEST).write_text(json.dumps(manifest(beside), indent=2) + "\n")
-    for old in checkpoints(folder.parent)[:-KEEP]:
+    return path, [said for old in checkpoints(folder.parent)[:-KEEP] for said in _deleted(old)]
+
+
+def _deleted(old: Path) -> list[str]:
+    """Deletes a checkpoint; a sentence if that failed, which does not harm the training."""
+    try:
         shutil.rmtree(old)
-    return path
+    except OSError as error:
+        return [f"the old checkpoint {old} could not be deleted ({error.strerror}); delete it"]
+    return []
 
 
 def load(path: Path, state: State) -> None:

@@ -137,7 +137,9 @@ class Keeping:
         kept = checkpoint.gathered(self.state, self.world)
         if self.world.main:
             model = self._averaged(kept.average)
-            yield Saved(checkpoint.save(self.out / "checkpoints", model, kept))
+            path, notes = checkpoint.save(self.out / "checkpoints", model, kept)
+            yield Saved(path)
+            yield from map(Note, notes)
         self.world.wait()
 
     def look(self, name: str) -> Iterator[Event]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inkdrop.files import replacing
+from inkdrop.files import append, replacing
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,7 @@ class Log:
 
     def write(self, **entry: Any) -> None:
         """Appends one line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        append(self.path, json.dumps(entry) + "\n")
 
     def rewind(self, update: int) -> None:
         """Removes what was logged after this update, and lines that a crash has damaged.

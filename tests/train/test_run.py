@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -232,10 +233,43 @@ def test_full_disk_leaves_the_older_checkpoints(
         (out / "run.json").read_text().replace('"updates": 4', '"updates": 8')
     )
     monkeypatch.setattr("safetensors.torch.save_file", full)
-    with pytest.raises(OSError, match="the disk is full"):
+    with pytest.raises(OSError, match=r"the disk is full .*00000008 was not written"):
         run(data, out, tiny.ask(updates=8))
     assert equal(tensors(out, 4), want)
     assert [p.name for p in (out / "checkpoints").iterdir()] == ["00000004"]
+
+
+def test_an_old_checkpoint_that_stays_does_not_end_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = tiny.data(tmp_path), tmp_path / "run"
+
+    def kept(path: Path, **how: object) -> None:
+        if not how:  # temporary folders may go
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", kept)
+    events = run(data, out, tiny.ask(updates=12))
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert [path.name for path in runs.checkpoints(out)] == ["00000004", "00000008", "00000012"]
+    assert "00000004 could not be deleted (Permission denied)" in notes[-1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs ulimit")
+def test_a_file_that_may_not_grow_is_a_sentence_and_the_run_goes_on_later(tmp_path: Path) -> None:
+    tiny.data(tmp_path)
+    asked = f"{sys.executable} -m inkdrop train tiny.npz --width 8 --updates 2 --out run"
+    refused = subprocess.run(
+        ["bash", "-c", f"ulimit -f 64; {asked}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert refused.returncode == 2
+    assert "no file may be this large here, so " in refused.stderr
+    assert "checkpoints/00000002 was not written" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+    again = subprocess.run(asked.split(), cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert [path.name for path in runs.checkpoints(tmp_path / "run")] == ["00000002"]
 
 
 def test_checkpoint_holds_a_model_folder_with_the_averaged_weights(tmp_path: Path) -> None:
