@@ -31,6 +31,7 @@ TABLE = {
     "sample": Entry("Make", "make", "Make samples with your own model, on one sheet."),
     **{name: _making(name) for name in TASKS if name != "generate"},
     "train": Entry("Train", "train", "Train a model on your own data."),
+    "data": Entry("Train", "data", "Check data before training: inkdrop data check PATH."),
     "distill": Entry("Train", "train", "Train a student that needs only a few steps."),
     "tune": Entry("Train", "tune", "Fit the sampler to a model: better samples in few steps."),
     "explain": Entry("Understand", "explain", "Draw a lecture's figures from your own model."),

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inkdrop.cli.data import UNREAD
 from inkdrop.cli.options import device_option, given, options_of
+from inkdrop.cli.say import say
 from inkdrop.config import dump, parse
 from inkdrop.data.options import DataOptions
 from inkdrop.train.aims.distill_config import DistillConfig
@@ -70,6 +72,8 @@ def train(**options: Any) -> None:
     with stopping() as stop, world(pick_device(options["device"]), stop.event) as here:
         events: Iterator[Event | Encoding]
         if latents is None:
+            if data.captions is not None and here.main:
+                say(UNREAD)
             more = f"sample {out}"
             events = trained(data, out, request, world=here)
         else:

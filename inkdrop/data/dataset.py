@@ -14,6 +14,7 @@ from torch import Tensor
 
 from inkdrop.cond import Cond
 from inkdrop.config import choose
+from inkdrop.data.pictures.survey import Survey
 from inkdrop.digest import digest
 from inkdrop.registry import medium
 
@@ -44,6 +45,7 @@ class Dataset:
     beside: stores with one further condition per sample, by field of `Cond`; see `with_beside`
     names: the samples' names, such as files, in the order in which the data was opened
     rows: the places in that order, if this is a subset
+    survey: what its picture files are, of data that is opened from such files
     """
 
     name: str
@@ -61,6 +63,7 @@ class Dataset:
     beside: Mapping[str, Store] = dataclasses.field(default_factory=dict)
     names: Sequence[str] | None = None
     rows: NDArray[np.int64] | None = None
+    survey: Survey | None = None
 
     def __post_init__(self) -> None:
         for name in self.beside:
@@ -118,11 +121,15 @@ class Dataset:
         row = index if self.rows is None else int(self.rows[index])
         return f"sample {row}" if self.names is None else self.names[row]
 
+    def describe_shape(self) -> str:
+        """The form of one sample, such as "64x64 RGB"."""
+        return medium(self.medium).describe(self.shape)
+
     def describe(self) -> str:
         """One line: the number of samples, their shape, labels, captions and extra conditions."""
         kind = medium(self.medium)
         many = kind.name if self.count == 1 else kind.many
-        parts = [f"{self.name}: {self.count:,} {many}, {kind.describe(self.shape)}"]
+        parts = [f"{self.name}: {self.count:,} {many}, {self.describe_shape()}"]
         if self.labels is not None:
             shown = ", ".join(self.label_names[:10]) + (", ..." if self.label_names[10:] else "")
             parts.append(f"{len(self.label_names)} labels ({shown})")

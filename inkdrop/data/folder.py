@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from inkdrop.data.dataset import Dataset
-from inkdrop.data.names import printable
+from inkdrop.data.names import as_utf8
 from inkdrop.data.options import DataOptions
 from inkdrop.data.pictures.prepare import listed
 from inkdrop.data.tree import Tree, open_tree, visible
@@ -19,8 +19,8 @@ def open_folder(path: Path, options: DataOptions) -> Dataset:
     FIFOs, sockets and devices are never opened, whatever their names; they are noted.
     """
     files, special = split_files(path)
-    named = {printable(name): name for name in files}
-    where = printable(path.resolve().name or str(path))
+    named = {as_utf8(name): name for name in files}
+    where = as_utf8(path.resolve().name or str(path))
     notes = [_special(special)] if special else []
     return open_tree(
         Tree(where, list(named), lambda name: path / named[name], tuple(notes)), options

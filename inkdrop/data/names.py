@@ -30,6 +30,6 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def printable(name: str) -> str:
+def as_utf8(name: str) -> str:
     """A file name with the bytes that are not UTF-8 written out: caf\\xe9.png."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inkdrop.data.limits import Room
-from inkdrop.data.names import printable
+from inkdrop.data.names import as_utf8
 
 _NPY = b"\x93NUMPY"
 
@@ -40,7 +40,7 @@ def stored_arrays(path: Path, max_gib: float) -> dict[str, Stored]:
     Members of an .npz that are no arrays are left out. ValueError for a file that is damaged or
     holds no arrays; and, when one is loaded, for Python objects and for more than max_gib.
     """
-    name = printable(path.name)
+    name = as_utf8(path.name)
     with path.open("rb") as file:
         start = file.read(6)
     if not start:
@@ -82,7 +82,7 @@ def _is_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
 
 def _stored(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, room: Room) -> Stored:
     with archive.open(info) as member:
-        shape, dtype = _header(member, f"{info.filename} in {printable(path.name)}")
+        shape, dtype = _header(member, f"{info.filename} in {as_utf8(path.name)}")
     size = max(info.file_size, math.prod(shape) * dtype.itemsize)
     return Stored(shape, dtype, partial(_unpacked, path, info.filename, dtype, size, room))
 
@@ -103,22 +103,22 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any]
 
 
 def _mapped(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
-    _plain(dtype, printable(path.name))
+    _plain(dtype, as_utf8(path.name))
     try:
         found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise _damaged(printable(path.name), error) from None
+        raise _damaged(as_utf8(path.name), error) from None
     return found
 
 
 def _unpacked(path: Path, member: str, dtype: np.dtype[Any], size: int, room: Room) -> NDArray[Any]:
-    _plain(dtype, f"{member} in {printable(path.name)}")
+    _plain(dtype, f"{member} in {as_utf8(path.name)}")
     room.take(size)
     try:
         with zipfile.ZipFile(path) as archive, archive.open(member) as file:
             found: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     except (*_DAMAGE, ValueError, KeyError) as error:
-        raise _damaged(printable(path.name), error) from None
+        raise _damaged(as_utf8(path.name), error) from None
     return found
 
 

@@ -13,7 +13,7 @@ from inkdrop.data.embedded import EMBEDDED, open_digits
 from inkdrop.data.folder import list_files, open_folder
 from inkdrop.data.idx import find_idx, is_idx, open_idx
 from inkdrop.data.metadata import is_table
-from inkdrop.data.names import printable
+from inkdrop.data.names import as_utf8
 from inkdrop.data.options import DataOptions
 from inkdrop.data.pictures.buckets import Buckets
 from inkdrop.data.pictures.prepare import Parts
@@ -154,7 +154,7 @@ def _folder_opener(path: Path) -> tuple[Opener, Path]:
     found = sorted(f for f in path.iterdir() if f.suffix.lower() in _BY_SUFFIX and visible(f.name))
     found = [file for file in found if "label" not in file.name and file not in tables]
     if tables and not found:
-        name = printable(path.resolve().name)
+        name = as_utf8(path.resolve().name)
         return lambda _, options: open_shards(tables, options, name), path
     found += tables
     if len(found) > 1:

@@ -9,7 +9,7 @@ from typing import Any
 
 from inkdrop.config import nearest
 from inkdrop.data.limits import GIB, Room
-from inkdrop.data.names import natural, printable
+from inkdrop.data.names import as_utf8, natural
 
 # Names of splits, as in train-00000-of-00002.parquet, or of the folder that a shard is in.
 SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
@@ -113,7 +113,7 @@ def _missing(paths: Sequence[Path]) -> Iterator[str]:
     for path in paths:
         found = _SHARD.fullmatch(path.stem)
         if found is not None and found["count"] and len(found["count"]) < 7:
-            key = (printable(str(path.parent / found["name"])), int(found["count"]))
+            key = (as_utf8(str(path.parent / found["name"])), int(found["count"]))
             sets.setdefault(key, set()).add(int(found["number"]))
     for (name, count), there in sets.items():
         if len(there) < count:

@@ -72,6 +72,7 @@ def open_shards(paths: Sequence[Path], options: DataOptions, where: str) -> Data
         label_names=names,
         captions=captions.first,
         several=captions.several,
+        survey=ready.survey,
         names=names_of,
         notes=(*notes, *parts, *ready.notes, *captions.notes, *rest),
     )

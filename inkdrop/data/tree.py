@@ -93,6 +93,7 @@ def open_tree(tree: Tree, options: DataOptions) -> Dataset:
         label_names=names,
         captions=captions.first,
         several=captions.several,
+        survey=ready.survey,
         names=kept,
         notes=(
             *notes, *ready.notes, *why, *captions.notes, *rest, *tree.notes,

@@ -21,6 +21,7 @@ from inkdrop.data import dataset
 from inkdrop.data.dataset import ArrayStore, Store
 from inkdrop.data.options import DataOptions
 from inkdrop.data.pictures.buckets import Buckets, Size, assign
+from inkdrop.data.pictures.survey import DamagedError, Survey
 from inkdrop.digest import digest
 from inkdrop.media.image import PictureInfo, picture_info, read_image
 from inkdrop.media.pixels import parse_colour
@@ -80,6 +81,7 @@ class Prepared:
     kept: list[int]
     fingerprint: str
     notes: tuple[str, ...]
+    survey: Survey
 
 
 def prepare(pictures: Sequence[EncodedPicture], options: DataOptions, where: str) -> Prepared:
@@ -115,7 +117,9 @@ def prepare(pictures: Sequence[EncodedPicture], options: DataOptions, where: str
         (store,) = stores
     else:
         store = Parts(tuple(stores), shapes, tuple(map(len, members)))
-    return Prepared(store, shapes[0], kept, fingerprint, (*notes, *_skipped(bad, pictures)))
+    survey = Survey.of(good, results, kept, bad)
+    notes += _skipped(bad, pictures)
+    return Prepared(store, shapes[0], kept, fingerprint, tuple(notes), survey)
 
 
 def share(count: int, total: int, what: str = "picture") -> str:
@@ -161,9 +165,10 @@ def _limit(bad: dict[int, str], total: int, where: str) -> None:
     if len(bad) * 100 > total:
         reasons = [bad[i] for i in sorted(bad)]
         more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise ValueError(
+        raise DamagedError(
             f"{len(bad)} of {total} pictures in {where} cannot be used, but at most 1 % may be"
-            f" skipped; repair or remove them: {'; '.join(reasons[:3])}{more}"
+            f" skipped; repair or remove them: {'; '.join(reasons[:3])}{more}",
+            reasons,
         )
 
 
