@@ -20,6 +20,7 @@ LAYERS = (
         "events",
         "files",
         "folder",
+        "lock",
         "limits",
         "mapped",
         "printable",

@@ -161,10 +161,15 @@ def tune(run: str, steps: int, minutes: float, count: int, **options: Any) -> No
     """
     from dataclasses import replace
 
+    from inkdrop.lock import locked
     from inkdrop.model.folder import amend
+    from inkdrop.runs import checkpoints
     from inkdrop.tune.fit import Fitted, fit
 
     sampling = sampling_of(options)
+    if checkpoints(Path(run)):  # while a run is trained, its checkpoints come and go
+        for note in click.get_current_context().with_resource(locked(run, "tuning")):
+            say(note, err=True)
     model = opened(run, options["device"])
     for event in fit(model, steps, minutes=minutes, count=count, sampling=sampling):
         if not isinstance(event, Fitted):

@@ -1,6 +1,7 @@
 """A run: the folder of a training, which the same call resumes exactly.
 
     run.json        the request, the config and the model description: fixed by the first update
+    lock            of the process that writes here, while it does
     metrics.jsonl   one line per update, and one per validation
     samples/        previews from along the way, and final.png
     checkpoints/    see checkpoint.py
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -20,6 +22,7 @@ from torch import nn
 from inkdrop import runs
 from inkdrop.data.dataset import Dataset
 from inkdrop.events import Note
+from inkdrop.lock import locked
 from inkdrop.train import checkpoint
 from inkdrop.train.aim import DIFFUSION, Aim
 from inkdrop.train.config import TrainConfig
@@ -48,10 +51,37 @@ def train(
     world: the processes, the device, and the event that stops the training
 
     Nothing is written before the first update is done, so whatever prevents it leaves no trace.
-    ValueError if `out` holds a run with other data or another request.
+    ValueError if `out` holds a run with other data or another request, or if another process writes
+    to it.
     """
-    request, aim = request or TrainRequest(), aim or DIFFUSION
     out, world = Path(out), world or World()
+    with writing(out, world) as said:
+        yield from map(Note, said)
+        yield from train_in(out, data, request or TrainRequest(), aim or DIFFUSION, world)
+
+
+@contextmanager
+def writing(out: Path, world: World) -> Iterator[list[str]]:
+    """Holds the lock of a run's folder; yields a sentence if a dead process had left it locked.
+
+    ValueError, in all processes of this training, if another one holds it.
+    """
+    with ExitStack() as stack:
+        said, fault = list[str](), None
+        if world.main:
+            try:
+                said = stack.enter_context(locked(out, "training"))
+            except (ValueError, OSError) as error:
+                fault = error
+        if world.agree(fault is not None):
+            raise fault or ValueError(f"{out} is being written to by others")
+        yield said
+
+
+def train_in(
+    out: Path, data: Dataset, request: TrainRequest, aim: Aim, world: World
+) -> Iterator[Event]:
+    """`train` for a caller that holds the folder's lock."""
     training, held = split(data, request.config.seed)
     try:
         plan = planned(out, data, training, request, aim, world)

@@ -70,6 +70,7 @@ def test_killed_run_resumes_to_the_bit(tmp_path: Path) -> None:
     assert newest is not None
     assert newest.name == "00000024"
     events = run(data, tmp_path / "killed", asked)
+    assert isinstance(events[0], Note) and "its lock is taken over" in events[0].text
     first = next(event for event in events if isinstance(event, Update))
     assert first.index == 24
     assert equal(tensors(tmp_path / "whole", 40), tensors(tmp_path / "killed", 40))
@@ -172,6 +173,23 @@ def test_lines_of_the_log_that_are_damaged_or_not_ours_do_not_end_a_run(tmp_path
     del lines[1:4]
     found = [json.loads(line) for line in lines]
     assert [{k: v for k, v in one.items() if k != "seconds"} for one in found] == want[:-1]
+
+
+def test_a_second_training_in_the_folder_leaves_and_harms_nothing(tmp_path: Path) -> None:
+    data, out = tiny.data(tmp_path), tmp_path / "run"
+    first = train(data, out, tiny.ask(), world=World(device=CPU))
+    made = [next(event for event in first if isinstance(event, Saved))]
+    half = out / "checkpoints" / ".00000008.01234567.partial"  # as the first one is writing it
+    half.mkdir()
+    with pytest.raises(ValueError, match=r"run is being written to by process .* \(training"):
+        run(data, out, tiny.ask())
+    assert half.is_dir()
+    half.rmdir()
+    made += [event for event in first if isinstance(event, Saved)]
+    assert [event.path.name for event in made] == ["00000004", "00000008"]
+    run(data, tmp_path / "whole", tiny.ask())
+    assert equal(tensors(out, 8), tensors(tmp_path / "whole", 8))
+    assert not (out / "lock").exists()
 
 
 def test_another_configuration_or_other_data_is_refused(tmp_path: Path) -> None:

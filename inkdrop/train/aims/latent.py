@@ -41,7 +41,7 @@ from inkdrop.train.feed import split
 from inkdrop.train.parallel import World
 from inkdrop.train.plan import NAME, asked_of, difference, trial
 from inkdrop.train.request import TrainRequest
-from inkdrop.train.run import train
+from inkdrop.train.run import train_in, writing
 from inkdrop.train.stop import Stopped
 from inkdrop.weights import on_meta, read_json
 
@@ -66,6 +66,15 @@ def train_latent(
     are not finite, and wherever `run.train` raises it.
     """
     out, world = Path(out), world or World()
+    with writing(out, world) as said:
+        yield from map(Note, said)
+        yield from _stages(data, out, request, plan, world)
+
+
+def _stages(
+    data: Dataset, out: Path, request: TrainRequest, plan: Latents, world: World
+) -> Iterator[Event | Encoding]:
+    """The stages, in a folder that is locked."""
     reads, asked = plan.reads(data), plan.denoised(request)
     _check(data, reads)
     _fits(out, data, asked)
@@ -113,7 +122,7 @@ def train_latent(
         encoder = sketched(split(latents, seed)[0], words, text, plan.captioner, seed)
     aim = _denoising(data, shown, plan, frozen, words, encoder)
     yield Note(f"denoiser: {out}")
-    yield from train(latents, out, asked, aim=aim, world=world)
+    yield from train_in(out, latents, asked, aim, world)
 
 
 def _check(data: Dataset, reads: bool) -> None:
