@@ -16,6 +16,7 @@ from inkdrop.unwritten import check_space, naming
 
 HUB = "hf:"  # before the name of a model on the Hub, so that no misspelt path contacts it
 _REPOSITORY = r"\w[\w.-]*/\w[\w.-]*"
+LONGEST = 255  # bytes of a file's name
 # Suffixes of weight files, which are never folders or repositories.
 FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 # Temporary names, as `_beside` makes them.
@@ -124,6 +125,8 @@ def check_writable(path: str | Path) -> None:
         raise OSError(
             errno.EACCES, f"{path} cannot be written: no permission in {place}; give another place"
         )
+    if len(os.fsencode(path.name)) > LONGEST:
+        raise ValueError(f"the name of {path} is too long: it may have {LONGEST} bytes")
 
 
 def check_file(path: Path) -> None:
@@ -131,6 +134,13 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give the name of a file in it")
     check_writable(path)
+
+
+def check_folder(path: Path) -> None:
+    """ValueError or OSError for a folder in which no file could be written."""
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file; give the name of a folder")
+    check_writable(path / "a file")
 
 
 def standing(path: str | Path) -> Path:
@@ -190,7 +200,8 @@ def _written(path: Path, needs: int) -> Iterator[Path]:
 def _beside(path: Path) -> Path:
     check_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
+    # Cut, because the name with its additions must not be longer than a file system takes.
+    return path.with_name(f".{path.stem[:32]}.{secrets.token_hex(4)}.partial{path.suffix}")
 
 
 def _older(path: Path) -> Path:

@@ -19,6 +19,7 @@ from inkdrop.tasks.request import (
     Invert,
     Request,
     Task,
+    numbers,
     request_of,
 )
 from inkdrop.tasks.sampling import Sampling
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     from inkdrop.make.make import Made
     from inkdrop.tasks.request import Guide
 
+MOVING = (".webp", ".apng", ".gif")  # a walk in one of these is an animation
+CARRYING = (".png", ".jpg", ".jpeg", ".webp", ".npz")  # files that hold their settings
 NO_MODEL = {"model": None}  # for a command that no built-in model can serve
-WALKS = ("model", "count", "batch", "weak")  # fields that do not apply to a single batch on a path
+# Fields that do not apply to a single batch on a path.
+WALKS = ("model", "count", "first", "batch", "weak")
 
 _control_options = all_of(
     click.option("--control", multiple=True, help="A control network, with a --hint (may repeat)."),
@@ -83,8 +87,7 @@ def generate(**options: Any) -> None:
     if options["prompt"] is None and (like is None or "prompt" not in _settings(like, "generate")):
         raise ValueError('the prompt is missing; give one, as in: inkdrop generate "a smiling cat"')
     made, out = _make("generate", options, scale=1, carries=True)
-    made.save(out)
-    say(out)
+    say(_named(made.save(out)))
 
 
 @click.command()
@@ -102,9 +105,12 @@ def sample(**options: Any) -> None:
             "the model is missing; use inkdrop sample RUN, or --like FILE with a file made by it"
         )
     made, out = _make("generate", options, count=16)
-    made.save(out)
+    where = _named(made.save(out))
     seed, count = made.request.seed, made.request.count
-    say(f"{count} samples of seed {seed} are in {out}")
+    say(f"{count} samples of seed {seed} are in {where}")
+    if out.suffix.lower() not in made.medium.settings_in:
+        holds = ", ".join(made.medium.settings_in)
+        say(f"{out} cannot hold its settings for --like; {holds} can", err=True)
 
 
 @click.command()
@@ -142,24 +148,25 @@ def edit(words: tuple[str, ...], **options: Any) -> None:
 def interpolate(**options: Any) -> None:
     """Walk between two prompts, seeds or files, with RUN or the built-in model.
 
-    Writes the frames as a strip and as an animated WebP beside it; if --out ends in .webp or .gif,
-    only as an animation.
+    Writes the frames as a strip and as an animated WebP beside it; if --out ends in .webp, .apng
+    or .gif, only as an animation; if it has a place for a number (frame_%d.png), as single files.
 
     \b
     inkdrop interpolate --prompts "cat face" "lion" -o walk.png
     inkdrop interpolate runs/photos --seeds 3 7 --frames 24
     """
-    from inkdrop.files import check_file
+    from inkdrop.media.numbered import is_numbered
 
     out = Path(options["out"])
-    moving = out.suffix.lower() in (".webp", ".gif")
-    film = out.with_suffix(".webp") if out.name and not moving else out
-    check_file(film)
-    made, out = _make("interpolate", options, film=moving)
-    if not moving:
-        made.save(out)
-    made.save_animation(film)
-    say(f"walk: {film}" if moving else f"walk: {out}, animated: {film}")
+    moving = out.suffix.lower() in MOVING
+    film = out if moving else out.with_suffix(".webp") if out.name else None
+    film = None if is_numbered(out) else film
+    made, out = _make("interpolate", options, film=film)
+    strip = "" if moving else _named(made.save(out))
+    if film is not None:
+        made.save_animation(film)
+    animated = f"{', animated: ' if strip else ''}{film}" if film else ""
+    say(f"walk: {strip}{animated}")
 
 
 @click.command()
@@ -177,12 +184,12 @@ def invert(files: tuple[str, ...], **options: Any) -> None:
             "give RUN and the FILES to invert, or --like a file that this command made"
         )
     made, out = _make("invert", {**options, "pictures": files})
-    made.save(out)
+    where = _named(made.save(out))
     original, _, back = made.samples.chunk(3)
     error = (back - original).square().mean().sqrt().item()
     many = made.medium.many
     say(f"root mean square error of the reconstruction: {error:.2g} ({many} in [-1, 1])")
-    say(f"originals, noise and reconstructions: {out}")
+    say(f"originals, noise and reconstructions: {where}")
 
 
 def _painted(task: str, words: tuple[str, ...], usage: str, options: dict[str, Any]) -> None:
@@ -194,32 +201,57 @@ def _painted(task: str, words: tuple[str, ...], usage: str, options: dict[str, A
             " an instruct-pix2pix checkpoint for `inkdrop edit`"
         )
     made, out = _make(task, {**options, **told}, carries=True)
-    made.save(out)
-    say(out)
+    say(_named(made.save(out)))
 
 
 def _make(
-    task: str, options: dict[str, Any], *, carries: bool = False, film: bool = False, **usual: Any
+    task: str,
+    options: dict[str, Any],
+    *,
+    carries: bool = False,
+    film: Path | None = None,
+    **usual: Any,
 ) -> tuple[Made, Path]:
     """Makes what the options request, with its progress shown; usual: the command's own defaults.
 
-    carries: the file's format must be able to hold settings; film: it is an animation
+    carries: the file's format must be able to hold settings
+    film: an animation that is written beside the file, or the file itself
     """
     from inkdrop.cli.progress import show
-    from inkdrop.make.make import check_file, make
+    from inkdrop.make.make import make
+    from inkdrop.make.output import check_file, targets
 
     out = Path(options["out"])
-    check_file(out)
-    if carries and out.suffix.lower() not in (".png", ".npz"):
-        raise ValueError(f"the picture {out} cannot hold its settings; give --out a .png")
+    check_file(out, animated=out == film)
+    if film not in (None, out):
+        check_file(film, animated=True)
+    if carries and out.suffix.lower() not in CARRYING:
+        raise ValueError(
+            f"the picture {out} cannot hold its settings; give --out one of {', '.join(CARRYING)}"
+        )
     like = options["like"]
     changes = _changes(options)
     if options["model"] is not None:
         changes["weights"] = ""
     settings = {**usual, **({} if like is None else _settings(like, task))}
     request = request_of(task, settings, changes)
-    events = make(request, device=options["device"], out=None if film else out)
+    files = [] if out == film else targets(out, numbers(request))
+    _say_replaced([*files, film] if film else files)
+    events = make(request, device=options["device"], out=None if out == film else out)
     return show(events, verbose=options["verbose"]), out
+
+
+def _say_replaced(files: list[Path]) -> None:
+    """Says, before the work, which files there will be replaced."""
+    there = [file for file in files if file.exists()]
+    if there:
+        verb = "exists" if len(there) == 1 else "exist"
+        say(f"{_named(there)} {verb} and will be replaced", err=True)
+
+
+def _named(files: list[Path]) -> str:
+    """One file, or the first and the last of several."""
+    return str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1]}"
 
 
 def _settings(like: str, task: str) -> dict[str, Any]:

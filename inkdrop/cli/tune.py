@@ -113,6 +113,8 @@ def compare(run: str, steps: tuple[int, ...], samplers: tuple[str, ...], **optio
     out = Path(options["out"])
     needs_matplotlib()
     check_file(out)
+    if out.exists():
+        say(f"{out} exists and will be replaced", err=True)
     choose("format of a figure", out.suffix.lower(), dict.fromkeys(FIGURES))
     steps, samplers = steps or (5, 10, 20, 50), samplers or SAMPLERS
     check(samplers, steps)
@@ -162,11 +164,12 @@ def tune(run: str, steps: int, minutes: float, count: int, **options: Any) -> No
     from dataclasses import replace
 
     from inkdrop.lock import locked
-    from inkdrop.model.folder import amend
+    from inkdrop.model.folder import amend, check_amendable
     from inkdrop.runs import checkpoints
     from inkdrop.tune.fit import Fitted, fit
 
     sampling = sampling_of(options)
+    check_amendable(run)
     if checkpoints(Path(run)):  # while a run is trained, its checkpoints come and go
         for note in click.get_current_context().with_resource(locked(run, "tuning")):
             say(note, err=True)

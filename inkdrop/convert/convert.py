@@ -14,7 +14,7 @@ from inkdrop.convert.families import adapter_at, controls_at, exporter, is_contr
 from inkdrop.convert.files.options import PLAIN, ReadOptions
 from inkdrop.convert.files.report import Report
 from inkdrop.convert.open import located, open_checkpoint
-from inkdrop.files import FILES
+from inkdrop.files import FILES, check_writable
 from inkdrop.model import Model
 
 Layout = Literal["folder", "single", "inkdrop"]
@@ -81,6 +81,7 @@ def _layout(out: Path, to: str | None) -> Layout | None:
         choose("layout", layout, dict.fromkeys(LAYOUTS))
     if out.exists() or out.is_symlink():
         raise ValueError(f"{out} exists already; give another name, or remove it")
+    check_writable(out)
     if (layout == "single") != single or out.suffix in FILES[1:]:
         what = "a single file" if layout == "single" else "a folder"
         raise ValueError(

@@ -20,7 +20,7 @@ from inkdrop.explain.section import Section
 from inkdrop.explain.style import needs_matplotlib
 from inkdrop.explain.subject import Subject
 from inkdrop.explain.targets import Plan, targets_section
-from inkdrop.files import replacing
+from inkdrop.files import check_folder, replacing
 from inkdrop.limits import check_seed
 from inkdrop.media.sheet import save_animation
 from inkdrop.model import Model
@@ -49,7 +49,9 @@ def explain(
     """
     check_seed(seed)
     needs_matplotlib()
-    subject, out = Subject(model, data, seed), Path(out)
+    out = Path(out)
+    check_folder(out)
+    subject = Subject(model, data, seed)
     parts: list[tuple[Section, bytes | None, bytes | None]] = []
     plan = plan or Plan(updates=150 if quick else 300, seed=seed)
     for make in makers(subject, quick, plan):

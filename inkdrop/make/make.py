@@ -11,23 +11,31 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from inkdrop.config import choose
 from inkdrop.diffusion.samplers import Step
 from inkdrop.events import Note
-from inkdrop.files import check_writable
 from inkdrop.find import open_with_notes
+from inkdrop.make.output import check_result, targets
 from inkdrop.make.prepare import check_request, find_for, fitted, prepare
 from inkdrop.media.medium import Look, Medium, Span, check_output
+from inkdrop.media.numbered import is_numbered
 from inkdrop.media.sheet import save_animation
 from inkdrop.model import Model
-from inkdrop.registry import MEDIA
 from inkdrop.tasks.job import Job, sampling_for
 from inkdrop.tasks.plan import OWN, chosen
-from inkdrop.tasks.request import LOADED, Request, checked, settings_of, task_name
+from inkdrop.tasks.request import (
+    LOADED,
+    Request,
+    alone,
+    checked,
+    numbers,
+    settings_of,
+    task_name,
+)
 from inkdrop.tasks.tags import with_tags
 from inkdrop.unload import unload
 
@@ -47,18 +55,34 @@ class Made:
     span: Span
     look: Look
 
-    def save(self, path: str | Path) -> None:
-        """Writes a file, with the settings if its format holds them; ValueError for a bad path."""
-        check_output(self.medium, Path(path))
-        # Without a fingerprint it was made by a loaded model, and the name is nobody's choice.
-        settings = settings_of(replace(self.request, weights=self.request.weights or LOADED))
-        self.medium.write(self.samples, Path(path), settings, self.look, self.span)
+    def save(self, path: str | Path) -> list[Path]:
+        """Writes a file, with the settings if its format holds them, and returns its path.
+
+        A name with a place for a number, such as pic_%d.png, is a file for each sample, named and
+        repeated by its number. ValueError for a bad path.
+        """
+        path = Path(path)
+        check_output(self.medium, path)
+        if not is_numbered(path):
+            self._write(self.samples, path, self.request)
+            return [path]
+        each = targets(path, numbers(self.request))
+        for i, target in enumerate(each):
+            self._write(self.samples[i : i + 1], target, alone(self.request, i))
+        return each
 
     def save_animation(self, path: str | Path, fps: float = 12) -> None:
-        """Writes a looping animation (.webp, .gif or .png) with `fps` samples per second."""
+        """Writes a looping animation (.webp, .apng, .png or .gif), `fps` samples per second."""
         look = replace(self.look, columns=1, pad=0)
         frames = [self.medium.sheet(sample[None], look) for sample in self.samples]
-        save_animation(frames, path, fps)
+        save_animation(frames, path, fps, self._settings(self.request))
+
+    def _write(self, samples: Tensor, path: Path, request: Request) -> None:
+        self.medium.write(samples, path, self._settings(request), self.look, self.span)
+
+    def _settings(self, request: Request) -> dict[str, Any]:
+        # Without a fingerprint it was made by a loaded model, and the name is nobody's choice.
+        return settings_of(replace(request, weights=request.weights or LOADED))
 
 
 Event = Note | Step | Made
@@ -69,17 +93,6 @@ def open_job(request: Request) -> Job:
     module = import_module(f"inkdrop.tasks.{task_name(request)}")
     job: Job = module.open_job(request)
     return job
-
-
-def check_file(path: Path) -> None:
-    """ValueError or OSError, before any work, for a path that no medium can write to."""
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; give --out the name of a file in it")
-    if not path.suffix:
-        raise ValueError(f"{path} has no suffix to name its file format; use {path}.png")
-    known = dict.fromkeys(suffix for medium in MEDIA.values() for suffix in medium.suffixes)
-    choose("file format", path.suffix.lower(), known)
-    check_writable(path)
 
 
 def make(
@@ -117,7 +130,8 @@ def make(
         if request.weights == LOADED:
             request = replace(request, weights="")
     if out is not None:
-        check_output(model.medium, out)
+        alpha = job.look.alpha or (len(model.spec.shape) == 3 and model.spec.shape[0] == 4)
+        check_result(out, model.medium, request, alpha=alpha)
     weak = None
     if request.weak is not None:
         weak, notes = open_with_notes(request.weak, device=model.device)

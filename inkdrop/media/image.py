@@ -62,7 +62,7 @@ def picture_info(
     source: Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
 ) -> PictureInfo:
     """Size and kind of a picture from its header alone; ValueError as in `read_image`."""
-    with _open(source, name or _name(source), max_pixels) as picture:
+    with opened_header(source, name or _name(source), max_pixels) as picture:
         width, height = picture.size
         if turn_of(picture) >= 5:
             width, height = height, width
@@ -97,7 +97,7 @@ def read_image(
     decoding). Pillow's global settings are not changed and do not matter.
     """
     name = name or _name(source)
-    with _open(source, name, max_pixels) as picture:
+    with opened_header(source, name, max_pixels) as picture:
         if size is not None:  # JPEG may decode at 1/2, 1/4 or 1/8, but not below twice the size
             longest = size if isinstance(size, int) else max(size)  # EXIF may swap the sides later
             picture.draft(picture.mode, (2 * longest, 2 * longest))
@@ -118,7 +118,7 @@ def colour_profile(source: Path | bytes) -> bytes | None:
     PNG with it.
     """
     name = _name(source)
-    with _open(source, name, MAX_PIXELS) as picture:
+    with opened_header(source, name, MAX_PIXELS) as picture:
         profile, mode = picture.info.get("icc_profile"), picture.mode
     if not isinstance(profile, bytes) or mode in ("CMYK", "LAB") or not _is_rgb_profile(profile):
         return None
@@ -155,7 +155,7 @@ def _name(source: Path | bytes) -> str:
     return "the picture" if isinstance(source, bytes) else str(source)
 
 
-def _open(source: Path | bytes, name: str, max_pixels: int) -> Image.Image:
+def opened_header(source: Path | bytes, name: str, max_pixels: int) -> Image.Image:
     """A picture with only its header read; nothing is decoded yet."""
     from PIL import Image, UnidentifiedImageError
 

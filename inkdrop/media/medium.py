@@ -35,12 +35,14 @@ class Look:
 
     columns: None is near square; scale: whole number to enlarge each by (None: large enough to see)
     pad: white pixels between samples; profile: the ICC profile of their colours
+    alpha: whether the samples have an alpha channel that the model's do not have
     """
 
     columns: int | None = None
     scale: int | None = None
     pad: int = 2
     profile: bytes | None = None
+    alpha: bool = False
 
 
 PLAIN = Look()

@@ -38,7 +38,7 @@ class Picture:
         ".tiff",
         *ARRAYS,
     )
-    settings_in: tuple[str, ...] = (".png", ".npz")
+    settings_in: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".webp", ".npz")
 
     def read(self, path: Path, shape: tuple[int, ...], span: Span) -> Tensor:
         """A picture file as training reads it: in sRGB, scaled to cover the shape, and cropped."""
@@ -77,5 +77,5 @@ class Picture:
         return f"{width}x{height} {KINDS.get(channels, f'{channels} channels')}"
 
     def settings(self, path: Path) -> dict[str, Any]:
-        """Settings from a PNG's text or an .npz."""
+        """Settings from a picture or an .npz."""
         return settings_in(path)

@@ -35,7 +35,7 @@ class Series:
     name = "series"
     many = "series"
     suffixes: tuple[str, ...] = (".png", ".jpg", ".webp", *ARRAYS)
-    settings_in: tuple[str, ...] = (".png", ".npz")
+    settings_in: tuple[str, ...] = (".png", ".jpg", ".webp", ".npz")
 
     def read(self, path: Path, shape: tuple[int, ...], span: Span) -> Tensor:
         """An .npy or .npz of [C, L] or [1, C, L], or [L] for one channel; longer ones are cropped.
@@ -85,7 +85,7 @@ class Series:
         return f"{length} values" + ("" if channels == 1 else f" in {channels} channels")
 
     def settings(self, path: Path) -> dict[str, Any]:
-        """Settings from an .npz, or from a PNG's text."""
+        """Settings from an .npz, or from a picture of curves."""
         return settings_in(path)
 
 

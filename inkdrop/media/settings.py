@@ -1,7 +1,8 @@
-"""Settings carried inside a PNG, in text chunks (PNG, third edition, section 11.3.3).
+"""Settings carried inside a picture: two texts by name.
 
-There are two chunks: `inkdrop` is all settings as ASCII JSON, in which any text survives;
-`parameters` is the text that other programs read (`media/parameters.py`).
+`inkdrop` is all settings as ASCII JSON, in which any text survives; `parameters` is the text that
+other programs read (`media/parameters.py`). A PNG has them in text chunks (PNG, third edition,
+section 11.3.3), a JPEG and a WebP in EXIF data (`media/exif.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from inkdrop.files import must_exist
+from inkdrop.media.exif import exif_texts, to_exif
 from inkdrop.media.medium import array_settings
 from inkdrop.media.parameters import from_parameters, to_parameters
 from inkdrop.printable import printable
@@ -23,25 +25,40 @@ if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
 VERSION = 1  # of the JSON
-MAX_TEXT = 1 << 24  # bytes of text in a chunk; Pillow refuses to open over 64 MiB in all
+MAX_TEXT = 1 << 22  # bytes of text in a chunk; Pillow refuses to open over 64 MiB in all
+CARRIERS = ("PNG", "JPEG", "WEBP")  # the formats that can hold settings, by Pillow's names
 
 _OWN, _FOREIGN = "inkdrop", "parameters"
+_KEYWORD = 80  # bytes: the longest keyword of a chunk, and the byte behind it
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def text_chunks(settings: Mapping[str, Any], width: int, height: int) -> PngInfo:
-    """Both chunks for a picture of this size in pixels, as Pillow's PNG writer takes them.
+def carried(
+    kind: str, settings: Mapping[str, Any] | None, width: int, height: int
+) -> dict[str, Any]:
+    """What Pillow's writer of one of CARRIERS takes to put settings into a picture of this size.
 
-    ValueError for a value that JSON cannot hold (a tensor, NaN), or for over MAX_TEXT bytes.
+    ValueError for a value that JSON cannot hold (a tensor, NaN), or for a text that is too long.
     """
-    from PIL.PngImagePlugin import PngInfo
+    if settings is None:
+        return {}
+    texts = _written(settings, width, height)
+    return {"pnginfo": _chunks(texts)} if kind == "PNG" else {"exif": to_exif(texts, kind)}
 
+
+def _written(settings: Mapping[str, Any], width: int, height: int) -> dict[str, str]:
+    """Both texts by their names."""
     for name, value in settings.items():
         _check(name, value)
-    texts = {
+    return {
         _OWN: json.dumps({"version": VERSION, "settings": dict(settings)}),
         _FOREIGN: to_parameters(settings, width, height),
     }
+
+
+def _chunks(texts: Mapping[str, str]) -> PngInfo:
+    from PIL.PngImagePlugin import PngInfo
+
     chunks = PngInfo()
     for keyword, text in texts.items():
         if len(text.encode()) > MAX_TEXT:
@@ -54,19 +71,22 @@ def text_chunks(settings: Mapping[str, Any], width: int, height: int) -> PngInfo
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
-    """The settings in a PNG: those written by `save_image`, or else those of A1111's text.
+    """The settings in a picture: those written by `save_image`, or else those of A1111's text.
 
     Tuples come back as lists, because JSON has only lists. A1111's text gives prompt, negative,
     steps, sampler, guidance, seed, width, height and model where present; its other fields keep
     their names and stay text. No pixels are decoded.
 
-    ValueError, one sentence that names the file: it is missing, not a PNG, truncated or corrupt, or
-    it has no settings, broken JSON, or settings of a newer version.
+    ValueError, one sentence that names the file: it is missing, of a format that holds none,
+    truncated or corrupt, or it has no settings, broken JSON, or settings of a newer version.
     """
     path = must_exist(path, "picture")
     try:
         with path.open("rb") as file:
-            texts = dict(_texts(file, path))
+            start = file.read(12)
+            file.seek(0)
+            exif = start[:3] == b"\xff\xd8\xff" or (start[:4], start[8:]) == (b"RIFF", b"WEBP")
+            texts = exif_texts(path) if exif else dict(_texts(file, path))
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
     if _OWN in texts:
@@ -74,19 +94,19 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     if _FOREIGN in texts:
         return from_parameters(texts[_FOREIGN])
     raise ValueError(
-        f"{path} holds no settings; use the PNG as it was saved, because converting or editing a"
-        " picture can remove them"
+        f"{path} holds no settings; use the picture as it was saved, because converting or editing"
+        " it can remove them"
     )
 
 
 def settings_in(path: Path) -> dict[str, Any]:
-    """The settings inside a PNG or an .npz of samples; ValueError if there are none."""
+    """The settings inside a picture or an .npz of samples; ValueError if there are none."""
     suffix = path.suffix.lower()
     must_exist(path, "array" if suffix in (".npy", ".npz") else "picture")
     if suffix == ".npz":
         return array_settings(path)
-    if path.is_file() and suffix in (".npy", ".jpg", ".jpeg", ".webp"):
-        raise ValueError(f"{path} carries no settings: they are in a .png or an .npz")
+    if path.is_file() and suffix == ".npy":
+        raise ValueError(f"{path} carries no settings: they are in a picture or an .npz")
     return read_settings(path)
 
 
@@ -142,7 +162,7 @@ def _own(text: str, path: Path) -> dict[str, Any]:
 def _texts(file: BinaryIO, path: Path) -> Iterator[tuple[str, str]]:
     """Keyword and text of every chunk that may hold settings, up to IEND."""
     if file.read(len(_SIGNATURE)) != _SIGNATURE:
-        raise ValueError(f"{path} is not a PNG, and only a PNG carries settings; give a PNG")
+        raise ValueError(f"{path} is no PNG, JPEG or WebP, and only these carry settings")
     left = os.fstat(file.fileno()).st_size - len(_SIGNATURE)
     while left >= 12:
         length, kind = struct.unpack(">I4s", file.read(8))
@@ -154,9 +174,16 @@ def _texts(file: BinaryIO, path: Path) -> Iterator[tuple[str, str]]:
         if kind not in (b"tEXt", b"zTXt", b"iTXt"):
             file.seek(length + 4, os.SEEK_CUR)
             continue
-        body, check = file.read(length), file.read(4)
+        body = file.read(min(length, _KEYWORD))
         keyword = body.split(b"\0", 1)[0].decode("latin-1")
-        if keyword in (_OWN, _FOREIGN):
+        if keyword not in (_OWN, _FOREIGN):  # others may be long, and are not read
+            file.seek(length - len(body) + 4, os.SEEK_CUR)
+        elif length > MAX_TEXT + _KEYWORD:
+            raise ValueError(
+                f"{path} holds settings of over {MAX_TEXT} bytes; that is no picture's"
+            )
+        else:
+            body, check = body + file.read(length - len(body)), file.read(4)
             if zlib.crc32(kind + body) != int.from_bytes(check, "big"):
                 raise ValueError(f"{path} is corrupt: its chunk {keyword!r} has a wrong checksum")
             yield keyword, _text(kind, body, f"{path} is corrupt: its chunk {keyword!r}")

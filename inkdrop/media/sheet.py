@@ -16,13 +16,13 @@ from inkdrop.config import choose
 from inkdrop.files import replacing
 from inkdrop.media.image import FORMATS
 from inkdrop.media.pixels import MODES
-from inkdrop.media.settings import text_chunks
+from inkdrop.media.settings import CARRIERS, carried
 
 if TYPE_CHECKING:
     from PIL import Image
 
 LARGEST = 1 << 28  # pixels of a sheet, which takes up to 16 bytes for each
-_ANIMATED = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
+ANIMATED = {".webp": "WEBP", ".gif": "GIF", ".apng": "PNG", ".png": "PNG"}
 _OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"lossless": True, "exact": True},
     "JPEG": {"quality": 95},
@@ -92,8 +92,8 @@ def save_image(
 ) -> None:
     """Write a picture atomically; the suffix sets the format (WebP is lossless).
 
-    settings: names with JSON values, kept inside a .png for `read_settings`. Prompt, negative,
-    steps, sampler, guidance, seed and model are also written as other programs read them.
+    settings: names with JSON values, kept inside a .png, .jpg or .webp for `read_settings`. Prompt,
+    negative, steps, sampler, guidance, seed and model are also written as other programs read them.
     profile: an ICC profile, as from `colour_profile`. ValueError for an unknown format, or one that
     cannot hold settings or transparency.
     """
@@ -101,27 +101,34 @@ def save_image(
     kind = choose("picture format", path.suffix.lower(), FORMATS)
     if kind == "JPEG" and picture.has_transparency_data:
         raise ValueError(f"{path.name} cannot hold transparency; use .png or .webp")
-    if settings is not None and kind != "PNG":
+    if settings is not None and kind not in CARRIERS:
         raise ValueError(f"{path.name} cannot carry settings; use .png, or leave them out")
-    carried = {} if settings is None else {"pnginfo": text_chunks(settings, *picture.size)}
+    inside = carried(kind, settings, *picture.size)
     meant = {} if profile is None else {"icc_profile": profile}
-    _write(path, [picture], kind, _OPTIONS.get(kind, {}) | carried | meant)
+    _write(path, [picture], kind, _OPTIONS.get(kind, {}) | inside | meant)
 
 
-def save_animation(frames: Sequence[Image.Image], path: str | Path, fps: float = 12) -> None:
-    """Write a looping animation: lossless .webp or .png, or .gif with 256 colours a frame.
+def save_animation(
+    frames: Sequence[Image.Image],
+    path: str | Path,
+    fps: float = 12,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a looping animation: lossless .webp, .apng or .png, or .gif with 256 colours a frame.
 
+    settings: as for `save_image`, inside all but a .gif, which holds none
     fps: frames a second, above 0. Equal consecutive frames may be stored as one longer frame.
     ValueError for frames of different sizes, or none.
     """
     path = Path(path)
-    kind = choose("animation format", path.suffix.lower(), _ANIMATED)
+    kind = choose("animation format", path.suffix.lower(), ANIMATED)
     if not frames or len({frame.size for frame in frames}) > 1:
         raise ValueError(f"{path.name} needs at least one frame, all of the same size")
     if not fps > 0:
         raise ValueError(f"fps is {fps}: it must be above 0 frames a second")
     timing = {"save_all": True, "duration": round(1000 / fps), "loop": 0}
-    _write(path, frames, kind, timing | _OPTIONS.get(kind, {}))
+    inside = carried(kind, settings if kind in CARRIERS else None, *frames[0].size)
+    _write(path, frames, kind, timing | _OPTIONS.get(kind, {}) | inside)
 
 
 def _write(

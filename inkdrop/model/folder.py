@@ -14,7 +14,7 @@ import torch
 
 from inkdrop import box
 from inkdrop.config import dump, parse
-from inkdrop.files import commit_folder, replacing
+from inkdrop.files import check_writable, commit_folder, replacing
 from inkdrop.folder import (
     NAME,
     check_description,
@@ -100,14 +100,21 @@ def build_model(data: Mapping[str, Any], where: str, *, meta: bool = False) -> M
     )
 
 
+def check_amendable(name: str | Path) -> None:
+    """ValueError or OSError, before any work, for a model that `amend` could not change."""
+    if box.find(name) is not None:
+        raise ValueError(f"the built-in model {name} cannot be changed; copy its folder first")
+    folder, _ = own_folder(name)
+    check_writable(folder / NAME if folder == Path(name) else folder.parent)
+
+
 def amend(name: str | Path, spec: Spec) -> Path:
     """Replaces the spec of a model folder, or of a run's newest checkpoint; returns the folder.
 
     Weights are not touched, and a failed write leaves the old files intact. ValueError for a
     built-in model.
     """
-    if box.find(name) is not None:
-        raise ValueError(f"the built-in model {name} cannot be changed; copy its folder first")
+    check_amendable(name)
     restore(Path(name))
     folder, _ = own_folder(name)
     description = read_description(folder, "model") | {"spec": dump(spec)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def decoded(model: Model, x: Tensor, picture: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Canvas:
+class Canvas(ABC):
     """What all jobs on a picture share: its size, its colour profile and the look of the result."""
 
     request: Request
@@ -77,9 +78,15 @@ class Canvas:
     profile: bytes | None
 
     @property
+    @abstractmethod
+    def alpha(self) -> bool:
+        """Whether the result has the alpha channel of the picture."""
+
+    @property
     def rows(self) -> list[range]:
         return batches(self.request)
 
     @property
     def look(self) -> Look:
-        return Look(self.request.columns, self.request.scale or 1, profile=self.profile)
+        scale = self.request.scale or 1
+        return Look(self.request.columns, scale, profile=self.profile, alpha=self.alpha)

@@ -80,6 +80,10 @@ class Editing(Canvas):
     picture: Tensor
     transparent: Tensor | None
 
+    @property
+    def alpha(self) -> bool:
+        return self.transparent is not None
+
     def fit(self, model: Model) -> Model:
         check_editor(model)
         return of_size(model, *self.size)

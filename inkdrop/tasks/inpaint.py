@@ -178,6 +178,10 @@ class Inpainting(Canvas):
     task: Inpaint
     masked: Masked
 
+    @property
+    def alpha(self) -> bool:
+        return self.masked.transparent is not None
+
     def fit(self, model: Model) -> Model:
         check_painter(model)
         return of_size(model, *self.size)

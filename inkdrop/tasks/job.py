@@ -51,9 +51,9 @@ class Job(Protocol):
 
 
 def batches(request: Request) -> list[range]:
-    """Samples 0 ... count - 1, `batch` at a time."""
-    count, batch = request.count, request.batch
-    return [range(first, min(first + batch, count)) for first in range(0, count, batch)]
+    """The request's samples, first ... first + count - 1, `batch` at a time."""
+    end, batch = request.first + request.count, request.batch
+    return [range(i, min(i + batch, end)) for i in range(request.first, end, batch)]
 
 
 def sampling_for(request: Request, model: Model) -> Sampling:

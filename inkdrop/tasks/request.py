@@ -20,6 +20,7 @@ from inkdrop.tasks.sampling import Sampling
 
 LARGEST = 4096  # pixels per side
 FRAMES = 1000  # of a walk
+LAST = 10**8  # the largest number of a sample; `inkdrop tune` uses larger ones
 MOST = {"count": 1_000_000, "batch": 1_000_000, "columns": 1_000_000, "scale": 64}
 BOX = "emoji"  # the default model, which comes with the package
 LOADED = "loaded"  # instead of a fingerprint: the model was given in memory, and has no name
@@ -137,6 +138,7 @@ class Request:
     )
     seed: int = option(0, "Seed of the noise; sample i of a seed is always the same.")
     count: int = option(1, "Number of samples.", names=("-n",))
+    first: int = option(0, "Number of the first sample, for some of a larger set.")
     batch: int = option(64, "Number of samples computed at a time.")
     columns: int | None = option(None, "Columns of the sheet.", unset="near square")
     scale: int | None = option(
@@ -183,6 +185,7 @@ class Request:
                 raise ValueError(f"{name} is {value}: it must be at least 1")
             check_within(name, value, 1, most)
         check_seed(self.seed)
+        check_within("first", self.first, 0, LAST)
         check_text("prompt", self.prompt)
         for name in ("loras", "embeddings", "controls"):
             check_files(name, getattr(self, name))
@@ -197,6 +200,22 @@ class Request:
                 " eager; leave out --engine and --precision, or --half"
             )
         self.sampling.check_ways(weak=self.weak is not None)
+
+
+def numbers(request: Request) -> range:
+    """The numbers of all that it makes: of a walk and an inversion, counted from 0."""
+    if isinstance(request.task, Interpolate):
+        return range(request.task.frames)
+    if isinstance(request.task, Invert):
+        return range(3 * len(request.task.pictures))  # originals, noise and reconstructions
+    return range(request.first, request.first + request.count)
+
+
+def alone(request: Request, index: int) -> Request:
+    """The request for one of its samples, from 0; a walk or an inversion is made as a whole."""
+    if isinstance(request.task, Interpolate | Invert):
+        return request
+    return replace(request, first=request.first + index, count=1)
 
 
 PLAIN = (None, "float32")

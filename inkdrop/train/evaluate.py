@@ -32,6 +32,7 @@ from inkdrop.evaluate.reconstruction import WINDOW, psnr, ssim
 from inkdrop.evaluate.report import Measure, Report, frechet_notes, measure
 from inkdrop.evaluate.samples import conditions_like, drawn
 from inkdrop.events import Note
+from inkdrop.files import check_folder
 from inkdrop.find import open_model
 from inkdrop.media.medium import Look
 from inkdrop.media.sheet import save_image
@@ -88,6 +89,7 @@ def evaluate(
     measured = subject(run)
     run = Path(run)
     home = report_folder(run, "evaluate") if out is None else Path(out)
+    check_folder(home)
     yield from map(Note, (*data.notes, *measured.found.notes))
     if len(data) < LEAST:
         raise ValueError(f"{data.name} has {len(data)} samples; measuring takes at least {LEAST}")

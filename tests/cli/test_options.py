@@ -191,6 +191,7 @@ WORDS: dict[type, dict[str, tuple[list[str], Any]]] = {
         "labels": (["--label", "flat", "--style", "7"], ("flat", "7")),
         "seed": (["--seed", "-3"], -3),
         "count": (["-n", "5"], 5),
+        "first": (["--first", "3"], 3),
         "batch": (["--batch", "2"], 2),
         "columns": (["--columns", "2"], 2),
         "scale": (["--scale", "2"], 2),

@@ -19,7 +19,8 @@ from torch import Tensor
 from inkdrop.diffusion.samplers import Step
 from inkdrop.events import Note
 from inkdrop.find import find
-from inkdrop.make.make import Made, check_file, make
+from inkdrop.make.make import Made, make
+from inkdrop.make.output import check_file
 from inkdrop.media.settings import read_settings, settings_in
 from inkdrop.model import Model, Prompt
 from inkdrop.model.folder import build_model

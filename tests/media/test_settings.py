@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from inkdrop.media.image import read_image
-from inkdrop.media.settings import MAX_TEXT, VERSION, read_settings, settings_lines
+from inkdrop.media.settings import MAX_TEXT, VERSION, read_settings, settings_in, settings_lines
 from inkdrop.media.sheet import save_image
 
 PICTURE = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
@@ -84,7 +85,7 @@ def test_only_what_is_not_latin_is_an_international_chunk(tmp_path: Path) -> Non
 def test_without_settings_nothing_is_carried(tmp_path: Path) -> None:
     save_image(PICTURE, tmp_path / "a.png")
     assert texts(tmp_path / "a.png") == {}
-    with pytest.raises(ValueError, match=r"a.png holds no settings; use the PNG as it was"):
+    with pytest.raises(ValueError, match=r"a.png holds no settings; use the picture as it was"):
         read_settings(tmp_path / "a.png")
     save_image(PICTURE, tmp_path / "a.png", {})
     assert read_settings(tmp_path / "a.png") == {}
@@ -159,15 +160,73 @@ def test_every_cut_and_every_flipped_byte_of_the_chunk_is_seen(tmp_path: Path) -
 
 
 def test_what_is_no_png_is_said(tmp_path: Path) -> None:
-    PICTURE.save(tmp_path / "a.jpg")
+    PICTURE.save(tmp_path / "a.bmp")
     (tmp_path / "empty.png").write_bytes(b"")
-    for name in ("a.jpg", "empty.png"):
-        with pytest.raises(ValueError, match=rf"{name} is not a PNG"):
+    for name in ("a.bmp", "empty.png"):
+        with pytest.raises(ValueError, match=rf"{name} is no PNG, JPEG or WebP"):
             read_settings(tmp_path / name)
-    with pytest.raises(ValueError, match=r"no picture .*a.jpeg\. Did you mean 'a.jpg'\?"):
-        read_settings(tmp_path / "a.jpeg")
+    with pytest.raises(ValueError, match=r"no picture .*a.bmq\. Did you mean 'a.bmp'\?"):
+        read_settings(tmp_path / "a.bmq")
     with pytest.raises(ValueError, match=r"cannot be read: Is a directory"):
         read_settings(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "webp"])
+def test_jpegs_and_webps_hold_settings_too(tmp_path: Path, suffix: str) -> None:
+    for prompt in ("a boat", '"a", b\nc: d 배를 🐱', "\0\ud800\u2028", "x" * 15_000):
+        path = tmp_path / f"a.{suffix}"
+        asked = {"prompt": prompt, "seed": 2**64 - 1, "labels": ["a", 1]}
+        save_image(PICTURE, path, asked)
+        assert read_settings(path) == asked == settings_in(path)
+    save_image(PICTURE, path, {"prompt": "a 배", "steps": 3})
+    with Image.open(path) as picture:
+        assert np.asarray(picture).shape == (8, 8, 3)
+        comment = picture.getexif().get_ifd(0x8769)[0x9286]
+    assert comment[:8] == b"UNICODE\0"  # as A1111 writes it
+    assert comment[8:].decode("utf-16-be").startswith("a 배\nSteps: 3, Size: 8x8")
+    PICTURE.save(path)
+    with pytest.raises(ValueError, match="holds no settings"):
+        read_settings(path)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        b"UNICODE\0" + "배\nSteps: 4, Seed: 5".encode("utf-16-be"),
+        b"UNICODE\0" + "배\nSteps: 4, Seed: 5".encode("utf-16-le"),
+        b"ASCII\0\0\0" + "배\nSteps: 4, Seed: 5".encode(),
+    ],
+)
+def test_user_comments_of_others(tmp_path: Path, comment: bytes) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = comment
+    for suffix in ("jpg", "webp"):
+        PICTURE.save(tmp_path / f"a.{suffix}", exif=exif)
+        assert read_settings(tmp_path / f"a.{suffix}") == {"prompt": "배", "steps": 4, "seed": 5}
+
+
+def test_broken_exif_is_no_settings(tmp_path: Path) -> None:
+    save_image(PICTURE, tmp_path / "a.jpg", {"seed": 1})
+    data = (tmp_path / "a.jpg").read_bytes()
+    start = data.index(b"Exif\0\0")
+    for end in range(start + 6, start + 60, 7):
+        (tmp_path / "b.jpg").write_bytes(data[:end] + b"\xff" * (len(data) - end))
+        with pytest.raises(ValueError, match=r"b\.jpg (holds|has|is)"):
+            read_settings(tmp_path / "b.jpg")
+
+
+def test_long_texts_are_not_read(tmp_path: Path) -> None:
+    big, many = b"\0" * (MAX_TEXT + 200), 20
+    path = with_chunks(tmp_path / "a.png", *[(b"tEXt", b"Title\0" + big)] * many)
+    ours = with_chunks(tmp_path / "b.png", (b"tEXt", b"inkdrop\0" + big))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="holds no settings"):
+        read_settings(path)
+    with pytest.raises(ValueError, match=rf"holds settings of over {MAX_TEXT} bytes"):
+        read_settings(ours)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < MAX_TEXT
 
 
 def test_settings_that_cannot_be_written(tmp_path: Path) -> None:
@@ -180,8 +239,10 @@ def test_settings_that_cannot_be_written(tmp_path: Path) -> None:
     for asked, said in bad:
         with pytest.raises(ValueError, match=said):
             save_image(PICTURE, tmp_path / "a.png", asked)
-    with pytest.raises(ValueError, match=r"a.webp cannot carry settings; use .png"):
-        save_image(PICTURE, tmp_path / "a.webp", {"seed": 1})
+    with pytest.raises(ValueError, match=r"a.bmp cannot carry settings; use .png"):
+        save_image(PICTURE, tmp_path / "a.bmp", {"seed": 1})
+    with pytest.raises(ValueError, match=r"at most 65000 fit into a JPEG; use .png, or shorten"):
+        save_image(PICTURE, tmp_path / "a.jpg", {"prompt": "x" * 65_000})
     assert not list(tmp_path.iterdir())
 
 

@@ -18,6 +18,7 @@ from inkdrop.tasks.added import Added, AddedWord
 from inkdrop.tasks.request import (
     FRAMES,
     LARGEST,
+    LAST,
     TASKS,
     Edit,
     Generate,
@@ -80,6 +81,7 @@ HOWS: dict[str, st.SearchStrategy[Any]] = {
 PLAIN: dict[str, st.SearchStrategy[Any]] = {
     "model": st.text(max_size=8), "weights": st.text(max_size=8), "prompt": st.text(max_size=8),
     "labels": st.lists(classes, max_size=3).map(tuple), "seed": seeds,
+    "first": st.integers(0, LAST),
     "count": counts, "batch": counts, "columns": counts, "scale": st.integers(1, 64),
     "size": sides | pairs(sides, sides), "loras": st.lists(files, max_size=2).map(tuple),
     "embeddings": st.lists(words, max_size=2).map(tuple),
