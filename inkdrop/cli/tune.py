@@ -55,8 +55,9 @@ def samplers() -> None:
     from rich.table import Table
 
     from inkdrop.cli.screen import Screen
-    from inkdrop.diffusion.samplers import ABOUT, ALIASES
-    from inkdrop.diffusion.times import GRID_ALIASES, GRIDS
+    from inkdrop.diffusion.names import ALIASES, GRID_ALIASES
+    from inkdrop.diffusion.samplers import ABOUT
+    from inkdrop.diffusion.times import GRIDS
 
     table = Table("sampler", "order", "calls", "fresh noise", "when", "also called", box=None)
     for name, about in ABOUT.items():

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from inkdrop.config import choose
 from inkdrop.diffusion.discrete import Discrete
+from inkdrop.diffusion.names import grid_called
 from inkdrop.diffusion.process import Process
 
 # (process, steps) -> times, float64 [steps + 1]
@@ -177,29 +178,25 @@ NUMBERS = {
     "shift": (0.01, 100.0),
 }
 
-# Names used by other programs.
-GRID_ALIASES: dict[str, str] = {
-    "exponential": "logsnr",
-    "sgm_uniform": "uniform",
-    "normal": "linspace",
-    "simple": "trailing",
-    "ddim_uniform": "leading",
-    "flow_shift": "shift",
-}
-
 
 def grid(process: Process, name: str, steps: int) -> Tensor:
     """The grid called `name`: float64 [steps + 1], decreasing from noise to 0.
 
-    "karras:5" sets rho, "beta:0.7" and "share:0.8" the shape, "shift:3" the shift. ValueError for
-    an unknown grid, one the process does not support, or an impossible number.
+    "karras:5" sets rho, "beta:0.7" and "share:0.8" the shape, "shift:3" the shift; other programs'
+    names are in `names.py`. ValueError for an unknown grid, one the process does not support, or an
+    impossible number.
     """
     process.check_steps(steps)
-    name, colon, number = name.partition(":")
-    name = GRID_ALIASES.get(name, name)
-    plain = choose("grid", name, GRIDS)
+    name, value = check_grid(grid_called(name) or name)
+    return GRIDS[name](process, steps) if value is None else TUNABLE[name](process, steps, value)
+
+
+def check_grid(text: str) -> tuple[str, float | None]:
+    """The name of a grid and its number, if it has one; ValueError for one that there is not."""
+    name, colon, number = text.partition(":")
+    choose("grid", name, GRIDS)
     if not colon:
-        return plain(process, steps)
+        return name, None
     if name not in TUNABLE:
         raise ValueError(
             f"the {name} grid takes no number ({number!r}); only {', '.join(TUNABLE)} do"
@@ -209,7 +206,7 @@ def grid(process: Process, name: str, steps: int) -> Tensor:
         raise ValueError(
             f"the number of the {name} grid is {number!r}; give one from {low:g} to {high:g}"
         )
-    return TUNABLE[name](process, steps, value)
+    return name, value
 
 
 def _number(text: str) -> float | None:

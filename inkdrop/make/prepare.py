@@ -24,6 +24,7 @@ from inkdrop.folder import read_description
 from inkdrop.model import Model
 from inkdrop.tasks.control import controlled, read_hint
 from inkdrop.tasks.job import Job
+from inkdrop.tasks.plan import named
 from inkdrop.tasks.request import LOADED, Request, prompts_of
 
 MEASURED = {"network": "unet", "codec": "latent"}  # the kind of model the memory estimate is for
@@ -34,6 +35,7 @@ def check_request(request: Request) -> None:
     if request.engine is not None:
         precision = request.precision or "float32"
         engines.check(request.engine, precision, controls=bool(request.controls))
+    named(request.sampling)
     for guide in request.controls:
         guide.check()
     for lora in request.loras:

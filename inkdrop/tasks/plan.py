@@ -12,11 +12,20 @@ from torch import Tensor
 
 from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.guidance import Denoiser
+from inkdrop.diffusion.names import Called, grid_called
 from inkdrop.diffusion.noise import SeededNoise
-from inkdrop.diffusion.samplers import ABOUT, Sampler, Step, best, canonical, sampler
+from inkdrop.diffusion.samplers import (
+    ABOUT,
+    Sampler,
+    Step,
+    best,
+    canonical,
+    sampler,
+    understood,
+)
 from inkdrop.diffusion.samplers.adaptive import adaptive
 from inkdrop.diffusion.samplers.fitted import fitted
-from inkdrop.diffusion.times import grid
+from inkdrop.diffusion.times import check_grid, grid
 from inkdrop.model import Model
 from inkdrop.networks.reuse import Deep
 from inkdrop.tasks.sampling import DEFAULT, Sampling
@@ -24,6 +33,7 @@ from inkdrop.tasks.sampling import DEFAULT, Sampling
 # Noise levels sigma / alpha between which guidance matters: above them it reduces variety, below
 # them it has hardly any visible effect (Kynkaanniemi et al. 2024, who found these for SDXL).
 GUIDED = (0.28, 5.42)
+TUNED = "tuned"  # the grid that was fitted to a model
 OWN = "own"  # the sampler and grid of the scheduler that came with a model
 # 12 steps come as close to real pictures as 50 of PNDM on two models (benchmarks/quality/equal.py).
 FEW = 12
@@ -68,20 +78,18 @@ def chosen(model: Model, sampling: Sampling = DEFAULT) -> Plan:
     spec = model.spec
     steps = spec.steps if sampling.steps is None else sampling.steps
     model.process.check_steps(steps)
-    name, spacing = sampling.sampler, sampling.grid
+    name, spacing = named(sampling)
     if name == OWN:
         return _own(model, spacing, steps)
-    if name is not None:
-        name = canonical(name)
     kept = [tuned for tuned in spec.tuned if tuned.steps == steps]
-    if spacing == "tuned" or (name is None and spacing is None):
+    if spacing == TUNED or (name is None and spacing is None):
         if kept:
             found = torch.tensor(kept[0].times, dtype=torch.float64)
             if name in (None, kept[0].sampler):
                 return Plan(kept[0].sampler, found, kept[0].weights)
             assert name is not None
             return Plan(_enough(name, steps), found)
-        if spacing == "tuned":
+        if spacing == TUNED:
             known = ", ".join(str(t.steps) for t in spec.tuned) or "none yet"
             raise ValueError(
                 f"this model has no grid tuned for {steps} steps (tuned: {known}); make one with"
@@ -93,6 +101,22 @@ def chosen(model: Model, sampling: Sampling = DEFAULT) -> Plan:
         even = "logsnr"  # a sampler that looks ahead fails if a step jumps far in log-SNR
     times = grid(model.process, spacing or spec.grid or even, steps)
     return Plan(_enough(name, steps), times)
+
+
+def named(sampling: Sampling) -> Called:
+    """The sampler and the grid that are asked for, in any program's words; "own" stays.
+
+    A grid that is given by itself counts more than one in the sampler's name. ValueError for
+    unknown names.
+    """
+    sampler = sampling.sampler
+    found = Called(None)
+    if sampler is not None:
+        found = Called(OWN) if sampler.lower() == OWN else understood(sampler)
+    given = found.grid if sampling.grid is None else grid_called(sampling.grid)
+    if given is not None and given != TUNED:
+        check_grid(given)
+    return Called(found.sampler, given)
 
 
 def _own(model: Model, spacing: str | None, steps: int) -> Plan:

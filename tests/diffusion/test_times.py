@@ -9,8 +9,9 @@ import torch
 from exact import PROCESSES, f64
 
 from inkdrop.diffusion.discrete import Discrete
+from inkdrop.diffusion.names import GRID_ALIASES
 from inkdrop.diffusion.process import VE, VP, Flow, Process
-from inkdrop.diffusion.times import GRID_ALIASES, GRIDS, NUMBERS, grid, resolution_shift, snap
+from inkdrop.diffusion.times import GRIDS, NUMBERS, grid, resolution_shift, snap
 
 ALL = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
 COUNTED = ("leading", "trailing")

@@ -108,3 +108,20 @@ def test_steps_carry_no_gradient_whoever_asks_for_them(model: Model) -> None:
     weight = torch.ones(1, requires_grad=True)
     with torch.enable_grad():
         assert not any(each.requires_grad for each in ungraded(weight * 2 for _ in range(2)))  # type: ignore
+
+
+def test_names_of_other_programs_choose_sampler_and_grid(model: Model) -> None:
+    for name, sampler, spacing in (
+        ("DPM++ 2M Karras", "dpmpp_2m", "karras"),
+        ("DDIM", "ddim", "share"),
+        ("DPMSolverMultistepScheduler(timestep_spacing='trailing')", "dpmpp_2m", "trailing"),
+    ):
+        plan = chosen(model, Sampling(steps=4, sampler=name))
+        assert plan.sampler == sampler
+        assert torch.equal(plan.times, grid(model.process, spacing, 4))
+    # A grid given by itself counts more, and "Automatic" is no choice.
+    plan = chosen(model, Sampling(steps=4, sampler="DPM++ 2M Karras", grid="Beta"))
+    assert torch.equal(plan.times, grid(model.process, "beta", 4))
+    usual = chosen(model, Sampling(steps=4))
+    plan = chosen(model, Sampling(steps=4, sampler="Automatic", grid="Automatic"))
+    assert (plan.sampler, plan.times.tolist()) == (usual.sampler, usual.times.tolist())

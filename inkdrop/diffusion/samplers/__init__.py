@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inkdrop.config import choose
+from inkdrop.diffusion.names import ALIASES, Called, sampler_called
 from inkdrop.diffusion.process import Process
 from inkdrop.diffusion.samplers.adaptive import adaptive
 from inkdrop.diffusion.samplers.consistency import consistency
@@ -58,6 +59,7 @@ __all__ = [
     "restart",
     "sa_solver",
     "sampler",
+    "understood",
     "unipc",
     "unipc_3",
 ]
@@ -141,29 +143,30 @@ ABOUT: dict[str, About] = {
     "adaptive": About(3, 3, False, "a given accuracy instead of a number of steps"),
 }
 
-# Names used by other programs.
-ALIASES: dict[str, str] = {
-    "euler_ancestral": "euler_a",
-    "dpm_2": "dpm2",
-    "dpm_2_ancestral": "dpm2_a",
-    "dpmpp_2s_ancestral": "dpmpp_2s_a",
-    "dpmpp_2m_sde_gpu": "dpmpp_2m_sde",
-    "dpmpp_3m_sde_gpu": "dpmpp_3m_sde",
-    "dpmpp_sde_gpu": "dpmpp_sde",
-    "pndm": "plms",
-    "ipndm": "plms",
-    "uni_pc": "unipc_3",
-    "uni_pc_bh2": "unipc",
-    "dpm_adaptive": "adaptive",
-    "lcm": "consistency",
-}
-
 
 def canonical(name: str) -> str:
-    """The name in SAMPLERS for a sampler or an alias; ValueError suggests the nearest name."""
-    name = ALIASES.get(name, name)
-    choose("sampler", name, SAMPLERS)
-    return name
+    """The name in SAMPLERS for a sampler, as it or other programs name it.
+
+    ValueError for another name, with the nearest, and for one that also names a grid.
+    """
+    found = understood(name)
+    if found.sampler is None or found.grid is not None:
+        raise ValueError(
+            f"{name!r} does not name a sampler alone; give its name, such as"
+            f" {found.sampler or 'dpmpp_2m'}"
+        )
+    return found.sampler
+
+
+def understood(name: str) -> Called:
+    """The sampler here, and the grid if it says one, for any program's name of a sampler.
+
+    ValueError for an unknown name, with the nearest, or a sampler that only other programs have.
+    """
+    found = sampler_called(name, tuple(SAMPLERS))
+    if found.sampler is not None:
+        choose("sampler", found.sampler, SAMPLERS)
+    return found
 
 
 def sampler(name: str) -> Sampler:
