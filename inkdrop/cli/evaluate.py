@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from inkdrop.cli.habits import command
 from inkdrop.cli.options import device_option, given, options_of
 from inkdrop.cli.say import say
 from inkdrop.config import parse
@@ -15,7 +16,7 @@ from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.evaluation import Evaluation
 
 
-@click.command()
+@command()
 @click.argument("run")
 @click.option("--data", help="Data to measure against [the run's own].")
 @click.option("--label", help="The data's column of labels [the run's own].")
@@ -55,7 +56,7 @@ def _evaluation(options: dict[str, Any]) -> Evaluation:
     return parse(Evaluation, asked, "")
 
 
-@click.command()
+@command()
 @click.argument("run")
 @click.option("--data", help="Data to measure on [the run's own].")
 @click.option("--count", default=16, help="Number of samples of the data.", show_default=True)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from inkdrop.cli.habits import command
 from inkdrop.cli.options import device_option
 from inkdrop.cli.say import say
 
 
-@click.command()
+@command()
 @click.argument("run")
 @click.option("--data", help="Data to explain with [the run's own].")
 @click.option("-o", "--out", help="The report's folder [RUN/explain].")

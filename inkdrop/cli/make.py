@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inkdrop.cli.habits import command
 from inkdrop.cli.options import Decorator, all_of, device_option, given, options_of, out_option
 from inkdrop.cli.say import say
 from inkdrop.tasks.request import (
@@ -46,6 +47,12 @@ _control_options = all_of(
 )
 
 
+_sides = all_of(
+    click.option("-W", "--width", type=int, help="Width in pixels, with --height, as --size."),
+    click.option("-H", "--height", type=int, help="Height in pixels, with --width, as --size."),
+)
+
+
 def making(
     task: type[Task],
     out: str,
@@ -63,6 +70,7 @@ def making(
         click.option("--like", help="A file made by this command: make the same again."),
         options_of(task),
         options_of(Request, without=without, defaults=defaults),
+        *([] if "size" in without else [_sides]),
         *([_control_options] if task is Generate else []),
         options_of(Sampling, without=fixed),
         device_option,
@@ -71,10 +79,11 @@ def making(
     )
 
 
-@click.command()
+@command()
 @click.argument("prompt", required=False)
+@click.option("-p", "--prompt", "words", help="The same as PROMPT.")
 @making(Generate, "picture.png", without=("prompt",))
-def generate(**options: Any) -> None:
+def generate(words: str | None, **options: Any) -> None:
     """Make a picture of PROMPT, with the built-in model or any other.
 
     The PNG contains its settings: `inkdrop info` prints them, and --like repeats them.
@@ -84,13 +93,16 @@ def generate(**options: Any) -> None:
     inkdrop generate "a lighthouse" --model ./sd15 --size 512x768 --count 4
     """
     like = options["like"]
+    if words is not None and options["prompt"] is not None:
+        raise ValueError("the prompt is given twice, as PROMPT and as --prompt; give it once")
+    options["prompt"] = options["prompt"] if words is None else words
     if options["prompt"] is None and (like is None or "prompt" not in _settings(like, "generate")):
         raise ValueError('the prompt is missing; give one, as in: inkdrop generate "a smiling cat"')
     made, out = _make("generate", options, scale=1, carries=True)
     say(_named(made.save(out)))
 
 
-@click.command()
+@command()
 @click.argument("model", metavar="RUN", required=False)
 @making(Generate, "samples.png", without=("model",), defaults={"count": 16})
 def sample(**options: Any) -> None:
@@ -113,7 +125,7 @@ def sample(**options: Any) -> None:
         say(f"{out} cannot hold its settings for --like; {holds} can", err=True)
 
 
-@click.command()
+@command()
 @click.argument("words", nargs=-1, metavar="PICTURE [MASK] PROMPT")
 @making(Inpaint, "picture.png", without=("prompt", "size", "scale"), defaults=NO_MODEL)
 def inpaint(words: tuple[str, ...], **options: Any) -> None:
@@ -128,7 +140,7 @@ def inpaint(words: tuple[str, ...], **options: Any) -> None:
     _painted("inpaint", words, "PICTURE [MASK] PROMPT", options)
 
 
-@click.command()
+@command()
 @click.argument("words", nargs=-1, metavar="PICTURE PROMPT")
 @making(Edit, "picture.png", without=("prompt", "size", "scale", "weak"), defaults=NO_MODEL)
 def edit(words: tuple[str, ...], **options: Any) -> None:
@@ -142,7 +154,7 @@ def edit(words: tuple[str, ...], **options: Any) -> None:
     _painted("edit", words, "PICTURE PROMPT", options)
 
 
-@click.command()
+@command()
 @click.argument("model", required=False, metavar="[RUN]")
 @making(Interpolate, "walk.png", without=WALKS)
 def interpolate(**options: Any) -> None:
@@ -169,7 +181,7 @@ def interpolate(**options: Any) -> None:
     say(f"walk: {strip}{animated}")
 
 
-@click.command()
+@command()
 @click.argument("model", required=False, metavar="RUN")
 @click.argument("files", nargs=-1, metavar="FILES")
 @making(Invert, "inverted.png", without=(*WALKS, "size", "sampler", "eta", "tolerance"))
@@ -269,7 +281,12 @@ def _changes(options: dict[str, Any]) -> dict[str, Any]:
     from inkdrop.tasks.added import Added, AddedWord
 
     found = given(options)
-    if "size" in found:
+    sides = found.pop("height", None), found.pop("width", None)
+    if sides != (None, None):
+        if None in sides or "size" in found:
+            raise ValueError("give both --width and --height, or --size HxW alone")
+        found["size"] = sides[0] if sides[0] == sides[1] else sides
+    elif "size" in found:
         found["size"] = _size(found["size"])
     if "loras" in found:
         found["loras"] = tuple(Added.of(text, "LoRA", weighed=True) for text in found["loras"])

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from inkdrop.cli.habits import command
 from inkdrop.cli.options import device_option
 from inkdrop.cli.say import say
 
 
-@click.command()
+@command()
 @click.argument("path")
 def info(path: str) -> None:
     """Print the settings in a file, or describe a model.
@@ -36,7 +37,7 @@ def info(path: str) -> None:
         say(line)
 
 
-@click.command()
+@command()
 @click.argument("model")
 @click.argument("out")
 @click.option("--to", help="Layout: folder (diffusers), single or inkdrop [by OUT's name].")
@@ -86,7 +87,7 @@ def convert(model: str, out: str, to: str | None, half: bool, **options: Any) ->
     say(out)
 
 
-@click.command()
+@command()
 @device_option
 def engines(device: str | None) -> None:
     """List the engines that compute networks: their use and precision, or what is missing.

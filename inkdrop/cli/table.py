@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import click
 
+from inkdrop.cli.habits import COMMANDS, dashed
 from inkdrop.config import nearest
 from inkdrop.tasks.request import TASKS
 
@@ -62,9 +63,11 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in TABLE and not args[0].startswith("-"):
+            said = f"there is no command {args[0]!r}"
+            if (sentence := COMMANDS.get(dashed(args[0].lower()))) is not None:
+                raise click.UsageError(f"{said}: {sentence}")
             raise click.UsageError(
-                f"there is no command {args[0]!r}; known are: {', '.join(TABLE)}."
-                f"{nearest(args[0], TABLE)}"
+                f"{said}; known are: {', '.join(TABLE)}.{nearest(args[0], TABLE)}"
             )
         return super().resolve_command(ctx, args)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inkdrop.cli.data import UNREAD
+from inkdrop.cli.habits import command
 from inkdrop.cli.options import device_option, given, options_of
 from inkdrop.cli.say import say
 from inkdrop.config import dump, parse
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from inkdrop.train.events import Event
 
 
-@click.command()
+@command()
 @click.argument("data")
 @click.option("--out", help="The run's folder [runs/NAME].")
 @options_of(TrainRequest)
@@ -84,7 +85,7 @@ def train(**options: Any) -> None:
         show_training(events, data, more, stop, here=here, tensorboard=log)
 
 
-@click.command()
+@command()
 @click.argument("run")
 @click.option("--data", help="Data to distill on [the run's own].")
 @click.option("--out", help="The student's run [runs/NAME-STEPS].")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inkdrop.cli.habits import Command, command
 from inkdrop.cli.options import Decorator, device_option, given, options_of, out_option
 from inkdrop.cli.say import say
 from inkdrop.tasks.sampling import Sampling
@@ -45,7 +46,7 @@ def _guidance(*without: str) -> Decorator:
     return options_of(Sampling, without=fixed)
 
 
-@click.command()
+@command()
 def samplers() -> None:
     """List samplers and grids: order, network calls per step, and when to use which.
 
@@ -70,7 +71,7 @@ def samplers() -> None:
     say(f"grids: {', '.join(GRIDS)}; also {also}")
 
 
-class Lists(click.Command):
+class Lists(Command):
     """A command whose options in `several` take all words up to the next option."""
 
     several = ("--steps", "--samplers")
@@ -86,7 +87,7 @@ class Lists(click.Command):
         return super().parse_args(ctx, spread)
 
 
-@click.command(cls=Lists)
+@command(cls=Lists)
 @click.argument("run")
 @click.option("--steps", type=int, multiple=True, help="Numbers of steps [5 10 20 50].")
 @click.option("--samplers", multiple=True, help="Names [ddim dpmpp_2m unipc deis heun].")
@@ -146,7 +147,7 @@ def _save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(beside)
 
 
-@click.command()
+@command()
 @click.argument("run")
 @click.option("--steps", default=10, help="Number of steps to tune for.", show_default=True)
 @click.option("--minutes", default=5.0, help="Time for the search.", show_default=True)

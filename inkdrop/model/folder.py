@@ -114,8 +114,8 @@ def amend(name: str | Path, spec: Spec) -> Path:
     Weights are not touched, and a failed write leaves the old files intact. ValueError for a
     built-in model.
     """
-    check_amendable(name)
     restore(Path(name))
+    check_amendable(name)
     folder, _ = own_folder(name)
     description = read_description(folder, "model") | {"spec": dump(spec)}
     if folder == Path(name):
