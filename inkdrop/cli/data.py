@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inkdrop.cli.habits import Command
 from inkdrop.cli.options import given, options_of
 from inkdrop.cli.say import say
 from inkdrop.data.options import DataOptions
@@ -26,7 +27,7 @@ def data() -> None:
     """
 
 
-@data.command()
+@data.command(cls=Command)
 @click.argument("path")
 @options_of(DataOptions)
 def check(path: str, **options: Any) -> None:

@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping
 
 import click
 
-TRAINING = ("train", "distill")
-MAKING = ("generate", "sample", "inpaint", "edit", "interpolate", "invert")
+TRAINING = ("train", "distill", "check")
 
 _IMG2IMG = (
     "starting from a picture is not here yet; `inkdrop edit` and `inkdrop inpaint` change one, with"
