@@ -113,3 +113,21 @@ def _damaged(data: Dataset) -> Iterator[str]:
         yield f"damaged and skipped: {len(data.survey.skipped):,}"
         for reason in data.survey.skipped:
             yield f"  {reason}"
+    found = list(_undecodable(data)) if data.survey is not None else []
+    if found:
+        yield f"damaged, and training would end there: {len(found):,}"
+        yield from (f"  {reason}" for reason in found)
+
+
+def _undecodable(data: Dataset) -> Iterator[str]:
+    """A sentence for each sample whose damage only shows when it is decoded."""
+    for start in range(0, len(data), BATCH):
+        rows = range(start, min(start + BATCH, len(data)))
+        try:
+            data.take(rows)
+        except ValueError:
+            for row in rows:
+                try:
+                    data.take([row])
+                except ValueError as error:
+                    yield str(error)

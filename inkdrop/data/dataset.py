@@ -106,13 +106,13 @@ class Dataset:
         captions, several = self.captions, self.several
         return dataclasses.replace(
             self,
-            store=_Some(self.store, wanted),
+            store=Some(self.store, wanted),
             count=len(wanted),
             fingerprint=digest([self.fingerprint, wanted]),
             labels=None if self.labels is None else self.labels[wanted],
             captions=None if captions is None else tuple(captions[i] for i in wanted),
             several=None if several is None else tuple(several[i] for i in wanted),
-            beside={name: _Some(store, wanted) for name, store in self.beside.items()},
+            beside={name: Some(store, wanted) for name, store in self.beside.items()},
             rows=wanted if self.rows is None else self.rows[wanted],
         )
 
@@ -142,11 +142,14 @@ class Dataset:
 
 
 @dataclass(frozen=True, eq=False)
-class _Some:
+class Some:
+    """Some samples of a store, in their order in `indices`."""
+
     store: Store
     indices: NDArray[np.int64]
 
     def take(self, indices: NDArray[np.int64]) -> Tensor:
+        """float32 [B, ...]; see `Store`."""
         return self.store.take(self.indices[indices])
 
 

@@ -17,7 +17,8 @@ from inkdrop.data.labels import classes
 from inkdrop.data.limits import Room
 from inkdrop.data.options import DataOptions
 from inkdrop.data.parquet import open_files, read_columns, shards
-from inkdrop.data.pictures.prepare import EncodedPicture, prepare
+from inkdrop.data.pictures.prepare import prepare
+from inkdrop.data.pictures.stored import EncodedPicture
 from inkdrop.digest import digest
 
 _NAMES = ("label_name", "class_name", "name")

@@ -14,7 +14,8 @@ from inkdrop.data.labels import classes
 from inkdrop.data.metadata import Row, is_metadata, is_table, read_metadata
 from inkdrop.data.names import natural
 from inkdrop.data.options import DataOptions
-from inkdrop.data.pictures.prepare import EncodedPicture, listed, prepare, share
+from inkdrop.data.pictures.prepare import listed, prepare, share
+from inkdrop.data.pictures.stored import EncodedPicture
 from inkdrop.digest import digest
 from inkdrop.media.image import SUFFIXES
 

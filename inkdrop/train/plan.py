@@ -20,13 +20,14 @@ from inkdrop import runs
 from inkdrop.config import dump, parse
 from inkdrop.data.dataset import Dataset
 from inkdrop.files import check_writable, replacing
+from inkdrop.train.ahead import Ahead
 from inkdrop.train.aim import Aim
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.objective import with_network
 from inkdrop.train.parallel import World
 from inkdrop.train.request import TrainRequest
 from inkdrop.train.stop import Stopped
-from inkdrop.train.updates import parts, start, updates
+from inkdrop.train.updates import parts, start, turns, updates
 from inkdrop.weights import read_json
 
 NAME = "run.json"
@@ -168,9 +169,12 @@ def trial(
     model = with_network(model, world.place(model.network))
     feed, state = aim.feed(data, config, world.device), start(model, config)
     short = dataclasses.replace(config, updates=count)
+    for turn in turns(short, world):
+        feed(*turn)  # once before: what fits in memory is decoded only once in a training
     ticks = [time.perf_counter()]
-    for _ in updates(model, feed, short, state, world, aim.objective):
-        ticks.append(time.perf_counter())
+    with Ahead(feed, turns(short, world)) as read:
+        for _ in updates(model, read, short, state, world, aim.objective):
+            ticks.append(time.perf_counter())
     if len(ticks) <= count:
         raise Stopped
     # The first two updates are slower (memory is allocated then), so they are not counted.

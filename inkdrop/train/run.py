@@ -24,6 +24,7 @@ from inkdrop.data.dataset import Dataset
 from inkdrop.events import Note
 from inkdrop.lock import locked
 from inkdrop.train import checkpoint
+from inkdrop.train.ahead import Ahead
 from inkdrop.train.aim import DIFFUSION, Aim
 from inkdrop.train.config import TrainConfig
 from inkdrop.train.events import Event
@@ -34,7 +35,7 @@ from inkdrop.train.parallel import World
 from inkdrop.train.plan import planned
 from inkdrop.train.request import TrainRequest
 from inkdrop.train.stop import Stopped
-from inkdrop.train.updates import start, updates
+from inkdrop.train.updates import start, turns, updates
 
 
 def train(
@@ -107,7 +108,8 @@ def train_in(
     keeping = Keeping(out, plan, whole, state, aim, out_of_sight, world, request.save_every)
     prepared = with_network(placed, _compiled(placed.network, config))
     feed = aim.feed(training, config, world.device)
-    yield from keeping.loop(updates(prepared, feed, config, state, world, aim.objective))
+    with Ahead(feed, turns(config, world, state.update)) as read:
+        yield from keeping.loop(updates(prepared, read, config, state, world, aim.objective))
 
 
 def _compiled(network: nn.Module, config: TrainConfig) -> nn.Module:

@@ -117,6 +117,12 @@ def parts(config: TrainConfig, world: World) -> list[range]:
     return [range(first, first + part) for first in range(rows.start, rows.stop, part)]
 
 
+def turns(config: TrainConfig, world: World, since: int = 0) -> Iterator[tuple[int, range]]:
+    """(update, rows) of every batch that this process computes from update `since` on."""
+    pieces = parts(config, world)
+    return ((update, rows) for update in range(since, config.updates) for rows in pieces)
+
+
 def gradients(
     model: Trained,
     config: TrainConfig,

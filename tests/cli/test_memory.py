@@ -41,15 +41,15 @@ def test_what_libraries_raise_is_known(fails: object, monkeypatch: pytest.Monkey
 
 def test_a_batch_that_does_not_fit_may_be_lowered(tmp_path: Path) -> None:
     tiny.data(tmp_path)
-    asked = f"{sys.executable} -m inkdrop train tiny.npz --width 8 --updates 1 --out run --batch"
+    asked = f"{sys.executable} -m inkdrop train tiny.npz --width 64 --updates 1 --out run --batch"
 
     def trained(batch: int) -> subprocess.CompletedProcess[str]:
-        limited = f"ulimit -v 8000000; {asked} {batch}"
+        limited = f"ulimit -v 3000000; {asked} {batch}"
         return subprocess.run(
             ["bash", "-c", limited], cwd=tmp_path, capture_output=True, text=True, timeout=300
         )
 
-    refused = trained(4_000_000)
+    refused = trained(50_000)
     assert refused.returncode == 2
     assert refused.stderr.startswith("inkdrop: out of memory") and refused.stderr.count("\n") == 1
     assert "lower --batch, --size or --width, or raise --accumulate" in refused.stderr

@@ -4,68 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from inkdrop.data import dataset
-from inkdrop.data.dataset import ArrayStore, Store
+from inkdrop.data.dataset import Some, Store
 from inkdrop.data.options import DataOptions
 from inkdrop.data.pictures.buckets import Buckets, Size, assign
+from inkdrop.data.pictures.stored import EncodedPicture, Form, Pictures, each
 from inkdrop.data.pictures.survey import DamagedError, Survey
+from inkdrop.data.pictures.whole import whole
 from inkdrop.digest import digest
-from inkdrop.media.image import PictureInfo, picture_info, read_image
+from inkdrop.media.image import PictureInfo, picture_info
 from inkdrop.media.pixels import parse_colour
 
 DEFAULT_SIZE = 64
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class EncodedPicture:
-    """One encoded picture: its name for messages, and a function for its path or bytes."""
-
-    name: str
-    load: Callable[[], Path | bytes]
-
-
-@dataclass(frozen=True)
-class Form:
-    """The form of all pictures: size, channels (1, 3 or 4), and the colour behind transparency.
-
-    size: side of a square, or (height, width), in pixels
-    """
-
-    size: int | Size
-    channels: int
-    background: str
-
-    def read(self, data: bytes, name: str) -> NDArray[np.uint8]:
-        """A picture's file content as uint8 [C, H, W]; ValueError as in `read_image`."""
-        pixels = read_image(
-            data,
-            size=self.size,
-            channels=self.channels,
-            background=self.background,
-            srgb=True,
-            name=name,
-        )
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """[C, H, W]."""
-        height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
-        return self.channels, height, width
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,39 +45,41 @@ class Prepared:
 
 
 def prepare(pictures: Sequence[EncodedPicture], options: DataOptions, where: str) -> Prepared:
-    """Read all headers, choose sizes and channels, then decode every picture once.
+    """Read and hash all files, and choose sizes and channels; a picture is decoded when needed.
 
-    Up to 1 % of unreadable pictures are skipped and noted; more are a ValueError that lists the
-    first few. Pictures stay in memory up to CACHE_BYTES in all, else are decoded at each use.
+    A file whose structure does not tell that it is whole is decoded at once. Up to 1 % of
+    unreadable pictures are skipped and noted; more are a ValueError that lists the first few.
+    Decoded pictures stay in memory if all fit into CACHE_BYTES, else they are decoded at each use.
     """
     if options.channels not in (None, 1, 3, 4):
         raise ValueError(f"channels is {options.channels}: pictures have 1, 3 or 4")
-    infos = dict(enumerate(_each(lambda i: _attempt(lambda: _info(pictures[i])), len(pictures))))
-    bad = {i: info for i, info in infos.items() if isinstance(info, str)}
+    found = list(each(lambda i: _attempt(lambda: _see(pictures[i])), len(pictures)))
+    bad = {i: one for i, one in enumerate(found) if isinstance(one, str)}
     _limit(bad, len(pictures), where)
-    good = {i: info for i, info in infos.items() if isinstance(info, PictureInfo)}
+    seen = {i: one for i, one in enumerate(found) if isinstance(one, _Seen)}
+    good = {i: one.info for i, one in seen.items()}
     forms, notes = _choose(good, pictures, options)
     fits = sum(len(n) * math.prod(form.shape) for form, n in forms.items()) <= dataset.CACHE_BYTES
-    stores, results = list[Store](), dict[int, bytes | str]()
+    stores = list[Store]()
     for form, numbers in forms.items():
-        store, hashes = _decode([pictures[i] for i in numbers], form, fits)
+        of = [pictures[i] for i in numbers], [seen[i] for i in numbers]
+        store, faults = _stored(*of, form, fits)
         stores.append(store)
-        results |= zip(numbers, hashes, strict=True)
-    bad |= {i: result for i, result in results.items() if isinstance(result, str)}
+        bad |= {numbers[i]: said for i, said in faults.items()}
     _limit(bad, len(pictures), where)
     members = [[i for i in numbers if i not in bad] for numbers in forms.values()]
     kept = [i for part in members for i in part]
     # Only where something is converted, so that other data keeps its fingerprint.
     converted = ["sRGB"] if any(info.profile == "other" for info in good.values()) else []
     fingerprint = digest(
-        [*forms, *converted, *(f"{pictures[i].name}:{results[i]!r}" for i in kept)]
+        [*forms, *converted, *(f"{pictures[i].name}:{seen[i].sha256!r}" for i in kept)]
     )
     shapes = tuple(form.shape for form in forms)
     if options.buckets is None:
         (store,) = stores
     else:
         store = Parts(tuple(stores), shapes, tuple(map(len, members)))
-    survey = Survey.of(good, results, kept, bad)
+    survey = Survey.of(good, {i: one.sha256 for i, one in seen.items()}, kept, bad)
     notes += _skipped(bad, pictures)
     return Prepared(store, shapes[0], kept, fingerprint, tuple(notes), survey)
 
@@ -134,13 +96,6 @@ def listed(names: Sequence[str], limit: int = 10) -> str:
     return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
 
-def _each(function: Callable[[int], R], count: int) -> Iterator[R]:
-    """function(0), function(1), ... on a few threads, in order, a bounded number at a time."""
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, count, 1024):
-            yield from pool.map(function, range(start, min(start + 1024, count)))
-
-
 def _attempt(function: Callable[[], R]) -> R | str:
     """The result, or the message of its ValueError."""
     try:
@@ -149,16 +104,20 @@ def _attempt(function: Callable[[], R]) -> R | str:
         return str(error)
 
 
-def _info(picture: EncodedPicture) -> PictureInfo:
-    return picture_info(picture.load(), name=picture.name)
+@dataclass(frozen=True)
+class _Seen:
+    """What is known of a picture without decoding it; whole: that it can be decoded."""
+
+    info: PictureInfo
+    sha256: bytes
+    whole: bool
 
 
-def _bytes(picture: EncodedPicture) -> bytes:
-    source = picture.load()
-    try:
-        return source if isinstance(source, bytes) else source.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{picture.name} cannot be read: {error.strerror}") from None
+def _see(picture: EncodedPicture) -> _Seen:
+    """ValueError for a file that cannot be read or is not a picture."""
+    info = picture_info(picture.load(), name=picture.name)
+    data = picture.read()
+    return _Seen(info, hashlib.sha256(data).digest(), whole(data))
 
 
 def _limit(bad: dict[int, str], total: int, where: str) -> None:
@@ -240,40 +199,19 @@ def _size(
     return size, f"size {size}x{size}, {reason}; {how}{enlarged}"
 
 
-def _decode(
-    pictures: Sequence[EncodedPicture], form: Form, fits: bool
-) -> tuple[Store, list[bytes | str]]:
-    """A store of the readable pictures; and for each picture its file's sha256, or an error.
+def _stored(
+    pictures: Sequence[EncodedPicture], seen: Sequence[_Seen], form: Form, fits: bool
+) -> tuple[Store, dict[int, str]]:
+    """A store of the readable pictures, and the faults of the others by their index here.
 
-    fits: keep all of them in memory
+    fits: keep what is decoded in memory
     """
-    pixels = np.empty((len(pictures), *form.shape) if fits else (0,), np.uint8)
-
-    def one(i: int) -> bytes:
-        data = _bytes(pictures[i])
-        decoded = form.read(data, pictures[i].name)
-        if fits:
-            pixels[i] = decoded
-        return hashlib.sha256(data).digest()
-
-    results = list(_each(lambda i: _attempt(lambda: one(i)), len(pictures)))
-    good = [i for i, result in enumerate(results) if isinstance(result, bytes)]
-    if not fits:
-        return _OnDemand([pictures[i] for i in good], form), results
-    return ArrayStore(pixels if len(good) == len(pictures) else pixels[good]), results
-
-
-@dataclass(frozen=True, eq=False)
-class _OnDemand:
-    """Pictures that do not fit in memory, decoded at each use."""
-
-    pictures: list[EncodedPicture]
-    form: Form
-
-    def take(self, indices: NDArray[np.int64]) -> Tensor:
-        wanted = [self.pictures[i] for i in indices]
-        arrays = _each(lambda i: self.form.read(_bytes(wanted[i]), wanted[i].name), len(wanted))
-        return torch.from_numpy(np.stack(list(arrays))).float().div_(127.5).sub_(1)
+    store = Pictures(pictures, [one.sha256 for one in seen], form, fits)
+    doubtful = [i for i, one in enumerate(seen) if not one.whole]
+    results = list(each(lambda i: _attempt(lambda: store.check(doubtful[i])), len(doubtful)))
+    bad = {i: said for i, said in zip(doubtful, results, strict=True) if said is not None}
+    good = [i for i in range(len(pictures)) if i not in bad]
+    return (Some(store, np.asarray(good, np.int64)) if bad else store), bad
 
 
 @dataclass(frozen=True, eq=False)

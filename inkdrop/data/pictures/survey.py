@@ -32,15 +32,15 @@ class Survey:
     @staticmethod
     def of(
         infos: Mapping[int, PictureInfo],
-        results: Mapping[int, bytes | str],
+        digests: Mapping[int, bytes],
         kept: Sequence[int],
         bad: Mapping[int, str],
     ) -> Survey:
-        """From headers, file digests and errors, all by the picture's number."""
+        """From headers, digests of files and errors, all by the picture's number."""
         seen = [infos[i] for i in kept]
         return Survey(
             Counter((info.width, info.height) for info in seen),
             Counter(info.mode for info in seen),
             tuple(bad[i] for i in sorted(bad)),
-            tuple(digest for i in kept if isinstance(digest := results[i], bytes)),
+            tuple(digests[i] for i in kept),
         )

@@ -12,6 +12,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -38,10 +39,12 @@ class Remembered:
     def __init__(self, text: Text, room: int = ROOM) -> None:
         self.text, self.room, self.used = text, room, 0
         self.known: OrderedDict[str, Cond] = OrderedDict()
+        self.lock = Lock()  # batches are read in a thread of their own
 
     def __call__(self, captions: Sequence[str]) -> Cond:
         """B captions -> tokens [B, L, D] with their mask, and the vector; on the CPU."""
-        return cat([self._one(caption) for caption in captions])
+        with self.lock:
+            return cat([self._one(caption) for caption in captions])
 
     def _one(self, caption: str) -> Cond:
         if caption in self.known:
