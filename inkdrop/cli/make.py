@@ -292,6 +292,8 @@ def _changes(options: dict[str, Any]) -> dict[str, Any]:
         found["loras"] = tuple(Added.of(text, "LoRA", weighed=True) for text in found["loras"])
     if "embeddings" in found:
         found["embeddings"] = tuple(AddedWord.named(text) for text in found["embeddings"])
+    if "vae" in found:
+        found["vae"] = Added.of(found["vae"], "autoencoder")
     if "pictures" in found:
         found["pictures"] = tuple(Added.of(text, "picture") for text in found["pictures"])
     guides = _guides(*(options.get(name, ()) for name in ("control", "hint", "control_scale")))

@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import torch
 
+from inkdrop.codecs.latent import Latent, LatentConfig
 from inkdrop.convert.files.layout import Kind
 from inkdrop.convert.files.options import ReadOptions
 from inkdrop.convert.files.parts import Part
@@ -94,6 +95,7 @@ class Family(Generic[F]):
     headers: what was read, as `Headers`
     build: (what was read, dtype or None for the stored types, whether text is required) -> the
         model with its text, and the report of every weight
+    codec: (what was read, the settings to use where it has none, dtype) -> its autoencoder alone
     exports: whether a model can be written as a checkpoint of this family
     takes: the models that can be written, for messages
     export: (model, out, layout): the model with its text, written beside `out` and renamed
@@ -107,6 +109,7 @@ class Family(Generic[F]):
     read: Callable[[Path, ReadOptions], F]
     headers: Callable[[F], Headers]
     build: Callable[[F, torch.dtype | None, bool], tuple[Model, Report]]
+    codec: Callable[[F, LatentConfig, torch.dtype | None], Latent]
     exports: Callable[[Model], bool]
     takes: str
     export: Callable[[Model, Path, ForeignLayout], None]

@@ -12,6 +12,7 @@ import torch
 from inkdrop import engines
 from inkdrop.config import choose
 from inkdrop.convert.adapters.open import with_adapters
+from inkdrop.convert.autoencoder import with_autoencoder
 from inkdrop.convert.control import open_control, read_control
 from inkdrop.convert.files.parts import Part, part
 from inkdrop.convert.inspect.estimate import COMPUTED, Kept, Load, available, check_memory
@@ -42,6 +43,8 @@ def check_request(request: Request) -> None:
         lora.check("LoRA", "--lora")
     for embedding in request.embeddings:
         embedding.check("embedding", "--embedding")
+    if request.vae is not None:
+        request.vae.check("autoencoder", "--vae")
 
 
 def find_for(request: Request) -> Found:
@@ -89,11 +92,14 @@ def prepare(
 
 
 def fitted(model: Model, job: Job) -> Generator[Note, None, Model]:
-    """A loaded model with the request's adapters and control networks, at the job's size.
+    """A loaded model with the request's autoencoder, adapters and controls, at the job's size.
 
     The given model is not changed. ValueError if the model cannot do the job.
     """
     request = job.request
+    if request.vae is not None:
+        dtype = None if request.half else torch.float32
+        model = with_autoencoder(model, request.vae.path, dtype=dtype)
     if request.loras or request.embeddings:
         loras = [(lora.path, lora.weight) for lora in request.loras]
         embeddings = [(each.path, each.word) for each in request.embeddings]

@@ -165,6 +165,13 @@ class Request:
         flag="--embedding",
         metavar="FILE[=WORD]",
     )
+    vae: Added | None = option(
+        None,
+        "An autoencoder in place of the model's own, such as a TAESD: a file or a folder.",
+        unset="the model's own",
+        names=("--vae-path", "--taesd"),
+        metavar="PATH",
+    )
     controls: tuple[Guide, ...] = ()
     weak: str | None = option(None, "A worse model of the same kind to guide away from.")
     fast: bool = option(False, "Fewer evaluations, in faster arithmetic.")

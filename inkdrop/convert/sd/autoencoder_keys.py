@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
-from inkdrop.convert.files.keys import ATTENTION, RESBLOCK, Naming, Rules
+from inkdrop.convert.files.keys import ATTENTION, RESBLOCK, Naming, Rules, renamed
+from inkdrop.convert.files.stored import Stored, Weights
 from inkdrop.networks.autoencoder_config import AutoencoderConfig
 
 # The place of a layer: {level} counts from full size, {way} along the way, {n} within a level.
@@ -63,6 +65,22 @@ FORMER: Rules = (
     (r"\.proj_attn\.", ".to_out.0."),
 )
 
+# From diffusers' names to LDM's, but for the levels of the decoder, which count the other way.
+TO_LDM: Rules = (
+    *FORMER,
+    (r"^encoder\.down_blocks\.", "encoder.down."),
+    (r"\.resnets\.(\d+)\.", r".block.\1."),
+    (r"\.(down|up)samplers\.0\.", r".\1sample."),
+    (r"\.mid_block\.block\.0\.", ".mid.block_1."),
+    (r"\.mid_block\.block\.1\.", ".mid.block_2."),
+    (r"\.mid_block\.attentions\.0\.", ".mid.attn_1."),
+    (r"\.attn_1\.group_norm\.", ".attn_1.norm."),
+    (r"\.to_out\.0\.", ".proj_out."),
+    (r"\.to_([qkv])\.", r".\1."),
+    (r"\.conv_norm_out\.", ".norm_out."),
+    (r"\.conv_shortcut\.", ".nin_shortcut."),
+)
+
 # Linear layers that LDM stores as convolutions with a kernel of 1, [C', C, 1, 1].
 CONVOLUTIONS_LDM = r"\.attn_1\.(q|k|v|proj_out)\.weight$"
 
@@ -75,6 +93,21 @@ def diffusers_naming(config: AutoencoderConfig) -> Naming:
 def ldm_naming(config: AutoencoderConfig) -> Naming:
     """The names in LDM, without the prefix `first_stage_model.`."""
     return Naming(_placed(config, PLACES_LDM) | OUTER | LDM, INNER_LDM)
+
+
+def as_ldm(weights: Weights) -> dict[str, Stored]:
+    """The weights of an autoencoder under LDM's names, if they have those of diffusers."""
+    ways = [int(m[1]) for n in weights if (m := re.match(r"decoder\.up_blocks\.(\d+)\.", n))]
+    if not ways:
+        return dict(weights)
+
+    def level(match: re.Match[str]) -> str:
+        return f"decoder.up.{max(ways) - int(match[1])}."
+
+    return {
+        re.sub(r"^decoder\.up_blocks\.(\d+)\.", level, renamed(name, TO_LDM)): value
+        for name, value in weights.items()
+    }
 
 
 def _placed(config: AutoencoderConfig, places: Places) -> dict[str, str]:

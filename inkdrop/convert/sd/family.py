@@ -7,16 +7,18 @@ from pathlib import Path
 
 import torch
 
+from inkdrop.codecs.latent import Latent, LatentConfig
 from inkdrop.convert.family import Controls, Family, ForeignLayout, Headers
 from inkdrop.convert.files.layout import Kind
 from inkdrop.convert.files.parts import Part, part
 from inkdrop.convert.files.report import Report
 from inkdrop.convert.sd import control
+from inkdrop.convert.sd.autoencoder_settings import Scaling
 from inkdrop.convert.sd.control_settings import CLASS
 from inkdrop.convert.sd.export import export_single, is_exported, write_folder
 from inkdrop.convert.sd.folder import NETWORKS
 from inkdrop.convert.sd.foreign import Foreign
-from inkdrop.convert.sd.model import to_model, usual_sizes
+from inkdrop.convert.sd.model import to_codec, to_model, usual_sizes
 from inkdrop.convert.sd.pipelines import NAMES
 from inkdrop.convert.sd.read import read
 from inkdrop.convert.sd.single import MARKS
@@ -41,6 +43,12 @@ def build(foreign: Foreign, dtype: torch.dtype | None, text_needed: bool) -> tup
     text, parts = to_text(foreign, dtype=dtype)
     model = dataclasses.replace(model, text=text).sized(*model.spec.shape[1:])
     return model, dataclasses.replace(report, parts=(*report.parts, *parts), text=())
+
+
+def codec(foreign: Foreign, like: LatentConfig, dtype: torch.dtype | None) -> Latent:
+    """The autoencoder, whose code is scaled as in `like` where it has no settings of its own."""
+    scaling = Scaling(like.shift, like.scale, like.upcast)
+    return to_codec(foreign, scaling=scaling, dtype=dtype)[0]
 
 
 def export(model: Model, out: Path, layout: ForeignLayout) -> None:
@@ -68,6 +76,7 @@ STABLE_DIFFUSION = Family(
     read=read,
     headers=headers,
     build=build,
+    codec=codec,
     exports=is_exported,
     takes="a UNet on the code of an autoencoder",
     export=export,

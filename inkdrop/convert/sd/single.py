@@ -8,7 +8,7 @@ from pathlib import Path
 from inkdrop.convert.files.folders import open_file
 from inkdrop.convert.files.options import SCHEDULE_OPTIONS, ReadOptions
 from inkdrop.convert.files.stored import Stored, Weights, under
-from inkdrop.convert.sd.autoencoder_keys import ldm_naming
+from inkdrop.convert.sd.autoencoder_keys import as_ldm, ldm_naming
 from inkdrop.convert.sd.foreign import AutoencoderPart, Foreign, TextPart, UNetPart
 from inkdrop.convert.sd.leftovers import summed, unused
 from inkdrop.convert.sd.marks import read_marks
@@ -85,6 +85,7 @@ def _autoencoder(path: Path, weights: Weights, *, whole: bool) -> AutoencoderPar
         inner = dict(weights)
     if not inner:
         return None
+    inner = as_ldm(inner)
     config = autoencoder_shape(inner, str(path))
     return AutoencoderPart(config, ldm_naming(config), inner)
 
