@@ -73,6 +73,7 @@ _HOME = {
     "train": "inkdrop.train.run",
     "unipc": "inkdrop.diffusion.samplers.corrected",
     "updates": "inkdrop.train.updates",
+    "with_autoencoder": "inkdrop.convert.autoencoder",
     "with_embedding": "inkdrop.convert.adapters.embedding",
     "with_lora": "inkdrop.convert.adapters.merge",
 }

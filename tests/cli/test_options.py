@@ -215,7 +215,7 @@ WORDS: dict[type, dict[str, tuple[list[str], Any]]] = {
     },
 }
 # Files and sizes are read by the command.
-BY_HAND = {"size", "loras", "embeddings", "pictures"}
+BY_HAND = {"size", "loras", "embeddings", "vae", "pictures"}
 
 
 @pytest.mark.parametrize("cls", [Request, Sampling, *TASKS.values()])

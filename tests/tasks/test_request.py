@@ -85,6 +85,7 @@ PLAIN: dict[str, st.SearchStrategy[Any]] = {
     "count": counts, "batch": counts, "columns": counts, "scale": st.integers(1, 64),
     "size": sides | pairs(sides, sides), "loras": st.lists(files, max_size=2).map(tuple),
     "embeddings": st.lists(words, max_size=2).map(tuple),
+    "vae": st.none() | files,
     "controls": st.lists(st.builds(Guide, files, files), max_size=2).map(tuple),
     "fast": st.booleans(), "lora_dir": st.text(max_size=8),
 }  # fmt: skip
