@@ -36,6 +36,10 @@ def main() -> None:
         if said is None:
             raise
         _leave(said)
+    except click.exceptions.NoArgsIsHelpError as error:
+        for line in error.format_message().splitlines():
+            say(line, err=True)
+        sys.exit(2)
     except click.ClickException as error:
         _leave(error.format_message())
     except (click.Abort, KeyboardInterrupt):

@@ -214,10 +214,19 @@ class Command(click.Command):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             raise click.UsageError(self._pointed(error.option_name, given), ctx) from None
+        except click.MissingParameter as error:
+            name = error.param.make_metavar(ctx) if error.param is not None else "an argument"
+            raise click.UsageError(f"{name} is missing{self._example()}", ctx) from None
         except click.BadParameter as error:
             opts = error.param.opts if error.param is not None else []
             more = next((VALUES[each] for each in opts if each in VALUES), "")
             raise click.BadParameter(error.message + more, ctx, error.param) from None
+
+    def _example(self) -> str:
+        """The first example of the help, as the end of a sentence."""
+        lines = (line.strip() for line in (self.help or "").splitlines())
+        found = next((line for line in lines if line.startswith("inkdrop ")), "")
+        return f", as in: {found}" if found else ""
 
     def _long(self) -> set[str]:
         """The long names of this command's options, without dashes before them."""

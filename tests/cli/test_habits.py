@@ -128,3 +128,28 @@ def test_other_words_are_pointed_the_right_way(
     monkeypatch.chdir(tmp_path)
     assert said in left(monkeypatch, capsys, *words)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [name for name in TABLE if name not in ("samplers", "engines")])
+def test_a_command_alone_says_what_is_missing_with_an_example(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if name == "data":
+        name = "data check"
+    message = left(monkeypatch, capsys, *name.split())
+    assert re.search(rf"is missing.*inkdrop {name} |^inkdrop: give ", message)
+
+
+@pytest.mark.parametrize("words", [[], ["data"]], ids=["inkdrop", "inkdrop data"])
+def test_a_group_alone_shows_its_help(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as error:
+        inkdrop(monkeypatch, *words)
+    lines = capsys.readouterr().err.splitlines()
+    assert error.value.code == 2
+    assert lines[0].startswith("Usage: ") and {"Commands:", "Make:"} & set(lines)
