@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -44,9 +43,6 @@ from inkdrop.train.request import TrainRequest
 from inkdrop.train.run import train_in, writing
 from inkdrop.train.stop import Stopped
 from inkdrop.weights import on_meta, read_json
-
-if TYPE_CHECKING:
-    pass
 
 TEXT = TextEncoderConfig(vocabulary=4096, width=192, layers=2, heads=3, context=32)
 
