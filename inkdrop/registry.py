@@ -105,7 +105,12 @@ def build(kind: str, table: Mapping[str, type[T]], data: Mapping[str, Any], wher
     name = str(fields.pop("kind", ""))
     cls, place = choose(kind, name, table), f"{where}, {kind} {short(name)}"
     _check_sane(fields, place)
-    return parse(cls, fields, place)
+    try:
+        return parse(cls, fields, place)
+    except OverflowError:
+        raise ValueError(
+            f"{place} has numbers of which nothing can be made: {short(fields)}"
+        ) from None
 
 
 def _pairs(kind: str, data: object, where: str) -> dict[str, Any]:
@@ -123,7 +128,8 @@ def _check_sane(fields: Mapping[str, Any], where: str) -> None:
             continue
         numbers = value if isinstance(value, list | tuple) else (value,)
         most = LAYERS if name in COUNTS else MOST
-        if any(type(number) is int and number > most for number in numbers):
+        # A comparison that also finds NaN.
+        if any(type(number) in (int, float) and not number <= most for number in numbers):
             raise ValueError(f"{where}: {short(name)} is {short(value)}; it must be at most {most}")
         if len(numbers) > LEVELS and (name in COUNTS or name == "multipliers"):
             raise ValueError(

@@ -18,43 +18,57 @@ from torch.overrides import TorchFunctionMode
 from inkdrop.mapped import DTYPES, Mapped
 
 N = TypeVar("N", bound=nn.Module)
-DEEPEST = 100  # levels of nesting in a JSON file
+# Limits of a JSON file: bytes, and levels of objects and lists. Real files stay far below.
+MOST_JSON, DEEPEST = 50_000_000, 100
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; ValueError if it is missing or broken."""
+    """A JSON object from a file; ValueError if it is missing, broken, or absurdly large or deep."""
     if not path.is_file():
         raise ValueError(
             f"there is no {path.name} in {path.parent}: the folder is incomplete; get it again, or"
             " give another"
         )
+    if path.stat().st_size > MOST_JSON:
+        raise ValueError(
+            f"{path} has {path.stat().st_size:,} bytes, more than settings ever take; get it again"
+        )
     try:
-        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
+        data = parsed_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}); get it again") from None
     if not isinstance(data, dict):
         raise ValueError(f"{path} must be a JSON object, not {type(data).__name__}")
-    if _is_deep(data):
-        raise ValueError(f"{path} is nested over {DEEPEST} levels deep, as no settings are")
     return data
 
 
-def _is_deep(data: Any) -> bool:
-    """Whether JSON is nested so deeply that what reads it further could not."""
-    level = [data]
-    for _ in range(DEEPEST):
-        parts = [part.values() if isinstance(part, dict) else part for part in level]
-        level = [value for part in parts for value in part if isinstance(value, dict | list)]
-    return bool(level)
+def parsed_json(text: str | bytes) -> Any:
+    """JSON as plain values; ValueError for a duplicate key, or more than DEEPEST levels."""
+    try:
+        found = json.loads(text, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError(f"it is nested over {DEEPEST} levels deep") from None
+    _check_depth(found)
+    return found
 
 
-def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _check_depth(value: Any) -> None:
+    """ValueError beyond DEEPEST levels, at which code that recurses could fail."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        inner = [each for each in level if isinstance(each, dict | list)]
+        if not inner:
+            return
+        level = [v for each in inner for v in (each.values() if isinstance(each, dict) else each)]
+    raise ValueError(f"it is nested over {DEEPEST} levels deep")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object as a dict; ValueError for a duplicate key, which is ambiguous."""
     found = dict(pairs)
     if len(found) != len(pairs):
         counts = Counter(name for name, _ in pairs)
-        twice = next(name for name, count in counts.items() if count > 1)
-        raise ValueError(f"the key {twice[:40]!r} appears twice")
+        raise ValueError(f"the key {counts.most_common(1)[0][0][:40]!r} appears twice")
     return found
 
 
@@ -93,11 +107,12 @@ def save_weights(network: nn.Module, path: Path) -> None:
     """Write a network's state dict as safetensors; a tensor with several names gets its first."""
     from safetensors.torch import save_file
 
-    weights, seen = dict[str, Tensor](), set[int]()
-    for name, value in network.state_dict(keep_vars=True).items():
-        if id(value) not in seen:
-            weights[name] = value.detach().cpu().contiguous()
-        seen.add(id(value))
+    again = tied(network)
+    weights = {
+        name: value.detach().cpu().contiguous()
+        for name, value in network.state_dict().items()
+        if name not in again
+    }
     # Write beside it first: the existing file may be memory-mapped, even by this network.
     beside = path.with_name(f"{path.name}.new")
     save_file(weights, beside)
@@ -142,12 +157,33 @@ def put_weights(network: N, weights: dict[str, Tensor], dtype: torch.dtype | Non
     dtype: of all weights (None: their own, the widest if there are several)
     ValueError for a number beyond the range of float16, if that is the dtype.
     """
-    kind = dtype or widest({value.dtype for value in weights.values()})
+    kind, shared = dtype or widest({value.dtype for value in weights.values()}), tied(network)
+    for name in shared:
+        weights.pop(name, None)
     while weights:  # one at a time, so that there are never two copies of all weights
         name, value = weights.popitem()
         place, _, last = name.rpartition(".")
         _put(network.get_submodule(place), last, _of_type(name, value, kind))
+    for name, first in shared.items():
+        place, _, last = name.rpartition(".")
+        setattr(network.get_submodule(place), last, _at(network, first))
     return network.eval().requires_grad_(False)
+
+
+def tied(network: nn.Module) -> dict[str, str]:
+    """The further names of weights that have several -> the first, under which they are saved."""
+    firsts = dict[int, str]()
+    return {
+        name: firsts[id(value)]
+        for name, value in network.state_dict(keep_vars=True).items()
+        if firsts.setdefault(id(value), name) != name
+    }
+
+
+def _at(network: nn.Module, name: str) -> Tensor:
+    place, _, last = name.rpartition(".")
+    found: Tensor = getattr(network.get_submodule(place), last)
+    return found
 
 
 def _of_type(name: str, value: Tensor, kind: torch.dtype) -> Tensor:
@@ -195,6 +231,9 @@ def _put(module: nn.Module, name: str, value: Tensor) -> None:
 def _fitting(network: nn.Module, path: Path) -> dict[str, Tensor]:
     """The weights of a file; ValueError unless their names and shapes are those of the network."""
     weights, wanted = read_weights(path), network.state_dict()
+    for name, first in tied(network).items():
+        if first in weights:
+            weights.setdefault(name, weights[first])
     whole = [name for name, value in weights.items() if not value.dtype.is_floating_point]
     if whole:
         raise ValueError(
@@ -214,7 +253,7 @@ def widest(types: set[torch.dtype]) -> torch.dtype:
 
 
 Shapes = Mapping[str, Sequence[int]]
-MOST = 10  # names that an error message lists
+MOST, LONGEST = 10, 100  # names that an error message lists, and characters of each
 
 
 def check_same(where: str, wanted: Shapes, weights: Mapping[str, Tensor]) -> None:
@@ -250,5 +289,6 @@ def check_fit(where: str, missing: Shapes, extra: Shapes, misshapen: Shapes) -> 
 
 def listed(names: Shapes) -> str:
     """The first ten names with their shapes, and the number of further ones."""
-    shown = ", ".join(f"{name} {list(shape)}" for name, shape in sorted(names.items())[:MOST])
+    first = sorted(names.items())[:MOST]
+    shown = ", ".join(f"{name[:LONGEST]} {list(shape)}" for name, shape in first)
     return shown + (f" and {len(names) - MOST} more" if len(names) > MOST else "")

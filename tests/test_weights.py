@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from inkdrop.weights import (
+    MOST_JSON,
     check_same,
     largest,
     listed,
@@ -93,6 +94,14 @@ def test_one_weight_by_two_names_is_saved_once(tmp_path: Path) -> None:
     made[1].weight = made[0].weight
     save_weights(made, tmp_path / "a.safetensors")
     assert load_file(tmp_path / "a.safetensors").keys() == {"0.weight"}
+    # It is read again as one weight, in every type.
+    for dtype in (torch.float32, torch.float64, None):
+        with on_meta():
+            other = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+            other[1].weight = other[0].weight
+        map_weights(other, tmp_path / "a.safetensors", dtype)
+        assert other[1].weight is other[0].weight
+        assert torch.equal(other[0].weight.float(), made[0].weight)
     # Equal numbers in two weights are two weights.
     made[1].weight = nn.Parameter(made[0].weight.detach().clone())
     save_weights(made, tmp_path / "a.safetensors")
@@ -239,6 +248,29 @@ def test_broken_json(tmp_path: Path, content: bytes, said: str) -> None:
         read_json(tmp_path / "a.json")
     message = str(error.value)
     assert message.startswith(str(tmp_path / "a.json")) and "\n" not in message
+
+
+@pytest.mark.parametrize("levels", [101, 600, 100_000])
+@pytest.mark.parametrize("kind", ["[", '{"a":'])
+def test_json_of_many_levels(tmp_path: Path, levels: int, kind: str) -> None:
+    ends = {"[": "]", '{"a":': "}"}
+    text = '{"a":' + kind * levels + "1" + ends[kind] * levels + "}"
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=r"is not valid JSON .it is nested over 100 levels deep"):
+        read_json(tmp_path / "a.json")
+
+
+def test_json_that_is_too_long(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b'{"a": "' + b" " * MOST_JSON + b'"}')
+    with pytest.raises(ValueError, match="bytes, more than settings ever take"):
+        read_json(tmp_path / "a.json")
+
+
+def test_of_many_keys_the_one_that_appears_twice_is_named(tmp_path: Path) -> None:
+    pairs = [f'"a{number}": 1' for number in range(60_000)]
+    (tmp_path / "a.json").write_text("{" + ", ".join([*pairs, '"a500": 2']) + "}")
+    with pytest.raises(ValueError, match="the key 'a500' appears twice"):
+        read_json(tmp_path / "a.json")
 
 
 def test_json_that_is_missing_or_a_folder(tmp_path: Path) -> None:

@@ -79,9 +79,24 @@ def is_control(path: Path, options: ReadOptions = PLAIN) -> bool:
     return _controls_of(weights) is not None and not _is_adapter(weights)
 
 
+def control_folder(path: str | Path) -> Path:
+    """Where the control network of a path is: the path itself, or a part of a whole pipeline.
+
+    ValueError for a pipeline with several.
+    """
+    path = Path(path)
+    if not path.is_dir() or layout.marked(path) != "folder":
+        return path
+    found = sorted(each.parent for each in path.glob(f"controlnet*/{CONFIG}"))
+    if len(found) > 1:
+        named = ", ".join(str(each) for each in found)
+        raise ValueError(f"{path} has {len(found)} control networks; give one of them: {named}")
+    return found[0] if found else path
+
+
 def controls_at(path: str | Path, options: ReadOptions = PLAIN) -> Controls[Any]:
     """The family's reader for the control network at a path; ValueError if there is none."""
-    path = must_exist(path, "control network")
+    path = control_folder(must_exist(path, "control network"))
     if path.is_dir():
         return _controls_of_folder(path)
     weights = _kept(path, options)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from inkdrop.diffusion.spacing import Spacing
+
+# No real model exceeds these, which protect memory: the numbers in one sample, and the size of a
+# number of a tuned grid.
+MOST_NUMBERS, LARGEST = 1 << 28, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,11 @@ class Tuned:
             raise ValueError(
                 f"a tuned grid of {self.steps} steps has {len(self.times)} times: it needs one more"
                 " time than steps, each smaller than the one before"
+            )
+        numbers = (*self.times, *(weight for row in self.weights for weight in row))
+        if not all(abs(number) <= LARGEST for number in numbers):
+            raise ValueError(
+                f"a tuned grid of {self.steps} steps has numbers beyond {LARGEST:,}; tune it again"
             )
         if len(self.weights) != (self.steps if self.sampler == "fitted" else 0):
             raise ValueError(
@@ -87,6 +97,15 @@ class Spec:
         if len(self.shape) < 2 or min(self.shape) < 1:
             raise ValueError(
                 f"shape is {self.shape}: it must be channels and at least one size, all above 0"
+            )
+        if math.prod(self.shape) > MOST_NUMBERS:
+            raise ValueError(
+                f"shape is {self.shape}: a sample may have at most {MOST_NUMBERS:,} numbers"
+            )
+        if not all(map(math.isfinite, (*self.span, self.guidance))) or self.steps < 1:
+            raise ValueError(
+                f"span is {self.span}, guidance {self.guidance} and steps {self.steps}: they must"
+                " be finite, and steps at least 1"
             )
         if not self.span[0] < self.span[1]:
             raise ValueError(f"span is {self.span}: the lower value must come first")

@@ -152,6 +152,11 @@ class Downsample(nn.Module):
         """[B, C, *spatial] -> [B, C, *spatial / 2]."""
         if self.conv is None:
             return pool(x)
+        if self.ends is not None and not traced() and min(x.shape[2:]) < 2:
+            raise ValueError(
+                f"a level has {list(x.shape[2:])} places, which cannot be halved; ask for a larger"
+                " size"
+            )
         y: Tensor = self.conv(x if self.ends is None else F.pad(x, self.ends))
         return y
 

@@ -41,8 +41,7 @@ def _opened(path: Path, options: ReadOptions) -> SafeFile:
 
 def open_part(folder: Path, options: ReadOptions) -> tuple[dict[str, Stored], str]:
     """The weights in a part's folder, and their variant ("" for the plain ones)."""
-    found = _found(folder, _PLAIN) | _found(folder, _INDEX)
-    found = found or _found(folder, _PICKLE) | _found(folder, _PICKLE_INDEX)
+    found = _files(folder)
     if not found:
         raise ValueError(f"{folder} has no weights: no {STEMS[0]}.safetensors or the like")
     variant = _chosen(folder, found, options.variant)
@@ -51,6 +50,17 @@ def open_part(folder: Path, options: ReadOptions) -> tuple[dict[str, Stored], st
         shards = read_shards(file, lambda shard: _opened(shard, options).weights)
         return unscaled(shards, str(file)), variant  # a scale may be in another shard
     return open_file(file, options).weights, variant
+
+
+def variants(folder: Path) -> set[str]:
+    """The variants of the weights in a part's folder ("" for the plain ones)."""
+    return set(_files(folder)) if folder.is_dir() else set()
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The file of each variant, or its index; pickles only where there is nothing else."""
+    found = _found(folder, _PLAIN) | _found(folder, _INDEX)
+    return found or _found(folder, _PICKLE) | _found(folder, _PICKLE_INDEX)
 
 
 def _found(folder: Path, pattern: re.Pattern[str]) -> dict[str, Path]:

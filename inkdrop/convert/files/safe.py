@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from functools import cache
@@ -12,12 +11,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from inkdrop.config import short
 from inkdrop.convert.files.stored import Stored
 from inkdrop.mapped import DTYPES, Mapped
-from inkdrop.weights import once
+from inkdrop.weights import parsed_json
 
-# An honest header holds some hundred bytes a weight.
-MOST_HEADER = 100_000_000
+# An honest header holds some hundred bytes a weight; parsed it takes ten times as much memory.
+MOST_HEADER = 25_000_000
 # What a tensor of torch can have: axes, and numbers in all, where empty axes count as 1.
 AXES, LARGEST = 64, 1 << 63
 
@@ -101,8 +101,8 @@ def _header(path: Path, size: int) -> tuple[dict[str, Any], int]:
         file.seek(8)
         text = file.read(length)
     try:
-        header = json.loads(text, object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
+        header = parsed_json(text)
+    except ValueError as error:
         raise ValueError(f"{path} has a header that is not valid JSON ({error})") from None
     return header, 8 + length
 
@@ -131,22 +131,22 @@ def _entry(path: Path, name: str, about: Any) -> _Entry:
     if not name.isprintable():
         raise ValueError(f"{path} has a weight named {name[:40]!r}, which no model has")
     if not isinstance(about, dict) or set(about) != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"{path} does not give dtype, shape and data_offsets for {name!r}")
+        raise ValueError(f"{path} does not give dtype, shape and data_offsets for {short(name)}")
     shape, offsets = about["shape"], about["data_offsets"]
     if not _shape(shape) or not _counts(offsets) or len(offsets) != 2:
         found = f"shape {shape} at {offsets}"
-        raise ValueError(f"{path} has {name!r} with {found[:100]}, which are not sizes")
+        raise ValueError(f"{path} has {short(name)} with {found[:100]}, which are not sizes")
     dtype = DTYPES.get(str(about["dtype"]))
     if dtype is None:
         raise ValueError(
-            f"{path} holds {name!r} as {about['dtype']!r}; the types read here are"
+            f"{path} holds {short(name)} as {short(about['dtype'])}; the types read here are"
             f" {', '.join(DTYPES)}"
         )
     needed = math.prod(shape) * dtype.itemsize
     if offsets[1] - offsets[0] != needed:
         raise ValueError(
-            f"{path} has {offsets[1] - offsets[0]} bytes for {name!r}, which needs {needed}; it is"
-            " damaged"
+            f"{path} has {offsets[1] - offsets[0]} bytes for {short(name)}, which needs {needed}; it"
+            " is damaged"
         )
     return _Entry(name, dtype, tuple(shape), offsets[0], offsets[1])
 
@@ -168,7 +168,7 @@ def _check_layout(path: Path, entries: list[_Entry], there: int) -> None:
     for entry in sorted(entries, key=lambda e: (e.begin, e.end)):
         if entry.begin != end:
             what = "overlaps another weight" if entry.begin < end else "has a gap before it"
-            raise ValueError(f"{path} is damaged: {entry.name!r} {what}")
+            raise ValueError(f"{path} is damaged: {short(entry.name)} {what}")
         end = entry.end
     if there < end:
         raise ValueError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from inkdrop.config import nearest, short
-from inkdrop.convert.files.folders import open_part
+from inkdrop.convert.files.folders import open_part, variants
 from inkdrop.convert.files.keys import Naming, renamed
 from inkdrop.convert.files.layout import CONFIG, INDEX
 from inkdrop.convert.files.options import ReadOptions
@@ -42,6 +43,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     ),
     "depth_estimator": ("DPTForDepthEstimation",),
     "image_encoder": ("CLIPVisionModelWithProjection",),
+    "controlnet": ("ControlNetModel", "MultiControlNetModel"),
 }
 NETWORKS = (*PARTS["unet"], *PARTS["vae"])  # whose folders are read by themselves
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
@@ -50,6 +52,7 @@ UNUSED = {
     "feature_extractor": "prepares pictures for such networks",
     "depth_estimator": "estimates the depth that the model is given",
     "image_encoder": "reads pictures for adapters",
+    "controlnet": "guides the model where --control names it",
 }
 TEXT = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 # Flags of pipelines, beside the parts.
@@ -60,6 +63,7 @@ FLAGS = (
     "add_watermarker",
     "is_cosxl_edit",
 )
+NOT_FOLLOWED = ("is_cosxl_edit",)  # it scales the picture to be edited
 
 
 def read_folder(folder: Path, options: ReadOptions) -> Foreign:
@@ -68,14 +72,14 @@ def read_folder(folder: Path, options: ReadOptions) -> Foreign:
     index = read_settings(file)
     class_of(index, pipelines.NAMES, str(file))
     parts = _parts(index, str(file))
-    notes = list[str]()
+    notes, options_of = list[str](), _options_of(folder, parts, options)
     return Foreign(
         folder,
         "folder",
-        _read_unet(folder / "unet", options, notes) if "unet" in parts else None,
-        _read_vae(folder / "vae", options, notes) if "vae" in parts else None,
+        _read_unet(folder / "unet", options_of["unet"], notes) if "unet" in parts else None,
+        _read_vae(folder / "vae", options_of["vae"], notes) if "vae" in parts else None,
         _schedule(folder / "scheduler", options) if "scheduler" in parts else None,
-        text={n: _text(folder / n, parts[n], options, notes) for n in TEXT if n in parts},
+        text={n: _text(folder / n, parts[n], options_of[n], notes) for n in TEXT if n in parts},
         unused={name: why for name, why in UNUSED.items() if name in parts},
         notes=tuple(notes),
     )
@@ -97,14 +101,15 @@ def _parts(index: Mapping[str, Any], where: str) -> dict[str, str]:
     """The parts of a model and their classes; ValueError for one that is not in the table."""
     found = {}
     for name, value in index.items():
-        if name.startswith("_") or name in FLAGS:
+        if name.startswith("_") or value is None or value == [None, None]:
+            continue
+        if name in FLAGS:
+            _check_flag(name, value, where)
             continue
         if name not in PARTS:
             raise ValueError(
                 f"{where} has a part {short(name)}, which is not read here.{nearest(name, PARTS)}"
             )
-        if value is None or value == [None, None]:
-            continue
         if not isinstance(value, list) or len(value) != 2 or value[0] not in LIBRARIES:
             raise ValueError(
                 f"{where} says that {name} is {short(value)}; only parts of diffusers and"
@@ -113,6 +118,30 @@ def _parts(index: Mapping[str, Any], where: str) -> dict[str, str]:
         class_of({"_class_name": value[1]}, PARTS[name], f"{where}, {name}")
         found[name] = value[1]
     return found
+
+
+def _options_of(folder: Path, parts: Iterable[str], options: ReadOptions) -> dict[str, ReadOptions]:
+    """The options of each part: a variant that only some have is read of those.
+
+    ValueError for a variant that none has.
+    """
+    wanted = options.variant
+    there = {name: variants(folder / name) for name in parts}
+    if wanted is not None and not any(wanted in found for found in there.values()):
+        known = sorted({name for found in there.values() for name in found if name})
+        raise ValueError(
+            f"{folder} has no variant {short(wanted)} of its weights; it has"
+            f" {', '.join(known) or 'the plain ones alone'}"
+        )
+    plain = replace(options, variant=None)
+    return {name: options if wanted in found else plain for name, found in there.items()}
+
+
+def _check_flag(name: str, value: object, where: str) -> None:
+    """ValueError for a flag that is neither true nor false, or that is not followed."""
+    if not isinstance(value, bool) or (value and name in NOT_FOLLOWED):
+        needed = "false" if name in NOT_FOLLOWED else "true or false"
+        raise ValueError(f"{where} has {name} {short(value)}; it must be {needed} here")
 
 
 def _read_unet(folder: Path, options: ReadOptions, notes: list[str]) -> UNetPart:

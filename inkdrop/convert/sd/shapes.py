@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cached_property
 from typing import NamedTuple
 
 from inkdrop.convert.files.stored import Weights
@@ -12,6 +15,8 @@ from inkdrop.networks.autoencoder_config import AutoencoderConfig
 from inkdrop.networks.control import ControlNetConfig
 from inkdrop.networks.taesd import TAESDConfig
 from inkdrop.networks.unet_config import UNetConfig
+
+_MOST_PARTS = 16  # of a weight's name, separated by dots
 
 
 class _Shapes:
@@ -36,10 +41,20 @@ class _Shapes:
         """True if there is a weight with this many axes."""
         return name in self.weights and len(self.weights[name].shape) == axes
 
-    def count(self, pattern: str) -> int:
-        """How many different numbers the group of a pattern matches."""
-        found = (re.match(pattern, name) for name in self.weights)
-        return len({match[1] for match in found if match})
+    def count(self, place: str) -> int:
+        """How many different numbers follow a place in the names of weights."""
+        return len(self._numbers.get(place, ()))
+
+    @cached_property
+    def _numbers(self) -> Mapping[str, set[str]]:
+        """The numbers after each place, found in one pass: a hostile file has many of both."""
+        found = defaultdict[str, set[str]](set)
+        for name in self.weights:
+            parts = name.split(".", _MOST_PARTS)
+            for last, part in enumerate(parts[:-1]):
+                if part.isdecimal():
+                    found[".".join(parts[:last])].add(part)
+        return found
 
 
 class _Level(NamedTuple):
@@ -120,7 +135,7 @@ def _unet_shape(shapes: _Shapes, names: _Names, levels: list[_Level], out: int) 
 def autoencoder_shape(weights: Weights, where: str) -> AutoencoderConfig:
     """The configuration of an autoencoder with LDM's names, such as encoder.down.0."""
     shapes = _Shapes(weights, where)
-    levels = shapes.count(r"encoder\.down\.(\d+)\.")
+    levels = shapes.count("encoder.down")
     channels = [shapes(f"encoder.down.{n}.block.0.conv2.weight", 0) for n in range(levels)]
     width, multipliers = multiples(channels, where)
     return AutoencoderConfig(
@@ -128,7 +143,7 @@ def autoencoder_shape(weights: Weights, where: str) -> AutoencoderConfig:
         latent_channels=shapes("decoder.conv_in.weight", 1),
         width=width,
         multipliers=multipliers,
-        blocks=shapes.count(r"encoder\.down\.0\.block\.(\d+)\."),
+        blocks=shapes.count("encoder.down.0.block"),
         middle_attention="encoder.mid.attn_1.q.weight" in shapes,
         code_conv="quant_conv.weight" in shapes,
     )
@@ -149,7 +164,7 @@ def taesd_shape(weights: Weights, where: str) -> TAESDConfig:
 def _levels(shapes: _Shapes) -> list[_Level]:
     """The levels on the way down; a step to the next size ends each."""
     levels, places = list[_Level](), list[str]()
-    for number in range(1, shapes.count(r"input_blocks\.(\d+)\.")):
+    for number in range(1, shapes.count("input_blocks")):
         if f"input_blocks.{number}.0.op.weight" in shapes:
             levels.append(_level(shapes, places))
             places = []
@@ -166,12 +181,12 @@ def _level(shapes: _Shapes, places: list[str]) -> _Level:
 
 def _levels_of_diffusers(shapes: _Shapes) -> list[_Level]:
     """The same with diffusers' names, which number levels and their blocks separately."""
-    count = max(1, shapes.count(r"down_blocks\.(\d+)\."))
+    count = max(1, shapes.count("down_blocks"))
     places = [f"down_blocks.{n}" for n in range(count)]
     return [
         _Level(
             shapes(f"{place}.resnets.0.conv2.weight", 0),
-            shapes.count(rf"{re.escape(place)}\.resnets\.(\d+)\."),
+            shapes.count(f"{place}.resnets"),
             _depth(shapes, f"{place}.attentions.0"),
         )
         for place in places
@@ -179,7 +194,7 @@ def _levels_of_diffusers(shapes: _Shapes) -> list[_Level]:
 
 
 def _depth(shapes: _Shapes, place: str) -> int:
-    return shapes.count(rf"{re.escape(place)}\.transformer_blocks\.(\d+)\.")
+    return shapes.count(f"{place}.transformer_blocks")
 
 
 def _runs(weights: Weights, half: str) -> tuple[int, ...]:

@@ -182,3 +182,18 @@ def test_a_header_whose_length_looks_like_a_pickle(tmp_path: Path) -> None:
     path = written(tmp_path / "a.safetensors", header, b"7")
     assert path.read_bytes().startswith(pickle.PROTO + b"\x02") and not is_pickle(path)
     assert open_safe(path).weights["a"].read().tolist() == [ord("7")]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"x" * 100_000: entry("F32", [1], 0, 8)}, {"x" * 100_000: 1},
+        {"a": entry("Q" * 100_000, [1], 0, 4)}, {"x" * 100_000: entry("F32", [-1], 0, 4)},
+        {"x" * 100_000: entry("F32", [1], 1, 5)}, {"a": entry("F32", [1] * 10_000, 0, 4)},
+    ],
+)  # fmt: skip
+def test_messages_are_short_whatever_a_header_says(tmp_path: Path, header: Any) -> None:
+    path = written(tmp_path / "a.safetensors", header, b"1234")
+    with pytest.raises(ValueError, match=r"a\.safetensors") as error:
+        open_safe(path)
+    assert len(str(error.value)) < 600 and "\n" not in str(error.value)

@@ -273,3 +273,21 @@ def test_a_new_branch_changes_nothing_and_learns(case: Case) -> None:
     network(given["x"], given["t"], cond).square().mean().backward()
     assert all(zero.weight.grad.abs().max() > 0 for zero in branch.zero)
     assert all(p.grad is None for p in unet.parameters())
+
+
+def test_a_whole_pipeline_is_its_model_and_its_control_network(case: Case, tmp_path: Path) -> None:
+    pipeline = tmp_path / "pipeline"
+    save(pipeline, case.name, unet=case.unet, vae=checkpoints.vae(case.name))
+    case.control.save_pretrained(pipeline / "controlnet")
+    kind = "StableDiffusionXL" if case.name == "sdxl" else "StableDiffusion"
+    edit(pipeline / "model_index.json", _class_name=f"{kind}ControlNetPipeline",
+         controlnet=["diffusers", "ControlNetModel"])  # fmt: skip
+    network, _ = open_control(pipeline, case.model)
+    assert all(map(torch.equal, network.parameters(), case.ours.parameters()))
+    assert read_control(pipeline).path == pipeline / "controlnet"
+    model, report = to_model(read(pipeline))
+    assert model.network.config == case.model.network.config
+    assert "controlnet: unused, guides the model where --control names it" in report.lines()
+    case.control.save_pretrained(pipeline / "controlnet_1")
+    with pytest.raises(ValueError, match="has 2 control networks; give one of them: "):
+        open_control(pipeline)

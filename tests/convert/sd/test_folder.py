@@ -85,6 +85,39 @@ def test_variants(networks: dict[str, Any], tmp_path: Path, shards: dict[str, st
     refused(path, r"several variants of its weights \(fp16, non_ema\)")
 
 
+def test_a_variant_of_one_part_alone(networks: dict[str, Any], folder: Path) -> None:
+    half = type(networks["vae"]).from_config(networks["vae"].config)
+    half.load_state_dict(networks["vae"].state_dict())
+    half.half().save_pretrained(folder / "vae", variant="fp16")
+    _, report = to_model(read(folder, ReadOptions(variant="fp16")))
+    assert [part.dtypes for part in report.parts] == [("float32",), ("float16",)]
+    assert "vae: the variant fp16 of its weights" in report.notes
+    refused(
+        folder, "has no variant 'bf16' of its weights; it has fp16", ReadOptions(variant="bf16")
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"is_cosxl_edit": True}, "has is_cosxl_edit True; it must be false here"),
+        ({"force_zeros_for_empty_prompt": "no"}, "'no'; it must be true or false"),
+        ({"unheard_of": ["diffusers", "X"]}, "has a part 'unheard_of'"),
+    ],
+)
+def test_flags_and_parts(folder: Path, change: dict[str, Any], said: str) -> None:
+    edit(folder / "model_index.json", **change)
+    refused(folder, said)
+
+
+def test_unknown_keys_that_are_null_ask_for_nothing(folder: Path) -> None:
+    for file in ("model_index.json", "unet/config.json", "vae/config.json",
+                 "scheduler/scheduler_config.json"):  # fmt: skip
+        edit(folder / file, unheard_of=None)
+    edit(folder / "model_index.json", other=[None, None])
+    assert read(folder).unet is not None
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="what is mapped is read from /proc")
 def test_weights_stay_in_the_file(original: Path) -> None:
     model, _ = to_model(read(original))
