@@ -145,8 +145,8 @@ def _entry(path: Path, name: str, about: Any) -> _Entry:
     needed = math.prod(shape) * dtype.itemsize
     if offsets[1] - offsets[0] != needed:
         raise ValueError(
-            f"{path} has {offsets[1] - offsets[0]} bytes for {short(name)}, which needs {needed}; it"
-            " is damaged"
+            f"{path} has {offsets[1] - offsets[0]} bytes for {short(name)}, which needs {needed};"
+            " it is damaged"
         )
     return _Entry(name, dtype, tuple(shape), offsets[0], offsets[1])
 

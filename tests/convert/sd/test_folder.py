@@ -181,7 +181,7 @@ def test_text_is_handed_over(folder: Path) -> None:
         ({"unet": "diffusers"}, "says that unet is 'diffusers'"),
         ({"vae": ["diffusers", "AutoencoderKLWan"]}, "vae is of class 'AutoencoderKLWan'"),
         ({"../../evil": ["diffusers", "UNet2DConditionModel"]}, "has a part '../../evil'"),
-        ({"text_encodr": [None, None]}, r"Did you mean 'text_encoder'"),
+        ({"text_encodr": ["transformers", "CLIPTextModel"]}, r"Did you mean 'text_encoder'"),
         ({"auto_map": {"AutoModel": "evil.py"}}, "has an auto_map, which asks for code"),
         ({"tokenizer": ["transformers", "CLIPTokenizer"]}, "tokenizer is missing"),
         ({"unet": [None, None]}, "has no denoiser"),
