@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from inkdrop.tasks.request import (
 from inkdrop.tasks.sampling import Sampling
 
 if TYPE_CHECKING:
-    from inkdrop.make.make import Made
+    from inkdrop.make.make import Event, Made
     from inkdrop.tasks.request import Guide
 
 MOVING = (".webp", ".apng", ".gif")  # a walk in one of these is an animation
@@ -230,6 +230,7 @@ def _make(
     film: an animation that is written beside the file, or the file itself
     """
     from inkdrop.cli.progress import show
+    from inkdrop.files import hub_name
     from inkdrop.make.make import make
     from inkdrop.make.output import check_file, targets
 
@@ -241,20 +242,32 @@ def _make(
         raise ValueError(
             f"the picture {out} cannot hold its settings; give --out one of {', '.join(CARRYING)}"
         )
-    like = options["like"]
     changes = _changes(options)
     if options["model"] is not None:
         changes["weights"] = ""
-    settings = {**usual, **({} if like is None else _settings(like, task))}
-    request = request_of(task, settings, changes)
+    told = _liked(options["like"], task, changes)
+    request = request_of(task, {**usual, **told}, changes)
+    # A name that stands in a file is the wish of whoever made it, and not of the user.
+    fetch = not any(hub_name(str(told.get(name))) for name in ("model", "weak"))
     files = [] if out == film else targets(out, numbers(request))
-    _say_replaced([*files, film] if film else files)
-    events = make(request, device=options["device"], out=None if out == film else out)
-    return show(events, verbose=options["verbose"]), out
+    files = [*files, film] if film else files
+    events = make(request, device=options["device"], out=None if out == film else out, fetch=fetch)
+    return show(_announced(events, files), verbose=options["verbose"]), out
+
+
+def _announced(events: Iterator[Event], files: list[Path]) -> Iterator[Event]:
+    """The same events; at the first step, when all is checked, it says which files are replaced."""
+    from inkdrop.diffusion.samplers import Step
+
+    waiting = True
+    for event in events:
+        if waiting and isinstance(event, Step):
+            waiting = False
+            _say_replaced(files)
+        yield event
 
 
 def _say_replaced(files: list[Path]) -> None:
-    """Says, before the work, which files there will be replaced."""
     there = [file for file in files if file.exists()]
     if there:
         verb = "exists" if len(there) == 1 else "exist"
@@ -274,6 +287,18 @@ def _settings(like: str, task: str) -> dict[str, Any]:
     settings = settings_in(Path(like))
     check_task(settings, task, like)
     return settings
+
+
+def _liked(like: str | None, task: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """The settings of --like that the user does not change, checked as a stranger's."""
+    from inkdrop.tasks.like import liked
+
+    if like is None:
+        return {}
+    found, notes = liked(_settings(like, task), like, changes)
+    for note in notes:
+        say(note, err=True)
+    return {name: value for name, value in found.items() if name not in changes}
 
 
 def _changes(options: dict[str, Any]) -> dict[str, Any]:

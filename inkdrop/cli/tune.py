@@ -115,13 +115,13 @@ def compare(run: str, steps: tuple[int, ...], samplers: tuple[str, ...], **optio
     out = Path(options["out"])
     needs_matplotlib()
     check_file(out)
-    if out.exists():
-        say(f"{out} exists and will be replaced", err=True)
     choose("format of a figure", out.suffix.lower(), dict.fromkeys(FIGURES))
     steps, samplers = steps or (5, 10, 20, 50), samplers or SAMPLERS
     check(samplers, steps)
     sampling = sampling_of(options)
     model = opened(run, options["device"])
+    if out.exists():
+        say(f"{out} exists and will be replaced", err=True)
     rows = list[Row]()
     say(f"{'sampler':<12} {'steps':>5} {'calls':>5} {'error':>9} {'seconds':>8}")
     for event in compared(

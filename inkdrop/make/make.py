@@ -18,7 +18,7 @@ from torch import Tensor
 
 from inkdrop.diffusion.samplers import Step
 from inkdrop.events import Note
-from inkdrop.find import open_with_notes
+from inkdrop.find import find, open_with_notes
 from inkdrop.make.output import check_result, targets
 from inkdrop.make.prepare import check_request, find_for, fitted, prepare
 from inkdrop.media.medium import Look, Medium, Span, check_output
@@ -102,6 +102,7 @@ def make(
     device: str | None = None,
     keep: bool = False,
     out: Path | None = None,
+    fetch: bool = True,
 ) -> Iterator[Event]:
     """Finds the model, prepares it and samples: yields Notes and Steps, and finally a `Made`.
 
@@ -109,6 +110,7 @@ def make(
     out: the file for the samples, checked before the first step
     device: None for a GPU if there is one
     keep: False to free each part of a model loaded here after its last use
+    fetch: False uses no network, for a request from a stranger's file
 
     ValueError for a bad request, where possible before any weights are read.
     """
@@ -117,7 +119,7 @@ def make(
     job = open_job(request)
     check_request(request)
     if model is None:
-        found = find_for(request)
+        found = find_for(request, fetch=fetch)
         model, request = yield from prepare(job, found, device)
         request = replace(request, weights=found.weights)
     else:
@@ -134,7 +136,7 @@ def make(
         check_result(out, model.medium, request, alpha=alpha)
     weak = None
     if request.weak is not None:
-        weak, notes = open_with_notes(request.weak, device=model.device)
+        weak, notes = open_with_notes(find(request.weak, fetch=fetch), device=model.device)
         yield from map(Note, notes)
     yield from run(model, request, job, weak=weak, keep=keep)
 

@@ -10,6 +10,7 @@ from typing import cast
 import torch
 
 from inkdrop import engines
+from inkdrop.conditioning.skip import skipped
 from inkdrop.config import choose
 from inkdrop.convert.adapters.open import with_adapters
 from inkdrop.convert.autoencoder import with_autoencoder
@@ -47,15 +48,18 @@ def check_request(request: Request) -> None:
         request.vae.check("autoencoder", "--vae")
 
 
-def find_for(request: Request) -> Found:
-    """The request's model; ValueError if it is missing or has changed since the file was made."""
+def find_for(request: Request, *, fetch: bool = True) -> Found:
+    """The request's model; ValueError if it is missing or has changed since the file was made.
+
+    fetch: whether a model of the Hub may be fetched
+    """
     if request.weights == LOADED:
         raise ValueError(
             "the file was made in Python by a loaded model, whose name it does not hold; give one"
             " with --model"
         )
     try:
-        found = find(request.model)
+        found = find(request.model, fetch=fetch)
         same = request.weights in ("", found.weights)
     except ValueError as error:
         if not request.weights:
@@ -104,6 +108,10 @@ def fitted(model: Model, job: Job) -> Generator[Note, None, Model]:
         loras = [(lora.path, lora.weight) for lora in request.loras]
         embeddings = [(each.path, each.word) for each in request.embeddings]
         model = yield from with_adapters(model, loras, embeddings, prompts_of(request))
+    if request.clip_skip is not None:
+        text, said = skipped(model.text, request.clip_skip)
+        model = replace(model, text=text)
+        yield from map(Note, [said] if said else [])
     return (yield from _controlled(job.fit(model), request))
 
 

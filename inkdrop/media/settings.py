@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from inkdrop.files import must_exist
 from inkdrop.media.exif import exif_texts, to_exif
+from inkdrop.media.graphs import FOREIGN
 from inkdrop.media.medium import array_settings
 from inkdrop.media.parameters import from_parameters, to_parameters
 from inkdrop.printable import printable
@@ -75,7 +76,8 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 
     Tuples come back as lists, because JSON has only lists. A1111's text gives prompt, negative,
     steps, sampler, guidance, seed, width, height and model where present; its other fields keep
-    their names and stay text. No pixels are decoded.
+    their names and stay text, and "program" says who wrote them. ComfyUI's and InvokeAI's are read
+    as `graphs.py` says. No pixels are decoded.
 
     ValueError, one sentence that names the file: it is missing, of a format that holds none,
     truncated or corrupt, or it has no settings, broken JSON, or settings of a newer version.
@@ -92,7 +94,13 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     if _OWN in texts:
         return _own(texts[_OWN], path)
     if _FOREIGN in texts:
-        return from_parameters(texts[_FOREIGN])
+        found = from_parameters(texts[_FOREIGN])
+        own = str(found.get("Version", "")).startswith("inkdrop")
+        return found | ({} if own else {"program": "another program"})
+    for keyword, read in FOREIGN.items():
+        told = read(texts[keyword]) if keyword in texts else None
+        if told is not None:
+            return told
     raise ValueError(
         f"{path} holds no settings; use the picture as it was saved, because converting or editing"
         " it can remove them"
@@ -176,7 +184,7 @@ def _texts(file: BinaryIO, path: Path) -> Iterator[tuple[str, str]]:
             continue
         body = file.read(min(length, _KEYWORD))
         keyword = body.split(b"\0", 1)[0].decode("latin-1")
-        if keyword not in (_OWN, _FOREIGN):  # others may be long, and are not read
+        if keyword not in (_OWN, _FOREIGN, *FOREIGN):  # others may be long, and are not read
             file.seek(length - len(body) + 4, os.SEEK_CUR)
         elif length > MAX_TEXT + _KEYWORD:
             raise ValueError(

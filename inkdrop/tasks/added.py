@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +37,12 @@ class Added:
 
     def check(self, what: str, option: str) -> None:
         """ValueError unless the file exists and is unchanged."""
-        if not Path(self.path).exists():
+        if not os.path.lexists(self.path):
             raise ValueError(
                 f"the picture was made with the {what} {self.path}, which does not exist; give its"
                 f" new path with {option}"
             )
-        found = _sha256(Path(self.path))
+        found = _sha256(must_exist(self.path, what))
         if found != self.sha256:
             raise ValueError(
                 f"the {what} {self.path} has changed since the picture was made: its sha256 began"

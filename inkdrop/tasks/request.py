@@ -173,6 +173,11 @@ class Request:
         metavar="PATH",
     )
     controls: tuple[Guide, ...] = ()
+    clip_skip: int | None = option(
+        None,
+        "Read CLIP this many layers from its end; 1 is the model's own layer.",
+        unset="1",
+    )
     weak: str | None = option(None, "A worse model of the same kind to guide away from.")
     fast: bool = option(False, "Fewer evaluations, in faster arithmetic.")
     half: bool = option(False, "Keep weights in half precision, in half the memory.")
@@ -193,6 +198,7 @@ class Request:
             check_within(name, value, 1, most)
         check_seed(self.seed)
         check_within("first", self.first, 0, LAST)
+        check_within("clip_skip", self.clip_skip, 1, 100)
         check_text("prompt", self.prompt)
         for name in ("loras", "embeddings", "controls"):
             check_files(name, getattr(self, name))

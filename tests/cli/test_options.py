@@ -195,6 +195,7 @@ WORDS: dict[type, dict[str, tuple[list[str], Any]]] = {
         "batch": (["--batch", "2"], 2),
         "columns": (["--columns", "2"], 2),
         "scale": (["--scale", "2"], 2),
+        "clip_skip": (["--clip-skip", "2"], 2),
         "weak": (["--weak", "old"], "old"),
         "fast": (["--fast"], True),
         "half": (["--half"], True),
