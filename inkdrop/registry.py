@@ -15,6 +15,7 @@ from inkdrop.codecs.identity import Identity
 from inkdrop.codecs.latent import Latent, LatentConfig
 from inkdrop.conditioning.chunks import Padding
 from inkdrop.conditioning.joined import JoinedConfig, JoinedText
+from inkdrop.conditioning.known import Known
 from inkdrop.conditioning.pretrained import PretrainedConfig, load_pretrained
 from inkdrop.conditioning.text import Text, TextConditioner, TokenEncoder
 from inkdrop.conditioning.tokenizer import Tokenizer
@@ -211,6 +212,9 @@ def write_text(text: TextConditioner, folder: Path) -> None:
     kind = ENCODERS[describe_text(text)["kind"]]
     save_weights(kind.kept(_text(text).encoder), folder / "text.safetensors")
     _text(text).tokenizer.write(folder)
+    known = _text(text).known
+    if known is not None:
+        known.write(folder)
 
 
 def read_text(
@@ -235,7 +239,7 @@ def _read_one(data: Mapping[str, Any], folder: Path, where: str, dtype: torch.dt
     filled = None if padding is None else parse(Padding, padding, f"{where}, text, padding")
     encoder = ENCODERS[fields["kind"]].load(config, folder / "text.safetensors", dtype)
     tokenizer = Tokenizer.read(folder, vocabulary=encoder.vocabulary)
-    return Text(tokenizer, encoder, filled)
+    return Text(tokenizer, encoder, filled, Known.read(folder))
 
 
 def _text(text: TextConditioner) -> Text:

@@ -34,6 +34,7 @@ import torch
 from PIL.Image import Image
 
 from inkdrop.codecs.latent import Latent, load_autoencoder, write_autoencoder
+from inkdrop.conditioning.known import Known, words_of
 from inkdrop.conditioning.text import Text
 from inkdrop.conditioning.tokenizer import Tokenizer, train_tokenizer
 from inkdrop.data.dataset import Dataset
@@ -197,6 +198,17 @@ class Captions:
         return ", ".join(said)
 
 
+def known(rows: list[dict[str, Any]]) -> Known:
+    """All that these captions teach: names with keywords, in two languages, and emoji."""
+    names = dict[str, set[str]]()
+    for name, keywords in (("caption", "keywords"), ("caption_ko", "keywords_ko")):
+        for row in sorted(rows, key=lambda row: row["caption"]):
+            told = names.setdefault(row[name], set())
+            told.update(words_of(f"{row[name]} {row[keywords]} {row['emoji']}"))
+    styles = {word for both in STYLE_WORDS.values() for text in both for word in words_of(text)}
+    return Known({name: frozenset(words) for name, words in names.items()}, frozenset(styles), True)
+
+
 def denoiser(
     data: Dataset, shown: Latent, table: Path, out: Path, updates: int, start: Path | None
 ) -> Path:
@@ -214,7 +226,7 @@ def denoiser(
         encoder = sketched(training, words, TEXT, captions, config.seed)
     else:  # its weights come from the earlier model too
         encoder = TextEncoder(replace(TEXT, sketch=data.shape))
-    aim = text_aim(latent_aim((3, 64, 64), shown), words, encoder, captions)
+    aim = text_aim(latent_aim((3, 64, 64), shown), words, encoder, captions, known(found))
     if earlier is not None:
         aim = going_on(aim, earlier)
     ask = TrainRequest(config, model={"network": {**NETWORK, "num_classes": len(STYLES)}})

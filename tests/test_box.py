@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from inkdrop import box
+from inkdrop.conditioning.known import Known
 from inkdrop.model import Model, Prompt
 from inkdrop.model.folder import amend
 from inkdrop.runs import own_folder
@@ -32,6 +33,16 @@ def test_what_is_in_the_box_is_not_amended(tmp_path: Path, monkeypatch: pytest.M
     spec = Model.load(own_folder("emoji")[0]).spec
     with pytest.raises(ValueError, match="cannot be changed; copy its folder"):
         amend("emoji", spec)
+
+
+def test_the_box_knows_its_names_and_says_what_it_never_read() -> None:
+    known = Known.read(box.FOLDER / "emoji")
+    assert known is not None and known.whole
+    for prompt in ("a red heart", "a smiling cat", "cat face", "웃는 고양이", "딸기", "😀", "flat"):
+        assert not known.strange(prompt) and known.together(prompt), prompt
+    assert known.strange("a lighthouse") == ["lighthouse"]
+    for prompt, name in (("a blue car", "automobile"), ("a cup of coffee", "hot beverage")):
+        assert not known.together(prompt) and name in known.nearest(prompt)
 
 
 def test_the_model_in_the_box_is_small_credited_and_draws_what_words_say() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inkdrop.cli.complete import names
 from inkdrop.cli.habits import command
 from inkdrop.cli.options import Decorator, all_of, device_option, given, options_of, out_option
 from inkdrop.cli.say import say
@@ -80,8 +81,8 @@ def making(
 
 
 @command()
-@click.argument("prompt", required=False)
-@click.option("-p", "--prompt", "words", help="The same as PROMPT.")
+@click.argument("prompt", required=False, shell_complete=names)
+@click.option("-p", "--prompt", "words", help="The same as PROMPT.", shell_complete=names)
 @making(Generate, "picture.png", without=("prompt",))
 def generate(words: str | None, **options: Any) -> None:
     """Make a picture of PROMPT, with the built-in model or any other.

@@ -15,6 +15,8 @@ from typing import Any
 
 import click
 
+from inkdrop.cli.complete import COMPLETE
+
 Decorator = Callable[[Any], Any]
 
 
@@ -72,7 +74,13 @@ def _option(field: dataclasses.Field[Any], hint: Any, default: Any) -> Decorator
     if kind.get("is_flag"):
         names = [f"{main}/--no-{main.removeprefix('--')}", *about["names"]]
     return click.option(
-        *names, field.name, help=text, metavar=about["metavar"] or None, default=None, **kind
+        *names,
+        field.name,
+        help=text,
+        metavar=about["metavar"] or None,
+        default=None,
+        shell_complete=COMPLETE.get(field.name),
+        **kind,
     )
 
 

@@ -78,6 +78,11 @@ def words_in(tokenizer: Tokenizer, prompt: str) -> set[str]:
     return {word for text, _ in parts for word in tokenizer.words_in(text)}
 
 
+def plain(tokenizer: Tokenizer, prompt: str) -> str:
+    """The text of a prompt without its syntax."""
+    return " ".join(text for text, _ in _parts(tokenizer, prompt))
+
+
 def _weighed(tokenizer: Tokenizer, prompt: str) -> list[list[tuple[Piece, float]]]:
     """The pieces of each part between BREAKs, with their weights."""
     return [

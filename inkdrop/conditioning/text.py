@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from inkdrop.cond import Cond
 from inkdrop.conditioning.chunks import Padding, Tokens, tokenize
+from inkdrop.conditioning.known import Known
 from inkdrop.conditioning.tokenizer import Tokenizer
 
 
@@ -77,12 +78,14 @@ class Text:
     `encode` is `embed(tokenize(prompts))`. Training separates the two: it tokenizes in the data
     pipeline on the CPU and embeds within the trained module, so that gradients reach the encoder.
     padding: if given, chunks are padded with it and the denoiser attends to the padding.
+    known: what was read in training, if that is known
     ValueError if tokenizer, encoder and padding do not fit together.
     """
 
     tokenizer: Tokenizer
     encoder: TokenEncoder
     padding: Padding | None = None
+    known: Known | None = None
 
     def __post_init__(self) -> None:
         self.tokenizer.check(self.encoder.vocabulary, "the tokenizer")

@@ -21,6 +21,7 @@ from inkdrop.events import Note
 from inkdrop.find import find, open_with_notes
 from inkdrop.make.output import check_result, targets
 from inkdrop.make.prepare import check_request, find_for, fitted, prepare
+from inkdrop.make.words import unheard
 from inkdrop.media.medium import Look, Medium, Span, check_output
 from inkdrop.media.numbered import is_numbered
 from inkdrop.media.sheet import save_animation
@@ -118,6 +119,7 @@ def make(
     yield from map(Note, found_loras)
     job = open_job(request)
     check_request(request)
+    name = None if model is not None else request.model
     if model is None:
         found = find_for(request, fetch=fetch)
         model, request = yield from prepare(job, found, device)
@@ -134,6 +136,7 @@ def make(
     if out is not None:
         alpha = job.look.alpha or (len(model.spec.shape) == 3 and model.spec.shape[0] == 4)
         check_result(out, model.medium, request, alpha=alpha)
+    yield from unheard(model, request, name)
     weak = None
     if request.weak is not None:
         weak, notes = open_with_notes(find(request.weak, fetch=fetch), device=model.device)

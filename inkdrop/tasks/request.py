@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from inkdrop.conditions import Prompt
+from inkdrop.conditions import Condition, Prompt
 from inkdrop.config import choose, dump, option, parse
 from inkdrop.limits import SCALE, check_files, check_seed, check_text, check_within
 from inkdrop.tasks.added import Added, AddedWord
@@ -295,8 +295,16 @@ def check_task(settings: Mapping[str, Any], task: str, path: str) -> None:
 
 def prompts_of(request: Request) -> tuple[str, ...]:
     """All texts that a model with text reads for a request."""
-    task, sampling = request.task, request.sampling
-    ends = (task.prompts or ()) if isinstance(task, Interpolate) else ()
-    asked = (request.prompt, *ends, sampling.negative, *(what for what, _ in sampling.also))
+    ends = (request.task.prompts or ()) if isinstance(request.task, Interpolate) else ()
+    also = _texts(*(what for what, _ in request.sampling.also))
+    return (*_texts(request.prompt), *ends, *also, *negatives_of(request))
+
+
+def negatives_of(request: Request) -> tuple[str, ...]:
+    """Those of them that a request leads away from."""
+    return _texts(request.sampling.negative)
+
+
+def _texts(*asked: Condition | None) -> tuple[str, ...]:
     texts = (each.text if isinstance(each, Prompt) else each for each in asked)
     return tuple(each for each in texts if isinstance(each, str))

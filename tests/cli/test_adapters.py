@@ -53,6 +53,7 @@ def test_pictures_and_the_same_again(
     said = left(monkeypatch, capsys, *again)
     assert "the LoRA boat.safetensors, which does not exist; give its new path with --lora" in said
     inkdrop(monkeypatch, *again, "--lora", "sea.safetensors")
+    Path("c.png").unlink()
     Path("glow.safetensors").unlink()
     assert "the embedding glow.safetensors" in left(
         monkeypatch, capsys, *again, "--lora", "sea.safetensors"
@@ -72,6 +73,7 @@ def test_words_are_said_and_may_be_given(
     ):
         capsys.readouterr()
         picture = f"{len(said)}.png"
+        Path("again.png").unlink(missing_ok=True)
         inkdrop(monkeypatch, "generate", prompt, *words, "--embedding", embedding, "-o", picture)
         assert said in capsys.readouterr().err
         inkdrop(monkeypatch, "generate", "--like", picture, "--model", sd1, "-o", "again.png")

@@ -289,6 +289,13 @@ def test_words_to_pictures_from_a_folder_with_captions(
     with Image.open("four.png") as first, Image.open("again.png") as again:
         assert np.array_equal(np.asarray(first), np.asarray(again))
     assert "model: runs/squares" in info(monkeypatch, capsys, "again.png")
+    about = info(monkeypatch, capsys, "runs/squares").splitlines()
+    assert "words it has read: 4" in about and "names it learned: a blue one, a red square" in about
+    inkdrop(monkeypatch, "generate", "a red cat", *model, "-o", "cat.png")
+    assert (
+        "the model has never read 'cat'; the nearest names it knows are 'a red square';"
+        " `inkdrop info runs/squares` lists all\n"
+    ) in capsys.readouterr().err
     inkdrop(monkeypatch, "sample", "runs/squares", "--steps", 3, "--count", 2, "-o", "any.png")
     walk = ["--prompts", "a red square", "a blue one", "--frames", 3, "--steps", 3]
     inkdrop(monkeypatch, "interpolate", "runs/squares", *walk, "-o", "walk.png")

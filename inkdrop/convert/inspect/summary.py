@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from inkdrop.conditioning.known import Known
 from inkdrop.config import dump
 from inkdrop.convert.adapters.open import adapter_lines
 from inkdrop.convert.control import read_control
@@ -33,7 +34,9 @@ def summary(path: str | Path) -> list[str]:
     path = located(path)
     if is_own(path):
         model = build_model(read_description(path, "model"), str(path / NAME), meta=True)
-        return _lines("a model of inkdrop's own", model, own_parts(path), ())
+        known = Known.read(path)
+        read = () if known is None else known.lines()
+        return _lines("a model of inkdrop's own", model, own_parts(path), read)
     if is_control(path):
         return read_control(path).lines()
     if (kind := adapter_at(path)) is not None:
@@ -56,6 +59,7 @@ def _lines(what: str, model: Model, parts: tuple[Part, ...], notes: Sequence[str
         *(each.line() for each in parts),
         Part("all", numbers, sum(each.bytes for each in parts), ()).line(),
         f"{model.medium.many}: {model.medium.describe(spec.shape)}{any_size}",
+        *([f"classes (--label): {', '.join(spec.labels)}"] if spec.labels else []),
         f"predicts: {describe(PARAMETERIZATIONS, model.parameterization)['kind']}",
         f"schedule: {_schedule(model)}",
         *_own(model),

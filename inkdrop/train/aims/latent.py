@@ -20,6 +20,7 @@ import torch
 from inkdrop import runs
 from inkdrop.codecs.codec import Codec
 from inkdrop.codecs.latent import Latent, LatentConfig, load_autoencoder
+from inkdrop.conditioning.known import Known
 from inkdrop.conditioning.pretrained import open_pretrained
 from inkdrop.conditioning.text import Text
 from inkdrop.conditioning.tokenizer import FILE, Tokenizer, train_tokenizer
@@ -32,9 +33,11 @@ from inkdrop.networks.text import TextEncoder, TextEncoderConfig
 from inkdrop.runs import own_folder
 from inkdrop.train.aim import Aim
 from inkdrop.train.aims.autoencoder import shape_for, train_autoencoder
+from inkdrop.train.aims.captions import written
 from inkdrop.train.aims.frozen import Remembered, frozen_aim
 from inkdrop.train.aims.latent_aim import latent_aim, reading, sketched, text_aim
 from inkdrop.train.aims.latent_config import CODE_CHANNELS, Latents
+from inkdrop.train.aims.prompted import read_of
 from inkdrop.train.events import Event
 from inkdrop.train.feed import split
 from inkdrop.train.parallel import World
@@ -108,15 +111,18 @@ def _stages(
         return
     shown = codec(out / "latents", autoencoder).to(world.device)
     latents = open_latents(out / "latents", data, autoencoder)
-    encoder = None
+    encoder = known = None
     if words is not None:
         if world.main and not (out / FILE).is_file():
             words.write(out)
         world.wait()
         words = Tokenizer.read(out, vocabulary=text.vocabulary)
         seed = request.config.seed
-        encoder = sketched(split(latents, seed)[0], words, text, plan.captioner, seed)
-    aim = _denoising(data, shown, plan, frozen, words, encoder)
+        training = split(latents, seed)[0]
+        encoder = sketched(training, words, text, plan.captioner, seed)
+        if plan.captioner is written:
+            known = read_of(training, words, text.context)
+    aim = _denoising(data, shown, plan, frozen, words, encoder, known)
     yield Note(f"denoiser: {out}")
     yield from train_in(out, latents, asked, aim, world)
 
@@ -191,6 +197,7 @@ def _denoising(
     frozen: Text | None,
     words: Tokenizer | None,
     encoder: TextEncoder | None,
+    known: Known | None = None,
 ) -> Aim:
     """The denoiser's aim: without text, with a frozen encoder, or with one that is trained."""
     if frozen is not None and plan.text_encoder is not None:
@@ -200,7 +207,7 @@ def _denoising(
     if words is None or encoder is None:
         return latent_aim(data.shape, shown, plan.network)
     aim = latent_aim(data.shape, shown, plan.network, encoder.config.width)
-    return text_aim(aim, words, encoder, plan.captioner)
+    return text_aim(aim, words, encoder, plan.captioner, known)
 
 
 def _pretrained(folder: Path, device: torch.device) -> Text:

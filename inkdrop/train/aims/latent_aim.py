@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from inkdrop.codecs.codec import Codec
+from inkdrop.conditioning.known import Known
 from inkdrop.conditioning.prompt import escape
 from inkdrop.conditioning.tokenizer import Tokenizer
 from inkdrop.config import dump
@@ -87,16 +88,22 @@ def sketched(
     return encoder
 
 
-def text_aim(aim: Aim, words: Tokenizer, encoder: TextEncoder, captioner: Captioner) -> Aim:
+def text_aim(
+    aim: Aim,
+    words: Tokenizer,
+    encoder: TextEncoder,
+    captioner: Captioner,
+    known: Known | None = None,
+) -> Aim:
     """The same aim, for a model that is trained jointly with the text encoder of its captions.
 
-    encoder: the text encoder to start from; it is copied
+    encoder: the text encoder to start from; it is copied. known: what its captions teach
     """
 
     def build(description: Mapping[str, Any], where: str) -> Prompted:
         model = aim.build(description, where)
         assert isinstance(model, Model)
-        return Prompted(Joined(model.network, copy.deepcopy(encoder)), model, words)
+        return Prompted(Joined(model.network, copy.deepcopy(encoder)), model, words, known)
 
     told = reading(aim, Ids(words, encoder.context), captioner)
     return dataclasses.replace(told, build=build, record={"text": dump(encoder.config)})

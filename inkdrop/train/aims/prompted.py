@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from inkdrop.cond import Cond
+from inkdrop.conditioning.known import Known
 from inkdrop.conditioning.text import Text, mean_token
-from inkdrop.conditioning.tokenizer import Tokenizer
+from inkdrop.conditioning.tokenizer import Tokenizer, sound
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.order import batch_indices
 from inkdrop.model import Model
@@ -67,17 +68,21 @@ class Joined(nn.Module):
 
 @dataclass(frozen=True)
 class Prompted:
-    """What a run with text trains: a model's network joined with its text encoder."""
+    """What a run with text trains: a model's network joined with its text encoder.
+
+    known: what its captions teach, which goes into its folder
+    """
 
     network: nn.Module
     model: Model
     tokenizer: Tokenizer
+    known: Known | None = None
 
     @property
     def whole(self) -> Model:
         """The model with its text encoder."""
         joined = cast(Joined, self.network)
-        text = Text(self.tokenizer, joined.text)
+        text = Text(self.tokenizer, joined.text, known=self.known)
         return dataclasses.replace(self.model, network=joined.denoiser, text=text)
 
     def write(self, folder: Path) -> None:
@@ -123,6 +128,19 @@ def caption_ids(
     ]
     pad = nn.utils.rnn.pad_sequence
     return pad(rows, True), pad([torch.ones_like(row, dtype=torch.bool) for row in rows], True)
+
+
+def read_of(data: Dataset, tokenizer: Tokenizer, context: int) -> Known:
+    """What a text encoder reads of a data set's captions, each cut as in `caption_ids`."""
+    start, end = tokenizer.frame
+    room = context - len(start) - len(end)
+
+    def cut(text: str) -> str:
+        pieces = tokenizer.pieces(sound(text))
+        return text if len(pieces) <= room else sound(text)[: pieces[room - 1].stop]
+
+    texts = (text for index in range(len(data)) for text in data.texts(index))
+    return Known.of(map(cut, texts))
 
 
 # Captions -> the network's condition.
