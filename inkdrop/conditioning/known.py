@@ -22,6 +22,7 @@ from inkdrop.files import replacing
 FILE = "captions.tsv"
 MOST_NAMES, LONGEST_NAME = 2_000, 80  # of captions that are kept as names
 MOST_WORDS, MOST_BYTES = 100_000, 16 << 20
+MOST_SHOWN, SHOWN = 1_600, 100  # names that `info` lists: all if there are not more, else a few
 NEAR = 0.8  # how much alike two words are, from 0 to 1, to take one for a misspelling
 PART = 4  # letters of a word inside another, to take it for a part of it
 _HEADS = {"all captions": True, "some captions": False}
@@ -132,9 +133,12 @@ class Known:
     def lines(self) -> list[str]:
         """What was read, as `inkdrop info` prints it: the number of words, and all names."""
         named = "names it learned" if self.whole else "some of the captions it learned"
+        shown = list(self.names)[: SHOWN if len(self.names) > MOST_SHOWN else MOST_SHOWN]
+        more = len(self.names) - len(shown)
+        rest = f" and {more:,} more in {FILE}" if more else ""
         return [
             f"words it has read: {len(self.words):,}",
-            f"{named}: {', '.join(self.names)}",
+            f"{named}: {', '.join(shown)}{rest}",
         ]
 
 

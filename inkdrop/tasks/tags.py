@@ -1,26 +1,31 @@
 """LoRAs that a prompt names, as in other programs: <lora:boat:0.8>.
 
-A name is that of a file, without its suffix and in any case. It is looked for in the request's
-folder of LoRAs and all folders inside, beside the model, and in folders of LoRAs beside the model,
-as A1111's and ComfyUI's are.
+A name is that of a file, without its suffix and in any case, or the title that its trainer wrote
+into the file, which A1111 uses for tags. It is looked for in the request's folder of LoRAs and all
+folders inside, beside the model, and in folders of LoRAs beside the model, as A1111's and ComfyUI's
+are.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from inkdrop.conditioning.prompt import lora_tags
 from inkdrop.config import nearest
 from inkdrop.files import FILES, must_exist
+from inkdrop.limits import check_files
 from inkdrop.tasks.added import Added
 from inkdrop.tasks.request import Request
 
 FOLDERS = ("lora", "loras", "lycoris")  # in any case
 MARKS = ("adapter_config.json", "pytorch_lora_weights.safetensors")  # of a LoRA that is a folder
+TITLE = "ss_output_name"  # in the headers of kohya's trainers
+MOST = 1_000  # files of a folder whose headers are read
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
@@ -34,6 +39,7 @@ def with_tags(request: Request) -> tuple[Request, tuple[str, ...]]:
     if request.lora_dir is not None and not must_exist(request.lora_dir, "folder").is_dir():
         raise ValueError(f"lora_dir is {request.lora_dir}, which is a file; give a folder of LoRAs")
     prompt, tags = lora_tags(request.prompt or "")
+    check_files("LoRAs in the prompt", tags)
     found = [_added(tag, request) for tag in tags]
     named = {Path(lora.path).resolve(): lora for lora in found}
     others = (lora for lora in request.loras if Path(lora.path).resolve() not in named)
@@ -56,7 +62,7 @@ def _added(tag: str, request: Request) -> Added:
     known = list[str]()
     for place, inside in places.items():
         files = dict(_files(place, inside=inside))
-        matches = _matches(name, files)
+        matches = _matches(name, files) or _titled(name, files)
         if len(matches) > 1:
             raise ValueError(
                 f"the prompt has {tag!r}, but there are several LoRAs of that name:"
@@ -93,14 +99,31 @@ def _matches(name: str, files: dict[Path, str]) -> list[Path]:
             if same(name) in {same(text) for text in (inside, Path(inside).name, path.name)}
         ]
         if found:
-            best = min(FILES.index(path.suffix) if path.suffix in FILES else -1 for path in found)
-            kept = {
-                path.resolve(): path
-                for path in found
-                if (FILES.index(path.suffix) if path.suffix in FILES else -1) == best
-            }
-            return list(kept.values())
+            best = min(map(_rank, found))
+            return list({p.resolve(): p for p in found if _rank(p) == best}.values())
     return []
+
+
+def _titled(name: str, files: Iterable[Path]) -> list[Path]:
+    """The files whose header gives them this title; only headers are read."""
+    plain = (path for path in files if path.suffix == FILES[0] and path.is_file())
+    return [path for path in islice(plain, MOST) if _title(path) == name]
+
+
+def _title(path: Path) -> str | None:
+    """The title in a file's header; None if it has none, or cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            return (opened.metadata() or {}).get(TITLE)
+    except (OSError, SafetensorError):
+        return None
+
+
+def _rank(path: Path) -> int:
+    """Folders come before files, and .safetensors before pickles."""
+    return FILES.index(path.suffix) if path.suffix in FILES else -1
 
 
 def _composed(text: str) -> str:

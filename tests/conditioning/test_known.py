@@ -73,3 +73,9 @@ def test_names_are_the_captions_the_most_frequent_first(tmp_path: Path) -> None:
         (tmp_path / FILE).write_bytes(broken)
         with pytest.raises(ValueError, match=r"captions\.tsv does not begin with one of"):
             Known.read(tmp_path)
+
+
+def test_of_very_many_names_a_few_are_listed() -> None:
+    many = Known.of(f"thing {i}" for i in range(1_700))
+    _, line = many.lines()
+    assert line.count(", ") == 99 and line.endswith(" and 1,600 more in captions.tsv")

@@ -6,6 +6,8 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from inkdrop.tasks.request import Request
 from inkdrop.tasks.tags import with_tags
@@ -87,3 +89,14 @@ def test_a_tag_sets_the_strength_of_a_lora_that_is_there_already(model: Path) ->
     twice = (*first.loras, first.loras[1])
     request, _ = with_tags(Request(model=str(model), prompt="b <lora:boat:0.9>", loras=twice))
     assert [each.weight for each in request.loras] == [0.7, 0.7, 0.9]
+
+
+def test_a_title_in_a_files_header_is_a_name_too(model: Path, tmp_path: Path) -> None:
+    weights = {"a.lora_up.weight": torch.ones(2, 2)}
+    path = tmp_path / "models/Lora/v3-final.safetensors"
+    save_file(weights, path, {"ss_output_name": "Ink wash"})
+    save_file(weights, path.with_name("v2.safetensors"), {"ss_output_name": "boat"})
+    assert found(model, "<lora:Ink wash:1>") == ["models/Lora/v3-final.safetensors"]
+    assert found(model, "<lora:boat:1>") == ["models/Lora/deep/boat.safetensors"]
+    with pytest.raises(ValueError, match="there are 65 LoRAs in the prompt"):
+        found(model, "<lora:boat>" * 65)
