@@ -246,6 +246,8 @@ def _make(
     changes = _changes(options)
     if options["model"] is not None:
         changes["weights"] = ""
+    if changes.get("weak") is not None:
+        changes["weak_weights"] = ""
     told = _liked(options["like"], task, changes)
     request = request_of(task, {**usual, **told}, changes)
     # A name that stands in a file is the wish of whoever made it, and not of the user.

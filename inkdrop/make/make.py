@@ -18,9 +18,9 @@ from torch import Tensor
 
 from inkdrop.diffusion.samplers import Step
 from inkdrop.events import Note
-from inkdrop.find import find, open_with_notes
+from inkdrop.find import open_with_notes
 from inkdrop.make.output import check_result, targets
-from inkdrop.make.prepare import check_request, find_for, fitted, prepare
+from inkdrop.make.prepare import check_request, find_for, find_weak, fitted, prepare
 from inkdrop.make.words import unheard
 from inkdrop.media.medium import Look, Medium, Span, check_output
 from inkdrop.media.numbered import is_numbered
@@ -120,6 +120,7 @@ def make(
     job = open_job(request)
     check_request(request)
     name = None if model is not None else request.model
+    weaker = find_weak(request, fetch=fetch)
     if model is None:
         found = find_for(request, fetch=fetch)
         model, request = yield from prepare(job, found, device)
@@ -138,8 +139,9 @@ def make(
         check_result(out, model.medium, request, alpha=alpha)
     yield from unheard(model, request, name)
     weak = None
-    if request.weak is not None:
-        weak, notes = open_with_notes(find(request.weak, fetch=fetch), device=model.device)
+    if weaker is not None:
+        request = replace(request, weak_weights=weaker.weights)
+        weak, notes = open_with_notes(weaker, device=model.device)
         yield from map(Note, notes)
     yield from run(model, request, job, weak=weak, keep=keep)
 

@@ -58,21 +58,32 @@ def find_for(request: Request, *, fetch: bool = True) -> Found:
             "the file was made in Python by a loaded model, whose name it does not hold; give one"
             " with --model"
         )
+    return _unchanged(request.model, request.weights, "model", "--model", fetch)
+
+
+def find_weak(request: Request, *, fetch: bool = True) -> Found | None:
+    """The request's weaker model, if it has one; ValueError as for the model itself."""
+    if request.weak is None:
+        return None
+    return _unchanged(request.weak, request.weak_weights, "weaker model", "--weak", fetch)
+
+
+def _unchanged(name: str, weights: str, what: str, option: str, fetch: bool) -> Found:
+    """The model of this name; ValueError if it is missing or lacks this fingerprint ("": any)."""
     try:
-        found = find(request.model, fetch=fetch)
-        same = request.weights in ("", found.weights)
+        found = find(name, fetch=fetch)
+        same = weights in ("", found.weights)
     except ValueError as error:
-        if not request.weights:
+        if not weights:
             raise
         raise ValueError(
-            f"the file was made by the model {request.model}, which was not found ({error});"
-            " give its new path, or another model, with --model"
+            f"the file was made by the {what} {name}, which was not found ({error}); give its new"
+            f" path, or another model, with {option}"
         ) from None
     if not same:
         raise ValueError(
-            f"the model {request.model} has changed since the file was made (weights"
-            f" {request.weights}, now {found.weights}); to use it anyway, add"
-            f" --model {request.model}"
+            f"the {what} {name} has changed since the file was made (weights {weights}, now"
+            f" {found.weights}); to use it anyway, add {option} {name}"
         )
     return found
 

@@ -119,7 +119,8 @@ class Guide:
 class Request:
     """Everything that decides the result, besides the content of the files it names.
 
-    weights: the fingerprint that the model must have, or "" for any. controls: control networks
+    weights, weak_weights: the fingerprints that the model and the weaker one must have, or "" for
+    any. controls: control networks
     with their hints. ValueError for values out of range or options that exclude each other.
     """
 
@@ -179,6 +180,7 @@ class Request:
         unset="1",
     )
     weak: str | None = option(None, "A worse model of the same kind to guide away from.")
+    weak_weights: str = ""
     fast: bool = option(False, "Fewer evaluations, in faster arithmetic.")
     half: bool = option(False, "Keep weights in half precision, in half the memory.")
     engine: str | None = option(

@@ -323,6 +323,21 @@ def test_a_weaker_model_is_guided_away_from(classes: Model) -> None:
     assert not torch.equal(found, made(Request(sampling=asked), model=classes).samples)
 
 
+def test_the_weaker_model_is_known_again(classes: Model) -> None:
+    classes.save("weak")
+    first = made(Request(weak="weak", sampling=SAMPLING), model=classes).request
+    assert first.weak_weights == find("weak").weights
+    made(first, model=classes)
+    with torch.no_grad():
+        next(classes.network.parameters()).add_(1)
+    classes.save("weak")
+    with pytest.raises(ValueError, match=r"the weaker model weak has changed.*add --weak weak"):
+        made(first, model=classes)
+    lost = dataclasses.replace(first, weak="gone")
+    with pytest.raises(ValueError, match="by the weaker model gone, which was not found"):
+        made(lost, model=classes)
+
+
 def test_sizes(classes: Model) -> None:
     small = made(Request(sampling=SAMPLING), model=classes).samples
     large = made(Request(size=32, sampling=SAMPLING), model=classes)

@@ -81,7 +81,7 @@ HOWS: dict[str, st.SearchStrategy[Any]] = {
 PLAIN: dict[str, st.SearchStrategy[Any]] = {
     "model": st.text(max_size=8), "weights": st.text(max_size=8), "prompt": st.text(max_size=8),
     "labels": st.lists(classes, max_size=3).map(tuple), "seed": seeds,
-    "first": st.integers(0, LAST),
+    "first": st.integers(0, LAST), "weak_weights": st.text(max_size=8),
     "clip_skip": st.integers(1, 100),
     "count": counts, "batch": counts, "columns": counts, "scale": st.integers(1, 64),
     "size": sides | pairs(sides, sides), "loras": st.lists(files, max_size=2).map(tuple),
