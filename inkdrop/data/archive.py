@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 from inkdrop.data.dataset import Dataset
+from inkdrop.data.names import as_utf8
 from inkdrop.data.options import DataOptions
 from inkdrop.data.tree import Tree, open_tree
 
@@ -22,8 +23,10 @@ def open_archive(path: Path, options: DataOptions) -> Dataset:
         raise ValueError(
             f"{path.name} is corrupt, truncated or not a zip ({error}); copy it again"
         ) from None
-    names = [info.filename for info in archive.infolist() if not info.is_dir()]
-    return open_tree(Tree(path.name, names, lambda name: _read(archive, name)), options)
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    stored = {info.filename.replace("\\", "/"): info.filename for info in infos}  # from Windows
+    where = as_utf8(path.name)
+    return open_tree(Tree(where, list(stored), lambda name: _read(archive, stored[name])), options)
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:

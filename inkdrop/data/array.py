@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from inkdrop.config import nearest
 from inkdrop.data import dataset
+from inkdrop.data.captions import complete, texts_of
+from inkdrop.data.columns import CAPTIONS, pick, unread
 from inkdrop.data.dataset import ArrayStore, Dataset
 from inkdrop.data.labels import classes
 from inkdrop.data.numpy_files import Stored, stored_arrays
@@ -27,18 +30,20 @@ def open_array(path: Path, options: DataOptions) -> Dataset:
     """Pictures or series from an .npy or .npz; pickles are never loaded.
 
     In an .npz the samples are called images, x, data or arr_0 (or are the only array of 3 or more
-    axes), and the labels labels, y or arr_1; options.image and options.label give other keys. A
+    axes), the labels labels, y or arr_1, and captions, an array of words, caption or another of
+    `columns.CAPTIONS`; options.image, label and caption give other keys. A
     file x-images.npy without labels takes those of x-labels.npy or .npz beside it (also "imgs" and
     "img"). ValueError if no array fits.
     """
-    options.refuse(path.name, "caption", "split")
+    options.refuse(path.name, "split")
     arrays = stored_arrays(path, options.max_gib)
     key = _image_key(arrays, options.image, path.name, 2 if options.medium == "series" else 3)
-    labels = _own_labels(arrays, key, options.label, path.name)
-    labels, notes = _labels_beside(path, options) if labels is None else (labels, [])
+    label = _label_key(arrays, key, options.label, path.name)
+    labels, notes = _labels_beside(path, options) if label is None else (arrays[label].load(), [])
     array = _native(arrays[key].load())
     open_as = from_series if is_series(array, options) else from_array
-    return open_as(array, labels, options, path.name, notes=notes)
+    opened = open_as(array, labels, options, path.name, notes=notes)
+    return _captioned(opened, arrays, {key, label}, options.caption)
 
 
 def from_array(
@@ -115,17 +120,39 @@ def _image_key(arrays: Mapping[str, Stored], asked: str | None, where: str, axes
     )
 
 
-def _own_labels(
+def _label_key(
     arrays: Mapping[str, Stored], image: str, asked: str | None, where: str
-) -> NDArray[Any] | None:
+) -> str | None:
     if asked is not None and asked not in arrays:
         keys = ", ".join(key for key in arrays if key) or "one array without a name"
         raise ValueError(
             f"{where} has no array {asked!r}; it contains {keys}.{nearest(asked, arrays)}"
         )
     known = [key for key in _LABELS if key in arrays and key != image]
-    key = asked or (known[0] if known else None)
-    return None if key is None else arrays[key].load()
+    return asked or (known[0] if known else None)
+
+
+def _captioned(
+    data: Dataset, arrays: Mapping[str, Stored], used: set[str | None], asked: str | None
+) -> Dataset:
+    """The data with the captions in an array of words, and a note on arrays that are not read."""
+    words = [key for key, array in arrays.items() if array.dtype.kind in "US" and key not in used]
+    key = pick(words, asked, CAPTIONS, data.name, "caption")
+    rest = unread([*arrays], {*used, key}, words, key is not None, "array")
+    data = dataclasses.replace(data, notes=(*data.notes, *rest))
+    if key is None:
+        return data
+    cells = arrays[key].load()
+    if cells.ndim != 1:
+        raise ValueError(f"captions of {data.name} must be [N], not {list(cells.shape)}")
+    found = [texts_of(cell, f"{key} of {data.name}") for cell in cells.tolist()]
+    captions = complete(found, [data.called(i) for i in range(len(found))], data.name)
+    return dataclasses.replace(
+        data,
+        captions=captions.first,
+        fingerprint=digest([data.fingerprint, "captions", captions.first]),
+        notes=(*data.notes, *captions.notes),
+    )
 
 
 def _labels_beside(path: Path, options: DataOptions) -> tuple[NDArray[Any] | None, list[str]]:

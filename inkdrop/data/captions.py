@@ -93,14 +93,13 @@ def texts_of(value: object, where: str) -> Texts | None:
 
     ValueError, which begins with `where`, for anything else.
     """
-    if value is None:
-        return None
     if isinstance(value, (list, tuple)):
-        each = [texts_of(part, where) for part in value]
-        if any(part is not None and len(part) > 1 for part in each):
-            raise ValueError(f"{where} must be a text or a list of texts, not a list of lists")
-        texts = tuple(part[0] for part in each if part)
+        texts = tuple(_text(part, where) for part in value if part is not None)
         return tuple(text for text in texts if text.strip()) or texts[:1] or None
+    return None if value is None else (_text(value, where),)
+
+
+def _text(value: object, where: str) -> str:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if not isinstance(value, (str, int, float)):
@@ -108,14 +107,13 @@ def texts_of(value: object, where: str) -> Texts | None:
             f"{where} must be a text or a list of texts, not {type(value).__name__}; choose another"
             " column with --caption (caption=...)"
         )
-    return (sound(str(value)),)
+    return sound(str(value))
 
 
 def is_words(value: object) -> bool:
     """Whether a cell of a table holds words, or a list of them, rather than numbers."""
-    if isinstance(value, (list, tuple)):
-        return any(map(is_words, value))
-    return isinstance(value, str) and any(map(str.isalpha, value))
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return any(isinstance(v, str) and any(map(str.isalpha, v)) for v in values)
 
 
 def complete(

@@ -45,24 +45,30 @@ def pick(
 
 
 def unread(
-    columns: Sequence[str], used: Collection[str | None], texts: Collection[str], captioned: bool
+    columns: Sequence[str],
+    used: Collection[str | None],
+    texts: Collection[str],
+    captioned: bool,
+    what: str = "column",
 ) -> list[str]:
     """Notes on the columns that are not read.
 
     texts: the columns that hold words; captioned: whether captions were found
+    what: the word for a column
     """
-    rest = [column for column in columns if column not in used]
+    rest = [column for column in columns if column and column not in used]
     words = [column for column in rest if column in texts]
     if words and not captioned:
         first = words[0]
         others = f" (also {listed(words[1:], 5)})" if words[1:] else ""
         return [
             f"no captions are read; --caption {first!r} (caption={first!r}) takes them from the"
-            f" column {first}{others}"
+            f" {what} {first}{others}"
         ]
     if rest:
-        start = f"the column {rest[0]} is" if len(rest) == 1 else f"the columns {listed(rest)} are"
-        return [f"{start} not read; --caption, --label and --image choose columns"]
+        one = len(rest) == 1
+        start = f"the {what} {rest[0]} is" if one else f"the {what}s {listed(rest)} are"
+        return [f"{start} not read; --caption, --label and --image choose {what}s"]
     return []
 
 

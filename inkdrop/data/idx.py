@@ -29,7 +29,7 @@ def is_idx(name: str) -> bool:
 
 def find_idx(folder: Path) -> dict[str, Path]:
     """A folder's image files by split: train, test."""
-    names = sorted(path for path in folder.iterdir() if is_idx(path.name))
+    names = sorted(path for path in folder.iterdir() if is_idx(path.name) and path.is_file())
     found = {split: [p for p in names if p.name.startswith(s)] for split, s in _SPLITS.items()}
     return {split: paths[0] for split, paths in found.items() if paths}
 

@@ -23,7 +23,7 @@ class Room:
         self.used += size
         if self.used <= self.max_gib * GIB:
             return
-        gib = self.used / GIB
+        gib = min(self.used, 2**90) / GIB  # a header may claim numbers beyond any float
         raise ValueError(
             f"{what or self.where} takes {gib:,.1f} GiB once it is unpacked, more than the"
             f" {self.max_gib:g} GiB allowed; if you trust the data and have the memory, allow more"

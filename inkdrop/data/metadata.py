@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from inkdrop.config import nearest
+from inkdrop.config import LONG, nearest
 from inkdrop.data.columns import FILES, usual
 from inkdrop.data.names import composed
 from inkdrop.data.pictures.prepare import listed
@@ -109,9 +109,10 @@ def _csv_rows(
         columns = next(reader, [])
         named = _column(columns, asked)
         if named is None:
+            found = ", ".join(columns)[:LONG]
             raise ValueError(
                 f"{file} in {where} must start with the names of its columns, including"
-                f" {asked or 'file_name'}, such as {_EXAMPLES['.csv']}, not {', '.join(columns)!r}"
+                f" {asked or 'file_name'}, such as {_EXAMPLES['.csv']}, not {found!r}"
             )
         twice = [name for name in columns if name and columns.count(name) > 1]
         if twice:

@@ -119,6 +119,8 @@ def _open(path: str | Path, options: DataOptions) -> Dataset:
         return open_digits(options)
     if not str(path):
         raise ValueError("the path of the data is empty; use . for the current folder")
+    if "\0" in str(path):
+        raise ValueError("the path of the data has a NUL character, which no file name has")
     path = must_exist(path)
     opener, path = _opener(path)
     if opener is not open_array:
@@ -151,8 +153,8 @@ def _folder_opener(path: Path) -> tuple[Opener, Path]:
     if any(map(is_picture, files)):
         return open_folder, path
     tables = [path / name for name in files if name.lower().endswith(".parquet")]
-    found = sorted(f for f in path.iterdir() if f.suffix.lower() in _BY_SUFFIX and visible(f.name))
-    found = [file for file in found if "label" not in file.name and file not in tables]
+    found = [path / name for name in files if "/" not in name and "label" not in name]
+    found = sorted(f for f in found if f.suffix.lower() in _BY_SUFFIX and f not in tables)
     if tables and not found:
         name = as_utf8(path.resolve().name)
         return lambda _, options: open_shards(tables, options, name), path

@@ -29,7 +29,10 @@ def open_files(paths: Sequence[Path]) -> list[Any]:
     found = []
     for path in paths:
         try:
-            found.append(parquet.ParquetFile(path))
+            whole = as_utf8(str(path)) == str(path)  # pyarrow opens no other names itself
+            found.append(
+                parquet.ParquetFile(path if whole else pyarrow.BufferReader(path.read_bytes()))
+            )
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             raise _corrupt(path, error) from None
     return found

@@ -62,7 +62,8 @@ def open_shards(paths: Sequence[Path], options: DataOptions, where: str) -> Data
     captions = _captions(table, rows, caption, options.caption, names_of, where)
     words = {field.name for field in schema if _is_text(field.type)}
     told = captions.first is not None
-    rest = unread(columns, {*wanted}, words, told)
+    read = {*wanted} if labels is not None else {*wanted} - {label}
+    rest = unread(columns, read, words, told)
     return Dataset(
         name=where,
         shape=ready.shape,
@@ -183,9 +184,10 @@ def _schema_names(table: Any, column: str) -> tuple[str, ...] | None:
     """Class names from the table's metadata, as written by `datasets`."""
     try:
         about = json.loads((table.schema.metadata or {})[b"huggingface"])
-        return tuple(str(name) for name in about["info"]["features"][column]["names"])
-    except (KeyError, TypeError, ValueError):
+        names = about["info"]["features"][column]["names"]
+    except (LookupError, TypeError, ValueError, RecursionError):
         return None
+    return tuple(map(str, names)) if isinstance(names, list) else None
 
 
 def _names_beside(called: Sequence[str], labels: Any, count: int) -> tuple[str, ...] | None:

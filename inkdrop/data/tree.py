@@ -34,16 +34,30 @@ class Tree:
     load: Callable[[str], Path | bytes]
     notes: tuple[str, ...] = ()
 
-    def text(self, name: str) -> str:
-        """The text of a file; ValueError if it cannot be read as UTF-8."""
+    def text(self, name: str, most: int = 1 << 28) -> str:
+        """The text of a file of at most `most` bytes; ValueError if it cannot be read as UTF-8."""
         source = self.load(name)
         try:
+            size = len(source) if isinstance(source, bytes) else source.stat().st_size
+            if size > most:
+                raise ValueError(
+                    f"{name} in {self.where} has {size:,} bytes, but may have at most {most:,};"
+                    " shorten or remove it"
+                )
             data = source if isinstance(source, bytes) else source.read_bytes()
             return data.decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise ValueError(
+                f"{name} in {self.where} cannot be read: {error.strerror}; remove or replace it"
+            ) from None
+        except UnicodeDecodeError as error:
             raise ValueError(
                 f"{name} in {self.where} is not UTF-8 text ({error}); save it as UTF-8"
             ) from None
+
+    def caption(self, name: str) -> str:
+        """The text of a file with one caption."""
+        return self.text(name, 1 << 20)
 
 
 def is_picture(name: str) -> bool:
@@ -82,7 +96,7 @@ def open_tree(tree: Tree, options: DataOptions) -> Dataset:
     kept = [pictures[i] for i in ready.kept]
     values, label, why = _labels(kept, about, root + parts, options.label, tree.where)
     labels, names = (None, ()) if values is None else classes(values, tree.where)
-    captions, told = tree_captions(kept, about, sides, tree.text, options.caption, tree.where)
+    captions, told = tree_captions(kept, about, sides, tree.caption, options.caption, tree.where)
     rest = _unread(about, {*named, *told, label}, captions.first is not None)
     return Dataset(
         name=tree.where,

@@ -78,3 +78,20 @@ def test_a_name_that_is_there_twice_is_one_picture(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "a") as added:
         added.writestr("0.png", png("blue"))
     assert len(open_data(tmp_path / "a.zip")) == 1
+
+
+def test_folders_in_a_zip_from_windows(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as made:
+        made.writestr("cat\\a.png", png("red"))
+        made.writestr("dog\\b.png", png("blue"))
+    data = open_data(tmp_path / "a.zip")
+    assert data.label_names == ("cat", "dog")
+    assert data.take([1])[0, :, 0, 0].tolist() == [-1, -1, 1]
+
+
+def test_a_caption_as_long_as_a_book_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("a.png", png("red"))
+        made.writestr("a.txt", b"x" * 2_000_000)
+    with pytest.raises(ValueError, match=r"a.txt in a.zip has 2,000,000 bytes, but may have at"):
+        open_data(tmp_path / "a.zip")

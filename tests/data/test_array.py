@@ -274,3 +274,21 @@ def test_an_array_that_unpacks_to_too_much_is_refused_unread(tmp_path: Path) -> 
     data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
     with pytest.raises(ValueError, match=r"a.npz takes 921.9 GiB once it is unpacked"):
         open_data(zip_of(tmp_path / "a.npz", images__npy=data))
+
+
+def test_captions_in_an_array_of_words(tmp_path: Path) -> None:
+    words = np.array(["a", "", "c"])
+    np.savez(tmp_path / "a.npz", images=PICTURES, captions=words, x_test=PICTURES)
+    data = open_data(tmp_path / "a.npz")
+    assert data.captions == ("a", "", "c") and data.notes == (
+        "the array x_test is not read; --caption, --label and --image choose arrays",
+        "1 of 3 captions is empty: sample 1",
+    )
+    np.savez(tmp_path / "b.npz", images=PICTURES, poem=words)
+    plain = open_data(tmp_path / "b.npz")
+    assert plain.captions is None and "--caption 'poem'" in plain.notes[-1]
+    told = open_data(tmp_path / "b.npz", caption="poem")
+    assert told.captions == data.captions and told.fingerprint != plain.fingerprint
+    np.savez(tmp_path / "c.npz", images=PICTURES, captions=words[:2])
+    with pytest.raises(ValueError, match=r"3 samples but 2 captions"):
+        open_data(tmp_path / "c.npz")

@@ -44,7 +44,7 @@ def test_the_captions_in_a_cell(cell: object, texts: tuple[str, ...] | None) -> 
     assert texts_of(cell, "x") == texts
 
 
-@pytest.mark.parametrize("cell", [{"en": "a"}, [["a", "b"]], [{"raw": "a"}]])
+@pytest.mark.parametrize("cell", [{"en": "a"}, [["a", "b"]], [["a"]], [{"raw": "a"}]])
 def test_a_cell_without_texts_is_refused(cell: object) -> None:
     with pytest.raises(ValueError, match=r"^x must be a text or a list of texts, not "):
         texts_of(cell, "x")

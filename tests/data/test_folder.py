@@ -485,3 +485,25 @@ def test_names_that_are_not_utf8_are_read_and_written_out(root: Path) -> None:
     data = open_data(root)
     assert data.label_names == ("caf\\xe9", "tea") and len(data) == 122
     data.describe().encode("utf-8")
+
+
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "a.parquet", "a.npy"])
+def test_a_fifo_in_place_of_a_data_file_is_not_opened(root: Path, name: str) -> None:
+    os.mkfifo(root / name)
+    with pytest.raises(ValueError, match=r"photos has no pictures: searched it"):
+        open_data(root)
+
+
+def test_a_link_that_leads_nowhere(root: Path) -> None:
+    picture(root / "a.png")
+    (root / "a.txt").symlink_to("nowhere")
+    with pytest.raises(ValueError, match=r"a.txt in photos cannot be read: No such file"):
+        open_data(root)
+
+
+def test_metadata_nested_deeply_is_no_caption(opens: Opens, root: Path) -> None:
+    picture(root / "a.png")
+    row = '{"file_name": "a.png", "text": ' + "[" * 900 + "]" * 900 + "}"
+    (root / "metadata.jsonl").write_text(row)
+    data = opens(root)
+    assert data.captions is None and "column text is not read" in data.notes[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -241,3 +242,23 @@ def test_other_types_of_bytes(tmp_path: Path, kind: Any) -> None:
     pq.write_table(pa.table({"pixels": pictures, "text": words}), tmp_path / "a.parquet")
     data = open_data(tmp_path / "a.parquet")
     assert len(data) == 4 and data.captions == tuple(COLOURS)
+
+
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.parquet"))
+    write(tmp_path).rename(path)
+    assert len(open_data(path)) == 4
+
+
+@pytest.mark.parametrize(
+    "about", ["[" * 100_000, "{", '{"info":{"features":{"label":{"names":"ab"}}}}', "[]"]
+)
+def test_metadata_of_a_table_that_is_of_no_use(tmp_path: Path, about: str) -> None:
+    table = pa.table({"image": [png(c) for c in COLOURS], "label": [0, 1, 1, 0]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": about}), tmp_path / "a.parquet")
+    assert open_data(tmp_path / "a.parquet").label_names == ("0", "1")
+
+
+def test_a_usual_name_that_holds_no_label_is_told(tmp_path: Path) -> None:
+    data = open_data(write(tmp_path, category=[[1], [2], [3], [4]]))
+    assert data.labels is None and data.notes[-1].startswith("the column category is not read")
