@@ -24,6 +24,8 @@ def main() -> None:
     # By default, waiting OpenMP threads spin, which is very slow when another program uses the CPU:
     # two trainings side by side ran at a tenth of their speed. Torch reads this when it loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "WORLD_SIZE" in os.environ:  # otherwise torch prints its stack where a process is lost
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     prepare_streams()
     try:
         commands(standalone_mode=False)  # click leaves with 1 where nobody reads the output

@@ -137,7 +137,8 @@ class Keeping:
         kept = checkpoint.gathered(self.state, self.world)
         if self.world.main:
             model = self._averaged(kept.average)
-            path, notes = checkpoint.save(self.out / "checkpoints", model, kept)
+            with self.world.busy:
+                path, notes = checkpoint.save(self.out / "checkpoints", model, kept)
             yield Saved(path)
             yield from map(Note, notes)
         self.world.wait()

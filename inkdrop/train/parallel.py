@@ -14,11 +14,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from inkdrop.device import pick_device
+from inkdrop.device import pick_device, placed
+from inkdrop.train.watch import Watch
 
 # How long a process waits for the others. The main process alone encodes the data, draws previews
-# and writes gigabytes while the rest wait. Such a long timeout does no harm: torchrun ends all
-# processes as soon as one of them fails.
+# and writes gigabytes while the rest wait. Such a long timeout does no harm: one that is lost or
+# hangs is found by `watch.py`.
 PATIENCE = timedelta(hours=12)
 
 
@@ -30,6 +31,7 @@ class World:
     stop: setting this event ends the training after the current update, with a checkpoint
     shard: split weights, their average and the optimizer state among the processes
         (FSDP2; Zhao et al. 2023), instead of a full copy in each
+    busy: held while a checkpoint is written
     """
 
     rank: int = 0
@@ -37,6 +39,7 @@ class World:
     device: torch.device = field(default_factory=pick_device)
     stop: threading.Event = field(default_factory=threading.Event)
     shard: bool = False
+    busy: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def main(self) -> bool:
@@ -196,14 +199,26 @@ def world(
     if size == 1:
         yield World(device=device, stop=stop, shard=shard)
         return
-    if device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     if device.type == "cuda":
+        if device.index is None:
+            device = placed(device, os.environ, torch.cuda.device_count())
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     here = World(dist.get_rank(), size, device, stop, shard)
     try:
-        yield here
-        here.wait()  # no process may close its connections while another still uses them
+        with Watch(here.rank, size, here.busy) as watch:
+            try:
+                yield here
+                watch.finish()
+                here.wait()  # no process may close its connections while another still uses them
+            except RuntimeError as error:
+                if not _broken(error):
+                    raise
+                raise ConnectionError(watch.blame(error)) from None
     finally:
         dist.destroy_process_group()
+
+
+def _broken(error: RuntimeError) -> bool:
+    """Whether an error comes from the connection to another process."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in str(error)

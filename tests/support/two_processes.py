@@ -2,11 +2,13 @@
 
 weights FOLDER OUT.safetensors KIND     three updates in float64; the weights at the end
 run FOLDER OUT KIND LAST                a run in the folder OUT, stopped after update LAST
+long FOLDER OUT KIND                    a run without end; the processes watch each other closely
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import tiny
 
+from inkdrop.train import watch
 from inkdrop.train.feed import Feed
 from inkdrop.train.objective import Batch
 from inkdrop.train.parallel import World, world
@@ -57,11 +60,21 @@ def run(folder: Path, out: Path, here: World, last: int) -> None:
             here.stop.set()
 
 
+def long(folder: Path, out: Path, here: World) -> None:
+    for event in train(tiny.data(folder), out, tiny.ask(updates=10**6), world=here):
+        if isinstance(event, Update) and event.index == 2:
+            (folder / f"pid{here.rank}").write_text(str(os.getpid()))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     task, folder, out, kind, *rest = sys.argv[1:]
+    if task == "long":
+        watch.BEAT, watch.SILENT = 0.3, 3.0
     with world(CPU, shard=kind == "sharded") as here:
         if task == "weights":
             weights(Path(folder), Path(out), here)
+        elif task == "long":
+            long(Path(folder), Path(out), here)
         else:
             run(Path(folder), Path(out), here, int(rest[0]))
