@@ -89,9 +89,7 @@ def test_an_old_embedding_in_a_parameter_dict(tmp_path: Path) -> None:
         "name": "glow", "step": 500,
     }  # fmt: skip
     assert same(opened(tmp_path / "a.pt", data, True), {"string_to_param.*": vector})
-    with pytest.raises(
-        ValueError, match=r"a module in the form .* before version 1\.6"
-    ):
+    with pytest.raises(ValueError, match=r"a module in the form .* before version 1\.6"):
         opened(tmp_path / "b.pt", data, False)
 
 
