@@ -25,6 +25,7 @@ def _habit(pattern: str, about: str) -> Habit:
 
 CAPITALS = ("AND", "ADDROW", "ADDCOL", "ADDBASE", "ADDCOMM")  # words that are syntax
 _TAG = r"(?i:<\s*(?:{})\s*[:\[][^<>]*>)"
+_WORD = r"(?<![^\W_])[^\W_]{2,}+"
 _ENDS = r"(?=[\s,.;)]|$)"
 
 LORA = re.compile(_TAG.format("lora|lyco|locon"))
@@ -69,7 +70,7 @@ HABITS = (
         " so write out the words",
     ),
     _habit(
-        rf"(?:[^\W_]{{2,}}|[\"'])\+\++|[^\W_]{{2,}}--+{_ENDS}|\)[+-]+{_ENDS}|\)[0-9]*\.[0-9]+",
+        rf"(?:{_WORD}|[\"'])\+\++|{_WORD}--+{_ENDS}|\)[+-]+{_ENDS}|\)[0-9]*+\.[0-9]+",
         "is a weight as Compel writes it; here it is (words:1.3)",
     ),
     _habit(

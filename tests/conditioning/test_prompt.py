@@ -214,6 +214,9 @@ def test_many_brackets_are_read_at_once() -> None:
     many = 50_000
     assert parse("[" * many + ")" * many) == ((("[" * many + ")" * many, 1.0),),)
     assert parse("(" * many + ")" * many) == ((),)
+    for run in ("a", "1", " ", "-", "_", ")1", "{|", "__a", "<lora:"):
+        text = run * (many // 5)
+        assert parse(text) == parse(escape(text)) == (((text, 1.0),),)
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def read_lora(path: str | Path, options: ReadOptions = PLAIN) -> Lora:
         check_floats(str(path), {n: v for n, v in rest.items() if not n.endswith(".alpha")})
         pairs |= _pairs(path, rest, source.strengths, layouts)
         if NUMBERED in layouts:
-            parts = {part_of(base) for base in pairs}
+            parts = sorted({part_of(base) for base in pairs})
             classes |= {p: listed_classes(source.metadata, p, str(path)) for p in parts}
     if len(layouts) != 1:
         found = f"pairs of {' and '.join(sorted(layouts))}" if layouts else "no pair of weights"

@@ -126,7 +126,7 @@ def _placed(lora: Lora, model: Model, networks: Mapping[str, nn.Module]) -> dict
 
 def _counted(lora: Lora, networks: Mapping[str, nn.Module]) -> Iterator[tuple[str, Target]]:
     """The names of numbered pairs with their weights, in the order whose shapes fit."""
-    for part in {part_of(base) for base in lora.pairs} & set(networks):
+    for part in sorted({part_of(base) for base in lora.pairs} & set(networks)):
         network = networks[part]
         pairs = {b: p for b, p in lora.pairs.items() if part_of(b) == part}
         orders = list(numbered(part, network, lora.classes[part]))
