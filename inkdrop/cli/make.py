@@ -185,7 +185,7 @@ def interpolate(**options: Any) -> None:
 @command()
 @click.argument("model", required=False, metavar="RUN")
 @click.argument("files", nargs=-1, metavar="FILES")
-@making(Invert, "inverted.png", without=(*WALKS, "size", "sampler", "eta", "tolerance"))
+@making(Invert, "inverted.png", without=(*WALKS, "seed", "size", "sampler", "eta", "tolerance"))
 def invert(files: tuple[str, ...], **options: Any) -> None:
     """Find the noise that makes FILES; draw rows of originals, noise and reconstructions.
 
@@ -243,6 +243,7 @@ def _make(
         raise ValueError(
             f"the picture {out} cannot hold its settings; give --out one of {', '.join(CARRYING)}"
         )
+    _check_layout(options, out, film)
     changes = _changes(options)
     if options["model"] is not None:
         changes["weights"] = ""
@@ -256,6 +257,19 @@ def _make(
     files = [*files, film] if film else files
     events = make(request, device=options["device"], out=None if out == film else out, fetch=fetch)
     return show(_announced(events, files), verbose=options["verbose"]), out
+
+
+def _check_layout(options: dict[str, Any], out: Path, film: Path | None) -> None:
+    """ValueError for options of a sheet, given for a file that is none."""
+    from inkdrop.media.medium import ARRAYS
+    from inkdrop.media.numbered import is_numbered
+
+    array = out.suffix.lower() in ARRAYS
+    single = "an animation" if out == film else "a file for each sample" if is_numbered(out) else ""
+    kind = "an array" if array else single
+    for name in ("columns", "scale") if array else ("columns",) if single else ():
+        if options.get(name) is not None:
+            raise ValueError(f"--{name} is for a sheet, and {out} is {kind}; leave it out")
 
 
 def _announced(events: Iterator[Event], files: list[Path]) -> Iterator[Event]:

@@ -140,6 +140,12 @@ def _config(usual: TrainConfig, options: Mapping[str, Any]) -> TrainConfig:
     """The usual TrainConfig with what was given."""
     if options["minutes"] is not None and options["updates"] is not None:
         raise ValueError("say how long to train either with --minutes or with --updates, not both")
+    if options.get("times") == "uniform":
+        for name in ("log_noise_mean", "log_noise_std"):
+            if options[name] is not None:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is for --times lognormal; leave one of them out"
+                )
     return parse(TrainConfig, {**dump(usual), **_fields(TrainConfig, options)}, "")
 
 

@@ -27,7 +27,7 @@ from inkdrop.media.numbered import is_numbered
 from inkdrop.media.sheet import save_animation
 from inkdrop.model import Model
 from inkdrop.tasks.job import Job, sampling_for
-from inkdrop.tasks.plan import OWN, chosen
+from inkdrop.tasks.plan import OWN, chosen, named
 from inkdrop.tasks.request import (
     LOADED,
     Request,
@@ -183,9 +183,11 @@ def _written_out(model: Model, job: Job, request: Request) -> Request:
     asked = job.request.sampling
     guidance = model.spec.guidance if asked.guidance is None else asked.guidance
     whole = sampling_for(request, model)
-    steps = len(chosen(model, whole).times) - 1
+    steps: int | None = len(chosen(model, whole).times) - 1
     if whole.sampler == OWN:  # whose grid may leave a step out that goes nowhere
         steps = model.spec.steps if whole.steps is None else whole.steps
+    if named(asked).sampler == "adaptive":
+        steps = None  # it chooses its own
     size = request.size
     if job.size not in (None, request.size):  # an input picture's, padded to whole latent cells
         height, width = model.spec.shape[1:]

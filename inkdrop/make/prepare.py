@@ -37,7 +37,17 @@ def check_request(request: Request) -> None:
     if request.engine is not None:
         precision = request.precision or "float32"
         engines.check(request.engine, precision, controls=bool(request.controls))
-    named(request.sampling)
+    sampler = named(request.sampling).sampler
+    if sampler == "adaptive" and request.sampling.steps is not None:
+        raise ValueError(
+            f"steps is {request.sampling.steps}, but the sampler 'adaptive' chooses its own; leave"
+            " out --steps, or set its accuracy with --tolerance"
+        )
+    if request.sampling.tolerance is not None and sampler not in (None, "adaptive", "own"):
+        raise ValueError(
+            f"tolerance is {request.sampling.tolerance}, but only the sampler 'adaptive' takes one;"
+            " leave it out"
+        )
     for guide in request.controls:
         guide.check()
     for lora in request.loras:

@@ -219,6 +219,7 @@ class _Run:
             "picture guidance": sampling.picture_guidance,
             "rule": None if sampling.rule == "cfg" else sampling.rule,
             "interval": sampling.interval,
+            "two_calls": sampling.two_calls or None,
         }
 
     def _check_unguided(self) -> None:

@@ -19,7 +19,7 @@ from inkdrop.tasks.generate import enlarged, sized
 from inkdrop.tasks.guided import denoiser
 from inkdrop.tasks.job import Job, sampling_for
 from inkdrop.tasks.plan import chosen, draws, start, times, ungraded, walk
-from inkdrop.tasks.request import Interpolate, Request
+from inkdrop.tasks.request import DEPTH, Interpolate, Request
 from inkdrop.tasks.sampling import DEFAULT, Sampling
 
 
@@ -247,6 +247,12 @@ def open_job(request: Request) -> Job:
         raise ValueError(
             f"interpolation takes one class, not {len(request.labels)}; keep one --label"
         )
+    if task.seeds is not None and request.seed:
+        raise ValueError(
+            f"seed is {request.seed}, but a walk between two seeds has those; leave out --seed"
+        )
+    if task.pictures is None and task.depth != DEPTH:
+        raise ValueError(f"depth is {task.depth}, but it is for a walk between --pictures alone")
     even(task.frames)
     for each in task.pictures or ():
         each.check("picture", "--pictures A B")

@@ -167,6 +167,15 @@ def open_job(request: Request) -> Job:
     assert isinstance(task, Invert)
     if request.weak is not None:
         raise ValueError("inversion does not support autoguidance; leave out --weak")
+    for name in ("sampler", "eta", "tolerance"):
+        value = getattr(request.sampling, name)
+        if value is not None:
+            raise ValueError(
+                f"{name} is {value}, but inversion follows DDIM's curve, or EDICT's with --exact;"
+                f" leave out {name}"
+            )
+    if request.seed:
+        raise ValueError(f"seed is {request.seed}, but inversion draws no noise; leave it out")
     for each in task.pictures:
         each.check("picture", "PICTURES")
     return Inverting(request, task)

@@ -20,6 +20,7 @@ from inkdrop.tasks.sampling import Sampling
 
 LARGEST = 4096  # pixels per side
 FRAMES = 1000  # of a walk
+DEPTH = 0.5  # the usual one of a walk between two files
 LAST = 10**8  # the largest number of a sample; `inkdrop tune` uses larger ones
 MOST = {"count": 1_000_000, "batch": 1_000_000, "columns": 1_000_000, "scale": 64}
 BOX = "emoji"  # the default model, which comes with the package
@@ -67,7 +68,7 @@ class Interpolate:
     seeds: tuple[int, int] | None = option(None, "Walk between sample 0 of two seeds.")
     pictures: tuple[Added, Added] | None = option(None, "Walk between two files.", metavar="A B")
     frames: int = option(16, "Samples in the walk, both ends included.")
-    depth: float = option(0.5, "How far to noise two files before mixing, above 0 and up to 1.")
+    depth: float = option(DEPTH, "How far to noise two files before mixing, above 0 and up to 1.")
 
     def __post_init__(self) -> None:
         if sum(getattr(self, way) is not None for way in WAYS) != 1:

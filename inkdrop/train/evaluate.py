@@ -39,6 +39,7 @@ from inkdrop.media.sheet import save_image
 from inkdrop.model import Model
 from inkdrop.registry import medium
 from inkdrop.tasks.plan import chosen
+from inkdrop.tasks.sampling import DEFAULT
 from inkdrop.train.aims.judge import load_judge, train_judge
 from inkdrop.train.evaluation import LEAST, Evaluation
 from inkdrop.train.events import Event
@@ -99,6 +100,11 @@ def evaluate(
         )
     own = _Own.of(run, data)
     if measured.coder:
+        if asked.sampling != DEFAULT:
+            raise ValueError(
+                f"{run} is an autoencoder, which is measured by its reconstructions; leave out the"
+                " options of sampling"
+            )
         yield from _reconstructed(measured.found.path, data, own, asked, home, device)
     else:
         model = open_model(measured.found, device=device)

@@ -12,6 +12,7 @@ from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.config import JUDGE_TRAINING
 from inkdrop.train.request import TrainRequest
 
+UPDATES = 1000  # of a judge that is trained
 LEAST = 6  # the fewest rows that every metric of `report.measure` can work with
 
 
@@ -29,7 +30,7 @@ class Evaluation:
     judge: Path | None = option(
         None, "Folder of a judge to measure with.", unset="one is trained on the data"
     )
-    judge_updates: int = option(1000, "Updates of a judge that is trained.")
+    judge_updates: int = option(UPDATES, "Updates of a judge that is trained.")
     features: Path | None = option(
         None,
         "Folder of a transformers vision model to measure with, such as DINOv2.",
@@ -49,6 +50,11 @@ class Evaluation:
             raise ValueError(f"judge_updates is {self.judge_updates}: it must be at least 1")
         if self.judge is not None and self.features is not None:
             raise ValueError("name either a judge or a pretrained network to measure by, not both")
+        if self.judge_updates != UPDATES and (self.judge is not None or self.features is not None):
+            raise ValueError(
+                f"judge_updates is {self.judge_updates}, but no judge is trained where one or a"
+                " pretrained network is named; leave it out"
+            )
 
     @property
     def judging(self) -> TrainRequest:

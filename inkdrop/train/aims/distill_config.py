@@ -8,6 +8,8 @@ from typing import Literal
 from inkdrop.config import choose, option
 from inkdrop.limits import SCALE, STEPS, check_within
 
+FINEST = 128  # the usual number of steps at the end of training
+
 Metric = Literal["squared", "huber"]
 
 METHODS: dict[str, str] = {
@@ -37,7 +39,7 @@ class DistillConfig:
         unset="16, or two for each of the student's if that is more",
     )
     finest: int = option(
-        128, "Steps from noise to data at the end of training, for the other methods."
+        FINEST, "Steps from noise to data at the end of training, for the other methods."
     )
     metric: Metric = option("squared", "Measure of the student's error: squared or huber.")
 
@@ -49,6 +51,12 @@ class DistillConfig:
                 raise ValueError(f"{name} is {value}: it must be at least 1")
             check_within(name, value, 1, STEPS)
         check_within("guidance", self.guidance, -SCALE, SCALE)
+        unused = "finest" if self.method == "rollout" else "teacher_steps"
+        if getattr(self, unused) not in (None, FINEST):
+            raise ValueError(
+                f"{unused} is {getattr(self, unused)}, but the method {self.method!r} does not use"
+                " it; leave it out"
+            )
         if self.teacher_steps is not None and self.teacher_steps <= self.steps:
             raise ValueError(
                 f"teacher_steps is {self.teacher_steps}: the teacher must make more steps than the"
