@@ -268,7 +268,7 @@ def _check_layout(options: dict[str, Any], out: Path, film: Path | None) -> None
     single = "an animation" if out == film else "a file for each sample" if is_numbered(out) else ""
     kind = "an array" if array else single
     for name in ("columns", "scale") if array else ("columns",) if single else ():
-        if options.get(name) is not None:
+        if options.get(name) is not None and (name, options[name]) != ("scale", 1):
             raise ValueError(f"--{name} is for a sheet, and {out} is {kind}; leave it out")
 
 
