@@ -246,3 +246,11 @@ def test_there_is_one_time_for_each_sample(shape: tuple[int, ...]) -> None:
     words = f"t has shape {list(shape)} but x holds 2 samples"
     with pytest.raises(ValueError, match=re.escape(words)):
         UNet(TINY)(torch.randn(2, 2, 8, 8), torch.rand(shape), Cond())
+
+
+def test_a_size_that_cannot_be_halved_is_named() -> None:
+    network = UNet(UNetConfig(width=8, multipliers=(1, 1, 1), norm_groups=4, head_channels=8,
+                              down_padding="asymmetric", odd_sizes="resize"))  # fmt: skip
+    assert network(torch.ones(1, 3, 4, 8), torch.ones(1), Cond()).shape == (1, 3, 4, 8)
+    with pytest.raises(ValueError, match=r"a level has \[1, 2\] places, which cannot be halved"):
+        network(torch.ones(1, 3, 2, 4), torch.ones(1), Cond())

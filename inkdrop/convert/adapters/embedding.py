@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from inkdrop.conditioning.text import Text
+from inkdrop.config import short
 from inkdrop.convert.adapters.lora import EMBED, in_order
 from inkdrop.convert.adapters.parts import FIRST, SECOND, texts_of, with_texts, with_weights
 from inkdrop.convert.files.fill import check_floats
@@ -129,7 +130,9 @@ def checked(words: Words, where: str) -> dict[str, dict[str, Tensor]]:
     found = dict[str, dict[str, Tensor]]()
     for word, vectors in words.items():
         if not word.strip() or not word.isprintable():
-            raise ValueError(f"{where}: an embedding's word is {word!r}; give it a name")
+            raise ValueError(f"{where}: an embedding's word is {short(word)}; give it a name")
+        if any(value.shape[-1] == 0 for value in vectors.values()):
+            raise ValueError(f"{where}: {short(word)} has vectors without numbers; it is damaged")
         found[word] = {part: value.reshape(-1, value.shape[-1]) for part, value in vectors.items()}
         for value in found[word].values():
             if not 1 <= len(value) <= MOST:

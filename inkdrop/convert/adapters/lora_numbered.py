@@ -6,7 +6,6 @@ order of these libraries' modules, which is not the order in which a U-Net compu
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from torch import nn
 from inkdrop.config import choose
 from inkdrop.convert.adapters.lora_keys import Target, folder_names
 from inkdrop.convert.adapters.parts import FIRST, UNET
+from inkdrop.weights import parsed_json
 
 ATTENTION = r"\.attn[12]\.to_(q|k|v|out\.0)$"
 # The layers inside each class, by their names in diffusers' folders.
@@ -47,7 +47,7 @@ def listed_classes(metadata: Mapping[str, str], part: str, where: str) -> tuple[
     if part not in metadata:
         return DEFAULT_CLASSES.get(part, ())
     try:
-        names: Any = json.loads(metadata[part])
+        names: Any = parsed_json(metadata[part])
     except ValueError:
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inkdrop.convert.files.settings import read_settings
+from inkdrop.weights import parsed_json
 
 HEADER = "lora_adapter_metadata"  # of files that diffusers wrote
 CONFIG = "adapter_config.json"
@@ -22,7 +22,19 @@ PLAIN_VALUES: dict[str, tuple[Any, ...]] = {
     "layer_replication": (None,),
     "modules_to_save": (None, []),
     "bias": ("none", None),
+    "lora_bias": (False, None),
+    "trainable_token_indices": (None, [], {}),
+    "target_parameters": (None, []),
+    "alora_invocation_tokens": (None, []),
+    # The others change the model's own weights before training begins.
+    "init_lora_weights": (True, False, None, "gaussian", "orthogonal", "eva"),
+    **dict.fromkeys(
+        ("arrow_config", "kasa_config", "monteclora_config", "velora_config", "megatron_config"),
+        (None, {}),
+    ),
 }
+# Of PEFT, for an adapter_config.json without one.
+USUAL_ALPHA = 8
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,9 @@ def strength(settings: Mapping[str, Any], where: str) -> Strength:
                 f"{where} has {name} = {settings[name]!r}, which is not read here; plain LoRAs"
                 f" have {plain[0]!r}"
             )
+    for name, value in settings.items():
+        if name.startswith("use_") and name not in ("use_rslora", *PLAIN_VALUES) and value:
+            raise ValueError(f"{where} has {name} = {value!r}, a variant that is not read here")
     patterns = settings.get("alpha_pattern") or {}
     if not isinstance(patterns, dict):
         raise ValueError(f"{where} must map layers to numbers in alpha_pattern")
@@ -88,7 +103,7 @@ def in_header(
     if HEADER not in metadata:
         return {}
     try:
-        settings = json.loads(metadata[HEADER])
+        settings = parsed_json(metadata[HEADER])
     except ValueError:
         settings = None
     if not isinstance(settings, dict):
@@ -103,4 +118,5 @@ def in_header(
 
 def in_folder(folder: Path) -> Strength:
     """The strength by the settings in a folder of PEFT."""
-    return strength(read_settings(folder / CONFIG), str(folder / CONFIG))
+    settings = {"lora_alpha": USUAL_ALPHA, **read_settings(folder / CONFIG)}
+    return strength(settings, str(folder / CONFIG))

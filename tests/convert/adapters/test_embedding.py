@@ -263,6 +263,7 @@ def test_names(sd15: Case, tmp_path: Path) -> None:
         ({"<a>": torch.ones(1, 2, 24)}, r"is not an embedding: it has 1 weights that are"),
         ({"<a>": torch.ones(())}, "is not an embedding"),
         ({"<a>": torch.ones(0, 24)}, "has 0 vectors"),
+        ({"<a>": torch.ones(3, 0)}, "has vectors without numbers"),
         ({"clip_l": vectors(1, 8), "clip_g": vectors(2, 16)}, "different numbers of vectors for"),
         ({}, "holds no words"),
     ],
