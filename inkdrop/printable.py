@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
 
 # Invisible characters that reorder or replace what stands beside them. Joiners are not among them:
@@ -17,6 +18,11 @@ def printable(text: object) -> str:
     and what no encoding can hold (parts of a file name that is not UTF-8) can be written.
     """
     return "".join(_escaped(c) if _acts(c) else c for c in str(text))
+
+
+def shell(*words: object) -> str:
+    """A command of inkdrop that a shell takes as it is printed, whatever is in its words."""
+    return shlex.join(["inkdrop", *map(str, words)])
 
 
 def _acts(character: str) -> bool:

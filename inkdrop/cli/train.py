@@ -14,6 +14,7 @@ from inkdrop.cli.options import device_option, given, options_of
 from inkdrop.cli.say import say
 from inkdrop.config import dump, parse
 from inkdrop.data.options import DataOptions
+from inkdrop.printable import printable
 from inkdrop.train.aims.distill_config import DistillConfig
 from inkdrop.train.aims.latent_config import Latents
 from inkdrop.train.config import DISTILL_TRAINING, LATENT_TRAINING, TrainConfig
@@ -75,11 +76,12 @@ def train(**options: Any) -> None:
         if latents is None:
             if data.captions is not None and here.main:
                 say(UNREAD)
-            more = f"sample {out}"
+            more = ["sample", str(out)]
             events = trained(data, out, request, world=here)
         else:
             reads = latents.reads(data)
-            more = f'generate "{_words(data)}" --model {out}' if reads else f"sample {out}"
+            words = ["generate", _words(data), "--model", str(out)]
+            more = words if reads else ["sample", str(out)]
             events = train_latent(data, out, request, latents, world=here)
         log = out / "tensorboard" if options["tensorboard"] else None
         show_training(events, data, more, stop, here=here, tensorboard=log)
@@ -127,7 +129,7 @@ def distill(run: str, **options: Any) -> None:
     request = TrainRequest(training, options["minutes"], save_every=save_every, source=source)
     with stopping() as stop, world(teacher.device, stop.event) as here:
         events = distilled(teacher, data, out, config, request, name=name, world=here)
-        show_training(events, data, f"sample {out}", stop, here=here)
+        show_training(events, data, ["sample", str(out)], stop, here=here)
 
 
 def _fields(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,5 +194,5 @@ def _absolute(path: str) -> str:
 
 
 def _words(data: Dataset) -> str:
-    """A caption that a shell takes between quotes."""
-    return next((c for c in data.captions or () if not set(c) & set('"$`!\\\n')), "")
+    """A caption that can be shown in one line as it is."""
+    return next((c for c in data.captions or () if c.strip() and printable(c) == c), "")

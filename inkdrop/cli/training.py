@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
@@ -21,6 +21,7 @@ from inkdrop.cli.stopping import Output, Stopping
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.latents import Encoding
 from inkdrop.events import Note
+from inkdrop.printable import shell
 from inkdrop.registry import medium
 from inkdrop.train.evaluate import Evaluated, Made
 from inkdrop.train.evaluate import Progress as Evaluating
@@ -39,7 +40,7 @@ def _clock() -> tuple[ProgressColumn, ...]:
 def show_training(
     events: Iterable[Event | Encoding],
     data: Dataset,
-    more: str,
+    more: Sequence[str],
     stop: Stopping,
     *,
     here: World,
@@ -47,8 +48,9 @@ def show_training(
 ) -> None:
     """Runs a training to its end and shows its events.
 
-    more: the command, without `inkdrop`, that samples from the trained model; stop: what may ask
-    for a stop; here: only the main process shows anything; tensorboard: a folder to log to
+    more: the words of the command that samples from the trained model, without `inkdrop`
+    stop: what may ask for a stop; here: only the main process shows anything
+    tensorboard: a folder to log to
     """
     screen, quiet = Screen(quiet=not here.main), not here.main
     if sys.stdout is not None:
@@ -69,7 +71,7 @@ def show_training(
                 log.take(event)
     if line.picture is not None:
         screen.say(f"pictures: {line.picture}")
-        screen.say(f"more: inkdrop {more} -o more.png")
+        screen.say(f"more: {shell(*more, '-o', 'more.png')}")
 
 
 class _Line:

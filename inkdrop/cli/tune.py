@@ -10,6 +10,7 @@ import click
 from inkdrop.cli.habits import Command, command
 from inkdrop.cli.options import Decorator, device_option, given, options_of, out_option
 from inkdrop.cli.say import say
+from inkdrop.printable import shell
 from inkdrop.tasks.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -189,4 +190,4 @@ def tune(run: str, steps: int, minutes: float, count: int, **options: Any) -> No
         return
     others = tuple(t for t in model.spec.tuned if t.steps != steps)
     where = amend(run, replace(model.spec, tuned=(*others, event.tuned)))
-    say(f"saved in {where}; `inkdrop sample {run} --steps {steps}` uses it")
+    say(f"saved in {where}; `{shell('sample', run, '--steps', steps)}` uses it")

@@ -15,6 +15,7 @@ from typing import Any
 from inkdrop.conditions import Condition, Prompt
 from inkdrop.config import choose, dump, option, parse
 from inkdrop.limits import SCALE, check_files, check_seed, check_text, check_within
+from inkdrop.printable import shell
 from inkdrop.tasks.added import Added, AddedWord
 from inkdrop.tasks.sampling import Sampling
 
@@ -292,7 +293,7 @@ def check_task(settings: Mapping[str, Any], task: str, path: str) -> None:
     if made != task:
         raise ValueError(
             f"{path} holds the settings of `inkdrop {made}`, not of `inkdrop {task}`; make it again"
-            f" with: inkdrop {made} --like {path}"
+            f" with: {shell(made, '--like', path)}"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -13,11 +13,13 @@ import pytest
 from PIL import Image
 
 
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "inkdrop", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def check(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "inkdrop", "data", "check", *map(str, words)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "80"}
-    )
+    return run("data", "check", *words)
 
 
 @pytest.fixture
@@ -108,3 +110,14 @@ def test_help_loads_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Usage: inkdrop data check" in done.stdout
     assert not set(done.stderr.split()) & {"torch", "numpy", "PIL", "pydantic"}
+
+
+def test_training_says_what_it_does_not_read_and_its_command_can_be_typed(
+    photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "my 'runs'" / "$a b"
+    done = run("train", photos, "--out", out, "--updates", 1, "--batch", 2, "--width", 8)
+    assert done.returncode == 0, done.stderr
+    assert "the captions are not read: a model of words is trained with --latent" in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("more: ")]
+    assert shlex.split(line)[1:] == ["inkdrop", "sample", str(out), "-o", "more.png"]
