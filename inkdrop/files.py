@@ -122,9 +122,10 @@ def check_writable(path: str | Path) -> None:
     if not place.is_dir():
         raise ValueError(f"{place} is a file, so {path} cannot be created; give another name")
     if not os.access(place, os.W_OK):
-        raise OSError(
-            errno.EACCES, f"{path} cannot be written: no permission in {place}; give another place"
-        )
+        number, reason = errno.EACCES, f"no permission in {place}"
+        if hasattr(os, "statvfs") and os.statvfs(place).f_flag & os.ST_RDONLY:
+            number, reason = errno.EROFS, f"{place} is on a file system that can only be read"
+        raise OSError(number, f"{path} cannot be written: {reason}; give another place")
     if len(os.fsencode(path.name)) > LONGEST:
         raise ValueError(f"the name of {path} is too long: it may have {LONGEST} bytes")
 

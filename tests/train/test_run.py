@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -342,3 +344,48 @@ def test_a_training_that_diverged_stops_each_time_and_names_the_update(tmp_path:
     last = [entry for entry in logged if "loss" in entry][-1]
     assert last["update"] == places[-1] + 1 and not last["applied"]
     assert all(name.startswith("sample ") for name in last["broken"])
+
+
+UNSEEN = Aim(picture=lambda model, held: None)  # draws nothing, which takes longest here
+
+
+def killed_in_a_save(data: Dataset, out: Path, call: int) -> bool:
+    """Trains in a process that ends, without cleaning up, at a call of its second save.
+
+    call: the number of the call, of those that write through to the disk or rename. False if the
+    training was done before it came to that.
+    """
+    pid = os.fork()
+    if pid:
+        return os.waitpid(pid, 0)[1] != 0
+    try:
+        for event in train(data, out, tiny.ask(), aim=UNSEEN, world=World(device=CPU)):
+            if isinstance(event, Saved) and event.path.name == "00000004":
+                count = itertools.count(1)
+
+                def ending(do: Callable[..., None], count: Iterator[int] = count) -> Any:
+                    return lambda *paths: os._exit(1) if next(count) == call else do(*paths)
+
+                os.fsync, os.replace = ending(os.fsync), ending(os.replace)
+        os._exit(0)
+    finally:
+        os._exit(2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_kill_during_a_save_loses_nothing(tmp_path: Path) -> None:
+    data = tiny.data(tmp_path)
+    list(train(data, tmp_path / "whole", tiny.ask(), aim=UNSEEN, world=World(device=CPU)))
+    want, found = tensors(tmp_path / "whole", 8), set[str]()
+    for call in range(1, 60, 6):
+        out = tmp_path / str(call)
+        killed = killed_in_a_save(data, out, call)
+        newest, said = runs.newest_checkpoint(out)
+        assert newest is not None and not said
+        found.add(newest.name)
+        list(train(data, out, tiny.ask(), aim=UNSEEN, world=World(device=CPU)))
+        assert equal(want, tensors(out, 8))
+        assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["00000004", "00000008"]
+        if not killed:
+            break
+    assert found == {"00000004", "00000008"} and call > 4
