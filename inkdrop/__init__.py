@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
+from types import FunctionType
 
 __version__ = "0.1.0"
 
@@ -20,6 +22,7 @@ _HOME = {
     "Eps": "inkdrop.diffusion.parameterization",
     "Flow": "inkdrop.diffusion.process",
     "Likelihood": "inkdrop.diffusion.ode_likelihood",
+    "Made": "inkdrop.make.make",
     "Mean": "inkdrop.diffusion.parameterization",
     "Model": "inkdrop.model",
     "Noise": "inkdrop.diffusion.noise",
@@ -27,6 +30,7 @@ _HOME = {
     "Predictor": "inkdrop.diffusion.guidance",
     "Request": "inkdrop.tasks.request",
     "Process": "inkdrop.diffusion.process",
+    "Prompt": "inkdrop.conditions",
     "Sampling": "inkdrop.tasks.sampling",
     "Score": "inkdrop.diffusion.parameterization",
     "SeededNoise": "inkdrop.diffusion.noise",
@@ -70,6 +74,7 @@ _HOME = {
     "open_checkpoint": "inkdrop.convert.open",
     "reconstruct": "inkdrop.tasks.invert",
     "sampler": "inkdrop.diffusion.samplers",
+    "save": "inkdrop.make.save",
     "train": "inkdrop.train.run",
     "unipc": "inkdrop.diffusion.samplers.corrected",
     "updates": "inkdrop.train.updates",
@@ -84,9 +89,17 @@ __all__ = [*_HOME, "__version__"]
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'inkdrop' has no attribute {name!r}")
+    value = public(name)
+    return globals().setdefault(name, value)  # `train` and `make` are packages too: see Door
+
+
+@cache
+def public(name: str) -> object:
+    """What a public name stands for; functions check the kinds of their arguments."""
     value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+    if not isinstance(value, FunctionType):
+        return value
+    return importlib.import_module("inkdrop.arguments").checked(value)
 
 
 def __dir__() -> list[str]:

@@ -11,6 +11,7 @@ ROOT = Path(inkdrop.__file__).parent
 # Lowest first; the names within a layer may not import each other.
 LAYERS = (
     (
+        "arguments",
         "box",
         "cond",
         "conditions",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from models import latent_text_model
 from safetensors.torch import load_file, save_file
 
 from inkdrop.cond import Cond
@@ -178,3 +179,19 @@ def test_a_class_is_found_in_either_spelling_of_unicode(folder: Path) -> None:
     model = named(Model.load(folder), "cafe\u0301", "th\u00e9")  # decomposed, composed
     label = model.condition(["caf\u00e9", "the\u0301"]).label
     assert label is not None and label.tolist() == [0, 1]
+
+
+def test_a_model_shows_itself_on_a_card() -> None:
+    """Ten lines instead of its modules; names of strangers are harmless there, too."""
+    model = latent_text_model()
+    names = ("<b>\x1b[2J", "round")
+    model = dataclasses.replace(model, spec=dataclasses.replace(model.spec, labels=names))
+    card = repr(model).splitlines()
+    assert 5 < len(card) <= 10 and max(map(len, card)) < 120
+    number = sum(each.numel() for each in model.network.parameters())
+    for said in ("pictures, 16x16 RGB", f"{number:,} weights", "edm", "2x8x8", "prompts", "round"):
+        assert said in repr(model)
+    assert r"<b>\x1b[2J" in repr(model)
+    shown = model._repr_html_()
+    assert "&lt;b&gt;" in shown and "<b>" not in shown and "\x1b" not in shown
+    assert f"{number:,} weights" in shown

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from inkdrop.arguments import check_fields
 from inkdrop.config import choose
 from inkdrop.diffusion.process import Process
 
@@ -101,6 +102,7 @@ class Discrete(Process):
     t_max: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         usual = choose("schedule", self.schedule, ENDS)
         if self.ends is not None and (usual is None or not 0 < self.ends[0] < self.ends[1] < 1):
             raise ValueError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inkdrop.arguments import fitting
 from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.guidance import Denoiser, VarianceDenoiser
 from inkdrop.diffusion.losses import bound_term, gaussian_kl, posterior_logvar
@@ -53,12 +54,15 @@ def bits_per_dimension(
             "zero_terminal_snr is True, which makes the last term of the bound infinite; measure"
             " a model with zero_terminal_snr False"
         )
+    if x0.ndim < 2:
+        raise ValueError(f"x0 has shape {list(x0.shape)}; give data [B, ...]")
     terms = []
     for i in range(1, process.steps + 1):
         t = torch.full((len(x0),), i / process.steps, dtype=torch.float64, device=x0.device)
-        x = process.add_noise(x0, noise(i), t)
+        x = process.add_noise(x0, fitting("noise", noise(i), x0), t)
         said = denoise(x, t)
         x0_hat, fraction = said if isinstance(said, tuple) else (said, None)
+        fitting("the denoiser", x0_hat, x)
         logvar = None if fraction is None else posterior_logvar(process, t, fraction, x)
         terms.append(bound_term(process, x0, x, x0_hat, t, logvar))
     return Bound(prior_bits(process, x0), torch.stack(terms, 1))

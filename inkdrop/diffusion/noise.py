@@ -16,6 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from inkdrop.arguments import check_fields
 from inkdrop.diffusion.process import Process, lambdas
 
 
@@ -41,8 +42,14 @@ def key(*parts: int | float | str) -> int:
                 f"a seed of {part.bit_length()} bits is too large; choose one below 2^127"
             )
         else:
-            digest.update(b"i" + part.to_bytes(16, "little", signed=True))
+            digest.update(b"i" + int(part).to_bytes(16, "little", signed=True))
     return int.from_bytes(digest.digest(), "little") >> 1
+
+
+def check_samples(samples: Sequence[int]) -> None:
+    """ValueError if there are no numbers of samples."""
+    if not samples:
+        raise ValueError("samples is empty; give the number of at least one, such as [0]")
 
 
 def generator(*parts: int | float | str) -> torch.Generator:
@@ -78,6 +85,10 @@ class SeededNoise:
     device: torch.device | str = "cpu"
     dtype: torch.dtype = torch.float32
     _way: list[tuple[Cell, ...]] = field(default_factory=lambda: [()], repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_samples(self.samples)
 
     def _draw(self, *parts: int | float | str) -> Tensor:
         rows = [

@@ -14,6 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from inkdrop.arguments import check_fields
 from inkdrop.diffusion.process import Process, like, shared
 
 
@@ -164,6 +165,7 @@ class EDM(Parameterization):
     sigma_data: float = 0.5
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.sigma_data > 0:
             raise ValueError(f"sigma_data is {self.sigma_data}: the data's spread must be above 0")
 

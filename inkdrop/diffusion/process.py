@@ -14,6 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from inkdrop.arguments import check_fields
+
 
 def like(c: Tensor, x: Tensor) -> Tensor:
     """Coefficients [B] or [], reshaped to broadcast over x [B, ...]; never below float32."""
@@ -174,6 +176,7 @@ class VP(Process):
     t_max: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 < self.beta_min < self.beta_max:
             raise ValueError(
                 f"beta_min is {self.beta_min} but must be above 0 and below beta_max,"
@@ -209,6 +212,7 @@ class VE(Process):
     sigma_max: float = 80.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 < self.sigma_min < self.sigma_max:
             raise ValueError(
                 f"sigma_min is {self.sigma_min} but must be above 0 and below sigma_max,"

@@ -18,12 +18,13 @@ from inkdrop.codecs.identity import Identity
 from inkdrop.cond import Cond, cat
 from inkdrop.conditioning.joined import JoinedText
 from inkdrop.conditioning.text import TextConditioner
-from inkdrop.conditions import Between, Condition, Prompt
+from inkdrop.conditions import Between, Condition, Conditions, Prompt, listed
 from inkdrop.config import nearest
 from inkdrop.diffusion.parameterization import Parameterization
 from inkdrop.diffusion.process import Process
 from inkdrop.files import commit_folder
 from inkdrop.media.medium import Medium
+from inkdrop.model import card
 from inkdrop.model.spec import Spec
 from inkdrop.registry import medium
 from inkdrop.unload import unload
@@ -39,6 +40,12 @@ class Model:
     spec: Spec
     codec: Codec = field(default_factory=Identity)
     text: TextConditioner | None = None
+
+    def __repr__(self) -> str:
+        return card.text(self)
+
+    def _repr_html_(self) -> str:
+        return card.html(self)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -78,11 +85,12 @@ class Model:
             fraction = fraction.to(x.dtype)
         return self.parameterization.x0(self.process, out, x, t), fraction
 
-    def condition(self, names: list[Condition], *, device: torch.device | None = None) -> Cond:
-        """The network's inputs for these conditions, one per sample.
+    def condition(self, names: Conditions, *, device: torch.device | None = None) -> Cond:
+        """The network's inputs for these conditions, one per sample; a single one is a batch of 1.
 
         device: None is the model's own. ValueError for a condition that the model does not know.
         """
+        names = listed(names)
         device = device or self.device
         if self.text is None:
             return Cond(label=torch.tensor([self._class(name) for name in names], device=device))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from inkdrop.arguments import check_fields
 from inkdrop.diffusion.spacing import Spacing
 
 # No real model exceeds these, which protect memory: the numbers in one sample, and the size of a
@@ -25,6 +26,7 @@ class Tuned:
     weights: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self)
         falling = all(s < t for t, s in zip(self.times, self.times[1:], strict=False))
         if self.steps < 1 or len(self.times) != self.steps + 1 or not falling:
             raise ValueError(
@@ -94,6 +96,7 @@ class Spec:
     notes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if len(self.shape) < 2 or min(self.shape) < 1:
             raise ValueError(
                 f"shape is {self.shape}: it must be channels and at least one size, all above 0"

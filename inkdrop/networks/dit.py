@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inkdrop.arguments import check_kind
 from inkdrop.cond import Cond
 from inkdrop.networks import checks
 from inkdrop.networks.dit_block import Block, modulated
@@ -34,6 +35,7 @@ class DiT(nn.Module):
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
+        check_kind("DiT: config", config, DiTConfig)
         self.config = config
         width, area = config.width, config.patch**config.dims
         self.input = nn.Linear((config.in_channels + config.concat_channels) * area, width)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
+from inkdrop.arguments import check_fields
 from inkdrop.networks.checks import check_numbers, check_words
 from inkdrop.networks.layers import Activation
 
@@ -50,9 +52,10 @@ class DiTConfig:
     tokens_dim: int | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_words(self)
         check_numbers(self, _AT_LEAST_ONE)
-        if self.hidden < 1:
+        if not math.isfinite(self.mlp_ratio) or self.hidden < 1:
             raise ValueError(
                 f"mlp_ratio is {self.mlp_ratio}, which leaves no hidden channel at width"
                 f" {self.width}; raise it"

@@ -9,6 +9,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from inkdrop.arguments import check_kind
 from inkdrop.cond import Cond
 from inkdrop.networks import checks
 from inkdrop.networks.attention import AttentionBlock, Transformer
@@ -29,6 +30,7 @@ class WayDown(nn.Module):
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
+        check_kind("UNet: config", config, UNetConfig)
         self.config = config
         time_dim = config.time_dim or 4 * config.width
         self._style = BlockStyle(

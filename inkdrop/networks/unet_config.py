@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from inkdrop.arguments import check_fields
 from inkdrop.networks.checks import check_numbers, check_words
 from inkdrop.networks.layers import Activation, Modulation, TimeOrder
 
@@ -80,6 +81,7 @@ class UNetConfig:
     odd_sizes: Literal["pad", "resize"] = "pad"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_words(self)
         check_numbers(self, _AT_LEAST_ONE)
         if not 0 <= self.dropout < 1:

@@ -12,7 +12,7 @@ from torch import Tensor
 from inkdrop.diffusion.samplers import Step
 from inkdrop.events import Note
 from inkdrop.media.image import colour_profile, read_unit
-from inkdrop.model import Condition, Model
+from inkdrop.model import Conditions, Model
 from inkdrop.tasks.canvas import Canvas, decoded, of_size, padded, read_transparent, size_of, takes
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.job import Job, conditions_for, sampling_for
@@ -37,7 +37,7 @@ def edit(
     *,
     seed: int = 0,
     samples: Sequence[int] = (0,),
-    conditions: Sequence[Condition] | None,
+    conditions: Conditions | None,
     sampling: Sampling = DEFAULT,
 ) -> Iterator[Step]:
     """As `generate`, from a picture [1, C, H, W] in [-1, 1]; conditions are the instructions.

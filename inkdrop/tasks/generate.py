@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from inkdrop.conditions import per_sample
 from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.samplers import Step
 from inkdrop.events import Note
 from inkdrop.media.medium import Look
-from inkdrop.model import Condition, Model
+from inkdrop.model import Conditions, Model
 from inkdrop.tasks.guided import denoiser
 from inkdrop.tasks.job import Job, batches, conditions_for, sampling_for
 from inkdrop.tasks.plan import start, times, ungraded, walk
@@ -24,30 +25,28 @@ from inkdrop.tasks.sampling import DEFAULT, Sampling
 @torch.no_grad()
 def generate(
     model: Model,
+    conditions: Conditions | None = None,
     *,
     seed: int = 0,
     samples: Sequence[int] = (0,),
-    conditions: Sequence[Condition] | None = None,
     sampling: Sampling = DEFAULT,
     weak: Model | None = None,
     beside: Tensor | None = None,
 ) -> Iterator[Step]:
-    """The samples numbered `samples` of `seed`, one condition each, in the last Step's x.
+    """The samples numbered `samples` of `seed`, in the last Step's x.
 
-    Conditions are encoded before this returns; the network runs as the Steps are consumed. Sample
+    conditions: a prompt or class for all samples, or a list with one for each. They are encoded
+    before this returns; the network runs as the Steps are consumed. Sample
     i of a seed is the same alone or in any batch. The Steps are in the codec's space:
     `model.codec.decode(step.x)` gives data [B, C, *sizes] in about [-1, 1]. weak, beside: see
     `guided.denoiser`. ValueError for conditions of another number, or a model that needs a picture.
     """
-    if conditions is not None and len(conditions) != len(samples):
-        raise ValueError(
-            f"give one condition per sample, not {len(conditions)} for {len(samples)} samples"
-        )
     if "concat" in model.spec.notes and beside is None:
         raise ValueError(
             f"this model also needs a picture ({model.spec.notes['concat']}); use `inkdrop inpaint`"
             " or `inkdrop edit`"
         )
+    conditions = per_sample(conditions, len(samples))
     noise = SeededNoise(seed, tuple(samples), model.shape, model.process, model.device)
     denoise = denoiser(model, conditions, len(samples), sampling, weak=weak, beside=beside)
     on = times(model, sampling)
@@ -59,12 +58,12 @@ def generate_many(
     *,
     seed: int = 0,
     count: int = 1,
-    conditions: Sequence[Condition] | None = None,
+    conditions: Conditions | None = None,
     batch: int = 64,
     sampling: Sampling = DEFAULT,
 ) -> Tensor:
     """Samples 0 ... count - 1 of `seed` as data [count, C, *sizes], `batch` at a time."""
-    parts = []
+    parts, conditions = [], per_sample(conditions, count)
     for first in range(0, count, batch):
         rows = range(first, min(first + batch, count))
         some = None if conditions is None else conditions[rows.start : rows.stop]

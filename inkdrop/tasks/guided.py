@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from inkdrop.cond import Cond
+from inkdrop.conditions import per_sample
 from inkdrop.diffusion.constraints import clip, threshold
 from inkdrop.diffusion.guidance import (
     Combine,
@@ -27,7 +28,7 @@ from inkdrop.diffusion.guidance import (
     rescaled,
     scaled,
 )
-from inkdrop.model import Condition, Model
+from inkdrop.model import Condition, Conditions, Model
 from inkdrop.networks.reuse import Reused
 from inkdrop.tasks.plan import chosen, times
 from inkdrop.tasks.sampling import DEFAULT, Sampling
@@ -35,7 +36,7 @@ from inkdrop.tasks.sampling import DEFAULT, Sampling
 
 def denoiser(
     model: Model,
-    conditions: Sequence[Condition] | None,
+    conditions: Conditions | None,
     batch: int,
     sampling: Sampling = DEFAULT,
     *,
@@ -44,15 +45,15 @@ def denoiser(
 ) -> Denoiser:
     """(x, t) -> x_0 with conditions, guidance and limits bound; for one run only.
 
-    conditions: one for each of `batch` samples, or None. weak: a worse model of the same kind to
-    guide away from (autoguidance, Karras et al. 2024). beside: extra input channels
+    conditions: one for all of `batch` samples, one for each, or None. weak: a worse model of the
+    same kind to guide away from (autoguidance, Karras et al. 2024). beside: extra input channels
     [batch, C, *sizes] of a model trained with them. For the sampler ddpm_learned the denoiser also
     returns the fraction of the log variance. ValueError if the model lacks what `sampling` needs.
     """
     sampling.check_ways(weak=weak is not None)
     if sampling.reuse > 1:
         model = replace(model, network=Reused(model.network, sampling.reuse))
-    run = _Run(model, conditions, batch, sampling, weak, beside)
+    run = _Run(model, per_sample(conditions, batch), batch, sampling, weak, beside)
     if chosen(model, sampling).sampler == "ddpm_learned":
         return run.with_variance()
     return run.limited(run.guided(model.denoise))

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inkdrop.diffusion.noise import generator
+from inkdrop.diffusion.noise import check_samples, generator
 from inkdrop.diffusion.samplers import Step
 from inkdrop.events import Note
 from inkdrop.media.image import colour_profile, read_unit
-from inkdrop.model import Condition, Model
+from inkdrop.model import Conditions, Model
 from inkdrop.tasks.canvas import Canvas, decoded, of_size, padded, read_transparent, size_of, takes
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.job import Job, conditions_for, sampling_for
@@ -120,7 +120,7 @@ def inpaint(
     *,
     seed: int = 0,
     samples: Sequence[int] = (0,),
-    conditions: Sequence[Condition] | None = None,
+    conditions: Conditions | None = None,
     sampling: Sampling = DEFAULT,
     weak: Model | None = None,
     nearest: bool = False,
@@ -130,6 +130,7 @@ def inpaint(
     nearest: see `cells`. ValueError for a model that was not trained on masks.
     """
     check_painter(model)
+    check_samples(samples)
     model, (picture, mask) = padded(model, masked.picture, masked.mask.float())
     noise = torch.stack(
         [torch.randn(model.shape, generator=generator(seed, i, "picture")) for i in samples]

@@ -13,13 +13,14 @@ from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.samplers import Step
 from inkdrop.events import Note
+from inkdrop.limits import check_within
 from inkdrop.media.medium import Look
 from inkdrop.model import Between, Condition, Model, Prompt
 from inkdrop.tasks.generate import enlarged, sized
 from inkdrop.tasks.guided import denoiser
 from inkdrop.tasks.job import Job, sampling_for
 from inkdrop.tasks.plan import chosen, draws, start, times, ungraded, walk
-from inkdrop.tasks.request import DEPTH, Interpolate, Request
+from inkdrop.tasks.request import DEPTH, FRAMES, Interpolate, Request
 from inkdrop.tasks.sampling import DEFAULT, Sampling
 
 
@@ -45,9 +46,8 @@ def slerp(a: Tensor, b: Tensor, weights: Sequence[float]) -> Tensor:
 
 
 def even(frames: int) -> list[float]:
-    """`frames` evenly spaced weights from 0 to 1; ValueError for fewer than 2."""
-    if frames < 2:
-        raise ValueError(f"frames is {frames}: it must be at least 2, for the two ends")
+    """`frames` evenly spaced weights from 0 to 1; ValueError for fewer than the two ends."""
+    check_within("frames", frames, 2, FRAMES)
     return [i / (frames - 1) for i in range(frames)]
 
 

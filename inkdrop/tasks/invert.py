@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from inkdrop.conditions import per_sample
 from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.process import Process
 from inkdrop.diffusion.samplers import ddim
@@ -16,7 +17,7 @@ from inkdrop.diffusion.samplers.edict import PairStep, edict, undo_edict
 from inkdrop.diffusion.samplers.step import Step, Walk, along, levels, noise_in
 from inkdrop.events import Note
 from inkdrop.media.medium import Look
-from inkdrop.model import Condition, Model
+from inkdrop.model import Conditions, Model
 from inkdrop.tasks.guided import denoiser
 from inkdrop.tasks.job import Job, conditions_for, sampling_for
 from inkdrop.tasks.plan import times, ungraded
@@ -31,16 +32,13 @@ def _grid(model: Model, sampling: Sampling) -> Tensor:
     return on
 
 
-def _checked(model: Model, data: Tensor, conditions: Sequence[Condition] | None) -> None:
+def _checked(model: Model, data: Tensor, conditions: Conditions | None) -> None:
     if tuple(data.shape[1:]) != tuple(model.spec.shape):
         raise ValueError(
             f"samples of the data are {tuple(data.shape[1:])}, but the model makes"
             f" {model.spec.shape}; resize them"
         )
-    if conditions is not None and len(conditions) != len(data):
-        raise ValueError(
-            f"give one condition per sample, not {len(conditions)} for {len(data)} samples"
-        )
+    per_sample(conditions, len(data))
 
 
 def rise(process: Process, denoise: Denoiser, x: Tensor, falling: Tensor) -> Iterator[Step]:
@@ -64,7 +62,7 @@ def invert(
     model: Model,
     data: Tensor,
     *,
-    conditions: Sequence[Condition] | None = None,
+    conditions: Conditions | None = None,
     sampling: Sampling = DEFAULT,
     exact: bool = False,
 ) -> Iterator[Step]:
@@ -88,7 +86,7 @@ def reconstruct(
     model: Model,
     noise: Step,
     *,
-    conditions: Sequence[Condition] | None = None,
+    conditions: Conditions | None = None,
     sampling: Sampling = DEFAULT,
 ) -> Iterator[Step]:
     """From the last Step of `invert` back to data; change conditions or sampling to edit."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
+from inkdrop.conditions import per_sample
 from inkdrop.diffusion.guidance import bind
 from inkdrop.diffusion.ode_likelihood import Likelihood, ode_likelihood
 from inkdrop.limits import check_seed
-from inkdrop.model import Condition, Model
+from inkdrop.model import Conditions, Model
 
 
 def likelihood(
     model: Model,
     data: Tensor,
     *,
-    conditions: Sequence[Condition] | None = None,
+    conditions: Conditions | None = None,
     steps: int = 32,
     probes: int = 4,
     seed: int = 0,
@@ -24,8 +23,8 @@ def likelihood(
     """Bits per dimension of 8-bit data [B, C, *spatial] in [-1, 1]; see `ode_likelihood`.
 
     The network runs as trained: without guidance, and without the clip, which is not smooth.
-    conditions: one per sample; None is the null condition. ValueError for a latent model, or for
-    data of another shape.
+    conditions: one for all samples, or one for each; None is the null condition. ValueError for a
+    latent model, or for data of another shape.
     """
     check_seed(seed)
     if tuple(data.shape[1:]) != tuple(model.spec.shape):
@@ -35,7 +34,8 @@ def likelihood(
         )
     if model.codec.module is not None:
         raise ValueError("likelihood needs a model of pixels, and this one makes latents")
-    cond = model.null(len(data)) if conditions is None else model.condition(list(conditions))
+    asked = per_sample(conditions, len(data))
+    cond = model.null(len(data)) if asked is None else model.condition(asked)
     return ode_likelihood(
         model.process,
         bind(model.denoise, cond),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from inkdrop.arguments import check_fields
 from inkdrop.conditions import Condition, Prompt
 from inkdrop.config import choose, dump, option, parse
 from inkdrop.limits import SCALE, check_files, check_seed, check_text, check_within
@@ -195,6 +196,7 @@ class Request:
     task: Task = field(default_factory=Generate)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, most in MOST.items():
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from inkdrop.arguments import check_fields
 from inkdrop.conditions import Condition
 from inkdrop.config import choose, option
 from inkdrop.limits import SCALE, STEPS, check_files, check_text, check_within
@@ -64,6 +65,7 @@ class Sampling:
     reuse: int = option(1, "Compute the network's deep features only every N calls.", metavar="N")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         choose("guidance rule", self.rule, dict.fromkeys(RULES))
         check_within("steps", self.steps, 1, STEPS)
         check_within("reuse", self.reuse, 1, STEPS)

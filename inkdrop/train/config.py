@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from inkdrop.arguments import check_fields
 from inkdrop.config import choose, option
 from inkdrop.limits import check_seed
 
@@ -66,6 +67,7 @@ class TrainConfig:
     seed: int = option(0, "Seed of weights, data order, noise, times and everything random.")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         choose("loss", self.loss, dict.fromkeys(LOSSES))
         choose("times", self.times, dict.fromkeys(TIMES))
         for name in ("updates", "batch", "accumulate"):

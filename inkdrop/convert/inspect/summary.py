@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from inkdrop.conditioning.known import Known
-from inkdrop.config import dump
 from inkdrop.convert.adapters.open import adapter_lines
 from inkdrop.convert.control import read_control
 from inkdrop.convert.families import adapter_at, family_at, is_control
@@ -18,10 +15,10 @@ from inkdrop.convert.files.parts import Part, size
 from inkdrop.convert.inspect.estimate import Kept, memory
 from inkdrop.convert.inspect.headers import headers_of, own_parts
 from inkdrop.convert.open import located
-from inkdrop.diffusion.discrete import Discrete
 from inkdrop.diffusion.samplers import best
 from inkdrop.folder import NAME, read_description
 from inkdrop.model import Model
+from inkdrop.model.card import schedule
 from inkdrop.model.folder import build_model
 from inkdrop.registry import PARAMETERIZATIONS, describe
 
@@ -61,21 +58,12 @@ def _lines(what: str, model: Model, parts: tuple[Part, ...], notes: Sequence[str
         f"{model.medium.many}: {model.medium.describe(spec.shape)}{any_size}",
         *([f"classes (--label): {', '.join(spec.labels)}"] if spec.labels else []),
         f"predicts: {describe(PARAMETERIZATIONS, model.parameterization)['kind']}",
-        f"schedule: {_schedule(model)}",
+        f"schedule: {schedule(model)}",
         *_own(model),
         *([f"beside words: {spec.notes['concat']}"] if "concat" in spec.notes else []),
         *_memory(model, parts),
         *notes,
     ]
-
-
-def _schedule(model: Model) -> str:
-    process = model.process
-    if not isinstance(process, Discrete):
-        settings: Mapping[str, Any] = dump(process)
-        return f"{type(process).__name__} {json.dumps(settings)}"
-    end = ", ends in pure noise" if process.zero_terminal_snr else ""
-    return f"{process.schedule}, {process.steps} steps{end}"
 
 
 def _own(model: Model) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from inkdrop.arguments import fitting
 from inkdrop.diffusion.guidance import Denoiser
 from inkdrop.diffusion.noise import Noise
 from inkdrop.diffusion.process import Process, lambdas
@@ -79,6 +80,7 @@ def times_at(process: Process, values: Sequence[float]) -> tuple[float, ...]:
 
 def move(leg: tuple[float, float, float], x: Tensor, x0: Tensor) -> Tensor:
     """The deterministic part of a step: c_x x + c_x0 x_0."""
+    fitting("the denoiser", x0, x)
     return (x * leg[0]).add_(x0, alpha=leg[1])
 
 
@@ -157,6 +159,11 @@ class Walk:
                 f"times is {times.tolist()}; a grid must be a decreasing sequence of at least two"
                 " times"
             )
+        if x.ndim < 1 or not x.is_floating_point():
+            kind = str(x.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"x is {kind} {list(x.shape)}; give floating-point numbers [B, C, ...]"
+            )
         exact = times.detach().double().cpu()
         self.t: tuple[float, ...] = tuple(exact.tolist())
         if self.t[0] > process.t_max or self.t[-1] < 0:
@@ -174,7 +181,8 @@ class Walk:
         c_noise = self.c[i][2]
         y = move(self.c[i], x, x0)
         if c_noise:
-            y.add_(drawn(noise, self.t[i], self.t[i + 1]), alpha=c_noise)
+            fresh = drawn(noise, self.t[i], self.t[i + 1])
+            y.add_(fitting("noise", fresh, x), alpha=c_noise)
         return y
 
     def moments(self, values: Sequence[float]) -> list[Tensor]:

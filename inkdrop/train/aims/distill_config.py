@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from inkdrop.arguments import check_fields
 from inkdrop.config import choose, option
 from inkdrop.limits import SCALE, STEPS, check_within
 
@@ -44,6 +45,7 @@ class DistillConfig:
     metric: Metric = option("squared", "Measure of the student's error: squared or huber.")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         choose("distillation method", self.method, METHODS)
         for name in ("steps", "finest", "teacher_steps"):
             value = getattr(self, name)
