@@ -118,7 +118,7 @@ def fits(value: Any, hint: Any) -> bool:
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, part) for part in parts)
     if origin is typing.Literal:
-        return any(type(value) is type(part) and value == part for part in parts)
+        return isinstance(value, tuple(map(type, parts)))  # which of them it is, is not its kind
     if origin is tuple and isinstance(value, tuple):
         if parts[-1:] == (Ellipsis,):
             return all(fits(each, parts[0]) for each in value)

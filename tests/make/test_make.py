@@ -24,7 +24,7 @@ from inkdrop.make.output import check_file
 from inkdrop.media.settings import read_settings, settings_in
 from inkdrop.model import Model, Prompt
 from inkdrop.model.folder import build_model
-from inkdrop.tasks.added import Added
+from inkdrop.tasks.added import Added, AddedWord
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.interpolate import interpolate_seeds
 from inkdrop.tasks.plan import faster
@@ -243,13 +243,14 @@ def test_another_model_than_made_a_file_is_refused(classes: Model) -> None:
 
 
 GONE = Added("gone.safetensors", "0123456789abcdef")
+GONE_WORD = AddedWord("gone.safetensors", "0123456789abcdef")
 
 
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
         ({"loras": (GONE,)}, r"LoRA gone\.safetensors, which does not exist.*--lora"),
-        ({"embeddings": (GONE,)}, r"embedding gone\.safetensors, which does not.*--embedding"),
+        ({"embeddings": (GONE_WORD,)}, r"embedding gone\.safetensors, which does not.*--embedding"),
         ({"controls": (Guide(GONE, GONE),)}, r"control network gone\.safetensors.*--control"),
         ({"task": Edit(GONE)}, r"original gone\.safetensors"),
         ({"task": Inpaint(GONE)}, r"original gone\.safetensors"),
@@ -275,7 +276,8 @@ def test_files_that_are_others_by_now(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"one")
     lora = Added.of("a.safetensors", "LoRA")
     (tmp_path / "a.safetensors").write_bytes(b"two")
-    for asked in ({"loras": (lora,)}, {"embeddings": (lora,)}, {"controls": (Guide(lora, lora),)}):
+    word = AddedWord(lora.path, lora.sha256)
+    for asked in ({"loras": (lora,)}, {"embeddings": (word,)}, {"controls": (Guide(lora, lora),)}):
         with pytest.raises(ValueError, match=rf"a\.safetensors has changed.*{lora.sha256}"):
             next(make(Request(model="nothing", **asked)))  # type: ignore[arg-type]
 

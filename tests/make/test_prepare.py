@@ -18,7 +18,7 @@ from inkdrop.events import Note
 from inkdrop.find import open_model
 from inkdrop.make.make import Made, make
 from inkdrop.model import Model, Prompt
-from inkdrop.tasks.added import Added
+from inkdrop.tasks.added import Added, AddedWord
 from inkdrop.tasks.control import controlled, read_hint
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.request import Guide, Request
@@ -68,7 +68,7 @@ def test_the_given_model_stays_as_it_is(model: Model, files: Path) -> None:
     ]
     plain, notes = run(model)
     assert notes == [] and plain.shape == (1, 3, *SIZE)
-    glow = Added.of(str(files / "glow.safetensors"), "embedding")
+    glow = AddedWord.named(str(files / "glow.safetensors"))
     guide = Guide(*(Added.of(str(files / name), name) for name in ("control", "edges.png")))
     found = [
         run(model, **asked)[0]

@@ -70,7 +70,7 @@ def test_bad_requests_are_refused_before_the_first_call(model: Model, tmp_path: 
         (model, {"sampling": Sampling(sampler="dim")}, "no sampler 'dim'.*Did you mean 'ddim'"),
         (model, {"sampling": Sampling(grid="karas")}, "no grid 'karas'.*Did you mean 'karras'"),
         (model, {"sampling": Sampling(guidance=3.0)}, "nothing to guide towards: give it a label"),
-        (model, {"conditions": [0, 1]}, "one condition per sample, not 2 for 1"),
+        (model, {"conditions": [0, 1]}, "one for each, not a list of 2 for 1"),
         (never, {"conditions": [0], "sampling": Sampling(guidance=2.0)}, "condition drop 0"),
         (never, {}, "cannot sample without one"),
     ):

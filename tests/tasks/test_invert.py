@@ -111,5 +111,5 @@ def test_a_model_is_inverted_exactly_guidance_and_all_and_ddim_nearly(model: Mod
 def test_bad_data_are_refused(model: Model) -> None:
     with pytest.raises(ValueError, match=r"are \(1, 4, 4\), but the model makes"):
         next(invert(model, torch.zeros(1, 1, 4, 4)))
-    with pytest.raises(ValueError, match="one condition per sample, not 1 for 2"):
+    with pytest.raises(ValueError, match="one for each, not a list of 1 for 2"):
         next(invert(model, torch.zeros(2, *model.spec.shape), conditions=[0]))
