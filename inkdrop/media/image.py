@@ -15,7 +15,7 @@ from torch import Tensor
 
 from inkdrop.files import must_be_file
 from inkdrop.media.colour import Profile, profile_of
-from inkdrop.media.pixels import has_alpha, is_grey, pixels_of, reason_of, turn_of
+from inkdrop.media.pixels import has_alpha, is_deeper, is_grey, pixels_of, reason_of, turn_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,6 +38,7 @@ class PictureInfo:
     """A picture's header: size in pixels after EXIF rotation, 1 (grey) or 3 channels, alpha.
 
     mode: Pillow's name of how pixels are stored; profile: what its colour profile says
+    deep: more than 8 bits a channel, which are read as 8
     """
 
     width: int
@@ -46,6 +47,7 @@ class PictureInfo:
     alpha: bool
     mode: str = ""
     profile: Profile = "none"
+    deep: bool = False
 
 
 def is_picture(path: Path) -> bool:
@@ -67,7 +69,8 @@ def picture_info(
         if turn_of(picture) >= 5:
             width, height = height, width
         channels, alpha = 1 if is_grey(picture) else 3, has_alpha(picture)
-        return PictureInfo(width, height, channels, alpha, picture.mode, profile_of(picture))
+        mode, profile = picture.mode, profile_of(picture)
+        return PictureInfo(width, height, channels, alpha, mode, profile, is_deeper(picture))
 
 
 def read_image(

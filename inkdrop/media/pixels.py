@@ -40,6 +40,12 @@ def _is_deep(picture: Image.Image) -> bool:
     return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
 
 
+def is_deeper(picture: Image.Image) -> bool:
+    """Whether its file has more than 8 bits a channel; the header is enough."""
+    stored = [str(tile[3]) for tile in getattr(picture, "tile", ())]  # such as "RGB;16B"
+    return _is_deep(picture) or any(";16" in each for each in stored)
+
+
 def has_alpha(picture: Image.Image) -> bool:
     return picture.has_transparency_data and not _is_deep(picture)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from inkdrop.events import Note
 from inkdrop.media.image import picture_info, read_unit
 from inkdrop.media.medium import Look
 from inkdrop.model import Model
@@ -52,6 +53,15 @@ def read_transparent(file: str) -> Tensor | None:
     The model itself gets the picture on white, as `read_unit` reads it.
     """
     return 2 * read_unit(file, 4) - 1 if picture_info(Path(file)).alpha else None
+
+
+def depth_note(file: str, rows: range) -> list[Note]:
+    """Says once, before the first batch, that a picture is read with fewer bits than it has."""
+    if rows.start or not picture_info(Path(file)).deep:
+        return []
+    return [
+        Note(f"{file} has more than 8 bits a channel; the result has 8, also where nothing changes")
+    ]
 
 
 def padded(model: Model, *pictures: Tensor) -> tuple[Model, list[Tensor]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -13,7 +14,16 @@ from inkdrop.diffusion.samplers import Step
 from inkdrop.events import Note
 from inkdrop.media.image import colour_profile, read_unit
 from inkdrop.model import Conditions, Model
-from inkdrop.tasks.canvas import Canvas, decoded, of_size, padded, read_transparent, size_of, takes
+from inkdrop.tasks.canvas import (
+    Canvas,
+    decoded,
+    depth_note,
+    of_size,
+    padded,
+    read_transparent,
+    size_of,
+    takes,
+)
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.job import Job, conditions_for, sampling_for
 from inkdrop.tasks.request import Edit, Request
@@ -89,7 +99,7 @@ class Editing(Canvas):
         return of_size(model, *self.size)
 
     def steps(self, model: Model, rows: range, weak: Model | None) -> Iterator[Step | Note]:
-        return edit(
+        steps = edit(
             model,
             self._picture(model),
             seed=self.request.seed,
@@ -97,6 +107,7 @@ class Editing(Canvas):
             conditions=conditions_for(self.request, model, rows),
             sampling=sampling_for(self.request, model),
         )
+        return chain(depth_note(self.file, rows), steps)
 
     def finish(self, model: Model, x: Tensor) -> Tensor:
         y = decoded(model, x, self.picture)

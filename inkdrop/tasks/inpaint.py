@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -15,7 +16,16 @@ from inkdrop.diffusion.samplers import Step
 from inkdrop.events import Note
 from inkdrop.media.image import colour_profile, read_unit
 from inkdrop.model import Conditions, Model
-from inkdrop.tasks.canvas import Canvas, decoded, of_size, padded, read_transparent, size_of, takes
+from inkdrop.tasks.canvas import (
+    Canvas,
+    decoded,
+    depth_note,
+    of_size,
+    padded,
+    read_transparent,
+    size_of,
+    takes,
+)
 from inkdrop.tasks.generate import generate
 from inkdrop.tasks.job import Job, conditions_for, sampling_for
 from inkdrop.tasks.request import Inpaint, Request
@@ -188,7 +198,7 @@ class Inpainting(Canvas):
         return of_size(model, *self.size)
 
     def steps(self, model: Model, rows: range, weak: Model | None) -> Iterator[Step | Note]:
-        return inpaint(
+        steps = inpaint(
             model,
             self._masked(model),
             seed=self.request.seed,
@@ -198,6 +208,7 @@ class Inpainting(Canvas):
             weak=weak,
             nearest=self.task.nearest_mask,
         )
+        return chain(depth_note(self.task.picture.path, rows), steps)
 
     def finish(self, model: Model, x: Tensor) -> Tensor:
         return painted(model, x, self._masked(model), self.task.seam)

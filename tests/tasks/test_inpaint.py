@@ -13,6 +13,8 @@ from scipy.ndimage import distance_transform_cdt
 from torch import Tensor
 
 from inkdrop.cond import Cond
+from inkdrop.events import Note
+from inkdrop.make.make import make
 from inkdrop.model import Model
 from inkdrop.tasks.added import Added
 from inkdrop.tasks.inpaint import (
@@ -25,7 +27,7 @@ from inkdrop.tasks.inpaint import (
     read_masked,
     softened,
 )
-from inkdrop.tasks.request import Inpaint
+from inkdrop.tasks.request import Inpaint, Request
 from inkdrop.tasks.sampling import Sampling
 
 KINDS = [True, False]  # on a code, on pixels
@@ -248,3 +250,41 @@ def test_files_that_say_nothing_or_are_others_by_now(tmp_path: Path) -> None:
     (tmp_path / "small.png").unlink()
     with pytest.raises(ValueError, match=r"small\.png, which does not exist"):
         read_masked(Inpaint(Added.of(str(tmp_path / "a.png"), "picture"), small))
+
+
+@pytest.mark.parametrize("mode", ["LA", "P", "PA", "RGBA"])
+def test_every_kind_of_transparency_is_kept_to_the_bit(mode: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    if mode in ("P", "PA"):
+        found = Image.fromarray(rng.integers(0, 4, (6, 8), np.uint8), "P")
+        found.putpalette(rng.integers(0, 256, 12, np.uint8).tobytes())
+        found.info["transparency"] = bytes([0, 90, 255, 255])
+    else:
+        pixels = rng.integers(0, 256, (6, 8, len(mode)), np.uint8)
+        pixels[..., -1] = rng.choice([0, 90, 255], (6, 8))
+        found = Image.fromarray(pixels)
+    found.save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as opened:
+        want = np.asarray(opened.convert("RGBA"))
+    what = read_masked(Inpaint(Added.of(str(tmp_path / "a.png"), "picture")))
+    y = painted(painter(latent=False), torch.zeros(1, 3, 6, 8), what)
+    back = ((y[0] + 1) * 127.5).round().permute(1, 2, 0).numpy()
+    kept = want[..., 3] == 255
+    assert kept.any() and np.array_equal(back[kept], want[kept])
+    assert np.array_equal(what.mask[0, 0].numpy(), ~kept)
+
+
+def test_a_picture_of_16_bits_is_said_to_leave_with_8(tmp_path: Path) -> None:
+    levels = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    Image.fromarray((levels >> 8).astype(np.uint8)).save(tmp_path / "plain.png")
+    Image.fromarray(np.full((16, 16), 255, np.uint8)).save(tmp_path / "mask.png")
+    mask = Added.of(str(tmp_path / "mask.png"), "mask")
+    said = {}
+    for name in ("deep", "plain"):
+        task = Inpaint(Added.of(str(tmp_path / f"{name}.png"), "picture"), mask)
+        request = Request(task=task, count=2, batch=1, sampling=Sampling(steps=1))
+        events = list(make(request, model=painter(latent=False)))
+        said[name] = [event.text for event in events if isinstance(event, Note)]
+    assert len(said["deep"]) == 1 and "more than 8 bits a channel" in said["deep"][0]
+    assert not said["plain"]
