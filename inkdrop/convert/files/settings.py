@@ -50,7 +50,14 @@ def parsed(cls: type[T], data: Mapping[str, Any], where: str) -> T:
     """
     known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     told = {k: v for k, v in data.items() if not k.startswith("_")}
-    return parse(cls, {k: v for k, v in told.items() if v is not None or k in known}, where)
+    value = parse(cls, {k: v for k, v in told.items() if v is not None or k in known}, where)
+    for name, given in told.items():
+        # Text such as "false", which Python takes for true where it is read as it stands.
+        if isinstance(given, str) and not isinstance(getattr(value, name), str):
+            raise ValueError(
+                f"{where} has {name} as the text {short(given)}; write it without quotes"
+            )
+    return value
 
 
 @contextmanager
