@@ -81,7 +81,11 @@ def _of_others(path: Path, own: Latent, dtype: torch.dtype | None, options: Read
     """The autoencoder in another program's file or folder."""
     path = _folder_of(path)
     family = family_at(path, options)
-    return family.codec(family.read(path, options), own.config, dtype)
+    if family.coders is None:
+        raise ValueError(
+            f"{path} is {family.kind.what}, whose autoencoders are not read; give another"
+        )
+    return family.coders.build(family.read(path, options), own.config, dtype)
 
 
 def _folder_of(path: Path) -> Path:

@@ -53,8 +53,13 @@ def kind_of_file(weights: Weights) -> Kind | None:
         _matching((family.kind for family in FAMILIES), weights)
         or adapter_of_file(weights)
         or _matching((controls.kind for controls in CONTROLS), weights)
-        or _matching((family.part for family in FAMILIES if family.part is not None), weights)
+        or _matching(part_kinds(), weights)
     )
+
+
+def part_kinds() -> tuple[Kind, ...]:
+    """The kinds of files of one network, which need the settings of their folder."""
+    return tuple(family.part for family in FAMILIES if family.part is not None)
 
 
 def adapter_at(path: Path, options: ReadOptions = PLAIN) -> Kind | None:

@@ -85,6 +85,19 @@ class Controls(Generic[C]):
 
 
 @dataclass(frozen=True)
+class Coders(Generic[F]):
+    """The autoencoders of a family, by themselves or in a model.
+
+    build: (what was read, the settings to use where it has none, dtype) -> the autoencoder
+    export: (what was read, out, layout, dtype): an autoencoder by itself in another layout, and the
+        report of its weights
+    """
+
+    build: Callable[[F, LatentConfig, torch.dtype | None], Latent]
+    export: Callable[[F, Path, ForeignLayout, torch.dtype | None], Report]
+
+
+@dataclass(frozen=True)
 class Family(Generic[F]):
     """A family of foreign checkpoints: how to recognise, read, build and export its models.
 
@@ -95,12 +108,14 @@ class Family(Generic[F]):
     headers: what was read, as `Headers`
     build: (what was read, dtype or None for the stored types, whether text is required) -> the
         model with its text, and the report of every weight
-    codec: (what was read, the settings to use where it has none, dtype) -> its autoencoder alone
     exports: whether a model can be written as a checkpoint of this family
     takes: the models that can be written, for messages
     export: (model, out, layout): the model with its text, written beside `out` and renamed
     part: how the file of one network in its folders is recognised, which is refused by itself
     controls: its control networks, if it has any
+    coders: its autoencoders by themselves, if it has any
+    alone: (what was read) -> which network it is if it is one by itself, such as "an autoencoder";
+        "" for a whole model
     """
 
     kind: Kind
@@ -109,9 +124,10 @@ class Family(Generic[F]):
     read: Callable[[Path, ReadOptions], F]
     headers: Callable[[F], Headers]
     build: Callable[[F, torch.dtype | None, bool], tuple[Model, Report]]
-    codec: Callable[[F, LatentConfig, torch.dtype | None], Latent]
     exports: Callable[[Model], bool]
     takes: str
     export: Callable[[Model, Path, ForeignLayout], None]
     part: Kind | None = None
     controls: Controls[Any] | None = None
+    coders: Coders[F] | None = None
+    alone: Callable[[F], str] = lambda _: ""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from inkdrop.codecs.latent import Latent, write_autoencoder
 from inkdrop.convert.autoencoder import with_autoencoder
+from inkdrop.convert.convert import convert
 from inkdrop.convert.files.write import under_names
 from inkdrop.convert.sd.autoencoder_keys import ldm_naming
 from inkdrop.find import open_model
@@ -132,6 +133,27 @@ def test_half_precision_stays_computable(model: Model, other: tuple[Any, Path]) 
     made = with_autoencoder(model, folder, dtype=None)
     assert isinstance(made.codec, Latent)
     assert {v.dtype for v in made.codec.parameters()} == {torch.float16}
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_an_autoencoder_by_itself_is_converted(
+    other: tuple[Any, Path], tmp_path: Path, half: bool
+) -> None:
+    """To a single file and back, and its settings with it where they can be known."""
+    theirs, folder = other
+    single, back = tmp_path / "a.safetensors", tmp_path / "back"
+    convert(folder, single, half=half)
+    report = convert(single, back)
+    assert "does not give the scale of its code; 0.18215 was written" in report.lines()[-1]
+    again = diffusers.AutoencoderKL.from_pretrained(back)
+    assert again.config.scaling_factor == 0.18215
+    for name, value in theirs.state_dict().items():
+        found = again.state_dict()[name]
+        assert torch.equal(found, value.half().float() if half else value)
+    convert(folder, tmp_path / "copy", to="folder")
+    assert diffusers.AutoencoderKL.from_pretrained(tmp_path / "copy").config.scaling_factor == 0.3
+    with pytest.raises(ValueError, match="network by itself, for which inkdrop has no layout"):
+        convert(folder, tmp_path / "own", to="inkdrop")
 
 
 def test_what_does_not_fit(model: Model, other: tuple[Any, Path], sd15: Path) -> None:

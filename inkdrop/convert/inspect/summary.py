@@ -12,6 +12,7 @@ from inkdrop.convert.families import adapter_at, family_at, is_control
 from inkdrop.convert.files.layout import is_own
 from inkdrop.convert.files.options import PLAIN
 from inkdrop.convert.files.parts import Part, size
+from inkdrop.convert.inspect.alone import network_lines, own_lines, part_lines
 from inkdrop.convert.inspect.estimate import Kept, memory
 from inkdrop.convert.inspect.headers import headers_of, own_parts
 from inkdrop.convert.open import located
@@ -30,6 +31,8 @@ def summary(path: str | Path) -> list[str]:
     """
     path = located(path)
     if is_own(path):
+        if (lines := own_lines(path)) is not None:
+            return lines
         model = build_model(read_description(path, "model"), str(path / NAME), meta=True)
         known = Known.read(path)
         read = () if known is None else known.lines()
@@ -38,8 +41,12 @@ def summary(path: str | Path) -> list[str]:
         return read_control(path).lines()
     if (kind := adapter_at(path)) is not None:
         return adapter_lines(path, kind)
+    if (lines := part_lines(path)) is not None:
+        return lines
     family = family_at(path)
     foreign = family.read(path, PLAIN)
+    if what := family.alone(foreign):
+        return network_lines(what, family.headers(foreign).parts)
     # With its text encoders, so that an incomplete model is an error here too.
     model, report = family.build(foreign, None, False)
     what = "a diffusers folder" if foreign.layout == "folder" else "a single file"

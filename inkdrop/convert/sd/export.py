@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from inkdrop.codecs.latent import Latent
+from inkdrop.convert.family import ForeignLayout
 from inkdrop.convert.files.keys import Naming
 from inkdrop.convert.files.layout import INDEX
 from inkdrop.convert.files.settings import write_settings
@@ -92,22 +93,45 @@ def single_weights(model: Model) -> dict[str, Tensor]:
     ValueError for a model that would be read back as another: such a file has no settings.
     """
     unet, codec = _parts(model)
-    config = codec.config.autoencoder
-    if not isinstance(config, AutoencoderConfig):
-        raise ValueError("a single file has no place for a tiny autoencoder; export a folder")
     inner = under_names(unet, unet_keys.ldm_naming(unet.config))
-    coder = under_names(codec.autoencoder, autoencoder_keys.ldm_naming(config))
-    for name, value in coder.items():
-        if re.search(autoencoder_keys.CONVOLUTIONS_LDM, name):
-            coder[name] = value[:, :, None, None]
+    coder = _coder_weights(codec)
     check_same("U-Net", unet.config, unet_shape(held_all(inner), "the file"))
-    check_same("autoencoder", config, autoencoder_shape(held_all(coder), "the file"))
     _check_usual(model, unet, codec)
     return {
         **{UNET + name: value for name, value in inner.items()},
         **{AUTOENCODER + name: value for name, value in coder.items()},
         **_marks(model),
     }
+
+
+def _coder_weights(codec: Latent) -> dict[str, Tensor]:
+    """An autoencoder's weights under LDM's names; ValueError for one that these do not describe."""
+    config = codec.config.autoencoder
+    if not isinstance(config, AutoencoderConfig):
+        raise ValueError("a single file has no place for a tiny autoencoder; export a folder")
+    coder = under_names(codec.autoencoder, autoencoder_keys.ldm_naming(config))
+    for name, value in coder.items():
+        if re.search(autoencoder_keys.CONVOLUTIONS_LDM, name):
+            coder[name] = value[:, :, None, None]
+    check_same("autoencoder", config, autoencoder_shape(held_all(coder), "the file"))
+    return coder
+
+
+USUAL = 512  # pixels that an autoencoder by itself is said to be trained on; diffusers needs some
+
+
+def write_codec(codec: Latent, out: Path, layout: ForeignLayout) -> None:
+    """An autoencoder by itself, as a diffusers folder or a single file, written and renamed."""
+    from safetensors.torch import save_file
+
+    if layout == "single":
+        weights = _coder_weights(codec)
+        with replacing(out) as beside:
+            save_file(weights, beside)
+        return
+    settings = write_autoencoder(codec.config, USUAL)
+    with commit_folder(out) as folder:
+        write_part(folder, settings, codec.autoencoder, _diffusers(codec))
 
 
 def is_exported(model: Model) -> bool:

@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 
 from inkdrop.codecs.latent import Latent, LatentConfig
-from inkdrop.convert.family import Controls, Family, ForeignLayout, Headers
+from inkdrop.convert.family import Coders, Controls, Family, ForeignLayout, Headers
 from inkdrop.convert.files.layout import Kind
 from inkdrop.convert.files.parts import Part, part
 from inkdrop.convert.files.report import Report
 from inkdrop.convert.sd import control
 from inkdrop.convert.sd.autoencoder_settings import Scaling
 from inkdrop.convert.sd.control_settings import CLASS
-from inkdrop.convert.sd.export import export_single, is_exported, write_folder
+from inkdrop.convert.sd.export import export_single, is_exported, write_codec, write_folder
 from inkdrop.convert.sd.folder import NETWORKS
 from inkdrop.convert.sd.foreign import Foreign
 from inkdrop.convert.sd.model import to_codec, to_model, usual_sizes
@@ -24,6 +24,7 @@ from inkdrop.convert.sd.read import read
 from inkdrop.convert.sd.single import MARKS
 from inkdrop.convert.sd.text import to_text
 from inkdrop.convert.sd.text_export import single_text, write_text_folders
+from inkdrop.convert.sd.versions import SD1, SDXL
 from inkdrop.files import commit_folder
 from inkdrop.model import Model
 
@@ -51,6 +52,31 @@ def codec(foreign: Foreign, like: LatentConfig, dtype: torch.dtype | None) -> La
     return to_codec(foreign, scaling=scaling, dtype=dtype)[0]
 
 
+def alone(foreign: Foreign) -> str:
+    """Which network a checkpoint consists of, if it is not a model; "" for a model."""
+    if foreign.layout == "folder" or (foreign.unet is not None and foreign.autoencoder is not None):
+        return ""
+    if foreign.unet is not None:
+        return "a U-Net with text encoders" if foreign.text else "a U-Net"
+    return "text encoders" if foreign.autoencoder is None else "an autoencoder"
+
+
+def export_codec(
+    foreign: Foreign, out: Path, layout: ForeignLayout, dtype: torch.dtype | None
+) -> Report:
+    """An autoencoder by itself, as a diffusers folder or a single file."""
+    part, notes = foreign.autoencoder, foreign.notes
+    assert part is not None, "only an autoencoder is exported so"
+    channels = part.config.latent_channels
+    usual = Scaling((0.0,) * channels, (SD1.scale,) * channels, upcast=True)
+    found, report = to_codec(foreign, scaling=usual, dtype=dtype)
+    if part.scaling is None and layout == "folder":
+        said = f"its file does not give the scale of its code; {SD1.scale} was written, as in SD 1"
+        notes = (*notes, f"{said} and 2; SDXL's is {SDXL.scale}")
+    write_codec(found, out, layout)
+    return Report((report,), foreign.unused, notes=notes)
+
+
 def export(model: Model, out: Path, layout: ForeignLayout) -> None:
     """The model with its text, as a diffusers folder or a single file."""
     if layout == "single":
@@ -76,7 +102,6 @@ STABLE_DIFFUSION = Family(
     read=read,
     headers=headers,
     build=build,
-    codec=codec,
     exports=is_exported,
     takes="a UNet on the code of an autoencoder",
     export=export,
@@ -84,6 +109,8 @@ STABLE_DIFFUSION = Family(
         "one part of a diffusers folder; give the folder, whose config.json describes its shape",
         weights=(r"(down_blocks|conv_in|text_model|encoder)\.",),
     ),
+    alone=alone,
+    coders=Coders(build=codec, export=export_codec),
     controls=Controls(
         kind=control.KIND,
         classes=(CLASS,),

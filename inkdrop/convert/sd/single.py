@@ -7,6 +7,7 @@ from pathlib import Path
 
 from inkdrop.convert.files.folders import open_file
 from inkdrop.convert.files.options import SCHEDULE_OPTIONS, ReadOptions
+from inkdrop.convert.files.safe import SafeFile
 from inkdrop.convert.files.stored import Stored, Weights, under
 from inkdrop.convert.sd.autoencoder_keys import as_ldm, ldm_naming
 from inkdrop.convert.sd.foreign import AutoencoderPart, Foreign, TextPart, UNetPart
@@ -25,6 +26,7 @@ AVERAGED = "model_ema."
 TEXT = sorted({encoder.prefix for version in VERSIONS for encoder in version.text})
 # How the names of weights show that a file is of this family: whole, or an autoencoder alone.
 MARKS = (
+    r"(diffusion_model\.)?output_blocks\.",  # a U-Net alone
     r"model\.diffusion_model\.|first_stage_model\.|cond_stage_model\.|conditioner\.",
     r"(encoder|decoder)\.(conv_in|down|up|mid)\.",
     r"(encoder\.|decoder\.)?\d+\.(conv\.\d\.)?(weight|bias)$",
@@ -35,6 +37,7 @@ def read_single(path: Path, options: ReadOptions) -> Foreign:
     """The parts of a single file; ValueError for weights that belong to none."""
     file = open_file(path, options)
     options.check(path, "a single file", {*SCHEDULE_OPTIONS, "averaged", "ignore"})
+    file = SafeFile(_prefixed(file.weights), file.metadata)
     if is_taesd(file.weights):
         return read_taesd(path, file.weights, options)
     left = unused(file.weights, options.ignore, str(path))
@@ -50,12 +53,20 @@ def read_single(path: Path, options: ReadOptions) -> Foreign:
         path,
         "single",
         unet,
-        _autoencoder(path, weights, whole=unet is not None),
+        _autoencoder(path, weights, whole=unet is not None or bool(text)),
         schedule,
         text,
         summed(left),
         notes,
     )
+
+
+def _prefixed(weights: Weights) -> dict[str, Stored]:
+    """The weights of a U-Net by itself under their names in a whole model's file."""
+    for prefix, missing in (("output_blocks.", UNET), ("diffusion_model.output_blocks.", "model.")):
+        if any(name.startswith(prefix) for name in weights):
+            return {f"{missing}{name}": value for name, value in weights.items()}
+    return dict(weights)
 
 
 def _unet(
@@ -102,7 +113,7 @@ def _text(weights: Weights) -> dict[str, TextPart]:
 
 def _check_strays(path: Path, weights: Weights, text: Mapping[str, TextPart]) -> None:
     """ValueError for weights that belong to no part."""
-    if not any(name.startswith((UNET, AUTOENCODER)) for name in weights):
+    if not text and not any(name.startswith((UNET, AUTOENCODER)) for name in weights):
         return  # an autoencoder without a prefix, which is checked as one
     known = (UNET, AUTOENCODER, *(f"{name}." for name in text))
     strays = {name: value.shape for name, value in weights.items() if not name.startswith(known)}
