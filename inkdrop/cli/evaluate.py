@@ -15,11 +15,17 @@ from inkdrop.config import parse
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.evaluation import Evaluation
 
+_label = click.option("--label", help="The data's column of labels [the run's own].")
+_class = click.option(
+    "--class", "of_class", help="The class of all of the data [as its labels say]."
+)
+
 
 @command()
 @click.argument("run")
 @click.option("--data", help="Data to measure against [the run's own].")
-@click.option("--label", help="The data's column of labels [the run's own].")
+@_label
+@_class
 @options_of(Evaluation)
 @options_of(Sampling, without=("picture_guidance",))
 @device_option
@@ -35,16 +41,19 @@ def evaluate(run: str, **options: Any) -> None:
     """
     from inkdrop.cli.training import show_evaluation
     from inkdrop.cli.tune import sampling_of
-    from inkdrop.data.open import open_data
     from inkdrop.device import pick_device
     from inkdrop.train.evaluate import evaluate as measured
     from inkdrop.train.measured import subject
-    from inkdrop.train.source import source_of
+    from inkdrop.train.source import data_of
 
     asked = replace(_evaluation(options), sampling=sampling_of(options))
-    source = source_of(Path(run), options["data"], subject(run).opening)
-    opened = source["options"] | ({"label": options["label"]} if options["label"] else {})
-    data = open_data(source["path"], **opened)
+    data = data_of(
+        Path(run),
+        options["data"],
+        subject(run).opening,
+        label=options["label"],
+        of_class=options["of_class"],
+    )
     show_evaluation(
         measured(run, data, asked, options["out"], device=pick_device(options["device"]))
     )
@@ -59,6 +68,8 @@ def _evaluation(options: dict[str, Any]) -> Evaluation:
 @command()
 @click.argument("run")
 @click.option("--data", help="Data to measure on [the run's own].")
+@_label
+@_class
 @click.option("--count", default=16, help="Number of samples of the data.", show_default=True)
 @click.option("--steps", default=32, help="Runge-Kutta steps.", show_default=True)
 @click.option(
@@ -81,7 +92,8 @@ def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any
     if count < 1:
         raise ValueError(f"count is {count}: it must be at least 1 sample")
     model = opened(run, options["device"])
-    samples = data_of(Path(run), data)
+    label, of_class = options["label"], options["of_class"]
+    samples = data_of(Path(run), data, label=label, of_class=of_class)
     count = min(count, len(samples))
     rows = [i * len(samples) // count for i in range(count)]
     said = measured(

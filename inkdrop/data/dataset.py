@@ -121,6 +121,16 @@ class Dataset:
         row = index if self.rows is None else int(self.rows[index])
         return f"sample {row}" if self.names is None else self.names[row]
 
+    def of_class(self, name: str) -> Dataset:
+        """The same samples, all of one class; ValueError if they have classes of their own."""
+        if self.labels is not None:
+            raise ValueError(
+                f"{self.name} has classes of its own ({', '.join(self.label_names[:10])}); leave"
+                f" out the class {name!r}"
+            )
+        labels = np.zeros(self.count, np.int64)
+        return dataclasses.replace(self, labels=labels, label_names=(name,))
+
     def describe_shape(self) -> str:
         """The form of one sample, such as "64x64 RGB"."""
         return medium(self.medium).describe(self.shape)

@@ -46,7 +46,7 @@ def conditions_of(model: Model, data: Dataset, rows: Sequence[int]) -> list[Cond
     if model.spec.labels and classes is None:
         raise ValueError(
             f"the model is class-conditional, but {data.name} has no classes; name its column of"
-            " classes with --label"
+            " classes with --label, or the class of all of it with --class"
         )
     return None if classes is None else list(classes)
 

@@ -29,10 +29,23 @@ def source_of(
     return {"path": path, "options": dict(source.get("options") or options or {})}
 
 
-def data_of(run: Path, other: str | None = None) -> Dataset:
-    """The data that a run was trained on, or `other` opened with the same options."""
-    source = source_of(run, other)
-    return open_data(source["path"], **source["options"])
+def data_of(
+    run: Path,
+    other: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    label: str | None = None,
+    of_class: str | None = None,
+) -> Dataset:
+    """The data that a run was trained on, or `other` opened with the same options.
+
+    options: as in `source_of`; label: another column of labels
+    of_class: the class of all samples, for data without classes
+    """
+    source = source_of(run, other, options)
+    asked = source["options"] | ({"label": label} if label else {})
+    data = open_data(source["path"], **asked)
+    return data if of_class is None else data.of_class(of_class)
 
 
 def opening(spec: Spec) -> dict[str, Any]:

@@ -69,3 +69,15 @@ def test_samples_come_a_batch_at_a_time_as_generate_makes_them(tmp_path: Path) -
     ).clamp(-1, 1)
     assert [len(part) for part in parts] == [3, 3, 1]
     assert torch.equal(torch.cat(parts), whole)
+
+
+def test_data_of_one_class_that_does_not_say_so(tmp_path: Path) -> None:
+    data = dataclasses.replace(tiny.data(tmp_path), labels=None, label_names=())
+    model = tiny.model(tiny.data(tmp_path))
+    with pytest.raises(ValueError, match=r"with --label, or the class of all of it with --class"):
+        conditions_like(model, data, 3)
+    assert conditions_like(model, data.of_class("1"), 3) == ["1"] * 3
+    with pytest.raises(ValueError, match=r"has the class 'x', which the model lacks"):
+        conditions_like(model, data.of_class("x"), 3)
+    with pytest.raises(ValueError, match=r"has classes of its own \(0, 1\); leave out"):
+        tiny.data(tmp_path).of_class("1")
