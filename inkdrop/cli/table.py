@@ -88,4 +88,7 @@ def commands() -> None:
     Start with:  inkdrop generate "a red heart" -o heart.png
                  inkdrop train ./photos
     Help on each command: inkdrop generate --help
+
+    \b
+    Not yet: img2img, upscaling, training a LoRA, and a page for the browser.
     """
