@@ -7,6 +7,7 @@ RUN/checkpoints/00000400/model/          a model folder with the averaged weight
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from inkdrop.folder import NAME
 from inkdrop.weights import read_json
 
 MANIFEST = "manifest.json"
+
+
+def is_run(names: Collection[str]) -> bool:
+    """Whether a folder with these names in it is a run."""
+    return "run.json" in names and ("metrics.jsonl" in names or "checkpoints" in names)
 
 
 def checkpoints(run: Path) -> list[Path]:

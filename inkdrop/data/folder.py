@@ -11,6 +11,7 @@ from inkdrop.data.names import as_utf8
 from inkdrop.data.options import DataOptions
 from inkdrop.data.pictures.prepare import listed
 from inkdrop.data.tree import Tree, open_tree, visible
+from inkdrop.runs import is_run
 
 
 def open_folder(path: Path, options: DataOptions) -> Dataset:
@@ -28,7 +29,7 @@ def open_folder(path: Path, options: DataOptions) -> Dataset:
 
 
 def list_files(path: Path) -> list[str]:
-    """Relative names, separated by /, of all files below a folder; hidden folders are skipped."""
+    """Relative names, with /, of all files below a folder; hidden folders and runs are skipped."""
     return split_files(path)[0]
 
 
@@ -39,13 +40,15 @@ def split_files(path: Path) -> tuple[list[str], list[str]]:
     seen: set[str] = set()
     for folder, inner, files in os.walk(path, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder)
-        inner[:] = [] if real in seen else [name for name in inner if not name.startswith(".")]
-        if real not in seen:
-            for file in files:
-                whole = Path(folder) / file
-                kind = special if _is_special(whole) else names
-                kind.append(whole.relative_to(path).as_posix())
+        if real in seen or (Path(folder) != path and is_run((*files, *inner))):
+            inner.clear()  # a run's previews are not data: runs/ is often inside the data's folder
+            continue
         seen.add(real)
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for file in files:
+            whole = Path(folder) / file
+            kind = special if _is_special(whole) else names
+            kind.append(whole.relative_to(path).as_posix())
     return names, [name for name in special if visible(name)]
 
 

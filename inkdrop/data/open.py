@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from inkdrop.data.pictures.prepare import Parts
 from inkdrop.data.table import open_shards, open_table
 from inkdrop.data.tree import is_picture, visible
 from inkdrop.files import must_exist
+from inkdrop.runs import is_run
+from inkdrop.weights import read_json
 
 Opener = Callable[[Path, DataOptions], Dataset]
 
@@ -122,10 +125,26 @@ def _open(path: str | Path, options: DataOptions) -> Dataset:
     if "\0" in str(path):
         raise ValueError("the path of the data has a NUL character, which no file name has")
     path = must_exist(path)
+    _refuse_run(path)
     opener, path = _opener(path)
     if opener is not open_array:
         options.only_pictures(path.name)
     return opener(path, options)
+
+
+def _refuse_run(path: Path) -> None:
+    """ValueError for a run, whose previews would pass for pictures."""
+    if not path.is_dir() or not is_run([entry.name for entry in path.iterdir()]):
+        return
+    try:
+        source = read_json(path / "run.json").get("source", {}).get("path")
+    except ValueError:
+        source = None
+    data, out = shlex.quote(str(source or "DATA")), shlex.quote(str(path))
+    raise ValueError(
+        f"{path} is a run, which training writes, and not data; to go on with it, name its data and"
+        f" the same options as before: inkdrop train {data} --out {out}"
+    )
 
 
 def _opener(path: Path) -> tuple[Opener, Path]:

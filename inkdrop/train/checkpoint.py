@@ -12,6 +12,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -30,6 +31,7 @@ class Kept:
     """A State as it is saved: unsharded tensors by name, and the counters.
 
     moments: AdamW's state, keyed by "parameter name:entry"
+    computed: `World.computed`, on which rounding depends
     """
 
     network: dict[str, Tensor]
@@ -37,6 +39,7 @@ class Kept:
     moments: dict[str, Tensor]
     update: int
     refused: int
+    computed: dict[str, Any]
 
 
 def gathered(state: State, world: World) -> Kept:
@@ -47,6 +50,7 @@ def gathered(state: State, world: World) -> Kept:
         moments=world.whole(_moments(state)),
         update=state.update,
         refused=state.refused,
+        computed=world.computed,
     )
 
 
@@ -91,13 +95,30 @@ def load(path: Path, state: State) -> None:
     _load_optimizer(state, read_weights(training / "optimizer.safetensors"))
 
 
+def otherwise(path: Path, world: World) -> str | None:
+    """A sentence if a checkpoint was computed in another way, which rounds otherwise; else None."""
+    before = read_json(path / "training" / "counters.json").get("computed", {})
+    now = world.computed
+    changes = [
+        f"{name} {before[name]} so far and {value} now"
+        for name, value in now.items()
+        if before.get(name, value) != value
+    ]
+    if not changes:
+        return None
+    return (
+        f"{', '.join(changes)}: sums are rounded in another order, so the results will differ in"
+        " their last digits from those of a training that went on as before"
+    )
+
+
 def _write_training(folder: Path, kept: Kept) -> None:
     from safetensors.torch import save_file
 
     save_file(_flat(kept.network), folder / "network.safetensors")
     save_file(_flat(kept.average), folder / "average.safetensors")
     save_file(_flat(kept.moments), folder / "optimizer.safetensors")
-    counters = {"update": kept.update, "refused": kept.refused}
+    counters = {"update": kept.update, "refused": kept.refused, "computed": kept.computed}
     (folder / "counters.json").write_text(json.dumps(counters) + "\n")
 
 

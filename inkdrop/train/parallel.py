@@ -47,6 +47,16 @@ class World:
         return self.rank == 0
 
     @property
+    def computed(self) -> dict[str, Any]:
+        """How this training is computed, as far as rounding depends on it."""
+        return {
+            "threads": torch.get_num_threads(),
+            "processes": self.size,
+            "device": self.device.type,
+            "torch": torch.__version__,
+        }
+
+    @property
     def sharded(self) -> bool:
         """True if this process holds only a part of the weights."""
         return self.shard and self.size > 1

@@ -104,6 +104,9 @@ def train_in(
     if newest is not None:
         checkpoint.load(newest, state)
         yield Note(f"resuming {out} after update {state.update:,} of {config.updates:,}")
+        other = checkpoint.otherwise(newest, world)
+        if other is not None and state.update < config.updates:
+            yield Note(other)
     out_of_sight = aim.held(held, config, world.device) if held else None
     keeping = Keeping(out, plan, whole, state, aim, out_of_sight, world, request.save_every)
     prepared = with_network(placed, _compiled(placed.network, config))

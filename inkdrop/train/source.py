@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inkdrop.data.dataset import Dataset
+from inkdrop.data.embedded import EMBEDDED
 from inkdrop.data.open import open_data
 from inkdrop.model import Spec
 from inkdrop.weights import read_json
@@ -26,6 +27,11 @@ def source_of(
     path = other or source.get("path")
     if path is None:
         raise ValueError(f"{file} does not say where the data is; name it with --data")
+    if other is None and path not in EMBEDDED and not Path(path).exists():
+        raise ValueError(
+            f"the data of {run} was at {path}, and is not there any more; name its new place with"
+            " --data (training from there makes the run remember it)"
+        )
     return {"path": path, "options": dict(source.get("options") or options or {})}
 
 

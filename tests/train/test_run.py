@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from PIL.Image import Image
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
 from inkdrop import runs
 from inkdrop.data.dataset import Dataset
+from inkdrop.data.open import open_data
 from inkdrop.events import Note
 from inkdrop.model import Model
 from inkdrop.train.aim import Aim
@@ -116,7 +117,7 @@ def test_a_stop_in_a_preview_leaves_it_and_the_next_start_makes_it(
         if name == where and calls.count(name) == 3:
             stop.set()
 
-    def picture(model: Model, held: HeldOut | None) -> Image:
+    def picture(model: Model, held: HeldOut | None) -> Image.Image | None:
         stopping("picture")
         drawn = sampled(model, held)
         assert not stop.is_set(), "the sampler went on to its end"
@@ -389,3 +390,41 @@ def test_a_kill_during_a_save_loses_nothing(tmp_path: Path) -> None:
         if not killed:
             break
     assert found == {"00000004", "00000008"} and call > 4
+
+
+def test_a_run_is_not_data_and_not_a_part_of_data(tmp_path: Path) -> None:
+    photos = tmp_path / "my photos"
+    photos.mkdir()
+    for number in range(20):
+        Image.new("L", (8, 8), 10 * number).save(photos / f"{number}.png")
+    before, out = open_data(photos), photos / "runs" / "x"
+    source = {"path": str(photos), "options": {}}
+    asked = tiny.ask(updates=2)
+    asked = dataclasses.replace(asked, model={"network": {**tiny.NETWORK, "num_classes": None}})
+    run(before, out, dataclasses.replace(asked, source=source))
+    with pytest.raises(ValueError, match=r"is a run.*inkdrop train '.*my photos' --out '.*x'"):
+        open_data(out)
+    assert len(list((out / "samples").glob("*.png"))) > 0
+    after = open_data(photos)
+    assert len(after) == 20 and after.fingerprint == before.fingerprint
+    moved = tmp_path / "elsewhere"
+    photos.rename(moved)
+    source = {"path": str(moved), "options": {}}
+    run(open_data(moved), moved / "runs" / "x", dataclasses.replace(asked, source=source))
+    assert len(data_of(moved / "runs" / "x")) == 20
+
+
+def test_another_number_of_threads_is_told(tmp_path: Path) -> None:
+    data, out = tiny.data(tmp_path), tmp_path / "run"
+    whole = tiny.ask(updates=8)
+    stop = threading.Event()
+    for event in train(data, out, whole, world=World(device=CPU, stop=stop)):
+        if isinstance(event, Update) and event.index == 1:
+            stop.set()
+    torch.set_num_threads(2)
+    try:
+        notes = [event.text for event in run(data, out, whole) if isinstance(event, Note)]
+    finally:
+        torch.set_num_threads(1)
+    assert any(note.startswith("threads 1 so far and 2 now: ") for note in notes)
+    assert not any(" so far and " in e.text for e in run(data, out, whole) if isinstance(e, Note))

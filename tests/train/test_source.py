@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,13 @@ def test_data_is_opened_as_the_model_needs_it() -> None:
 
 
 def test_other_data_is_opened_as_the_own_was(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text('{"source": {"path": "/a", "options": {"size": 8}}}')
-    assert source_of(tmp_path) == {"path": "/a", "options": {"size": 8}}
+    source = {"path": str(tmp_path), "options": {"size": 8}}
+    (tmp_path / "run.json").write_text(json.dumps({"source": source}))
+    assert source_of(tmp_path) == source
     assert source_of(tmp_path, "/b", {"size": 4}) == {"path": "/b", "options": {"size": 8}}
     with pytest.raises(ValueError, match="is not a run with its data"):
         source_of(tmp_path / "nothing")
+    moved = {"source": {"path": str(tmp_path / "old")}}
+    (tmp_path / "run.json").write_text(json.dumps(moved))
+    with pytest.raises(ValueError, match=r"was at .*old, and is not there any more; .* --data"):
+        source_of(tmp_path)
