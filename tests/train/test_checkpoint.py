@@ -35,7 +35,7 @@ def trained(folder: Path, count: int, seed: int = 0) -> tuple[Model, State]:
 
 
 def saved(model: Model, state: State, run: Path) -> Path:
-    return checkpoint.save(run / "checkpoints", model, checkpoint.gathered(state, HERE))
+    return checkpoint.save(run / "checkpoints", model, checkpoint.gathered(state, HERE))[0]
 
 
 def contents(state: State) -> dict[str, Tensor]:
