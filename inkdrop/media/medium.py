@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from torch import Tensor
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Span = tuple[float, float]  # the values, in a file's own units, that map to -1 and 1
 UNIT: Span = (-1.0, 1.0)
 FINEST = 1 << 14  # steps of a span that the numbers in a file must be able to tell apart
+LONGEST = 1 << 24  # bytes of the settings in an .npz
 ARRAYS = (".npy", ".npz")  # every medium writes these: [N, C, *sizes], in the data's own units
 
 
@@ -123,12 +124,16 @@ def array_settings(path: Path) -> dict[str, Any]:
     must_be_file(path, "array")
     try:
         with path.open("rb") as file:  # opened here, because np.load leaves a broken file open
+            with ZipFile(file) as archive:  # a small file may unpack to gigabytes
+                if archive.getinfo("settings.npy").file_size > LONGEST:
+                    raise ValueError("too long")
+            file.seek(0)
             settings = json.loads(str(np.load(file, allow_pickle=False)["settings"]))
         if not isinstance(settings, dict):
             raise TypeError("settings are a JSON object")
         return settings
     except (
         LookupError, OSError, ValueError, EOFError, TypeError, RecursionError, RuntimeError,
-        NotImplementedError, BadZipFile, zlib.error,
+        NotImplementedError, BadZipFile, MemoryError, zlib.error,
     ):  # fmt: skip
         raise ValueError(f"{path} holds no settings; use the .npz as inkdrop saved it") from None

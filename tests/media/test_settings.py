@@ -231,6 +231,20 @@ def test_long_texts_are_not_read(tmp_path: Path) -> None:
     assert peak < MAX_TEXT
 
 
+def test_long_settings_of_an_array_are_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, samples=np.zeros(1), settings=np.array("[" + " " * 10**7 + "]"))
+    assert path.stat().st_size < 10**6
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"a\.npz holds no settings"):
+        settings_in(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10**7
+    np.savez_compressed(path, samples=np.zeros(1), settings=np.array('{"seed": 1}'))
+    assert settings_in(path) == {"seed": 1}
+
+
 def test_settings_that_cannot_be_written(tmp_path: Path) -> None:
     bad: list[tuple[dict[Any, Any], str]] = [
         ({"model": torch.zeros(1)}, r"the setting 'model' cannot be written as JSON: .*Tensor"),
