@@ -532,7 +532,7 @@ def test_what_is_refused_before_a_model_is_looked_for(
         (["--columns", 0], "columns is 0: it must be at least 1"),
         (["--count", 0], "count is 0: it must be at least 1"),
         (["--lora", "none"], "there is no LoRA none."),
-        (["-o", "a.jpg"], "a.jpg cannot hold its settings; give --out a .png"),
+        (["-o", "a.bmp"], "a.bmp cannot hold its settings; give --out one of .png"),
         (["-o", "folder.png"], "folder.png is a folder; give --out"),
         (["-o", "in.png/a.png"], "in.png is a file, so"),
     ):
