@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inkdrop.config import nearest
+from inkdrop.config import nearest, short
 from inkdrop.weights import read_json
 
 # The names of the setting for the number of layers, and a limit far above any encoder's.
@@ -133,7 +133,7 @@ def read_settings(folder: Path) -> tuple[str, dict[str, Any]]:
     name = str(data.get("model_type", ""))
     if name not in FAMILIES:
         raise ValueError(
-            f"model_type is {name!r} in {file}; the supported text encoders are"
+            f"model_type is {short(name)} in {file}; the supported text encoders are"
             f" {', '.join(sorted(FAMILIES))}.{nearest(name, FAMILIES)}"
         )
     family = FAMILIES[name]
@@ -148,10 +148,13 @@ def read_settings(folder: Path) -> tuple[str, dict[str, Any]]:
             raise ValueError(
                 f"{file} has {key} {data[key]!r}, which is not supported; it must be {value!r}"
             )
-    for found in (data.get("_class_name", family), *(data.get("architectures") or ())):
+    classes = data.get("architectures") or []
+    if not isinstance(classes, list):
+        raise ValueError(f"{file} has architectures {short(classes)}; it must be a list of names")
+    for found in (data.get("_class_name", family), *classes):
         if not str(found).startswith(family):
             raise ValueError(
-                f"{file} names the class {found!r}, which is not a {family}; correct one of them"
+                f"{file} names the class {short(found)}, which is not a {family}; correct one of them"
             )
     return name, _text_side(data, file) if "text_config" in data else data
 
@@ -160,7 +163,9 @@ def _text_side(data: Mapping[str, Any], file: Path) -> dict[str, Any]:
     """The text part of a complete CLIP's settings; its projection has the width of the image's."""
     text = data["text_config"]
     if not isinstance(text, dict):
-        raise ValueError(f"text_config is {text!r} in {file} but must be an object of settings")
+        raise ValueError(
+            f"text_config is {short(text)} in {file} but must be an object of settings"
+        )
     return {**text, "projection_dim": data.get("projection_dim", text.get("projection_dim", 512))}
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from inkdrop.conditioning.tokenizer import Tokenizer
+from inkdrop.config import short
 from inkdrop.weights import read_json
+
+T = TypeVar("T", dict[str, Any], list[Any])
 
 SETTINGS, SPECIAL, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 CLIP_START, CLIP_END = "<|startoftext|>", "<|endoftext|>"
@@ -32,13 +35,13 @@ def padded_length(folder: Path, context: int) -> int:
     told = _read(folder, SETTINGS)
     if told.get("padding_side", "right") != "right":
         raise ValueError(
-            f"{folder / SETTINGS} has padding_side {told['padding_side']!r}; prompts are filled up"
+            f"{folder / SETTINGS} has padding_side {short(told['padding_side'])}; prompts are filled up"
             " on the right here"
         )
     most = told.get("model_max_length", context)
     if isinstance(most, bool) or not isinstance(most, int | float) or not most > 2:
         raise ValueError(
-            f"{folder / SETTINGS} has model_max_length {most!r}; it must leave room for words"
+            f"{folder / SETTINGS} has model_max_length {short(most)}; it must leave room for words"
         )
     return int(min(most, context))
 
@@ -50,7 +53,7 @@ def check_frame(folder: Path) -> None:
         for name, usual in _FRAME.items():
             if _content(told.get(name, usual)) != usual:
                 raise ValueError(
-                    f"{folder / file} has {name} {told[name]!r}, but CLIP's is {usual}; get the"
+                    f"{folder / file} has {name} {short(told[name])}, but CLIP's is {usual}; get the"
                     " folder again"
                 )
 
@@ -62,23 +65,38 @@ def added_words(folder: Path, tokenizer: Tokenizer) -> dict[str, tuple[int, ...]
     """
     told = _read(folder, SETTINGS)
     found = dict(_read(folder, ADDED))
-    for number, about in (told.get("added_tokens_decoder") or {}).items():
+    for number, about in _of_type(told, "added_tokens_decoder", dict, folder / SETTINGS).items():
         text = _content(about)
         if text is not None and str(number).isdecimal():
             found[text] = int(number)
     own = {word: number for word, number in found.items() if _id(tokenizer, word) is None}
-    named = [*(told.get("additional_special_tokens") or ())]
-    named += [*(_read(folder, SPECIAL).get("additional_special_tokens") or ())]
+    several, special = "additional_special_tokens", _read(folder, SPECIAL)
+    named = [
+        *_of_type(told, several, list, folder / SETTINGS),
+        *_of_type(special, several, list, folder / SPECIAL),
+    ]
     for word in map(_content, named):
         if word is not None and word not in own and _id(tokenizer, word) is None:
             raise ValueError(
-                f"{folder} adds the word {word!r} to the vocabulary without an id; {ADDED} must"
+                f"{folder} adds the word {short(word)} to the vocabulary without an id; {ADDED} must"
                 " give it"
             )
     for word, number in own.items():
         if type(number) is not int or number < 0:
-            raise ValueError(f"{folder} gives the word {word!r} the id {number!r}; get it again")
+            raise ValueError(
+                f"{folder} gives the word {short(word)} the id {short(number)}; get it again"
+            )
     return {word: (number,) for word, number in own.items()}
+
+
+def _of_type(told: Mapping[str, Any], name: str, kind: type[T], file: Path) -> T:
+    """A setting of this type, empty where there is none; ValueError for another type."""
+    found = told.get(name)
+    if found is None:
+        return kind()
+    if not isinstance(found, kind):
+        raise ValueError(f"{file} has {name} {short(found)}, which is not a {kind.__name__}")
+    return found
 
 
 def _read(folder: Path, name: str) -> Mapping[str, Any]:
