@@ -154,7 +154,8 @@ def read_settings(folder: Path) -> tuple[str, dict[str, Any]]:
     for found in (data.get("_class_name", family), *classes):
         if not str(found).startswith(family):
             raise ValueError(
-                f"{file} names the class {short(found)}, which is not a {family}; correct one of them"
+                f"{file} names the class {short(found)}, which is not a {family}; correct one of"
+                " them"
             )
     return name, _text_side(data, file) if "text_config" in data else data
 

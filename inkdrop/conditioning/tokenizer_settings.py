@@ -35,8 +35,8 @@ def padded_length(folder: Path, context: int) -> int:
     told = _read(folder, SETTINGS)
     if told.get("padding_side", "right") != "right":
         raise ValueError(
-            f"{folder / SETTINGS} has padding_side {short(told['padding_side'])}; prompts are filled up"
-            " on the right here"
+            f"{folder / SETTINGS} has padding_side {short(told['padding_side'])}; prompts are filled"
+            " up on the right here"
         )
     most = told.get("model_max_length", context)
     if isinstance(most, bool) or not isinstance(most, int | float) or not most > 2:
@@ -53,8 +53,8 @@ def check_frame(folder: Path) -> None:
         for name, usual in _FRAME.items():
             if _content(told.get(name, usual)) != usual:
                 raise ValueError(
-                    f"{folder / file} has {name} {short(told[name])}, but CLIP's is {usual}; get the"
-                    " folder again"
+                    f"{folder / file} has {name} {short(told[name])}, but CLIP's is {usual}; get"
+                    " the folder again"
                 )
 
 
@@ -78,8 +78,8 @@ def added_words(folder: Path, tokenizer: Tokenizer) -> dict[str, tuple[int, ...]
     for word in map(_content, named):
         if word is not None and word not in own and _id(tokenizer, word) is None:
             raise ValueError(
-                f"{folder} adds the word {short(word)} to the vocabulary without an id; {ADDED} must"
-                " give it"
+                f"{folder} adds the word {short(word)} to the vocabulary without an id; {ADDED}"
+                " must give it"
             )
     for word, number in own.items():
         if type(number) is not int or number < 0:
