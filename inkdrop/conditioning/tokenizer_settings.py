@@ -35,8 +35,8 @@ def padded_length(folder: Path, context: int) -> int:
     told = _read(folder, SETTINGS)
     if told.get("padding_side", "right") != "right":
         raise ValueError(
-            f"{folder / SETTINGS} has padding_side {short(told['padding_side'])}; prompts are filled"
-            " up on the right here"
+            f"{folder / SETTINGS} has padding_side {short(told['padding_side'])}; prompts are"
+            " filled up on the right here"
         )
     most = told.get("model_max_length", context)
     if isinstance(most, bool) or not isinstance(most, int | float) or not most > 2:
