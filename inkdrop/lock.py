@@ -38,7 +38,7 @@ class Owner:
     def __str__(self) -> str:
         minutes = max(0.0, time.time() - self.since) / 60
         lasting = f"{minutes:.0f} minutes" if minutes >= 2 else "moments"
-        return f"process {self.pid} on {self.host} ({self.work}, since {lasting} ago)"
+        return f"process {self.pid} on {self.host} ({self.work}, started {lasting} ago)"
 
 
 @contextmanager

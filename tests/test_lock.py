@@ -29,7 +29,7 @@ def test_another_process_is_refused_and_a_dead_one_is_taken_over(tmp_path: Path)
     with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
         before = (folder / NAME).read_bytes()
-        told = rf"run is being written to by process {holder.pid} on .* \(training, since moments"
+        told = rf"run is being written to by process {holder.pid} on .* \(training, started moments"
         with pytest.raises(ValueError, match=told), locked(folder, "training"):
             pass
         assert (folder / NAME).read_bytes() == before
@@ -54,7 +54,7 @@ def test_a_lock_of_another_machine_counts_while_it_shows_signs_of_life(tmp_path:
     file = tmp_path / NAME
     owner = {"host": "elsewhere", "pid": 7, "work": "training", "since": time.time() - 600}
     file.write_text(json.dumps(owner))
-    told = r"process 7 on elsewhere \(training, since 10 minutes ago\); its last sign of life was 0"
+    told = r"process 7 on elsewhere \(training, started 10 minutes ago\); its last sign of life"
     with pytest.raises(ValueError, match=told), locked(tmp_path, "training"):
         pass
     assert json.loads(file.read_text()) == owner
