@@ -9,6 +9,11 @@ from __future__ import annotations
 SEEDS = (-(2**63), 2**64 - 1)  # what torch's generators take, which includes other programs' seeds
 SCALE = 1000.0  # strengths: of guidance, of a LoRA, of a control network
 STEPS = 10_000
+ROWS = 1 << 20  # of a batch
+UPDATES = 10**9
+MINUTES = 10**7
+SAMPLES = 10**7  # that are measured
+NOISES = 10_000  # that a sampler is tuned or compared on, which are solved together
 CHARACTERS = 100_000  # of a text
 FILES = 64  # of one kind in a request
 
@@ -17,7 +22,11 @@ def check_within(name: str, value: float | None, low: float, high: float) -> Non
     """ValueError unless a number is from low to high; None is no number and passes."""
     # NaN is in no range. Whether it is a number at all is for `config.parse` to say.
     if isinstance(value, int | float) and not low <= value <= high:
-        raise ValueError(f"{name} is {value}: it must be from {low:g} to {high:g}")
+        raise ValueError(f"{name} is {value}: it must be from {_said(low)} to {_said(high)}")
+
+
+def _said(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
 
 
 def check_seed(seed: int, name: str = "seed") -> None:

@@ -58,7 +58,7 @@ def test_numbers_beyond_every_use(fields: dict[str, Any]) -> None:
 
 def test_numbers_of_tasks() -> None:
     for frames in (1, 1001):
-        with pytest.raises(ValueError, match=f"frames is {frames}: it must be from 2 to 1000"):
+        with pytest.raises(ValueError, match=f"frames is {frames}: it must be from 2 to 1,000"):
             Interpolate(seeds=(1, 2), frames=frames)
     with pytest.raises(ValueError, match=r"one of the prompts has 100,001 characters"):
         Interpolate(prompts=("a", "x" * (CHARACTERS + 1)))

@@ -12,7 +12,7 @@ from typing import Literal
 
 from inkdrop.arguments import check_fields
 from inkdrop.config import choose, option
-from inkdrop.limits import check_seed
+from inkdrop.limits import ROWS, UPDATES, check_seed, check_within
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Compile = Literal["auto", "on", "off"]
@@ -70,9 +70,8 @@ class TrainConfig:
         check_fields(self)
         choose("loss", self.loss, dict.fromkeys(LOSSES))
         choose("times", self.times, dict.fromkeys(TIMES))
-        for name in ("updates", "batch", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        for name, most in (("updates", UPDATES), ("batch", ROWS), ("accumulate", ROWS)):
+            check_within(name, getattr(self, name), 1, most)
         for name in ("lr", "clip_norm", "log_noise_std"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be above 0")
@@ -84,8 +83,7 @@ class TrainConfig:
                 f"times is {self.times!r}, but loss 'hybrid' contains a sum over the table that is"
                 " estimated by evenly drawn times; use times 'uniform'"
             )
-        if self.warmup < 0:
-            raise ValueError(f"warmup is {self.warmup}: it cannot be negative")
+        check_within("warmup", self.warmup, 0, UPDATES)
         self._check_optimizer()
 
     def _check_optimizer(self) -> None:

@@ -6,8 +6,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inkdrop import limits
 from inkdrop.config import option
-from inkdrop.limits import check_seed
+from inkdrop.limits import check_seed, check_within
 from inkdrop.tasks.sampling import Sampling
 from inkdrop.train.config import JUDGE_TRAINING
 from inkdrop.train.request import TrainRequest
@@ -40,14 +41,10 @@ class Evaluation:
     training: TrainRequest | None = None
 
     def __post_init__(self) -> None:
-        if self.count < LEAST or self.batch < 1:
-            raise ValueError(
-                f"count is {self.count} and batch {self.batch}: measure at least {LEAST} pictures,"
-                " in batches of at least 1"
-            )
+        check_within("count", self.count, LEAST, limits.SAMPLES)
+        check_within("batch", self.batch, 1, limits.ROWS)
         check_seed(self.seed)
-        if self.judge_updates < 1:
-            raise ValueError(f"judge_updates is {self.judge_updates}: it must be at least 1")
+        check_within("judge_updates", self.judge_updates, 1, limits.UPDATES)
         if self.judge is not None and self.features is not None:
             raise ValueError("name either a judge or a pretrained network to measure by, not both")
         if self.judge_updates != UPDATES and (self.judge is not None or self.features is not None):

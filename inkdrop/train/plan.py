@@ -20,6 +20,7 @@ from inkdrop import runs
 from inkdrop.config import dump, parse
 from inkdrop.data.dataset import Dataset
 from inkdrop.files import check_writable, replacing
+from inkdrop.limits import UPDATES
 from inkdrop.train.ahead import Ahead
 from inkdrop.train.aim import Aim
 from inkdrop.train.config import TrainConfig
@@ -107,7 +108,7 @@ def _made(
     if request.minutes is not None:
         seconds = trial(config, description, training, aim, world)
         config = dataclasses.replace(
-            config, updates=max(FEWEST, round(request.minutes * 60 / seconds))
+            config, updates=min(UPDATES, max(FEWEST, round(request.minutes * 60 / seconds)))
         )
     content = {"asked": asked, "config": dump(config), "model": description}
     content["source"] = dict(request.source)

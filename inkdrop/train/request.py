@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from inkdrop.config import option
+from inkdrop.limits import MINUTES
 from inkdrop.train.config import TrainConfig
 
 
@@ -35,7 +35,9 @@ class TrainRequest:
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.minutes is not None and not 0 < self.minutes < math.inf:
-            raise ValueError(f"minutes is {self.minutes}: it must be above 0")
+        if self.minutes is not None and not 0 < self.minutes <= MINUTES:
+            raise ValueError(
+                f"minutes is {self.minutes}: it must be above 0, and at most {MINUTES:,}"
+            )
         if self.save_every is not None and self.save_every < 1:
             raise ValueError(f"save_every is {self.save_every}: it must be at least 1")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from inkdrop.diffusion.samplers import ABOUT, canonical
+from inkdrop.limits import NOISES, check_within
 from inkdrop.model import Model
 from inkdrop.tasks.plan import chosen
 from inkdrop.tasks.sampling import DEFAULT, Sampling
@@ -69,8 +70,7 @@ def compare(
     for tuned in model.spec.tuned:
         if tuned.steps in steps:
             plans["tuned", tuned.steps] = chosen(model, Sampling(steps=tuned.steps))
-    if count < 1:
-        raise ValueError(f"count is {count} but must be at least 1")
+    check_within("count", count, 1, NOISES)
     known = problem(model, 0, count, sampling)
     yield known
     for (name, n), plan in plans.items():

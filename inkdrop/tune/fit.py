@@ -15,6 +15,7 @@ from inkdrop.diffusion.noise import SeededNoise
 from inkdrop.diffusion.samplers import best, sampler
 from inkdrop.diffusion.samplers.fitted import fitted
 from inkdrop.diffusion.times import grid
+from inkdrop.limits import NOISES, check_within
 from inkdrop.model import Model, Tuned
 from inkdrop.tasks.guided import denoiser
 from inkdrop.tasks.plan import start
@@ -91,8 +92,7 @@ def fit(
     if not 0 < minutes < math.inf:
         raise ValueError(f"minutes is {minutes:g}: it must be above 0, such as 5")
     ends = time.monotonic() + 60 * minutes
-    if count < 4:
-        raise ValueError(f"count is {count} but must be at least 4; 32 is a good number")
+    check_within("count", count, 4, NOISES)
     _enough_time(model, steps, minutes, count, sampling, len(samplers))
     known = problem(model, FIRST, count, sampling)
     trial = named = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,21 @@ def test_what_contradicts_itself_is_refused() -> None:
 def test_numbers_that_no_training_can_use(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         TrainConfig(**asked)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: TrainConfig(batch=4 * 10**10), "batch"),
+        (lambda: TrainConfig(updates=10**12), "updates"),
+        (lambda: TrainConfig(accumulate=10**12), "accumulate"),
+        (lambda: TrainConfig(warmup=10**12), "warmup"),
+        (lambda: TrainRequest(minutes=1e300), "minutes"),
+        (lambda: Evaluation(count=10**12), "count"),
+        (lambda: Evaluation(batch=10**12), "batch"),
+        (lambda: Evaluation(judge_updates=10**12), "judge_updates"),
+    ],
+)
+def test_numbers_beyond_every_use_are_refused(make: Callable[[], object], name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} is [0-9.e+]+: it must be"):
+        make()

@@ -125,7 +125,7 @@ def test_bad_input(tmp_path: Path) -> None:
     data = tiny.data(tmp_path)
     tiny.model(data).save(tmp_path / "model")
     for change, said in (
-        ({"count": 5}, "count is 5 and batch 4: measure at least 6"),
+        ({"count": 5}, "count is 5: it must be from 6 to"),
         ({"judge": tmp_path, "features": tmp_path}, "either a judge or a pretrained network"),
     ):
         with pytest.raises(ValueError, match=said):
