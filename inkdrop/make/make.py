@@ -7,6 +7,7 @@ event.save("heart.png")
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -29,6 +30,7 @@ from inkdrop.model import Model
 from inkdrop.tasks.job import Job, sampling_for
 from inkdrop.tasks.plan import OWN, chosen, named
 from inkdrop.tasks.request import (
+    DRAWN,
     LOADED,
     Request,
     alone,
@@ -117,6 +119,9 @@ def make(
     """
     request, found_loras = with_tags(checked(request))
     yield from map(Note, found_loras)
+    if request.seed == DRAWN:
+        request = replace(request, seed=secrets.randbelow(2**32))
+        yield Note(f"the seed is {request.seed}, drawn at random")
     job = open_job(request)
     check_request(request)
     name = None if model is not None else request.model

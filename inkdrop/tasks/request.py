@@ -26,6 +26,7 @@ DEPTH = 0.5  # the usual one of a walk between two files
 LAST = 10**8  # the largest number of a sample; `inkdrop tune` uses larger ones
 MOST = {"count": 1_000_000, "batch": 1_000_000, "columns": 1_000_000, "scale": 64}
 BOX = "emoji"  # the default model, which comes with the package
+DRAWN = -1  # the seed that stands for one drawn at random, as in other programs
 LOADED = "loaded"  # instead of a fingerprint: the model was given in memory, and has no name
 
 
@@ -140,7 +141,7 @@ class Request:
         flag="--label",
         names=("--style",),
     )
-    seed: int = option(0, "Seed of the noise; sample i of a seed is always the same.")
+    seed: int = option(0, "Seed of the noise; sample i of a seed is always the same; -1 draws one.")
     count: int = option(1, "Number of samples.", names=("-n",))
     first: int = option(0, "Number of the first sample, for some of a larger set.")
     batch: int = option(64, "Number of samples computed at a time.")

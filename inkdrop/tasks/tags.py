@@ -32,16 +32,20 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 def with_tags(request: Request) -> tuple[Request, tuple[str, ...]]:
     """The request with the LoRAs that its prompt names among its own, and without these tags.
 
-    Also sentences about the files that were found. A LoRA that the request has already gets the
-    strength of the tag. ValueError for a name that is not found, or a tag that says more than a
-    strength.
+    Also sentences about the files that were found. Tags of one file add up, as in other programs; a
+    LoRA that the request has already gets their strength. ValueError for a name that is not found,
+    or a tag that says more than a strength.
     """
     if request.lora_dir is not None and not must_exist(request.lora_dir, "folder").is_dir():
         raise ValueError(f"lora_dir is {request.lora_dir}, which is a file; give a folder of LoRAs")
     prompt, tags = lora_tags(request.prompt or "")
     check_files("LoRAs in the prompt", tags)
     found = [_added(tag, request) for tag in tags]
-    named = {Path(lora.path).resolve(): lora for lora in found}
+    named = dict[Path, Added]()
+    for lora in found:
+        place = Path(lora.path).resolve()
+        more = named[place].weight if place in named else 0.0
+        named[place] = replace(lora, weight=lora.weight + more)
     others = (lora for lora in request.loras if Path(lora.path).resolve() not in named)
     notes = [
         f"{tag} is {lora.path}, with strength {lora.weight:g}"

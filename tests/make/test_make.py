@@ -139,6 +139,20 @@ def test_what_was_left_to_the_model_is_written_out(classes: Model) -> None:
     assert quick.sampling.steps == faster(classes).steps and quick.sampling.interval is None
 
 
+def test_a_seed_is_drawn_where_one_is_asked_for(classes: Model) -> None:
+    found = []
+    for _ in range(2):
+        *before, done = make(Request(seed=-1, sampling=SAMPLING), model=classes)
+        assert isinstance(done, Made) and 0 <= done.request.seed < 2**32
+        said = [event.text for event in before if isinstance(event, Note)]
+        assert f"the seed is {done.request.seed}, drawn at random" in said
+        same = made(done.request, model=classes)
+        assert torch.equal(same.samples, done.samples)
+        found.append(done)
+    assert found[0].request.seed != found[1].request.seed
+    assert not torch.equal(found[0].samples, found[1].samples)
+
+
 @pytest.mark.parametrize("kind", ["pixels", "words", "series"])
 def test_batches_of_any_size_make_the_same(classes: Model, kind: str) -> None:
     model = {"pixels": classes, "words": latent_text_model(), "series": curves()}[kind]

@@ -77,7 +77,8 @@ def test_what_is_kept_of_a_prompt(model: Path) -> None:
         ("a <lora:boat:0.5> cat", "a  cat", [0.5]),
         ("<lora:boat:-1><lyco:sea:te=.3:unet=0.3> a", "a", [-1.0, 0.3]),
         (r"a \<lora:boat:1> <lora:sea>", r"a \<lora:boat:1>", [1.0]),
-        ("<lora:sea:1> <lora:sea:2>", "", [2.0]),
+        ("<lora:sea:1> <lora:boat:1> <lora:SEA:0.5>", "", [1.5, 1.0]),
+        ("<lora:sea:1> <lora:sea:-1>", "", [0.0]),
         ("a <lora boat> 3 < 4 <loras:x>", "a <lora boat> 3 < 4 <loras:x>", []),
     ):
         request, _ = with_tags(Request(model=str(model), prompt=prompt))

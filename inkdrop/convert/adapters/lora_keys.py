@@ -62,6 +62,10 @@ SPELLINGS: Rules = (
     (r"^(text_encoders\.)?clip_l\.(transformer\.)?", f"{FIRST}."),
     (r"^(text_encoders\.)?clip_g\.(transformer\.)?", f"{SECOND}."),
     (r"^(cond_stage_model|conditioner\.embedders\.0)\.transformer\.", f"{FIRST}."),
+    # Kohya's prefixes before names with dots, as some trainers write them.
+    (r"^lora_unet\.", f"{UNET}."),
+    (r"^lora_te1?\.", f"{FIRST}."),
+    (r"^lora_te2\.", f"{SECOND}."),
     # LyCORIS', around a network of diffusers or transformers.
     (r"^lycoris_(text_model_)?(?=encoder_layers_)", "lora_te_text_model_"),
     (r"^lycoris_", "lora_unet_"),

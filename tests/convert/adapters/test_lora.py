@@ -198,6 +198,9 @@ NAMES: dict[str, Callable[[str, str], str]] = {
     "LyCORIS": flat(
         {"unet": "lycoris_", "text_encoder": "lycoris_", "text_encoder_2": "lora_te2_"}
     ),
+    "kohya's prefixes with dots": dotted(
+        {"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}
+    ),
     "PEFT around a part": dotted(
         {"unet": "base_model.model.unet", "text_encoder": "base_model.model.text_encoder",
          "text_encoder_2": "base_model.model.text_encoder_2"}
@@ -618,6 +621,8 @@ def test_a_model_of_another_kind(tmp_path: Path) -> None:
          "lora_te_text_model_encoder_layers_0_mlp_fc1"),
         ("clip_g.text_model.encoder.layers.0.mlp.fc1.lora_up.weight",
          "text_encoder_2.text_model.encoder.layers.0.mlp.fc1"),
+        ("lora_te.text_model.encoder.layers.0.mlp.fc1.lora_B.weight",
+         "text_encoder.text_model.encoder.layers.0.mlp.fc1"),
         ("unet:12:up", "unet:12"),
     ],
 )  # fmt: skip
