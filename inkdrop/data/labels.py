@@ -18,21 +18,53 @@ def classes(
 
     Numbers 0 ... K-1 are unchanged; others (1, 5, 7) become 0, 1, 2 with names "1", "5", "7".
     Words are sorted naturally, "2" before "10", and the two spellings of one Unicode word are one.
+    Labels [N, 1], one-hot labels [N, K] and whole numbers stored as floats are read too.
     ValueError unless there is one number, or one word, for each picture.
     """
     array = values if isinstance(values, np.ndarray) else _array(values, where)
+    array = _whole(_column(array, where), where)
+    if array.dtype.kind in "US":
+        return _words(array, where)
+    distinct, index = np.unique(array, return_inverse=True)
+    return index.astype(np.int64), tuple(str(value) for value in distinct.tolist())
+
+
+def _column(array: NDArray[np.generic], where: str) -> NDArray[np.generic]:
+    """Labels [N] as they are, the column of [N, 1], and where the 1 is in one-hot labels [N, K]."""
+    if array.ndim == 2 and array.shape[1] == 1:
+        column: NDArray[np.generic] = array[:, 0]
+        return column
+    if array.ndim == 2 and array.dtype.kind in "iubf":
+        ones, zeros = array == 1, array == 0
+        if (ones | zeros).all() and (ones.sum(axis=1) == 1).all():
+            return np.asarray(ones.argmax(axis=1), np.int64)
     if array.ndim != 1:
-        hint = "; use argmax(axis=1) for one-hot labels" if array.ndim == 2 else ""
-        raise ValueError(f"labels of {where} must be [N], not {list(array.shape)}{hint}")
+        raise ValueError(
+            f"labels of {where} must be [N], or one-hot [N, K] with a single 1 in each row, not"
+            f" {list(array.shape)}; a sample has one class"
+        )
+    return array
+
+
+def _whole(array: NDArray[np.generic], where: str) -> NDArray[np.generic]:
+    """Numbers that are whole as integers; words as they are."""
+    if array.dtype.kind == "f":
+        values = array.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            whole = (values == np.round(values)) & (np.abs(values) < 2**53)
+        if not whole.all():
+            first = int(whole.argmin())
+            raise ValueError(
+                f"labels of {where} must be whole numbers or words, not {values[first]:g} (first at"
+                f" number {first}); number the classes from 0"
+            )
+        return values.astype(np.int64)
     if array.dtype.kind not in "iubUS":
         raise ValueError(
             f"labels of {where} must be whole numbers or words, not {array.dtype};"
             " convert them first"
         )
-    if array.dtype.kind in "US":
-        return _words(array, where)
-    distinct, index = np.unique(array, return_inverse=True)
-    return index.astype(np.int64), tuple(str(value) for value in distinct.tolist())
+    return array
 
 
 def _words(array: NDArray[np.generic], where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -53,14 +85,15 @@ def _words(array: NDArray[np.generic], where: str) -> tuple[NDArray[np.int64], t
 
 def _array(values: Sequence[object], where: str) -> NDArray[np.generic]:
     """One array of whole numbers or of words; NumPy would silently turn 1 among words into "1"."""
-    missing = [i for i, value in enumerate(values) if value is None]
+    # A table's column of whole numbers with gaps holds floats, and NaN in the gaps.
+    missing = [i for i, value in enumerate(values) if value is None or value != value]
     if missing:
         raise ValueError(
             f"{where} has no label for {len(missing)} of {len(values)} pictures, first for number"
             f" {missing[0]}; label all of them or none"
         )
     kinds = {type(value) for value in values}
-    if len(kinds) > 1 or not issubclass(next(iter(kinds), int), (int, str)):
+    if len(kinds) > 1 or not issubclass(next(iter(kinds), int), (int, float, str)):
         names = " and ".join(sorted(kind.__name__ for kind in kinds))
         raise ValueError(f"labels of {where} must be all whole numbers or all words, not {names}")
     return np.asarray(values)

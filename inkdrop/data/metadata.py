@@ -1,11 +1,14 @@
-"""metadata.jsonl and metadata.csv: one row for each picture, as in Hugging Face's imagefolder."""
+"""Tables about pictures: metadata.jsonl and metadata.csv with a row for each, as in Hugging Face's
+imagefolder, and dataset.json with their labels, as the tools of StyleGAN and EDM write it.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,6 +16,7 @@ from inkdrop.config import LONG, nearest
 from inkdrop.data.columns import FILES, usual
 from inkdrop.data.names import composed
 from inkdrop.data.pictures.prepare import listed
+from inkdrop.media.image import SUFFIXES
 
 Row = dict[str, Any]
 
@@ -29,6 +33,41 @@ def is_metadata(name: str) -> bool:
     """True for metadata.jsonl and metadata.csv in any folder, in any capitals."""
     path = PurePosixPath(name)
     return path.stem.lower() == "metadata" and path.suffix.lower() in _EXAMPLES
+
+
+def is_labels(name: str) -> bool:
+    """True for dataset.json in any folder, which may be a `label_list`."""
+    return PurePosixPath(name).name.lower() == "dataset.json"
+
+
+def metadata_texts(names: Sequence[str], text: Callable[[str], str]) -> dict[str, str]:
+    """The texts of the metadata files by name; of dataset.json only if there are no others."""
+    found = {name: text(name) for name in names if is_metadata(name)}
+    if not found:
+        for name in filter(is_labels, names):
+            with suppress(ValueError):
+                if label_list(read := text(name)) is not None:
+                    found[name] = read
+    return found
+
+
+def label_list(text: str) -> list[tuple[str, object]] | None:
+    """The pairs of a picture's name and its label in a dataset.json; None if it is something else.
+
+    It is {"labels": [["00000/img00000000.png", 6], ...]}, or {"labels": null} without labels.
+    """
+    try:
+        told = json.loads(text)["labels"]
+        pairs = list((told.items() if isinstance(told, dict) else told) or ())
+        named = [(name, label) for name, label in pairs]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return named if all(isinstance(name, str) and _is_picture(name) for name, _ in named) else None
+
+
+def _is_picture(name: str) -> bool:
+    """By the suffix: other programs have a dataset.json too, whose labels are names of classes."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
 def is_table(name: str) -> bool:
@@ -52,8 +91,7 @@ def read_metadata(
     lost: list[str] = []
     known = {composed(name): name for name in pictures}
     for file, text in texts.items():
-        read = _csv_rows if file.lower().endswith(".csv") else _json_rows
-        for place, row, column in read(text, file, where, asked):
+        for place, row, column in _rows(text, file, where, asked):
             name = _normal(PurePosixPath(file).parent, row[column])
             if composed(name) not in known:
                 name = name.replace("\\", "/")
@@ -78,6 +116,18 @@ def _column(columns: Sequence[str], asked: str | None) -> str | None:
     if asked is not None:
         return asked if asked in columns else None
     return next(iter(usual(columns, FILES)), None)
+
+
+def _rows(text: str, file: str, where: str, asked: str | None) -> Iterator[tuple[str, Row, str]]:
+    """The place of each row in words, the row, and the column that names the picture."""
+    if is_labels(file):
+        for name, label in label_list(text) or ():
+            column = "vector" if isinstance(label, list) else "label"  # vectors are not read
+            yield f"the list in {file} in {where}", {"file_name": name, column: label}, "file_name"
+    elif file.lower().endswith(".csv"):
+        yield from _csv_rows(text, file, where, asked)
+    else:
+        yield from _json_rows(text, file, where, asked)
 
 
 def _json_rows(

@@ -32,6 +32,8 @@ _BY_SUFFIX: dict[str, Opener] = {
     ".npz": open_array,
     ".parquet": open_table,
 }
+# Archives that are not read.
+_PACKED = {".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 
 
 def open_data(
@@ -54,7 +56,7 @@ def open_data(
     medium: picture or series; by default arrays [N, C, L] of up to 4 channels are series and
         everything else is pictures; [N, L] is only read with medium="series"
     size: side of the square pictures in pixels; by default arrays keep theirs, and picture files
-        get 64, or the shorter side of the smallest if that is less
+        get 64, or less: the shorter side that at least seven in eight of them have
     channels: 1 grey, 3 RGB, 4 RGBA; by default picture files are RGB if any of them has colour
     background: the colour behind transparent pictures, a name or #rrggbb
     image, label, caption: names of a table's columns or an .npz's arrays, if not the usual ones;
@@ -158,6 +160,11 @@ def _opener(path: Path) -> tuple[Opener, Path]:
     if is_picture(path.name) or is_table(path.name):
         kind = "single picture" if is_picture(path.name) else "table without pictures"
         raise ValueError(f"{path} is a {kind}; give the folder with all of them")
+    if _PACKED & {suffix.lower() for suffix in path.suffixes}:
+        raise ValueError(
+            f"{path} is an archive of a kind that is not read in place; unpack it and give the"
+            " folder, or make a .zip of it"
+        )
     raise ValueError(
         f"{path} cannot be read as data; give a folder of pictures, a {', '.join(_BY_SUFFIX)} file"
         " or IDX files (such as train-images-idx3-ubyte.gz)"

@@ -26,7 +26,7 @@ class DataOptions:
     size: int | None = option(
         None,
         "Side of the square pictures in pixels.",
-        unset="an array's own; for files 64, or less if one is smaller",
+        unset="an array's own; for files 64, or less if over an eighth are smaller",
     )
     channels: int | None = option(
         None, "Channels of pictures: 1 grey, 3 RGB, 4 RGBA.", unset="as the data"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,7 @@ from inkdrop.data.captions import is_words, side_files, tree_captions
 from inkdrop.data.columns import LABELS, pick, unread
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.labels import classes
-from inkdrop.data.metadata import Row, is_metadata, is_table, read_metadata
+from inkdrop.data.metadata import Row, is_labels, is_table, metadata_texts, read_metadata
 from inkdrop.data.names import natural
 from inkdrop.data.options import DataOptions
 from inkdrop.data.pictures.prepare import listed, prepare, share
@@ -74,17 +75,18 @@ def open_tree(tree: Tree, options: DataOptions) -> Dataset:
     """All pictures of a tree, sorted naturally by name: 2.png before 10.png.
 
     Labels: a column of metadata.jsonl or metadata.csv (`columns.LABELS`, or options.label), else
-    the subfolder, if all pictures are in one of several (subfolders such as train, val and test are
-    splits, not classes; options.split selects one). Captions: a column of the metadata
-    (`columns.CAPTIONS`), else a .txt or .caption file beside the picture; options.caption gives
-    another column, or a suffix such as ".txt". ValueError if there are no usable pictures.
+    those of a dataset.json (`metadata.label_list`), else the subfolder, if all pictures are in one
+    of several (subfolders such as train, val and test are splits, not classes; options.split
+    selects one). Captions: a column of the metadata (`columns.CAPTIONS`), else a .txt or .caption
+    file beside the picture; options.caption gives another column, or a suffix such as ".txt".
+    ValueError if there are no usable pictures.
     """
     files = sorted((name for name in dict.fromkeys(tree.names) if visible(name)), key=natural)
     pictures = [name for name in files if is_picture(name)]
     if not pictures:
         raise ValueError(_nothing(tree.where, files))
     everything = set(pictures)
-    texts = {name: tree.text(name) for name in files if is_metadata(name)}
+    texts = metadata_texts(files, tree.text)
     if not texts:
         options.refuse(f"{tree.where} without a metadata.jsonl or metadata.csv", "image", "label")
     about, named = read_metadata(texts, everything, tree.where, options.image)
@@ -94,7 +96,8 @@ def open_tree(tree: Tree, options: DataOptions) -> Dataset:
     loads = [EncodedPicture(name, _loader(tree, name)) for name in pictures]
     ready = prepare(loads, options, tree.where)
     kept = [pictures[i] for i in ready.kept]
-    values, label, why = _labels(kept, about, root + parts, options.label, tree.where)
+    depth = None if any(map(is_labels, texts)) else root + parts  # its folders are no classes
+    values, label, why = _labels(kept, about, depth, options.label, tree.where)
     labels, names = (None, ()) if values is None else classes(values, tree.where)
     captions, told = tree_captions(kept, about, sides, tree.caption, options.caption, tree.where)
     rest = _unread(about, {*named, *told, label}, captions.first is not None)
@@ -112,7 +115,7 @@ def open_tree(tree: Tree, options: DataOptions) -> Dataset:
         names=kept,
         notes=(
             *notes, *ready.notes, *why, *captions.notes, *rest, *tree.notes,
-            *_ignored(files, everything, sides),
+            *_ignored(files, {*everything, *texts}, sides),
         ),
     )  # fmt: skip
 
@@ -131,7 +134,10 @@ def _loader(tree: Tree, name: str) -> Callable[[], Path | bytes]:
 def _nothing(where: str, files: Sequence[str]) -> str:
     sought = ", ".join(SUFFIXES)
     found = f"{len(files)} other files ({listed(files, 3)})" if files else "no files at all"
-    return f"{where} has no pictures: searched it and its subfolders for {sought}, found {found}"
+    return (
+        f"{where} has no pictures: searched it and its subfolders for {sought}, found {found};"
+        " convert pictures of another format to PNG or JPEG, and arrays with numpy.savez"
+    )
 
 
 def _root(pictures: Sequence[str]) -> int:
@@ -167,11 +173,14 @@ def _split(
 def _labels(
     pictures: Sequence[str],
     about: Mapping[str, Row],
-    depth: int,
+    depth: int | None,
     asked: str | None,
     where: str,
 ) -> tuple[list[object] | None, str | None, list[str]]:
-    """A label for each picture, or None; the metadata column that they are from; and notes."""
+    """A label for each picture, or None; the metadata column that they are from; and notes.
+
+    depth: the level of the folders that are classes, if any are
+    """
     columns = list(dict.fromkeys(column for row in about.values() for column in row))
     column = pick(columns, asked, LABELS, where, "label")
     told = [about.get(name, {}).get(column) for name in pictures] if column else []
@@ -188,7 +197,7 @@ def _labels(
         return told, column, []
     if asked is not None:
         raise ValueError(f"{where} has no label in the column {asked!r}; leave out label={asked!r}")
-    found, notes = _folders(pictures, depth)
+    found, notes = (None, []) if depth is None else _folders(pictures, depth)
     return found, None, notes
 
 
@@ -204,16 +213,27 @@ def _folders(pictures: Sequence[str], depth: int) -> tuple[list[object] | None, 
         )
         return None, [text]
     firsts = [folder[0] for folder in folders]
-    return (list(firsts), []) if len(set(firsts)) > 1 else (None, [])
+    return (list(firsts), _repeats(firsts)) if len(set(firsts)) > 1 else (None, [])
 
 
-def _ignored(
-    files: Sequence[str], pictures: Collection[str], sides: Mapping[str, str]
-) -> list[str]:
-    """Notes on captions without a picture, and on files that are neither."""
+def _repeats(folders: Sequence[str]) -> list[str]:
+    """A note if all folders are named as in kohya's scripts, 10_cat for ten repeats of cat."""
+    if not all(re.fullmatch(r"\d+_.+", folder) for folder in folders):
+        return []
+    first = folders[0]
+    return [
+        f"a subfolder's whole name, such as {first}, is its label; the number in it repeats nothing"
+    ]
+
+
+def _ignored(files: Sequence[str], known: Collection[str], sides: Mapping[str, str]) -> list[str]:
+    """Notes on captions without a picture, and on files that are neither.
+
+    known: pictures and metadata
+    """
     beside = set(sides.values())
     suffixes = {PurePosixPath(name).suffix.lower() for name in beside}
-    other = [f for f in files if f not in pictures and f not in beside and not is_metadata(f)]
+    other = [f for f in files if f not in known and f not in beside]
     lost = [name for name in other if PurePosixPath(name).suffix.lower() in suffixes]
     tables = [name for name in other if is_table(name)]
     other = [name for name in other if name not in {*lost, *tables}]

@@ -15,7 +15,15 @@ from torch import Tensor
 
 from inkdrop.files import must_be_file
 from inkdrop.media.colour import Profile, profile_of
-from inkdrop.media.pixels import has_alpha, is_deeper, is_grey, pixels_of, reason_of, turn_of
+from inkdrop.media.pixels import (
+    has_alpha,
+    has_frames,
+    is_deeper,
+    is_grey,
+    pixels_of,
+    reason_of,
+    turn_of,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,6 +47,7 @@ class PictureInfo:
 
     mode: Pillow's name of how pixels are stored; profile: what its colour profile says
     deep: more than 8 bits a channel, which are read as 8
+    frames: an animation, or a file of several pages
     """
 
     width: int
@@ -48,6 +57,7 @@ class PictureInfo:
     mode: str = ""
     profile: Profile = "none"
     deep: bool = False
+    frames: bool = False
 
 
 def is_picture(path: Path) -> bool:
@@ -70,7 +80,8 @@ def picture_info(
             width, height = height, width
         channels, alpha = 1 if is_grey(picture) else 3, has_alpha(picture)
         mode, profile = picture.mode, profile_of(picture)
-        return PictureInfo(width, height, channels, alpha, mode, profile, is_deeper(picture))
+        deep, frames = is_deeper(picture), has_frames(picture)
+        return PictureInfo(width, height, channels, alpha, mode, profile, deep, frames)
 
 
 def read_image(

@@ -46,6 +46,14 @@ def is_deeper(picture: Image.Image) -> bool:
     return _is_deep(picture) or any(";16" in each for each in stored)
 
 
+def has_frames(picture: Image.Image) -> bool:
+    """Whether its file has several frames or pages; an MPO's others are previews of the first."""
+    try:
+        return picture.format != "MPO" and bool(getattr(picture, "is_animated", False))
+    except Exception:  # what is damaged behind the first frame does not matter
+        return False
+
+
 def has_alpha(picture: Image.Image) -> bool:
     return picture.has_transparency_data and not _is_deep(picture)
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,9 @@ from inkdrop.train.parallel import World
 from inkdrop.train.plan import Plan
 from inkdrop.train.stop import Stopped, leaving
 from inkdrop.train.updates import State, Update, validation_loss
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SAVE_SECONDS = 120.0
 PREVIEWS = 10
@@ -162,7 +165,7 @@ class Keeping:
                 count = len(self.held.data)
                 loss = validation_loss(model, self.config, self.held, count, self.aim.objective)
             with torch.no_grad():
-                picture = self.aim.picture(model, self.held)
+                picture = self._drawn(model)
         if picture is not None:
             save_image(picture, self.out / "samples" / f"{name}.png")
         if loss is not None:
@@ -170,6 +173,17 @@ class Keeping:
             yield Validated(self.state.update, loss)
         if picture is not None:
             yield Pictured(self.out / "samples" / f"{name}.png")
+
+    def _drawn(self, model: Trained) -> Image | None:
+        """The aim's picture; FloatingPointError with advice for a training if it is not finite."""
+        try:
+            return self.aim.picture(model, self.held)
+        except FloatingPointError as error:
+            raise FloatingPointError(
+                f"the averaged weights after update {self.state.update:,} draw nothing that is"
+                " finite, so this training has diverged; train into another folder with a lower lr"
+                f" (now {self.config.lr:g}) or in float32"
+            ) from error
 
     def _averaged(self, average: dict[str, Tensor]) -> Trained:
         """A copy of the model with the averaged weights."""

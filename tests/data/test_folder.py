@@ -264,6 +264,89 @@ def test_the_size_is_64_or_the_smallest_side(opens: Opens, root: Path) -> None:
     assert data.shape == (3, 48, 48) and "1 of 2 pictures is smaller and enlarged" in data.notes[0]
 
 
+def test_one_thumbnail_does_not_shrink_all(opens: Opens, root: Path) -> None:
+    for i in range(7):
+        picture(root / f"{i}.png", size=(30, 20 + i))
+    assert opens(root).shape == (3, 20, 20)
+    picture(root / "thumb.png", size=(2, 1))
+    data = opens(root)
+    assert data.shape == (3, 20, 20)
+    assert "1 of 8 pictures is smaller and enlarged: thumb.png (2x1)" in data.notes[0]
+    picture(root / "other.png", size=(3, 3))
+    assert opens(root).shape == (3, 3, 3)
+
+
+def test_frames_beyond_the_first_are_told(opens: Opens, root: Path) -> None:
+    for suffix in ("gif", "webp", "tiff", "png"):
+        frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+        frames[0].save(root / f"a.{suffix}", save_all=True, append_images=frames[1:])
+    picture(root / "single.gif")
+    notes = [note for note in opens(root).notes if "frames" in note]
+    assert len(notes) == 1 and "4 of 5 pictures are of several frames or pages" in notes[0]
+
+
+def test_a_photo_with_its_preview_is_one_picture(opens: Opens, root: Path) -> None:
+    both = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "lime")
+    both[0].save(root / "a.jpg", "MPO", save_all=True, append_images=both[1:])
+    assert not any("frames" in note for note in opens(root).notes)
+
+
+# The layout that the dataset tools of StyleGAN and EDM write: pictures in folders of a thousand.
+LISTED = {"00000/img0.png": 3, "00000/img1.png": 1, "00001/img2.png": 3}
+
+
+@pytest.mark.parametrize("pairs", [list(LISTED.items()), LISTED], ids=["pairs", "object"])
+def test_labels_in_a_dataset_json(opens: Opens, root: Path, pairs: Any) -> None:
+    for name in LISTED:
+        picture(root / name)
+    (root / "dataset.json").write_text(json.dumps({"labels": pairs}))
+    data = opens(root)
+    assert data.labels is not None and data.labels.tolist() == [1, 0, 1]
+    assert data.label_names == ("1", "3") and not any("dataset.json" in n for n in data.notes)
+    (root / "metadata.csv").write_text("file_name,label\n" + "\n".join(f"{n},0" for n in LISTED))
+    data = opens(root)
+    assert data.label_names == ("0",) and any("not read: dataset.json" in n for n in data.notes)
+
+
+@pytest.mark.parametrize("label", [None, [0.5, 0.1]], ids=["null", "vectors"])
+def test_a_dataset_json_without_classes(opens: Opens, root: Path, label: Any) -> None:
+    for name in LISTED:
+        picture(root / name)
+    pairs = None if label is None else [[name, label] for name in LISTED]
+    (root / "dataset.json").write_text(json.dumps({"labels": pairs}))
+    data = opens(root)
+    assert data.labels is None and data.label_names == ()
+    assert any("vector is not read" in note for note in data.notes) == (label is not None)
+
+
+@pytest.mark.parametrize("text", ['{"labels": {"0": "lung"}}', "[1, 2]", "{", '{"labels": [1]}'])
+def test_another_dataset_json_is_told_and_left(opens: Opens, root: Path, text: str) -> None:
+    for name in LISTED:
+        picture(root / name)
+    (root / "dataset.json").write_text(text)
+    data = opens(root)
+    assert data.label_names == ("00000", "00001")
+    assert any("1 table is not read: dataset.json" in note for note in data.notes)
+
+
+def test_a_dataset_json_that_misses_a_picture_is_refused(opens: Opens, root: Path) -> None:
+    for name in (*LISTED, "00001/img3.png"):
+        picture(root / name)
+    (root / "dataset.json").write_text(json.dumps({"labels": list(LISTED.items())}))
+    with pytest.raises(ValueError, match=r"none for 00001/img3\.png"):
+        opens(root)
+
+
+def test_numbers_before_the_names_of_folders_repeat_nothing(opens: Opens, root: Path) -> None:
+    picture(root / "10_cat" / "a.png")
+    picture(root / "1_dog" / "b.png")
+    data = opens(root)
+    assert len(data) == 2 and data.label_names == ("1_dog", "10_cat")
+    assert any("whole name, such as 1_dog, is its label" in note for note in data.notes)
+    picture(root / "bird" / "c.png")
+    assert not any("whole name" in note for note in opens(root).notes)
+
+
 def test_hidden_files_are_not_seen(opens: Opens, root: Path) -> None:
     picture(root / "a.png")
     for name in (".b.png", ".git/c.png", "__MACOSX/d.png"):
@@ -296,7 +379,7 @@ def test_more_bad_pictures_are_refused_with_reasons(opens: Opens, root: Path) ->
 
 def test_nothing_to_read_says_what_was_sought(opens: Opens, root: Path) -> None:
     (root / "a.heic").write_text("x")
-    with pytest.raises(ValueError, match=r"no pictures.*\.png.*1 other files \(a.heic\)"):
+    with pytest.raises(ValueError, match=r"no pictures.*\.png.*1 other files \(a.heic\); convert"):
         opens(root)
     (root / "a.heic").unlink()
     with pytest.raises(ValueError, match=r"found no files at all"):

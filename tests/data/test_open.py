@@ -33,6 +33,13 @@ def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
         open_data(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tgz", "b.v2.7z", "C.RAR"])
+def test_an_archive_that_is_not_read_says_what_to_do(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"is an archive .*unpack it .* or make a \.zip of it"):
+        open_data(tmp_path / name)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

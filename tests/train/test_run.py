@@ -347,6 +347,15 @@ def test_a_training_that_diverged_stops_each_time_and_names_the_update(tmp_path:
     assert all(name.startswith("sample ") for name in last["broken"])
 
 
+def test_a_preview_of_a_training_that_diverged_says_so_each_time(tmp_path: Path) -> None:
+    data, out = tiny.data(tmp_path), tmp_path / "run"
+    for _ in range(2):
+        with pytest.raises(FloatingPointError, match=r"after update 1 draw nothing.*lower lr"):
+            run(data, out, tiny.ask(updates=4, lr=1e38))
+        newest, _ = runs.newest_checkpoint(out)
+        assert newest is not None and newest.name == "00000001"
+
+
 UNSEEN = Aim(picture=lambda model, held: None)  # draws nothing, which takes longest here
 
 

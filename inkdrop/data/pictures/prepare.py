@@ -25,6 +25,7 @@ from inkdrop.media.image import PictureInfo, picture_info
 from inkdrop.media.pixels import parse_colour
 
 DEFAULT_SIZE = 64
+OUTLIERS = 8  # at most one picture in so many may be smaller than the default size
 R = TypeVar("R")
 
 
@@ -160,6 +161,10 @@ def _choose(
     alpha = sum(info.alpha for info in infos.values())
     if alpha and channels != 4:
         notes.append(f"{share(alpha, total)} transparent and composited over {background}")
+    frames = sum(info.frames for info in infos.values())
+    if frames:
+        first = "the first is read; save the others as files of their own to train on them"
+        notes.append(f"{share(frames, total)} of several frames or pages, of which {first}")
     profiles = Counter(info.profile for info in infos.values())
     if profiles["other"]:
         start = share(profiles["other"], total)
@@ -184,19 +189,28 @@ def _size(
     infos: dict[int, PictureInfo], pictures: Sequence[EncodedPicture], options: DataOptions
 ) -> tuple[int, str]:
     sides = {i: min(info.width, info.height) for i, info in infos.items()}
-    least = min(sides, key=lambda i: sides[i])
+    # A thumbnail among photos must not make all of them as small as itself.
+    least = sorted(sides, key=lambda i: sides[i])[len(sides) // OUTLIERS]
     size = options.size or min(DEFAULT_SIZE, sides[least])
     if all((info.width, info.height) == (size, size) for info in infos.values()):
         return size, f"size {size}x{size}, as stored"
     how = "each is scaled until its shorter side fits, then cropped to the centre"
+    small = [i for i in sorted(sides, key=lambda i: sides[i]) if sides[i] < size]
+    enlarged = ""
+    if small:
+        some = listed([_called(pictures[i], infos[i]) for i in small], 3)
+        enlarged = f"; {share(len(small), len(infos))} smaller and enlarged: {some}"
     if options.size is None and size < DEFAULT_SIZE:
-        info = infos[least]
-        which = f"{pictures[least].name} ({info.width}x{info.height})"
-        return size, f"size {size}x{size}, the shorter side of the smallest picture {which}; {how}"
+        which = f"the smallest picture {_called(pictures[least], infos[least])}"
+        if small:
+            which = "the smallest pictures but a few"
+        return size, f"size {size}x{size}, the shorter side of {which}; {how}{enlarged}"
     reason = "as requested" if options.size else "the default; size=... selects another"
-    small = sum(side < size for side in sides.values())
-    enlarged = f"; {share(small, len(infos))} smaller and enlarged" if small else ""
     return size, f"size {size}x{size}, {reason}; {how}{enlarged}"
+
+
+def _called(picture: EncodedPicture, info: PictureInfo) -> str:
+    return f"{picture.name} ({info.width}x{info.height})"
 
 
 def _stored(
