@@ -185,7 +185,7 @@ PRECISIONS = ("precision bfloat16", "precision int8")
         (["--half", "--engine", "packed"], "leave out --engine and --precision, or --half"),
         (["--size", "8x8x8"], "size is '8x8x8'"),
         (["--style", "oil"], "this model was trained without labels"),
-        (["-o", "a.jpg"], "give --out a .png"),
+        (["-o", "a.xyz"], "there is no file format '.xyz'"),
     ],
 )
 def test_what_cannot_be_painted(
