@@ -14,6 +14,7 @@ from inkdrop.convert.files.options import PLAIN, ReadOptions
 from inkdrop.files import must_exist
 from inkdrop.folder import NAME, kind_of
 from inkdrop.model import Model
+from inkdrop.networks.taesd import TAESDConfig
 from inkdrop.weights import make_computable, read_json
 
 # What must be the same in both, by the fields of their configurations.
@@ -23,6 +24,7 @@ SHAPE = {
     "latent_channels": "channels of the code",
     "factor": "pixels for each place of the code",
 }
+SAME_SCALE = 0.05  # relative; SD 1's 0.18215 and SDXL's 0.13025 are a third apart
 
 
 def with_autoencoder(
@@ -52,6 +54,23 @@ def with_autoencoder(
     if dtype is None:
         make_computable(codec)
     return dataclasses.replace(model, codec=codec.to(own.shift.device))
+
+
+def doubts(path: str | Path, codec: Latent, own: Latent) -> str:
+    """A sentence if an autoencoder's scale shows that its code is another than the model's, or "".
+
+    The families of Stable Diffusion have codes of one shape, so the shape cannot tell them apart.
+    A tiny one has no scale to compare.
+    """
+    if any(isinstance(each.config.autoencoder, TAESDConfig) for each in (codec, own)):
+        return ""
+    found, wanted = (sum(each.config.scale) / len(each.config.scale) for each in (codec, own))
+    if abs(found / wanted - 1) < SAME_SCALE:
+        return ""
+    return (
+        f"the autoencoder {path} scales its code by {found:g}, but this model's own by {wanted:g};"
+        " if it is one for another family, the pictures will be wrong"
+    )
 
 
 def _check_code(path: Path, codec: Latent, own: Latent) -> None:

@@ -10,10 +10,11 @@ from typing import cast
 import torch
 
 from inkdrop import engines
+from inkdrop.codecs.latent import Latent
 from inkdrop.conditioning.skip import skipped
 from inkdrop.config import choose
 from inkdrop.convert.adapters.open import with_adapters
-from inkdrop.convert.autoencoder import with_autoencoder
+from inkdrop.convert.autoencoder import doubts, with_autoencoder
 from inkdrop.convert.control import open_control, read_control
 from inkdrop.convert.files.parts import Part, part
 from inkdrop.convert.inspect.estimate import COMPUTED, Kept, Load, available, check_memory
@@ -123,8 +124,7 @@ def fitted(model: Model, job: Job) -> Generator[Note, None, Model]:
     """
     request = job.request
     if request.vae is not None:
-        dtype = None if request.half else torch.float32
-        model = with_autoencoder(model, request.vae.path, dtype=dtype)
+        model = yield from _recoded(model, request.vae.path, half=request.half)
     if request.loras or request.embeddings:
         loras = [(lora.path, lora.weight) for lora in request.loras]
         embeddings = [(each.path, each.word) for each in request.embeddings]
@@ -134,6 +134,16 @@ def fitted(model: Model, job: Job) -> Generator[Note, None, Model]:
         model = replace(model, text=text)
         yield from map(Note, [said] if said else [])
     return (yield from _controlled(job.fit(model), request))
+
+
+def _recoded(model: Model, path: str, *, half: bool) -> Generator[Note, None, Model]:
+    """The model with the request's autoencoder."""
+    own = model.codec
+    model = with_autoencoder(model, path, dtype=None if half else torch.float32)
+    assert isinstance(own, Latent) and isinstance(model.codec, Latent)
+    said = doubts(path, model.codec, own)
+    yield from map(Note, [said] if said else [])
+    return model
 
 
 def _most(job: Job) -> int:
@@ -186,7 +196,7 @@ def _controlled(model: Model, request: Request) -> Generator[Note, None, Model]:
         network, report = open_control(guide.control.path, model)
         sizes, channels = model.spec.shape[1:], network.control.hint_channels
         hint, said = read_hint(Path(guide.hint.path), sizes, channels)
-        yield from map(Note, (*report.notes, *([said] if said else [])))
+        yield from map(Note, (*report.notes, *said))
         model = controlled(model, network.to(model.device), hint, guide.control.weight)
     return model
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from inkdrop.media.image import read_unit
 from inkdrop.model import Model
 from inkdrop.networks.control import Control, Controlled, ControlNet, unet_of
+from inkdrop.tasks.canvas import read_transparent
 
 
 def controlled(model: Model, control: ControlNet, hint: Tensor, scale: float = 1.0) -> Model:
@@ -26,19 +27,30 @@ def controlled(model: Model, control: ControlNet, hint: Tensor, scale: float = 1
     return replace(model, network=Controlled(network, [*others, Control(control, scale, hint)]))
 
 
-def read_hint(path: str | Path, sizes: Sequence[int], channels: int = 3) -> tuple[Tensor, str]:
+def read_hint(
+    path: str | Path, sizes: Sequence[int], channels: int = 3
+) -> tuple[Tensor, tuple[str, ...]]:
     """A picture file as a hint [1, C, H, W] in [0, 1], resized bicubically to sizes = (H, W).
 
-    Second: a warning if that changes its aspect ratio by over 1%, else "".
+    Second: warnings, if that changes its aspect ratio by over 1%, and if it is transparent
+    anywhere, which is read as white.
     """
     pixels = read_unit(path, channels)
     height, width = pixels.shape[2:]
-    said = ""
+    said = list[str]()
+    alpha = read_transparent(str(path))
+    if alpha is not None and bool((alpha[:, 3:] < 1).any()):
+        said.append(
+            f"the hint {path} is transparent in places, which are read as white; give one without"
+            " transparency if they should be black, as around lines"
+        )
     if abs(height * sizes[1] / (width * sizes[0]) - 1) > 0.01:
-        said = (
+        said.append(
             f"the hint {path} is {height}x{width} and was stretched to {sizes[0]}x{sizes[1]};"
             " choose a size with its aspect ratio to avoid that"
         )
     if (height, width) == tuple(sizes):
-        return pixels, said
-    return F.interpolate(pixels, size=list(sizes), mode="bicubic", antialias=True).clamp(0, 1), said
+        return pixels, tuple(said)
+    return F.interpolate(pixels, size=list(sizes), mode="bicubic", antialias=True).clamp(
+        0, 1
+    ), tuple(said)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from inkdrop.codecs.latent import Latent, write_autoencoder
-from inkdrop.convert.autoencoder import with_autoencoder
+from inkdrop.convert.autoencoder import doubts, with_autoencoder
 from inkdrop.convert.convert import convert
 from inkdrop.convert.files.write import under_names
 from inkdrop.convert.sd.autoencoder_keys import ldm_naming
@@ -165,13 +165,32 @@ def test_what_does_not_fit(model: Model, other: tuple[Any, Path], sd15: Path) ->
         with_autoencoder(model, sd15 / "nothing.safetensors")
 
 
+def test_the_scale_of_another_family_is_said(
+    model: Model, other: tuple[Any, Path], tmp_path: Path
+) -> None:
+    pipelines.checkpoints.vae("sdxl").save_pretrained(tmp_path / "sdxl")
+    shutil.copy(tmp_path / "sdxl" / PART, tmp_path / "a.safetensors")  # without settings
+    diffusers.AutoencoderTiny(**TINY).save_pretrained(tmp_path / "tiny")
+    said = f"the autoencoder {tmp_path / 'sdxl'} scales its code by 0.13025, but this model's own"
+    for name, sentence in (("sdxl", said), ("a.safetensors", ""), ("tiny", "")):
+        codec = with_autoencoder(model, tmp_path / name).codec
+        assert isinstance(codec, Latent) and isinstance(model.codec, Latent)
+        found = doubts(tmp_path / name, codec, model.codec)
+        assert found.startswith(sentence) and bool(found) == bool(sentence)
+
+
 def test_the_command_records_and_repeats_it(
-    sd15: Path, other: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sd15: Path,
+    other: tuple[Any, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     told = ("generate", "a red cat", "--model", sd15, "--steps", 2)
     first, again, plain = (tmp_path / f"{n}.png" for n in ("first", "again", "plain"))
     inkdrop(monkeypatch, *told, "--vae", other[1], "-o", first)
     assert settings_in(first)["vae"]["path"] == str(other[1])
+    assert "scales its code by 0.3, but this model's own by 0.18215" in capsys.readouterr().err
     inkdrop(monkeypatch, "generate", "--like", first, "-o", again)
     inkdrop(monkeypatch, *told, "-o", plain)
     assert same(first, again) and not same(first, plain)

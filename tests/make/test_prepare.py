@@ -102,7 +102,7 @@ def test_a_control_network_is_the_one_of_its_file_and_stretching_is_said(
     guide = Guide(Added(paths[0], Added.of(paths[0], "").sha256, 0.5), Added.of(paths[1], ""))
     samples, notes = run(model, controls=(guide,))
     assert torch.equal(samples, along.codec.decode(x).clamp(-1, 1))
-    assert said in notes and "edges.png is 80x80 and was stretched to 40x72" in said
+    assert said[0] in notes and "edges.png is 80x80 and was stretched to 40x72" in said[0]
 
 
 def test_a_control_network_for_another_family(model: Model, files: Path, tmp_path: Path) -> None:

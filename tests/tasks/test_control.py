@@ -136,7 +136,7 @@ def drawn(path: Path, height: int, width: int) -> np.ndarray:
 def test_a_hint_of_the_right_size_is_the_files_pixels(tmp_path: Path, channels: int) -> None:
     pixels = drawn(tmp_path / "a.png", 12, 20)
     found, said = read_hint(tmp_path / "a.png", (12, 20), channels)
-    assert said == "" and found.shape == (1, channels, 12, 20)
+    assert said == () and found.shape == (1, channels, 12, 20)
     with Image.open(tmp_path / "a.png") as picture:
         want = np.asarray(picture.convert("L" if channels == 1 else "RGB")).reshape(12, 20, -1)
     assert channels == 1 or np.array_equal(want, pixels)
@@ -155,10 +155,10 @@ def test_a_hint_of_another_size_is_scaled_and_stretching_is_said(
     found, said = read_hint(str(tmp_path / "a.png"), size)
     assert found.shape == (1, 3, *size) and found.min() >= 0 and found.max() <= 1
     if stretched:
-        assert f"a.png is 12x20 and was stretched to {size[0]}x{size[1]}" in said
-        assert "\n" not in said
+        assert f"a.png is 12x20 and was stretched to {size[0]}x{size[1]}" in said[0]
+        assert len(said) == 1 and "\n" not in said[0]
     else:
-        assert said == ""
+        assert said == ()
     # Pillow scales by bicubics as well, without rounding where its numbers are floats.
     for channel in range(3):
         plane = Image.fromarray(pixels[..., channel].astype(np.float32) / 255)
@@ -168,5 +168,19 @@ def test_a_hint_of_another_size_is_scaled_and_stretching_is_said(
 
 def test_a_share_of_a_hundredth_is_not_stretching(tmp_path: Path) -> None:
     drawn(tmp_path / "a.png", 301, 200)
-    assert read_hint(tmp_path / "a.png", (300, 200))[1] == ""
-    assert "stretched" in read_hint(tmp_path / "a.png", (295, 200))[1]
+    assert read_hint(tmp_path / "a.png", (300, 200))[1] == ()
+    assert "stretched" in read_hint(tmp_path / "a.png", (295, 200))[1][0]
+
+
+def test_what_a_transparent_hint_becomes_is_said(tmp_path: Path) -> None:
+    pixels = drawn(tmp_path / "a.png", 12, 20)
+    alpha = np.full((12, 20, 1), 255, np.uint8)
+    for hole, said in (((), 0), ((slice(3, 9), slice(5, 15)), 1)):
+        if hole:
+            alpha[hole] = 0
+        Image.fromarray(np.concatenate([pixels, alpha], 2)).save(tmp_path / "b.png")
+        found, notes = read_hint(tmp_path / "b.png", (12, 20))
+        white = np.where(alpha > 0, pixels, 255) / 255
+        np.testing.assert_allclose(found[0].permute(1, 2, 0).numpy(), white, rtol=0, atol=1e-6)
+        assert len(notes) == said
+    assert "b.png is transparent in places, which are read as white" in notes[0]
