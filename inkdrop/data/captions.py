@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -78,14 +78,45 @@ def tree_captions(
     else:
         taken = [] if asked.startswith(".") else [asked]
 
-    def one(name: str) -> Texts | None:
-        told = _told(about.get(name, {}), taken, f"{name} in {where}")
-        return (read(sides[name]).strip(),) if told is None and name in sides else told
-
-    found = [one(name) for name in pictures]
+    found = [_told(about.get(name, {}), taken, f"{name} in {where}") for name in pictures]
+    beside = [
+        sides.get(name) if t is None else None for name, t in zip(pictures, found, strict=True)
+    ]
+    read_texts = _read_all([file for file in beside if file is not None], read)
+    found = [
+        t if file is None else (read_texts[file],) for file, t in zip(beside, found, strict=True)
+    ]
     if asked is not None and all(caption is None for caption in found):
         raise ValueError(_none(asked, columns, where))
-    return complete(found, pictures, where), taken
+    captions = complete(found, pictures, where)
+    notes = (*captions.notes, *_lines(read_texts))
+    return replace(captions, notes=notes), taken
+
+
+def _read_all(files: Sequence[str], read: Callable[[str], str]) -> dict[str, str]:
+    """The texts of the files by name; one ValueError for all that cannot be read."""
+    texts, faults = dict[str, str](), dict[str, str]()
+    for file in files:
+        try:
+            texts[file] = read(file).strip()
+        except ValueError as error:
+            faults[file] = str(error)
+    if faults:
+        first, *others = faults
+        more = f"; {len(others):,} more cannot be read: {listed(others, 5)}" if others else ""
+        raise ValueError(f"{faults[first]}{more}")
+    return texts
+
+
+def _lines(texts: Mapping[str, str]) -> list[str]:
+    """A note on text files of several lines, which other trainers read in several ways."""
+    long = [file for file, text in texts.items() if "\n" in text]
+    if not long:
+        return []
+    return [
+        f"{share(len(long), len(texts), 'text file')} of several lines, and all of a file is one"
+        f" caption: {listed(long, 3)}; a list in a metadata.jsonl is a choice of captions"
+    ]
 
 
 def texts_of(value: object, where: str) -> Texts | None:

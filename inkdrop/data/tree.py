@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -101,6 +102,8 @@ def open_tree(tree: Tree, options: DataOptions) -> Dataset:
     labels, names = (None, ()) if values is None else classes(values, tree.where)
     captions, told = tree_captions(kept, about, sides, tree.caption, options.caption, tree.where)
     rest = _unread(about, {*named, *told, label}, captions.first is not None)
+    if labels is None and captions.first is None:
+        why += _prefixes(kept)
     return Dataset(
         name=tree.where,
         shape=ready.shape,
@@ -223,6 +226,19 @@ def _repeats(folders: Sequence[str]) -> list[str]:
     first = folders[0]
     return [
         f"a subfolder's whole name, such as {first}, is its label; the number in it repeats nothing"
+    ]
+
+
+def _prefixes(pictures: Sequence[str]) -> list[str]:
+    """A note on names such as cat_1.png, which OpenAI's diffusion repositories take for classes."""
+    found = [re.match(r"([^\W\d_]+)_", PurePosixPath(name).stem) for name in pictures]
+    counts = Counter(match[1] if match else "" for match in found)
+    if "" in counts or len(counts) < 2 or min(counts.values()) < 2:
+        return []
+    words = sorted(counts, key=natural)
+    return [
+        f"there are no labels: the words that names begin with ({listed(words, 5)}) are not read;"
+        " for classes, put pictures into subfolders of these names"
     ]
 
 

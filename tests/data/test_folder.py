@@ -347,6 +347,35 @@ def test_numbers_before_the_names_of_folders_repeat_nothing(opens: Opens, root: 
     assert not any("whole name" in note for note in opens(root).notes)
 
 
+def test_words_at_the_start_of_names_are_no_labels_and_that_is_told(
+    opens: Opens, root: Path
+) -> None:
+    for name in ("cat_1.png", "cat_2.png", "dog_1.png", "dog_2.png"):
+        picture(root / name)
+    data = opens(root)
+    told = [note for note in data.notes if "names begin with (cat, dog) are not read" in note]
+    assert data.labels is None and len(told) == 1
+    picture(root / "7.png")
+    assert not any("names begin" in note for note in opens(root).notes)
+
+
+def test_a_text_of_several_lines_is_one_caption_and_that_is_told(opens: Opens, root: Path) -> None:
+    for name, text in {"a": "one\n\ntwo\n", "b": "three\n"}.items():
+        picture(root / f"{name}.png")
+        (root / f"{name}.txt").write_text(text)
+    data = opens(root)
+    assert data.captions == ("one\n\ntwo", "three") and data.several is None
+    assert any("1 of 2 text files is of several lines" in note for note in data.notes)
+
+
+def test_all_texts_that_cannot_be_read_are_named_at_once(opens: Opens, root: Path) -> None:
+    for name in "abc":
+        picture(root / f"{name}.png")
+        (root / f"{name}.txt").write_bytes(b"it\x92s" if name != "b" else b"its")
+    with pytest.raises(ValueError, match=r"^a.txt in .* is not UTF-8.*; 1 more cannot be read: c.txt$"):
+        opens(root)
+
+
 def test_hidden_files_are_not_seen(opens: Opens, root: Path) -> None:
     picture(root / "a.png")
     for name in (".b.png", ".git/c.png", "__MACOSX/d.png"):
