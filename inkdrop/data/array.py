@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inkdrop.config import nearest
+from inkdrop.config import choose, nearest
 from inkdrop.data import dataset
 from inkdrop.data.captions import complete, texts_of
 from inkdrop.data.columns import CAPTIONS, pick, unread
 from inkdrop.data.dataset import ArrayStore, Dataset
-from inkdrop.data.labels import classes
+from inkdrop.data.labels import are_several, classes
 from inkdrop.data.numpy_files import Stored, stored_arrays
 from inkdrop.data.options import DataOptions
+from inkdrop.data.parts import divided
 from inkdrop.data.series import from_series, is_series
 from inkdrop.digest import digest
 
-_IMAGES = ("images", "image", "x", "x_train", "data", "arr_0")
-_LABELS = ("labels", "label", "y", "y_train", "targets", "arr_1")
+_IMAGES = ("images", "image", "x", "X", "data", "arr_0")
+_LABELS = ("labels", "label", "y", "Y", "targets", "arr_1")
 _BESIDE = (("images", "labels"), ("imgs", "labels"), ("image", "label"), ("img", "label"))
 
 
@@ -33,13 +34,23 @@ def open_array(path: Path, options: DataOptions) -> Dataset:
     axes), the labels labels, y or arr_1, and captions, an array of words, caption or another of
     `columns.CAPTIONS`; options.image, label and caption give other keys. A
     file x-images.npy without labels takes those of x-labels.npy or .npz beside it (also "imgs" and
-    "img"). ValueError if no array fits.
+    "img"). Of arrays called x_train, y_train, x_test and y_test, or train_images and the like, one
+    part is read: options.split, or that of options.image, or the first. ValueError if no array
+    fits.
     """
-    options.refuse(path.name, "split")
     arrays = stored_arrays(path, options.max_gib)
-    key = _image_key(arrays, options.image, path.name, 2 if options.medium == "series" else 3)
-    label = _label_key(arrays, key, options.label, path.name)
+    axes = 2 if options.medium == "series" else 3
+    part, said = _part(arrays, options, axes, path.name)
+    if options.image is None:
+        key = part[_image_key({name: arrays[part[name]] for name in part}, None, path.name, axes)]
+    else:
+        key = _image_key(arrays, options.image, path.name, axes)
+    label = _label_key(arrays, part, key, options.label, path.name)
     labels, notes = _labels_beside(path, options) if label is None else (arrays[label].load(), [])
+    if label is not None and options.label is None and labels is not None and are_several(labels):
+        notes = [f"{label} {list(labels.shape)} has no single class for a sample and is not read"]
+        labels = None
+    notes = [*said, *notes]
     array = _native(arrays[key].load())
     open_as = from_series if is_series(array, options) else from_array
     opened = open_as(array, labels, options, path.name, notes=notes)
@@ -95,6 +106,39 @@ def _native(array: NDArray[Any]) -> NDArray[Any]:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+def _part(
+    arrays: Mapping[str, Stored], options: DataOptions, axes: int, where: str
+) -> tuple[dict[str, str], list[str]]:
+    """The keys of the arrays that are read, by their names without the part's; and notes.
+
+    axes: the fewest that samples have; a part has samples
+    """
+    parts = {
+        part: keys
+        for part, keys in divided(arrays).items()
+        if any(arrays[key].ndim >= axes for key in keys.values())
+    }
+    whole = {key: key for key in arrays}
+    alone = set(arrays) - {key for keys in parts.values() for key in keys.values()}
+    if not parts or (options.split is None and any(arrays[key].ndim >= axes for key in alone)):
+        options.refuse(where, "split")
+        return whole, []
+    chosen = next((p for p, keys in parts.items() if options.image in keys.values()), None)
+    if options.split is not None:
+        choose("split", options.split, parts)
+        if options.image is not None and chosen != options.split:
+            raise ValueError(
+                f"image is {options.image!r}, which is not of the part {options.split!r}; leave"
+                " one of the two out"
+            )
+        chosen = options.split
+    if chosen is None:
+        chosen = next(iter(parts))
+    others = [f"split={other!r}" for other in parts if other != chosen]
+    said = [f"the part {chosen} is read; {' or '.join(others)} selects another"] if others else []
+    return parts[chosen], said
+
+
 def _image_key(arrays: Mapping[str, Stored], asked: str | None, where: str, axes: int) -> str:
     """The key of the samples, which have at least `axes` axes."""
     shapes = ", ".join(f"{key or 'array'} {list(a.shape)}" for key, a in list(arrays.items())[:6])
@@ -116,19 +160,25 @@ def _image_key(arrays: Mapping[str, Stored], asked: str | None, where: str, axes
         )
     raise ValueError(
         f"{where} holds {len(pictures)} arrays that could be pictures ({shapes}); choose one with"
-        " image=..., or stack them into one [N, H, W, C] of a single size and channel count"
+        " --image (image=...), or stack them into one [N, H, W, C] of a single size and channel"
+        " count"
     )
 
 
 def _label_key(
-    arrays: Mapping[str, Stored], image: str, asked: str | None, where: str
+    arrays: Mapping[str, Stored],
+    part: Mapping[str, str],
+    image: str,
+    asked: str | None,
+    where: str,
 ) -> str | None:
+    """The key of the labels: the requested one, or one of a usual name in the part."""
     if asked is not None and asked not in arrays:
         keys = ", ".join(key for key in arrays if key) or "one array without a name"
         raise ValueError(
             f"{where} has no array {asked!r}; it contains {keys}.{nearest(asked, arrays)}"
         )
-    known = [key for key in _LABELS if key in arrays and key != image]
+    known = [part[name] for name in _LABELS if name in part and part[name] != image]
     return asked or (known[0] if known else None)
 
 

@@ -34,16 +34,26 @@ def _column(array: NDArray[np.generic], where: str) -> NDArray[np.generic]:
     if array.ndim == 2 and array.shape[1] == 1:
         column: NDArray[np.generic] = array[:, 0]
         return column
-    if array.ndim == 2 and array.dtype.kind in "iubf":
-        ones, zeros = array == 1, array == 0
-        if (ones | zeros).all() and (ones.sum(axis=1) == 1).all():
-            return np.asarray(ones.argmax(axis=1), np.int64)
+    if _is_one_hot(array):
+        return np.asarray((array == 1).argmax(axis=1), np.int64)
     if array.ndim != 1:
         raise ValueError(
             f"labels of {where} must be [N], or one-hot [N, K] with a single 1 in each row, not"
             f" {list(array.shape)}; a sample has one class"
         )
     return array
+
+
+def _is_one_hot(array: NDArray[np.generic]) -> bool:
+    if array.ndim != 2 or array.dtype.kind not in "iubf":
+        return False
+    ones, zeros = array == 1, array == 0
+    return bool((ones | zeros).all() and (ones.sum(axis=1) == 1).all())
+
+
+def are_several(array: NDArray[np.generic]) -> bool:
+    """Whether labels [N, K] give a sample several classes, or none, or other numbers."""
+    return array.ndim == 2 and array.shape[1] != 1 and not _is_one_hot(array)
 
 
 def _whole(array: NDArray[np.generic], where: str) -> NDArray[np.generic]:

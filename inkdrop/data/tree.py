@@ -16,12 +16,11 @@ from inkdrop.data.labels import classes
 from inkdrop.data.metadata import Row, is_labels, is_table, metadata_texts, read_metadata
 from inkdrop.data.names import natural
 from inkdrop.data.options import DataOptions
+from inkdrop.data.parts import PARTS
 from inkdrop.data.pictures.prepare import listed, prepare, share
 from inkdrop.data.pictures.stored import EncodedPicture
 from inkdrop.digest import digest
 from inkdrop.media.image import SUFFIXES
-
-_PARTS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def _split(
                 f" {', '.join(parts) or 'none'}.{nearest(split, parts)}"
             )
         return [n for n, top in zip(pictures, tops, strict=True) if top == split], 1, []
-    if len(parts) > 1 and {part.lower() for part in parts} <= _PARTS:
+    if len(parts) > 1 and {part.lower() for part in parts} <= {*PARTS}:
         shown = ", ".join(parts)
         note = f"the splits {shown} are used together; split={parts[0]!r} selects one"
         return pictures, 1, [note]

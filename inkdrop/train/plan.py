@@ -135,9 +135,12 @@ def difference(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
     # A run older than an option was trained as if with the option's default.
     config = {**json.loads(json.dumps(dump(TrainConfig()))), **before.get("config", {})}
     for name, old, new in _differences({**before, "config": config}, now):
+        why = ""
+        if name in ("updates", "minutes"):
+            why = ", and the learning rate falls towards the end of them"
         return (
-            f"{out} was started with {name} {old}, not {new}; ask for the same as before to resume"
-            " it, or train into another folder with --out"
+            f"{out} was started with {name} {old}, not {new}{why}; ask for the same as before to"
+            " resume it, or train into another folder with --out"
         )
     return None
 

@@ -130,6 +130,45 @@ def test_keys_can_be_named(tmp_path: Path) -> None:
         open_data(tmp_path / "a.npz", image="large", label="kinds")
 
 
+@pytest.mark.parametrize("name", ["{part}_{kind}", "{kind}_{part}"])
+def test_one_part_of_divided_arrays_is_read(tmp_path: Path, name: str) -> None:
+    counts = {"test": 3, "val": 2, "train": 4}
+    arrays = {}
+    for part, count in counts.items():
+        arrays[name.format(part=part, kind="images")] = integers(count, 8, 8, 3)
+        arrays[name.format(part=part, kind="labels")] = np.arange(count)[:, None] % 2
+    np.savez(tmp_path / "a.npz", allow_pickle=False, **arrays)
+    data = open_data(tmp_path / "a.npz")
+    assert len(data) == 4 and any(note.startswith("the part train is read") for note in data.notes)
+    for part, count in counts.items():
+        image = name.format(part=part, kind="images")
+        for options in ({"split": part}, {"image": image}, {"split": part, "image": image}):
+            data = open_data(tmp_path / "a.npz", **options)  # type: ignore[arg-type]
+            assert data.labels is not None and len(data) == len(data.labels) == count
+    with pytest.raises(ValueError, match=r"no split 'tst'.*Did you mean 'test'"):
+        open_data(tmp_path / "a.npz", split="tst")
+    with pytest.raises(ValueError, match=r"not of the part 'val'; leave one"):
+        open_data(tmp_path / "a.npz", split="val", image=name.format(part="test", kind="images"))
+
+
+def test_arrays_of_numbers_do_not_divide_pictures(tmp_path: Path) -> None:
+    arrays = {"images": integers(4, 8, 8), "labels": np.arange(4)}
+    np.savez(tmp_path / "a.npz", **arrays, train_rows=np.arange(3), test_rows=np.arange(1))
+    data = open_data(tmp_path / "a.npz")
+    assert len(data) == 4 and data.label_names == ("0", "1", "2", "3")
+    with pytest.raises(ValueError, match=r"no choice of split"):
+        open_data(tmp_path / "a.npz", split="train")
+
+
+def test_several_classes_of_a_sample_are_told_and_not_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=integers(3, 8, 8), labels=[[1, 1], [0, 1], [0, 0]])
+    data = open_data(tmp_path / "a.npz")
+    assert data.labels is None
+    assert any("labels [3, 2] has no single class for a sample" in note for note in data.notes)
+    with pytest.raises(ValueError, match=r"not \[3, 2\]; a sample has one class"):
+        open_data(tmp_path / "a.npz", label="labels")
+
+
 def test_pictures_saved_one_by_one_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", integers(8, 8, 1), integers(8, 8, 3))
     with pytest.raises(

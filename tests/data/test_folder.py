@@ -372,7 +372,9 @@ def test_all_texts_that_cannot_be_read_are_named_at_once(opens: Opens, root: Pat
     for name in "abc":
         picture(root / f"{name}.png")
         (root / f"{name}.txt").write_bytes(b"it\x92s" if name != "b" else b"its")
-    with pytest.raises(ValueError, match=r"^a.txt in .* is not UTF-8.*; 1 more cannot be read: c.txt$"):
+    with pytest.raises(
+        ValueError, match=r"^a.txt .* is not UTF-8.*; 1 more cannot be read: c.txt$"
+    ):
         opens(root)
 
 
