@@ -56,7 +56,8 @@ def exif_texts(path: Path) -> dict[str, str]:
     quiet = warnings.catch_warnings(action="ignore")  # Pillow warns of broken EXIF data, too
     with quiet, opened_header(path, str(path), MAX_PIXELS) as picture:
         try:
-            tags = picture.getexif().get_ifd(_IFD)
+            above = picture.getexif()
+            tags = above.get_ifd(_IFD)
         except Exception:  # EXIF data is often broken; parsers of it raise anything
             return {}
     found, note, comment = dict[str, str](), tags.get(_NOTE), tags.get(_COMMENT)
@@ -64,6 +65,8 @@ def exif_texts(path: Path) -> dict[str, str]:
         found["inkdrop"] = note.removeprefix(_MARK).decode("ascii", "replace")
     if isinstance(comment, bytes):
         found["parameters"] = _comment(comment)
+    elif isinstance(plain := above.get(_COMMENT), str):  # where Fooocus writes it
+        found["parameters"] = plain
     return found
 
 

@@ -1,14 +1,13 @@
-"""Settings of ComfyUI and InvokeAI, which write JSON into a PNG's text chunks.
+"""Settings of ComfyUI, which writes the graph of its nodes into a PNG as JSON (`prompt`).
 
-ComfyUI writes the graph of its nodes (`prompt`): from the node that samples, its inputs are
-followed back. InvokeAI writes one object (`invokeai_metadata`). What is understood gets our names,
-and LoRAs become tags in the prompt, such as <lora:boat:0.8>. The rest keeps its name.
+From the node that samples, its inputs are followed back. What is understood gets our names, and
+LoRAs become tags in the prompt, such as <lora:boat:0.8>.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 DEEPEST = 30  # nodes that are followed back
@@ -18,7 +17,7 @@ _ENDS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 
 def from_comfy(text: str) -> dict[str, Any] | None:
     """The settings in ComfyUI's graph; None if it is no graph that samples."""
-    nodes = _object(text)
+    nodes = json_object(text)
     found = [each for each in (nodes or {}).values() if _class(each) in _SAMPLERS]
     if nodes is None or not found:
         return None
@@ -52,36 +51,7 @@ def from_comfy(text: str) -> dict[str, Any] | None:
         known["further samplers"] = len(found) - 1
     if inputs.get("denoise", 1) != 1:
         known["denoise"] = inputs["denoise"]
-    return _tagged(known, loras)
-
-
-def from_invoke(text: str) -> dict[str, Any] | None:
-    """The settings in InvokeAI's metadata; None if it is no object."""
-    told = _object(text)
-    if told is None:
-        return None
-    taken = {"positive_prompt": "prompt", "negative_prompt": "negative", "cfg_scale": "guidance",
-             "scheduler": "sampler", "steps": "steps", "seed": "seed", "width": "width",
-             "height": "height"}  # fmt: skip
-    known: dict[str, Any] = {"program": "InvokeAI"}
-    known |= {ours: told[theirs] for theirs, ours in taken.items() if theirs in told}
-    model = told.get("model")
-    if isinstance(model, dict):
-        known["model"] = model.get("name", model.get("model_name"))
-    if isinstance(told.get("clip_skip"), int):
-        known["clip_skip"] = told["clip_skip"] + 1  # there, 0 is the last layer
-    loras = [
-        (_named(each), each.get("weight", 1)) for each in _list(told.get("loras")) if _named(each)
-    ]
-    rest = {"model", "clip_skip", "loras", "app_version", "generation_mode", "rand_device", *taken}
-    known |= {name: value for name, value in told.items() if name not in rest}
-    return _tagged(known, loras)
-
-
-FOREIGN: Mapping[str, Callable[[str], dict[str, Any] | None]] = {
-    "invokeai_metadata": from_invoke,
-    "prompt": from_comfy,
-}
+    return tagged(known, loras)
 
 
 class _Graph:
@@ -108,7 +78,7 @@ class _Graph:
         return next((value for value in found if isinstance(value, str | int | float)), None)
 
 
-def _tagged(known: dict[str, Any], loras: list[tuple[str, Any]]) -> dict[str, Any]:
+def tagged(known: dict[str, Any], loras: list[tuple[str, Any]]) -> dict[str, Any]:
     """The settings that are there, with LoRAs as tags behind the prompt."""
     tags = " ".join(f"<lora:{_stem(name)}:{weight}>" for name, weight in loras)
     found = {name: value for name, value in known.items() if value is not None}
@@ -123,20 +93,8 @@ def _stem(name: str) -> str:
     return next((last.removesuffix(end) for end in _ENDS if last.endswith(end)), last)
 
 
-def _named(lora: Mapping[str, Any]) -> str:
-    """The name in one of InvokeAI's entries for a LoRA, or ""."""
-    for key in ("model", "lora"):
-        inner = lora.get(key)
-        if isinstance(inner, dict):
-            return str(inner.get("name", inner.get("model_name", "")))
-    return ""
-
-
-def _list(value: object) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _object(text: str) -> dict[str, Any] | None:
+def json_object(text: str) -> dict[str, Any] | None:
+    """The object that a text is as JSON; None if it is none."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

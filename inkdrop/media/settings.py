@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from inkdrop.files import must_exist
 from inkdrop.media.exif import exif_texts, to_exif
-from inkdrop.media.graphs import FOREIGN
+from inkdrop.media.graphs import json_object
 from inkdrop.media.medium import array_settings
+from inkdrop.media.objects import FOREIGN
 from inkdrop.media.parameters import from_parameters, to_parameters
 from inkdrop.printable import printable
 
@@ -76,8 +77,8 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 
     Tuples come back as lists, because JSON has only lists. A1111's text gives prompt, negative,
     steps, sampler, guidance, seed, width, height and model where present; its other fields keep
-    their names and stay text, and "program" says who wrote them. ComfyUI's and InvokeAI's are read
-    as `graphs.py` says. No pixels are decoded.
+    their names and stay text, and "program" says who wrote them. ComfyUI's are read as `graphs.py`
+    says, InvokeAI's, Fooocus's and SwarmUI's as `objects.py` does. No pixels are decoded.
 
     ValueError, one sentence that names the file: it is missing, of a format that holds none,
     truncated or corrupt, or it has no settings, broken JSON, or settings of a newer version.
@@ -93,18 +94,28 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
     if _OWN in texts:
         return _own(texts[_OWN], path)
-    if _FOREIGN in texts:
-        found = from_parameters(texts[_FOREIGN])
-        own = str(found.get("Version", "")).startswith("inkdrop")
-        return found | ({} if own else {"program": "another program"})
-    for keyword, read in FOREIGN.items():
-        told = read(texts[keyword]) if keyword in texts else None
-        if told is not None:
-            return told
+    for keyword, reads in FOREIGN.items():
+        for read in reads if keyword in texts else ():
+            if (told := read(texts[keyword])) is not None:
+                return told
+        if keyword == _FOREIGN and keyword in texts:
+            return _of_text(texts[keyword], path)
     raise ValueError(
         f"{path} holds no settings; use the picture as it was saved, because converting or editing"
         " it can remove them"
     )
+
+
+def _of_text(text: str, path: Path) -> dict[str, Any]:
+    """The settings in A1111's text. ValueError for an object in its place, which is no prompt."""
+    if json_object(text) is not None:
+        raise ValueError(
+            f"{path} holds settings of a program whose JSON is not read here; look into its text"
+            f" {_FOREIGN!r}, and give the prompt and the options yourself"
+        )
+    found = from_parameters(text)
+    own = str(found.get("Version", "")).startswith("inkdrop")
+    return found | ({} if own else {"program": "another program"})
 
 
 def settings_in(path: Path) -> dict[str, Any]:
@@ -184,7 +195,7 @@ def _texts(file: BinaryIO, path: Path) -> Iterator[tuple[str, str]]:
             continue
         body = file.read(min(length, _KEYWORD))
         keyword = body.split(b"\0", 1)[0].decode("latin-1")
-        if keyword not in (_OWN, _FOREIGN, *FOREIGN):  # others may be long, and are not read
+        if keyword not in (_OWN, *FOREIGN):  # others may be long, and are not read
             file.seek(length - len(body) + 4, os.SEEK_CUR)
         elif length > MAX_TEXT + _KEYWORD:
             raise ValueError(

@@ -26,7 +26,7 @@ AUTOMATIC = {
 }  # fmt: skip
 # Of other programs: what changes nothing here, or is said by another field.
 SILENT = ("Version", "Model hash", "VAE hash", "Lora hashes", "TI hashes", "Hashes", "RNG",
-          "Schedule type", "Clip skip", "program", "width", "height")  # fmt: skip
+          "Schedule type", "Scheduler", "Clip skip", "program", "width", "height")  # fmt: skip
 KNOWN = ("prompt", "negative", "steps", "guidance", "seed", "model", "sampler", "grid", "size",
          "clip_skip", "count")  # fmt: skip
 
@@ -81,7 +81,8 @@ def _sampling(settings: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(name, str):
         return {}
     sampler, grid = understood(name)
-    kind = settings.get("Schedule type", settings.get("grid"))
+    kinds = ("Schedule type", "Scheduler", "grid")
+    kind = next((settings[each] for each in kinds if each in settings), None)
     if isinstance(kind, str) and kind.lower() == "uniform":
         grid = "linspace"  # evenly over the table's entries, both ends included
     elif isinstance(kind, str) and kind.lower() != "automatic":

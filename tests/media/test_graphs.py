@@ -1,4 +1,4 @@
-"""Settings of ComfyUI and InvokeAI, as these programs write them."""
+"""Settings of ComfyUI, as it writes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from inkdrop.media.graphs import from_comfy, from_invoke
+from inkdrop.media.graphs import from_comfy
 from inkdrop.media.settings import read_settings
 
 # ComfyUI's default workflow with a LoRA and a skipped layer, in its API format.
@@ -36,13 +36,6 @@ COMFY = {
     "guidance": 8, "seed": 156680208700286, "sampler": "euler_ancestral", "grid": "karras",
     "width": 512, "height": 768, "count": 2, "model": "v1-5.safetensors", "clip_skip": 2,
 }  # fmt: skip
-INVOKE = {
-    "app_version": "4.2.0", "generation_mode": "txt2img", "positive_prompt": "a red boat",
-    "negative_prompt": "fog", "width": 512, "height": 768, "seed": 7, "cfg_scale": 7.5,
-    "steps": 30, "scheduler": "dpmpp_2m_k", "clip_skip": 1, "strength": 0.7,
-    "model": {"key": "0", "name": "v1-5", "base": "sd-1"},
-    "loras": [{"model": {"name": "boat"}, "weight": 0.75}],
-}  # fmt: skip
 
 
 def png(path: Path, **texts: str) -> Path:
@@ -67,24 +60,14 @@ def test_of_several_samplers_the_first_counts() -> None:
     assert told is not None and told["denoise"] == 0.5 and "width" not in told
 
 
-def test_the_metadata_of_invokeai(tmp_path: Path) -> None:
-    path = png(tmp_path / "a.png", invokeai_metadata=json.dumps(INVOKE))
-    assert read_settings(path) == {
-        "program": "InvokeAI", "prompt": "a red boat <lora:boat:0.75>", "negative": "fog",
-        "steps": 30, "guidance": 7.5, "seed": 7, "sampler": "dpmpp_2m_k", "width": 512,
-        "height": 768, "model": "v1-5", "clip_skip": 2, "strength": 0.7,
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[" * 100_000, "[]", "{}", '"a"', '{"3": 1}', '{"3": {"class_type": "KSampler"}}',
      '{"3": {"class_type": "KSampler", "inputs": {"positive": ["3", 0], "model": [[], 0]}}}'],
 )  # fmt: skip
 def test_what_is_no_graph_does_no_harm(text: str) -> None:
-    for read in (from_comfy, from_invoke):
-        told = read(text)
-        assert told is None or "prompt" not in told
+    told = from_comfy(text)
+    assert told is None or "prompt" not in told
 
 
 def test_long_chains_and_rings_end() -> None:
