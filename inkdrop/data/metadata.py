@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -83,19 +84,17 @@ def read_metadata(
     texts: metadata files by name; a row names its picture relative to the metadata file's folder
     asked: the column with the pictures' names, if not file_name or another usual name
 
-    Names are compared in one Unicode spelling, with / for a backslash. ValueError for a malformed
-    row, one without a matching picture, or a second row for a picture.
+    Names are compared in one Unicode spelling, with / for a backslash. They may lack the suffix, or
+    be relative to the tree or absolute. ValueError for a malformed row, one without a matching
+    picture, or a second row for a picture.
     """
     about: dict[str, Row] = {}
     named = set[str]()
     lost: list[str] = []
-    known = {composed(name): name for name in pictures}
+    known = _Known.of(pictures)
     for file, text in texts.items():
         for place, row, column in _rows(text, file, where, asked):
-            name = _normal(PurePosixPath(file).parent, row[column])
-            if composed(name) not in known:
-                name = name.replace("\\", "/")
-            name = known.get(composed(name), name)
+            name = known.find(PurePosixPath(file).parent, row[column])
             if name in about:
                 raise ValueError(f"{place} is a second row for {row[column]!r}; keep one of them")
             if name not in pictures:
@@ -109,6 +108,37 @@ def read_metadata(
             + nearest(lost[0], pictures)
         )
     return about, named
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The pictures of a tree by their name in one Unicode spelling; stems: those without suffix."""
+
+    names: Mapping[str, str]
+    stems: Mapping[str, str | None]
+
+    @staticmethod
+    def of(pictures: Collection[str]) -> _Known:
+        """Of pictures by name; a stem of several has None."""
+        stems: dict[str, str | None] = {}
+        for name in pictures:
+            stem = composed(str(PurePosixPath(name).with_suffix("")))
+            stems[stem] = None if stem in stems else name
+        return _Known({composed(name): name for name in pictures}, stems)
+
+    def find(self, folder: PurePosixPath, told: str) -> str:
+        """The picture that a row in this folder names, or the name in the tree if there is none."""
+        plain = _normal(folder, told)
+        slashed = told.replace("\\", "/")
+        relative, parts = _normal(folder, slashed), _normal(PurePosixPath(), slashed).split("/")
+        absolute = slashed.startswith("/") or slashed[1:3] == ":/"
+        # Relative to the tree, and of an absolute name the longest end that is known.
+        ends = ["/".join(parts[i:]) for i in range(len(parts) if absolute else 1)]
+        for name in map(composed, (plain, relative, *ends)):
+            found = self.names.get(name) or self.stems.get(name)
+            if found is not None:
+                return found
+        return relative
 
 
 def _column(columns: Sequence[str], asked: str | None) -> str | None:
@@ -153,7 +183,10 @@ def _json_rows(
 def _csv_rows(
     text: str, file: str, where: str, asked: str | None
 ) -> Iterator[tuple[str, Row, str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header = text.partition("\n")[0].strip()
+    marks = (mark for mark in ",;\t" if _column(header.replace('"', "").split(mark), asked))
+    mark = next(marks, ",")  # spreadsheets write another one where the comma is the decimal point
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=mark)
     rows: list[tuple[str, Row]] = []
     try:
         columns = next(reader, [])

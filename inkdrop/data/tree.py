@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,6 +11,7 @@ from inkdrop.data.captions import is_words, side_files, tree_captions
 from inkdrop.data.columns import LABELS, pick, unread
 from inkdrop.data.dataset import Dataset
 from inkdrop.data.labels import classes
+from inkdrop.data.layouts import masks_of, repeats, told_masks, words_of_names
 from inkdrop.data.metadata import Row, is_labels, is_table, metadata_texts, read_metadata
 from inkdrop.data.names import natural
 from inkdrop.data.options import DataOptions
@@ -83,6 +82,8 @@ def open_tree(tree: Tree, options: DataOptions) -> Dataset:
     """
     files = sorted((name for name in dict.fromkeys(tree.names) if visible(name)), key=natural)
     pictures = [name for name in files if is_picture(name)]
+    masks = masks_of(pictures)
+    pictures = [name for name in pictures if name not in masks]
     if not pictures:
         raise ValueError(_nothing(tree.where, files))
     everything = set(pictures)
@@ -102,7 +103,7 @@ def open_tree(tree: Tree, options: DataOptions) -> Dataset:
     captions, told = tree_captions(kept, about, sides, tree.caption, options.caption, tree.where)
     rest = _unread(about, {*named, *told, label}, captions.first is not None)
     if labels is None and captions.first is None:
-        why += _prefixes(kept)
+        why += words_of_names(kept)
     return Dataset(
         name=tree.where,
         shape=ready.shape,
@@ -117,7 +118,7 @@ def open_tree(tree: Tree, options: DataOptions) -> Dataset:
         names=kept,
         notes=(
             *notes, *ready.notes, *why, *captions.notes, *rest, *tree.notes,
-            *_ignored(files, {*everything, *texts}, sides),
+            *told_masks(masks, names), *_ignored(files, {*everything, *texts, *masks}, sides),
         ),
     )  # fmt: skip
 
@@ -215,30 +216,7 @@ def _folders(pictures: Sequence[str], depth: int) -> tuple[list[object] | None, 
         )
         return None, [text]
     firsts = [folder[0] for folder in folders]
-    return (list(firsts), _repeats(firsts)) if len(set(firsts)) > 1 else (None, [])
-
-
-def _repeats(folders: Sequence[str]) -> list[str]:
-    """A note if all folders are named as in kohya's scripts, 10_cat for ten repeats of cat."""
-    if not all(re.fullmatch(r"\d+_.+", folder) for folder in folders):
-        return []
-    first = folders[0]
-    return [
-        f"a subfolder's whole name, such as {first}, is its label; the number in it repeats nothing"
-    ]
-
-
-def _prefixes(pictures: Sequence[str]) -> list[str]:
-    """A note on names such as cat_1.png, which OpenAI's diffusion repositories take for classes."""
-    found = [re.match(r"([^\W\d_]+)_", PurePosixPath(name).stem) for name in pictures]
-    counts = Counter(match[1] if match else "" for match in found)
-    if "" in counts or len(counts) < 2 or min(counts.values()) < 2:
-        return []
-    words = sorted(counts, key=natural)
-    return [
-        f"there are no labels: the words that names begin with ({listed(words, 5)}) are not read;"
-        " for classes, put pictures into subfolders of these names"
-    ]
+    return (list(firsts), repeats(firsts)) if len(set(firsts)) > 1 else (None, [])
 
 
 def _ignored(files: Sequence[str], known: Collection[str], sides: Mapping[str, str]) -> list[str]:

@@ -378,6 +378,23 @@ def test_all_texts_that_cannot_be_read_are_named_at_once(opens: Opens, root: Pat
         opens(root)
 
 
+def test_masks_beside_pictures_are_not_trained_on(opens: Opens, root: Path) -> None:
+    for name in ("a.jpg", "a-masklabel.png", "b.png", "b-masklabel2.png", "b-condlabel.png"):
+        picture(root / name)
+    picture(root / "c-masklabel.png")  # of nothing: a picture like any other
+    data = opens(root)
+    assert data.names == ["a.jpg", "b.png", "c-masklabel.png"]
+    assert [note for note in data.notes if "masks" in note] == [
+        "3 masks of pictures are not read: a-masklabel.png, b-condlabel.png, b-masklabel2.png"
+    ]
+
+
+def test_a_folder_of_masks_is_told(opens: Opens, root: Path) -> None:
+    picture(root / "images" / "a.png")
+    picture(root / "Masks" / "a.png")
+    assert any("subfolder Masks is read as a class" in note for note in opens(root).notes)
+
+
 def test_hidden_files_are_not_seen(opens: Opens, root: Path) -> None:
     picture(root / "a.png")
     for name in (".b.png", ".git/c.png", "__MACOSX/d.png"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,36 @@ def test_names_are_relative_to_the_file_that_has_them() -> None:
     assert set(rows) == {"x/a.png", "x/b.png"} and named == {"file_name"}
     with pytest.raises(ValueError, match=r"^1 of 2 rows of metadata in photos .*: x/b.png\."):
         read_metadata(texts, ["x/a.png"], "photos")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "x/a.b.png", "a.b.png", "a.b", "x/a.b", "./a.b.png", "x\\a.b.png",
+        "/home/me/photos/x/a.b.png", "C:\\photos\\x\\a.b.png", "/old/x/a.b",
+    ],
+)  # fmt: skip
+def test_a_picture_is_found_by_any_name_that_is_its_own(told: str) -> None:
+    pictures = ["x/a.b.png", "a.b.c.png", "y/c.png", "y/c.jpg"]
+    text = json.dumps({"file_name": told})
+    rows, _ = read_metadata({"x/metadata.jsonl": text}, pictures, "photos")
+    assert set(rows) == {"x/a.b.png"}
+
+
+@pytest.mark.parametrize("told", ["y/c", "/y/c", "z/a.b.png", "../x/a.b.png", "/a.b", "b.png"])
+def test_a_name_that_could_be_another_is_not_guessed(told: str) -> None:
+    pictures = ["x/a.b.png", "y/c.png", "y/c.jpg", "x/b.jpg"]
+    with pytest.raises(ValueError, match=r"1 of 1 rows of metadata .* no matching picture"):
+        read_metadata({"metadata.jsonl": json.dumps({"file_name": told})}, pictures, "photos")
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_table_of_another_separator(mark: str) -> None:
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, delimiter=mark)
+    writer.writerows([("id", "file_name", "text"), (1, "a.png", 'red; "blue",\tgreen')])
+    rows, _ = read_metadata({"metadata.csv": table.getvalue()}, ["a.png"], "photos")
+    assert rows["a.png"]["text"] == 'red; "blue",\tgreen'
 
 
 @given(captions=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1))
