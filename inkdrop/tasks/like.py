@@ -7,6 +7,7 @@ the user did not say. What another program says is translated as far as it goes,
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -25,8 +26,9 @@ AUTOMATIC = {
     "plms": "leading", "unipc": "leading",
 }  # fmt: skip
 # Of other programs: what changes nothing here, or is said by another field.
-SILENT = ("Version", "Model hash", "VAE hash", "Lora hashes", "TI hashes", "Hashes", "RNG",
-          "Schedule type", "Scheduler", "Clip skip", "program", "width", "height")  # fmt: skip
+SILENT = ("Version", "Model hash", "VAE hash", "Lora hashes", "Lora weights", "TI hashes", "Hashes",
+          "RNG", "Schedule type", "Scheduler", "Clip skip", "program", "width",
+          "height")  # fmt: skip
 KNOWN = ("prompt", "negative", "steps", "guidance", "seed", "model", "sampler", "grid", "size",
          "clip_skip", "count")  # fmt: skip
 
@@ -63,6 +65,8 @@ def translated(settings: Mapping[str, Any], path: str) -> tuple[dict[str, Any], 
     skip = settings.get("Clip skip", settings.get("clip_skip"))
     if skip is not None and str(skip).isdecimal():
         found["clip_skip"] = int(skip)
+    if tags := _weighed(str(settings.get("Lora weights", ""))):
+        found["prompt"] = f"{found.get('prompt', '')} {tags}".strip()
     left = [f"{name} {value}" for name, value in settings.items() if name not in (*SILENT, *KNOWN)]
     if left:
         more = f" and {len(left) - SAID} more" if len(left) > SAID else ""
@@ -73,6 +77,12 @@ def translated(settings: Mapping[str, Any], path: str) -> tuple[dict[str, Any], 
         " another picture here"
     )
     return found, notes
+
+
+def _weighed(text: str) -> str:
+    """Fooocus's field of LoRAs, such as "boat: 0.8, ink: 0.5", as tags of a prompt."""
+    found = re.findall(r"([^:,<>]+): ([+-]?\d[\d.]*)(?:,|$)", text)
+    return " ".join(f"<lora:{name.strip()}:{weight}>" for name, weight in found)
 
 
 def _sampling(settings: Mapping[str, Any]) -> dict[str, Any]:

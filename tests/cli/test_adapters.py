@@ -186,6 +186,21 @@ def test_pickles_become_safetensors_where_they_are_trusted(
     assert all(torch.equal(first[name], value) for name, value in second.items())
 
 
+def test_the_folder_of_a_lora_is_converted_where_nothing_of_it_is_lost(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, name in (("whole", "pytorch_lora_weights"), ("peft", "adapter_model")):
+        Path(folder).mkdir()
+        shutil.copy("boat.safetensors", f"{folder}/{name}.safetensors")
+    Path("peft/adapter_config.json").write_text('{"r": 4, "lora_alpha": 8}')
+    inkdrop(monkeypatch, "convert", "whole", "one.safetensors")
+    first, second = load_file("boat.safetensors"), load_file("one.safetensors")
+    assert all(torch.equal(first[name], value) for name, value in second.items())
+    said = left(monkeypatch, capsys, "convert", "peft", "two.safetensors")
+    assert "peft is the folder of a LoRA, whose strength stands in its settings" in said
+    assert not Path("two.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -55,6 +55,18 @@ def test_the_sampler_and_the_grid_of_a1111(
     assert (found["sampler"], found["grid"]) == expected
 
 
+def test_the_fields_of_fooocus_in_a1111s_text() -> None:
+    text = (
+        "a boat\nSteps: 30, Sampler: Euler, Seed: 5, Size: 64x128, CFG scale: 4, Scheduler: karras,"
+        ' Model: xl, Lora hashes: "ink: 48, boat: 53", Lora weights: "ink: 0.1, boat: -1.5",'
+        " Sharpness: 2, Version: Fooocus v2.5.5"
+    )
+    found, notes = liked(from_parameters(text) | {"program": "x"}, "a.png", {"model"})
+    assert found["prompt"] == "a boat <lora:ink:0.1> <lora:boat:-1.5>"
+    assert (found["sampler"], found["grid"]) == ("euler", "karras")
+    assert notes[0] == "not taken from a.png: Sharpness 2"
+
+
 def test_what_is_not_available_is_said() -> None:
     found, notes = liked(a1111("DPM fast"), "a.png", {"model"})
     assert "sampler" not in found and "grid" not in found

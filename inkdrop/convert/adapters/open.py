@@ -9,7 +9,7 @@ from pathlib import Path
 from inkdrop.conditioning.chunks import words_in
 from inkdrop.convert.adapters.embedding import Embedding, read_embedding, with_embedding
 from inkdrop.convert.adapters.kinds import EMBEDDING, LORA
-from inkdrop.convert.adapters.lora import read_lora
+from inkdrop.convert.adapters.lora import WHOLE, read_lora
 from inkdrop.convert.adapters.merge import merged
 from inkdrop.convert.adapters.parts import texts_of
 from inkdrop.convert.files.folders import open_file
@@ -67,6 +67,16 @@ def adapter_lines(path: Path, kind: Kind) -> list[str]:
     return read_lora(path).lines() if kind is LORA else read_embedding(path).lines()
 
 
+def _file_of(path: Path) -> Path:
+    """The file of an adapter; ValueError for a folder of PEFT, which is more than its weights."""
+    if not path.is_dir() or (path / WHOLE).is_file():
+        return path / WHOLE if path.is_dir() else path
+    raise ValueError(
+        f"{path} is the folder of a LoRA, whose strength stands in its settings, and a single file"
+        " has none; use the folder itself: --lora takes it"
+    )
+
+
 def write_adapter(
     path: Path, kind: Kind, out: Path, options: ReadOptions, *, half: bool = False
 ) -> tuple[str, ...]:
@@ -77,7 +87,7 @@ def write_adapter(
     """
     from safetensors.torch import save_file
 
-    file = open_file(path, options)
+    file = open_file(_file_of(path), options)
     options.check(path, "an adapter", ())
     if half:
         raise ValueError(f"{path} is an adapter, which stays as it is stored; leave out --half")
