@@ -115,8 +115,11 @@ def append(path: Path, text: str) -> None:
         file.write(text)
 
 
-def check_writable(path: str | Path) -> None:
-    """OSError or ValueError if a path is not writable; to be called before long work."""
+def check_writable(path: str | Path, named: Path | None = None) -> None:
+    """OSError or ValueError if a path is not writable; to be called before long work.
+
+    named: what the message is about, if not the path itself
+    """
     path = Path(os.path.realpath(path))
     place = next(parent for parent in path.parents if parent.exists())
     if not place.is_dir():
@@ -125,7 +128,7 @@ def check_writable(path: str | Path) -> None:
         number, reason = errno.EACCES, f"no permission in {place}"
         if hasattr(os, "statvfs") and os.statvfs(place).f_flag & os.ST_RDONLY:
             number, reason = errno.EROFS, f"{place} is on a file system that can only be read"
-        raise OSError(number, f"{path} cannot be written: {reason}; give another place")
+        raise OSError(number, f"{named or path} cannot be written: {reason}; give another place")
     if len(os.fsencode(path.name)) > LONGEST:
         raise ValueError(f"the name of {path} is too long: it may have {LONGEST} bytes")
 
@@ -141,7 +144,7 @@ def check_folder(path: Path) -> None:
     """ValueError or OSError for a folder in which no file could be written."""
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file; give the name of a folder")
-    check_writable(path / "a file")
+    check_writable(path / "a file", named=path)
 
 
 def standing(path: str | Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -63,6 +65,20 @@ def find(name: str | Path, *, fetch: bool = True) -> Found:
     return Found(text, located(path, "model folder or run", fetch=fetch), own=False)
 
 
+@contextmanager
+def still_there(found: Found) -> Iterator[None]:
+    """Says so if what was found fails to open because its training has deleted it meanwhile."""
+    try:
+        yield
+    except (ValueError, OSError):
+        if found.path.exists():
+            raise
+        raise ValueError(
+            f"the training of {found.name} has replaced the checkpoint {found.path.parent.name}"
+            " while it was opened; run the same command again"
+        ) from None
+
+
 def _is_own(path: Path) -> bool:
     """Whether a folder is inkdrop's: a model folder, a run, or a folder without any weights.
 
@@ -99,7 +115,8 @@ def open_with_notes(
     found = name if isinstance(name, Found) else find(name)
     where = pick_device(None if device is None else str(device))
     if found.own:
-        model, notes = Model.load(found.path, dtype=dtype), found.notes
+        with still_there(found):
+            model, notes = Model.load(found.path, dtype=dtype), found.notes
     else:
         model, report = open_checkpoint(found.path, dtype=dtype)
         notes = (*found.notes, *report.notes)

@@ -20,9 +20,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from inkdrop.files import check_writable
+from inkdrop.unwritten import naming
 
 NAME = "lock"
 BEAT = 15.0  # seconds between two signs of life
+FAR = 1e11  # seconds since 1970 beyond every date
 STALE = 120.0  # seconds without one after which an owner on another machine counts as gone
 
 
@@ -51,9 +53,10 @@ def locked(folder: str | Path, work: str) -> Iterator[list[str]]:
     folder = Path(folder)
     check_writable(folder / NAME)
     made = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        handle, said = _taken(folder / NAME, work)
+        with naming(folder / NAME, "could not be written"):
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, said = _taken(folder / NAME, work)
         over = threading.Event()
         beat = threading.Thread(target=_beat, args=(handle, over), daemon=True)
         beat.start()
@@ -73,6 +76,11 @@ def locked(folder: str | Path, work: str) -> Iterator[list[str]]:
 def _taken(file: Path, work: str) -> tuple[int, list[str]]:
     """The open file of a lock that is now ours, and whose it was."""
     while True:
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            raise ValueError(
+                f"{file} is a folder, a link or a pipe, where a file of this name says who writes"
+                " to the folder; delete it, or use another folder"
+            )
         handle = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
         try:
             known = _hold(handle, file)
@@ -116,6 +124,9 @@ def _takeover(before: Owner, handle: int, file: Path, known: bool) -> str:
     if before.host == socket.gethostname() and known:
         return f"{before} has ended without giving {file.parent} free; its lock is taken over"
     age = _age(handle, file.parent)
+    if age < 0:
+        sign = "its last sign of life lies in the future, as the clocks here differ"
+        raise _refusal(file, before, f"; {sign}; if it has ended, delete {file}")
     if age < STALE:
         sign = f"its last sign of life was {age:.0f} seconds ago"
         raise _refusal(file, before, f"; {sign}, and after {STALE:.0f} its lock is taken over")
@@ -138,11 +149,14 @@ def _age(handle: int, folder: Path) -> float:
 
 def _owner(handle: int) -> Owner | None:
     """The owner named in a lock's file; None if it names nobody."""
+    os.lseek(handle, 0, os.SEEK_SET)
     try:
-        os.lseek(handle, 0, os.SEEK_SET)
-        return Owner(**json.loads(os.read(handle, 10_000)))
-    except (ValueError, TypeError):
+        owner = Owner(**json.loads(os.read(handle, 10_000)))
+        known = isinstance(owner.host, str) and isinstance(owner.work, str)
+        known = known and isinstance(owner.pid, int) and abs(owner.since) < FAR
+    except (ValueError, TypeError, RecursionError):
         return None
+    return owner if known else None
 
 
 def _same(handle: int, file: Path) -> bool:

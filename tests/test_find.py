@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from inkdrop import box
 from inkdrop.convert.convert import convert
 from inkdrop.convert.open import open_checkpoint
-from inkdrop.find import find, open_model, open_with_notes
+from inkdrop.find import Found, find, open_model, open_with_notes
 from inkdrop.model import Model
 
 
@@ -54,6 +54,16 @@ def test_a_model_with_words_and_a_code(tmp_path: Path) -> None:
     assert same(opened, Model.load(tmp_path / "m")) and same(opened, latent_text_model())
     assert not opened.network.training and opened.text is not None
     assert not any(p.requires_grad for part in opened.networks for p in part.parameters())
+
+
+def test_a_checkpoint_that_its_training_replaced_meanwhile_is_said(
+    tmp_path: Path, model: Model
+) -> None:
+    model.save(tmp_path / "run" / "checkpoints" / "00000004" / "model")
+    found = Found("run", tmp_path / "run" / "checkpoints" / "00000004" / "model", own=True)
+    shutil.rmtree(found.path.parent)
+    with pytest.raises(ValueError, match="training of run has replaced the checkpoint 00000004"):
+        open_model(found)
 
 
 def test_a_run_is_its_newest_sound_checkpoint(tmp_path: Path, model: Model) -> None:

@@ -63,10 +63,47 @@ def test_a_lock_of_another_machine_counts_while_it_shows_signs_of_life(tmp_path:
         assert "process 7 on elsewhere" in said[0] and "no sign of life for 121 seconds" in said[0]
 
 
-def test_a_damaged_lock_that_nobody_holds_does_not_count(tmp_path: Path) -> None:
-    (tmp_path / NAME).write_text("{")
+def test_a_clock_in_the_future_is_said_with_the_way_out(tmp_path: Path) -> None:
+    file = tmp_path / NAME
+    file.write_text('{"host": "elsewhere", "pid": 7, "work": "training", "since": 5}')
+    os.utime(file, (time.time() + 5000,) * 2)
+    told = f"lies in the future.* delete {file}"
+    with pytest.raises(ValueError, match=told), locked(tmp_path, "training"):
+        pass
+    file.unlink()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[1]",
+        "[" * 9999,
+        '{"host": "a", "pid": 7, "work": "b", "since": "c"}',
+        '{"host": "a", "pid": 7, "work": "b", "since": 1e308}',
+        '{"host": {}, "pid": "7", "work": "b", "since": NaN}',
+    ],
+)
+def test_a_damaged_lock_that_nobody_holds_does_not_count(tmp_path: Path, content: str) -> None:
+    (tmp_path / NAME).write_text(content)
     with locked(tmp_path, "training") as said:
         assert said == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
+def test_what_is_no_file_is_not_taken_for_a_lock(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "run" / NAME
+    file.parent.mkdir()
+    if kind == "folder":
+        file.mkdir()
+    elif kind == "link":
+        file.symlink_to(tmp_path / "elsewhere")
+    else:
+        os.mkfifo(file)
+    told = f"{file} is a folder, a link or a pipe.* delete it"
+    with pytest.raises(ValueError, match=told), locked(tmp_path / "run", "training"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_of_many_that_ask_at_once_one_holds_the_lock(tmp_path: Path) -> None:

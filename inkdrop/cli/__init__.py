@@ -29,6 +29,8 @@ def main() -> None:
     prepare_streams()
     try:
         commands(standalone_mode=False)  # click leaves with 1 where nobody reads the output
+    except (click.Abort, KeyboardInterrupt):  # click's own is a RuntimeError, so it comes first
+        sys.exit(130)
     except (ValueError, FloatingPointError) as error:
         _leave(str(error))
     except OSError as error:
@@ -44,8 +46,6 @@ def main() -> None:
         sys.exit(2)
     except click.ClickException as error:
         _leave(error.format_message())
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
 
 
 def _sentence(error: OSError) -> str:

@@ -36,6 +36,7 @@ def out_of_memory(error: BaseException) -> str | None:
 def _sentence(said: str) -> str:
     count, amount = _BYTES.search(said), _AMOUNT.search(said)
     missing = size(int(count[1])) if count else amount[1] if amount else ""
+    missing = missing.replace(". ", " ")  # as in "335. GiB"
     return f"out of memory{f' (another {missing} were needed)' if missing else ''}; {_way()}"
 
 

@@ -39,7 +39,7 @@ def pick(
     if asked not in columns:
         raise ValueError(
             f"{where} has no column {asked!r} for {what}={asked!r}; it has"
-            f" {', '.join(columns)}.{nearest(asked, columns)}"
+            f" {', '.join(columns) or 'none'}.{nearest(asked, columns)}"
         )
     return asked
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from inkdrop.diffusion.samplers import Step
 from inkdrop.events import Note
-from inkdrop.find import open_with_notes
+from inkdrop.find import open_with_notes, still_there
 from inkdrop.make.output import check_result, targets
 from inkdrop.make.prepare import check_request, find_for, find_weak, fitted, prepare
 from inkdrop.make.words import unheard
@@ -128,8 +128,9 @@ def make(
     weaker = find_weak(request, fetch=fetch)
     if model is None:
         found = find_for(request, fetch=fetch)
-        model, request = yield from prepare(job, found, device)
-        request = replace(request, weights=found.weights)
+        with still_there(found):
+            model, request = yield from prepare(job, found, device)
+            request = replace(request, weights=found.weights)
     else:
         if request.engine is not None or request.precision is not None or request.half:
             raise ValueError(

@@ -86,22 +86,30 @@ def start(model: Trained, config: TrainConfig) -> State:
     """The state before the first update.
 
     The network may be wrapped, and must already be on its device, because the optimizer keeps
-    references to its parameters. ValueError if there is nothing to train, or if the loss and the
-    model disagree about the learned variance.
+    references to its parameters. ValueError if there is nothing to train, if no sampler could start
+    from noise, or if the loss and the model disagree about the learned variance.
     """
     network = bare(model.network)
     trainable = [p for p in network.parameters() if p.requires_grad]
     if not trainable:
         raise ValueError("no weight of this model requires a gradient; there is nothing to train")
-    if isinstance(model, Model) and (config.loss == "hybrid") != model.spec.learned_variance:
-        raise ValueError(
-            f"loss is {config.loss!r} and the model's learned_variance is"
-            f" {model.spec.learned_variance}: 'hybrid' trains the variance, and no other loss does"
-        )
+    if isinstance(model, Model):
+        _check(model, config)
     optimizer = torch.optim.AdamW(
         trainable, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
     )
     return State(network, snapshot(network), optimizer)
+
+
+def _check(model: Model, config: TrainConfig) -> None:
+    """ValueError, before any work, for a model that would be of no use."""
+    end = torch.tensor([model.process.t_max], dtype=torch.float64)
+    model.parameterization.affine(model.process, end)  # what sampling starts with
+    if (config.loss == "hybrid") != model.spec.learned_variance:
+        raise ValueError(
+            f"loss is {config.loss!r} and the model's learned_variance is"
+            f" {model.spec.learned_variance}: 'hybrid' trains the variance, and no other loss does"
+        )
 
 
 def parts(config: TrainConfig, world: World) -> list[range]:

@@ -34,6 +34,8 @@ def test_what_libraries_raise_is_known(fails: object, monkeypatch: pytest.Monkey
     assert "were needed" in said and ("TiB" in said or "40,000.00 GB" in said)
     gpu = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ...")
     assert "(another 2.00 GiB were needed)" in str(memory.out_of_memory(gpu))
+    numpy = MemoryError("Unable to allocate 335. GiB for an array with shape (3, 100000)")
+    assert "(another 335 GiB were needed)" in str(memory.out_of_memory(numpy))
     assert memory.out_of_memory(OSError(12, "Cannot allocate memory")) is not None
     assert memory.out_of_memory(MemoryError()) is not None
     assert memory.out_of_memory(RuntimeError("shapes differ")) is None

@@ -80,6 +80,22 @@ def test_a_closed_output_saves(tmp_path: Path) -> None:
     assert 0 < saved(tmp_path) < 200
 
 
+def test_an_interrupt_before_the_training_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    early = """
+import signal
+from inkdrop.cli import main
+from inkdrop.data import open as opening
+def interrupted(*given, **options):
+    signal.raise_signal(signal.SIGINT)
+opening.open_data = interrupted
+main()
+"""
+    command = [sys.executable, "-c", early, "train", "photos"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, text=True)
+    assert (done.returncode, done.stderr.strip()) == (130, "")
+
+
 def test_with_nothing_to_lose_a_signal_leaves_at_once() -> None:
     with pytest.raises(SystemExit, match="143"), stopping():
         signal.raise_signal(signal.SIGTERM)

@@ -37,6 +37,13 @@ def test_every_option_is_explained_and_none_says_its_default_twice(cls: type) ->
         assert (field.default is None) == bool(unset), field.name
 
 
+@pytest.mark.parametrize("name", ["updates", "batch", "accumulate"])
+@pytest.mark.parametrize("number", [0, -1, 10**12])
+def test_counts_beyond_all_use_are_refused(name: str, number: int) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {number}: it must be from 1 to "):
+        TrainConfig(**{name: number})
+
+
 def test_minutes_are_shared_by_an_autoencoder_that_is_trained_first() -> None:
     request = TrainRequest(TrainConfig(seed=3), minutes=40, save_every=7)
     plan = Latents()

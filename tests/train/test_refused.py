@@ -104,6 +104,17 @@ def test_a_loss_that_does_not_fit_the_process_is_refused_first(tmp_path: Path, c
     assert not out.exists()
 
 
+@pytest.mark.parametrize("kind", ["eps", "score"])
+def test_a_prediction_that_sampling_cannot_start_from_is_refused_first(
+    tmp_path: Path, kind: str
+) -> None:
+    changes = {"process": {"kind": "flow"}, "parameterization": {"kind": kind}}
+    asked = dataclasses.replace(tiny.ask(), model={"network": tiny.NETWORK, **changes})
+    with pytest.raises(ValueError, match="x_0 cannot be recovered from"):
+        list(train(tiny.data(tmp_path), tmp_path / "run", asked, world=WORLD))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_hybrid_loss_trains_codes_too(tmp_path: Path) -> None:
     plan = dataclasses.replace(LATENTS, text=False, encoder=None)
     asked = TrainRequest(TrainConfig(updates=1, batch=2, loss="hybrid", times="uniform"))
