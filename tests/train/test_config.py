@@ -40,7 +40,7 @@ def test_every_option_is_explained_and_none_says_its_default_twice(cls: type) ->
 @pytest.mark.parametrize("name", ["updates", "batch", "accumulate"])
 @pytest.mark.parametrize("number", [0, -1, 10**12])
 def test_counts_beyond_all_use_are_refused(name: str, number: int) -> None:
-    with pytest.raises(ValueError, match=f"{name} is {number}: it must be from 1 to "):
+    with pytest.raises(ValueError, match=f"{name} is {number}: it must be"):
         TrainConfig(**{name: number})
 
 
