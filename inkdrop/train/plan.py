@@ -27,6 +27,7 @@ from inkdrop.train.config import TrainConfig
 from inkdrop.train.objective import with_network
 from inkdrop.train.parallel import World
 from inkdrop.train.request import TrainRequest
+from inkdrop.train.source import recorded
 from inkdrop.train.stop import Stopped
 from inkdrop.train.updates import parts, start, turns, updates
 from inkdrop.weights import read_json
@@ -82,7 +83,7 @@ def planned(
                 f"{out} has checkpoints but no run.json; restore it or use another folder"
             )
         return _made(data, training, request, aim, world, asked)
-    stored = read_json(file)
+    stored = recorded(file, "asked", "asked.config", "config", "model")
     other = difference(out, stored.get("asked", {}), asked)
     if other is None:
         # The data may have moved, and later commands look for it where it is now.

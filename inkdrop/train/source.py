@@ -13,6 +13,24 @@ from inkdrop.model import Spec
 from inkdrop.weights import read_json
 
 
+def recorded(file: Path, *needed: str) -> dict[str, Any]:
+    """The content of a run.json; ValueError if it is damaged.
+
+    needed: parts that must be in it, each an object; "asked.config" is a part of a part
+    """
+    content = read_json(file)
+    for name in needed:
+        part: Any = content
+        for key in name.split("."):
+            part = part.get(key)
+        if not isinstance(part, Mapping):
+            raise ValueError(
+                f"{file} is damaged: it has no {name}; restore it from a copy, or use another"
+                " folder"
+            )
+    return content
+
+
 def source_of(
     run: Path, other: str | None = None, options: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -23,11 +41,12 @@ def source_of(
     file = run / "run.json"
     if not file.is_file() and other is None:
         raise ValueError(f"{run} is not a run with its data; name some with --data")
-    source = dict(read_json(file).get("source", {})) if file.is_file() else {}
+    whole = recorded(file) if file.is_file() else {}
+    source = recorded(file, "source")["source"] if "source" in whole else {}
     path = other or source.get("path")
     if path is None:
         raise ValueError(f"{file} does not say where the data is; name it with --data")
-    if other is None and path not in EMBEDDED and not Path(path).exists():
+    if other is None and path not in EMBEDDED and not Path(str(path)).exists():
         raise ValueError(
             f"the data of {run} was at {path}, and is not there any more; name its new place with"
             " --data (training from there makes the run remember it)"

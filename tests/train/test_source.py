@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inkdrop.model import Spec
-from inkdrop.train.source import opening, report_folder, source_of
+from inkdrop.train.source import opening, recorded, report_folder, source_of
 
 
 def test_reports_lie_in_the_run_and_never_hide_a_model(
@@ -27,6 +28,23 @@ def test_data_is_opened_as_the_model_needs_it() -> None:
     assert opening(Spec((3, 16, 16))) == {"channels": 3, "size": 16}
     assert opening(Spec((1, 16, 24))) == {"channels": 1}
     assert opening(Spec((2, 100), medium="series")) == {"medium": "series"}
+
+
+@pytest.mark.parametrize("part", ["asked", "asked.config", "config", "model", "source"])
+@pytest.mark.parametrize("broken", ["missing", None, [], "text"])
+def test_a_damaged_run_json_is_said(tmp_path: Path, part: str, broken: object) -> None:
+    file, whole = tmp_path / "run.json", {"asked": {"config": {}}, "config": {}, "model": {}}
+    names = ("asked", "asked.config", "config", "model", "source")
+    content: dict[str, Any] = {**whole, "source": {}}
+    file.write_text(json.dumps(content))
+    assert recorded(file, *names) == content
+    *above, name = part.split(".")
+    holder = content[above[0]] if above else content
+    del holder[name]
+    holder |= {} if broken == "missing" else {name: broken}
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"run.json is damaged: it has no {part}"):
+        recorded(file, *names)
 
 
 def test_other_data_is_opened_as_the_own_was(tmp_path: Path) -> None:

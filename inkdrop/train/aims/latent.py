@@ -44,6 +44,7 @@ from inkdrop.train.parallel import World
 from inkdrop.train.plan import NAME, asked_of, difference, trial
 from inkdrop.train.request import TrainRequest
 from inkdrop.train.run import train_in, writing
+from inkdrop.train.source import recorded
 from inkdrop.train.stop import Stopped
 from inkdrop.weights import on_meta, read_json
 
@@ -151,7 +152,7 @@ def _fits(out: Path, data: Dataset, asked: TrainRequest) -> None:
     """ValueError if `out` holds another run; its codes are compared later, when they are known."""
     if not runs.checkpoints(out) or not (out / NAME).is_file():
         return
-    stored, codes = read_json(out / NAME), out / "latents" / "latents.json"
+    stored, codes = recorded(out / NAME, "model"), out / "latents" / "latents.json"
     if codes.is_file():
         same = read_json(codes).get("data") == data.fingerprint
     else:
