@@ -1,4 +1,4 @@
-"""Samplers and grids as other programs name them: A1111, ComfyUI, InvokeAI, k-diffusion, diffusers.
+"""Samplers and grids as other programs name them: A1111, ComfyUI, InvokeAI, diffusers and others.
 
 Capitals, spaces, dashes and underscores do not matter, and "++" is "pp". A name may say both, as
 "DPM++ 2M Karras" does. A class of diffusers may carry its options: "DPMSolverMultistepScheduler
@@ -31,6 +31,11 @@ ALIASES: dict[str, str] = {
     "dpmpp_2m_sde_gpu": "dpmpp_2m_sde",
     "dpmpp_3m_sde_gpu": "dpmpp_3m_sde",
     "dpmpp_sde_gpu": "dpmpp_sde",
+    "dpmpp_2m_sde_bt": "dpmpp_2m_sde",  # stable-diffusion.cpp's
+    "dpmpp_2": "dpmpp_2m",  # InvokeAI's, up to version 2
+    "dpmpp_2_a": "dpmpp_2s_a",
+    "dpm_sde": "dpmpp_sde",  # SD.Next's
+    "lmsd": "lms",
     "pndm": "plms",
     "ipndm": "plms",
     "uni_pc": "unipc_3",
@@ -52,7 +57,8 @@ ABSENT = {
     "dpm_fast": "dpmpp_2m", "heunpp2": "heun", "ipndm_v": "deis", "dpmpp_2m_sde_heun":
     "dpmpp_2m_sde", "tcd": "consistency", "er_sde": "sa_solver", "res_multistep": "dpmpp_2m",
     "gradient_estimation": "deis", "seeds_2": "dpmpp_sde", "seeds_3": "dpmpp_sde",
-    "dpm_2m": "dpmpp_2m",
+    "dpm_2m": "dpmpp_2m", "dpmpp_2mv2": "dpmpp_2m", "sa_solver_pece": "sa_solver",
+    "dc_solver": "unipc", "dpmpp_cosine": "dpmpp_2m_sde",
 }  # fmt: skip
 ABSENT_GRIDS = {
     "kl_optimal": "share", "align_your_steps": "share", "turbo": "trailing",

@@ -44,6 +44,12 @@ NAMES = {
     "kdpm_2_a": ("dpm2_a", None),
     "k_euler_a": ("euler_a", None),
     "k_dpm_2": ("dpm2", None),
+    "k_dpmpp_2": ("dpmpp_2m", None),
+    "k_dpmpp_2_a": ("dpmpp_2s_a", None),
+    "dpm++2m_sde_bt": ("dpmpp_2m_sde", None),
+    "dpm++2m karras": ("dpmpp_2m", "karras"),
+    "DPM SDE": ("dpmpp_sde", None),
+    "LMSD": ("lms", None),
     "DPMSolverMultistepScheduler": ("dpmpp_2m", None),
     "DPMSolverMultistepScheduler(use_karras_sigmas=True)": ("dpmpp_2m", "karras"),
     "DPMSolverMultistepScheduler(algorithm_type='sde-dpmsolver++', solver_order=3)": (
