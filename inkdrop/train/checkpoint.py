@@ -85,19 +85,19 @@ def _deleted(old: Path) -> list[str]:
 def load(path: Path, state: State) -> None:
     """Loads a checkpoint into `state`; the number of processes and the sharding may differ.
 
-    ValueError if the checkpoint belongs to a different network.
+    ValueError if the checkpoint belongs to a different network, or its counters are damaged.
     """
     training = path / "training"
     state.network.load_state_dict(_like(training / "network.safetensors", _state_dict(state)))
     state.ema = _like(training / "average.safetensors", state.ema)
-    counters = read_json(training / "counters.json")
-    state.update, state.refused = int(counters["update"]), int(counters["refused"])
+    state.update, state.refused = _counted(training / "counters.json")
     _load_optimizer(state, read_weights(training / "optimizer.safetensors"))
 
 
 def otherwise(path: Path, world: World) -> str | None:
     """A sentence if a checkpoint was computed in another way, which rounds otherwise; else None."""
-    before = read_json(path / "training" / "counters.json").get("computed", {})
+    before = read_json(path / "training" / "counters.json").get("computed")
+    before = before if isinstance(before, dict) else {}
     now = world.computed
     changes = [
         f"{name} {before[name]} so far and {value} now"
@@ -110,6 +110,18 @@ def otherwise(path: Path, world: World) -> str | None:
         f"{', '.join(changes)}: sums are rounded in another order, so the results will differ in"
         " their last digits from those of a training that went on as before"
     )
+
+
+def _counted(file: Path) -> tuple[int, int]:
+    """The updates that were done, and how many of the last ones in a row were refused."""
+    counters = read_json(file)
+    found = counters.get("update"), counters.get("refused")
+    if not all(isinstance(count, int) and count >= 0 for count in found):
+        raise ValueError(
+            f"{file} is damaged: update and refused are {found[0]!r} and {found[1]!r}, not two"
+            " counts; delete this checkpoint to go on from an older one"
+        )
+    return int(counters["update"]), int(counters["refused"])
 
 
 def _write_training(folder: Path, kept: Kept) -> None:
@@ -156,7 +168,9 @@ def _load_optimizer(state: State, moments: dict[str, Tensor]) -> None:
     state.optimizer.state.clear()
     by_name = {name: parameter for parameter, name in _names(state).items()}
     for key, value in moments.items():
-        name, entry = key.rsplit(":", 1)
+        name, _, entry = key.rpartition(":")
+        if name not in by_name:
+            raise ValueError(f"the optimizer's {key} in a checkpoint belongs to no weight here")
         parameter = by_name[name]
         state.optimizer.state[parameter][entry] = _entry(entry, value, parameter)
 

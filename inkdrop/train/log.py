@@ -43,7 +43,7 @@ class Log:
         for line in self.path.read_bytes().splitlines():
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             at = entry.get("update") if isinstance(entry, dict) else None
             yield line, at if isinstance(at, int | float) else None

@@ -126,6 +126,17 @@ def test_one_that_was_half_written_is_not_listed(
     assert runs.newest_checkpoint(tmp_path / "run") == (path, [])
 
 
+@pytest.mark.parametrize(
+    "counters", ["{}", '{"update": "x", "refused": 0}', '{"update": 1e400, "refused": -1}']
+)
+def test_damaged_counters_are_named(tmp_path: Path, counters: str) -> None:
+    model, state = trained(tmp_path, 1)
+    path = saved(model, state, tmp_path / "run")
+    (path / "training" / "counters.json").write_text(counters)
+    with pytest.raises(ValueError, match=r"counters.json is damaged: update and refused are"):
+        checkpoint.load(path, state)
+
+
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     model, state = trained(tmp_path, 1)
     path = saved(model, state, tmp_path / "run")

@@ -167,7 +167,9 @@ def test_lines_of_the_log_that_are_damaged_or_not_ours_do_not_end_a_run(tmp_path
     run(data, out, tiny.ask())
     log, want = out / "metrics.jsonl", entries(out)  # its last line is that of final.png
     first, *rest = log.read_bytes().splitlines(keepends=True)
-    strange = b'{"note": "mine"}\n3\n\xff\xfe\n\0\0\0\n{"update": "x"}\n{"upd'
+    strange = (
+        b'{"note": "mine"}\n3\n\xff\xfe\n\0\0\0\n{"update": "x"}\n' + b"[" * 99_999 + b'\n{"upd'
+    )
     log.write_bytes(first + strange + b"\n" + b"".join(rest) + b'{"update": 9, "lo')
     shutil.rmtree(out / "checkpoints" / "00000008")
     run(data, out, tiny.ask())
