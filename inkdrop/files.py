@@ -209,7 +209,7 @@ def _beside(path: Path) -> Path:
 
 
 def _older(path: Path) -> Path:
-    return path.with_name(f".{path.name}.older")
+    return path.parent / f".{path.name}.older"  # the root has no name that could be replaced
 
 
 def _swap(part: Path, path: Path) -> None:

@@ -263,3 +263,8 @@ def test_a_folder_moved_aside_after_the_new_one_stood_is_cleared(tmp_path: Path)
     assert (standing(tmp_path / "run") / "a").read_text() == "run"
     clear_leftovers(tmp_path)
     assert names(tmp_path) == ["run"]
+
+
+def test_the_root_of_the_disk_is_a_folder_like_any_other() -> None:
+    assert must_exist("/") == standing("/") == Path("/")
+    assert not restore_folder("/")
