@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from inkdrop.data.dataset import Dataset
     from inkdrop.data.latents import Encoding
     from inkdrop.train.events import Event
+
+WORDS = 80  # characters of an example prompt
 
 
 @command()
@@ -194,5 +197,7 @@ def _absolute(path: str) -> str:
 
 
 def _words(data: Dataset) -> str:
-    """A caption that can be shown in one line as it is."""
-    return next((c for c in data.captions or () if c.strip() and printable(c) == c), "")
+    """A caption, or the first words of one, that can be shown in one short line as it is."""
+    lines = (" ".join(caption.split()) for caption in data.captions or ())
+    fine = (shorten(line, WORDS, placeholder="") for line in lines if printable(line) == line)
+    return next(filter(None, fine), "")

@@ -36,7 +36,8 @@ def source_of(
 ) -> dict[str, Any]:
     """{"path", "options"} of the data that a run was trained on, or of `other`.
 
-    options: used where none are recorded, as for a folder that is not a run
+    options: used where none are recorded, as for a folder that is not a run, and for `other`
+        beside the recorded ones
     """
     file = run / "run.json"
     if not file.is_file() and other is None:
@@ -51,7 +52,9 @@ def source_of(
             f"the data of {run} was at {path}, and is not there any more; name its new place with"
             " --data (training from there makes the run remember it)"
         )
-    return {"path": path, "options": dict(source.get("options") or options or {})}
+    recorded = source.get("options") or {}
+    beside = (options or {}) if other is not None or not recorded else {}
+    return {"path": path, "options": {**beside, **recorded}}
 
 
 def data_of(

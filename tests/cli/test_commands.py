@@ -349,13 +349,17 @@ def test_captions_read_by_a_pretrained_encoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     captioned_folder(tmp_path / "squares")
+    (tmp_path / "squares" / "0.txt").write_text("a square\n\nof one colour " + 20 * "and more ")
     clip(tmp_path / "clip")
     monkeypatch.chdir(tmp_path)
     short = ["--latent", "--text-encoder", "clip", "--updates", 2, "--batch", 4, "--save-every", 1]
     coding = ["--autoencoder-updates", 1, "--factor", 4, "--code-channels", 4]
     capsys.readouterr()
     inkdrop(monkeypatch, "train", "squares", *short, *coding)
-    assert "more: inkdrop generate" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    example = next(line for line in said.splitlines() if line.startswith("more: "))
+    assert example.startswith("more: inkdrop generate 'a square of one colour and more")
+    assert example.endswith("--model runs/squares -o more.png") and len(example) < 150
 
     # The same from its first checkpoint on.
     shutil.copytree("runs/squares", "runs/again")

@@ -51,7 +51,9 @@ def test_other_data_is_opened_as_the_own_was(tmp_path: Path) -> None:
     source = {"path": str(tmp_path), "options": {"size": 8}}
     (tmp_path / "run.json").write_text(json.dumps({"source": source}))
     assert source_of(tmp_path) == source
-    assert source_of(tmp_path, "/b", {"size": 4}) == {"path": "/b", "options": {"size": 8}}
+    assert source_of(tmp_path, None, {"size": 4, "channels": 3}) == source
+    other = source_of(tmp_path, "/b", {"size": 4, "channels": 3})
+    assert other == {"path": "/b", "options": {"size": 8, "channels": 3}}
     with pytest.raises(ValueError, match="is not a run with its data"):
         source_of(tmp_path / "nothing")
     moved = {"source": {"path": str(tmp_path / "old")}}
