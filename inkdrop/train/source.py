@@ -52,9 +52,9 @@ def source_of(
             f"the data of {run} was at {path}, and is not there any more; name its new place with"
             " --data (training from there makes the run remember it)"
         )
-    recorded = source.get("options") or {}
-    beside = (options or {}) if other is not None or not recorded else {}
-    return {"path": path, "options": {**beside, **recorded}}
+    own = source.get("options") or {}
+    beside = (options or {}) if other is not None or not own else {}
+    return {"path": path, "options": {**beside, **own}}
 
 
 def data_of(
