@@ -110,15 +110,19 @@ def open_with_notes(
     *,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = torch.float32,
+    autoencoder: str | None = None,
 ) -> tuple[Model, tuple[str, ...]]:
-    """Like `open_model`, and also returns sentences about what had to be assumed or skipped."""
+    """Like `open_model`, and also returns sentences about what had to be assumed or skipped.
+
+    autoencoder: for a checkpoint of another program that has none
+    """
     found = name if isinstance(name, Found) else find(name)
     where = pick_device(None if device is None else str(device))
     if found.own:
         with still_there(found):
             model, notes = Model.load(found.path, dtype=dtype), found.notes
     else:
-        model, report = open_checkpoint(found.path, dtype=dtype)
+        model, report = open_checkpoint(found.path, dtype=dtype, autoencoder=autoencoder)
         notes = (*found.notes, *report.notes)
     if dtype is None:
         for network in model.networks:

@@ -98,7 +98,7 @@ def _of_ours(path: Path, own: Latent, dtype: torch.dtype | None) -> Latent:
 
 def _of_others(path: Path, own: Latent, dtype: torch.dtype | None, options: ReadOptions) -> Latent:
     """The autoencoder in another program's file or folder."""
-    path = _folder_of(path)
+    path = folder_of(path)
     family = family_at(path, options)
     if family.coders is None:
         raise ValueError(
@@ -107,7 +107,7 @@ def _of_others(path: Path, own: Latent, dtype: torch.dtype | None, options: Read
     return family.coders.build(family.read(path, options), own.config, dtype)
 
 
-def _folder_of(path: Path) -> Path:
+def folder_of(path: Path) -> Path:
     """The folder of a file of weights that diffusers wrote, which has its settings beside it."""
     beside = path.parent / "config.json"
     is_part = path.name.startswith("diffusion_pytorch_model") and beside.is_file()

@@ -91,10 +91,12 @@ class Coders(Generic[F]):
     build: (what was read, the settings to use where it has none, dtype) -> the autoencoder
     export: (what was read, out, layout, dtype): an autoencoder by itself in another layout, and the
         report of its weights
+    lend: (a checkpoint without an autoencoder, another that has one) -> the checkpoint with it
     """
 
     build: Callable[[F, LatentConfig, torch.dtype | None], Latent]
     export: Callable[[F, Path, ForeignLayout, torch.dtype | None], Report]
+    lend: Callable[[F, F], F]
 
 
 @dataclass(frozen=True)

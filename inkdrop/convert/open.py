@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from inkdrop.convert.autoencoder import folder_of
 from inkdrop.convert.families import family_at
 from inkdrop.convert.files.layout import is_own
 from inkdrop.convert.files.options import PLAIN, ReadOptions
@@ -26,12 +27,14 @@ def open_checkpoint(
     *,
     dtype: torch.dtype | None = torch.float32,
     text: bool = True,
+    autoencoder: str | Path | None = None,
 ) -> tuple[Model, Report]:
     """The model in a checkpoint, with its text encoders, and the report of every weight.
 
     path: a Model folder, a diffusers folder, a single file, or a name on the Hub, "hf:org/name"
     dtype: of all weights; None: what they are stored in, mapped
     text: whether a checkpoint without text encoders is an error
+    autoencoder: a file or folder of another program, for a checkpoint without one
     ValueError in one line for anything else, before any weight is read where possible.
     """
     path = located(path)
@@ -40,7 +43,11 @@ def open_checkpoint(
         model = Model.load(path, dtype=dtype)
         return model, Report(tuple(_own_parts(model)))
     family = family_at(path, options)
-    return family.build(family.read(path, options), dtype, text)
+    foreign = family.read(path, options)
+    lends = autoencoder is not None and family.headers(foreign).autoencoder is None
+    if lends and family.coders is not None and not is_own(place := Path(str(autoencoder))):
+        foreign = family.coders.lend(foreign, family.read(folder_of(place), options))
+    return family.build(foreign, dtype, text)
 
 
 def located(path: str | Path, what: str = "model", *, fetch: bool = True) -> Path:

@@ -111,7 +111,8 @@ def prepare(
     if where.type == "cpu" and _has_estimate(found):
         _check_memory(job, found)
     dtype = None if request.half else torch.float32
-    model, notes = open_with_notes(found, device=where, dtype=dtype)
+    coder = None if request.vae is None else request.vae.path
+    model, notes = open_with_notes(found, device=where, dtype=dtype, autoencoder=coder)
     yield from map(Note, notes)
     model = yield from fitted(model, job)
     return (yield from _engined(model, request, _most(job)))

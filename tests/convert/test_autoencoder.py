@@ -10,7 +10,7 @@ import diffusers
 import pipelines
 import pytest
 import torch
-from console import inkdrop, same
+from console import inkdrop, left, same
 from models import latent_text_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -163,6 +163,26 @@ def test_what_does_not_fit(model: Model, other: tuple[Any, Path], sd15: Path) ->
         with_autoencoder(model, sd15 / "unet")
     with pytest.raises(ValueError, match="there is no autoencoder"):
         with_autoencoder(model, sd15 / "nothing.safetensors")
+
+
+def test_a_checkpoint_without_one_takes_what_is_given(
+    sd15: Path,
+    other: tuple[Any, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(sd15, bare, ignore=shutil.ignore_patterns("vae"))
+    pipelines.checkpoints.edit(bare / "model_index.json", vae=[None, None])
+    told = ("generate", "a red cat", "--size", 64, "--steps", 2)
+    said = left(monkeypatch, capsys, *told, "--model", bare, "-o", tmp_path / "none.png")
+    assert "bare has no autoencoder; give one of its family with `inkdrop generate --vae`" in said
+    for number, vae in enumerate((other[1], other[1] / PART, sd15)):
+        first, second = tmp_path / f"{number}.png", tmp_path / f"{number}-whole.png"
+        inkdrop(monkeypatch, *told, "--model", bare, "--vae", vae, "-o", first)
+        inkdrop(monkeypatch, *told, "--model", sd15, "--vae", vae, "-o", second)
+        assert same(first, second)
 
 
 def test_the_scale_of_another_family_is_said(

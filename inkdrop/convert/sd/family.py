@@ -52,6 +52,11 @@ def codec(foreign: Foreign, like: LatentConfig, dtype: torch.dtype | None) -> La
     return to_codec(foreign, scaling=scaling, dtype=dtype)[0]
 
 
+def lent(foreign: Foreign, other: Foreign) -> Foreign:
+    """A checkpoint without an autoencoder, with that of another."""
+    return dataclasses.replace(foreign, autoencoder=other.autoencoder)
+
+
 def alone(foreign: Foreign) -> str:
     """Which network a checkpoint consists of, if it is not a model; "" for a model."""
     if foreign.layout == "folder" or (foreign.unet is not None and foreign.autoencoder is not None):
@@ -110,7 +115,7 @@ STABLE_DIFFUSION = Family(
         weights=(r"(down_blocks|conv_in|text_model|encoder)\.",),
     ),
     alone=alone,
-    coders=Coders(build=codec, export=export_codec),
+    coders=Coders(build=codec, export=export_codec, lend=lent),
     controls=Controls(
         kind=control.KIND,
         classes=(CLASS,),

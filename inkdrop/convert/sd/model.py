@@ -58,7 +58,10 @@ def to_codec(
     """
     part = foreign.autoencoder
     if part is None:
-        raise ValueError(f"{foreign.path} has no autoencoder; give one of its family beside it")
+        raise ValueError(
+            f"{foreign.path} has no autoencoder; give one of its family with `inkdrop generate"
+            " --vae`"
+        )
     found = part.scaling or scaling
     if found is None:
         raise ValueError(
