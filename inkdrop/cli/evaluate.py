@@ -104,10 +104,12 @@ def likelihood(run: str, data: str | None, count: int, seed: int, **options: Any
         probes=options["probes"],
         seed=seed,
     )
-    spread = said.bits.std(correction=0).item() / len(said.bits) ** 0.5
+    kind, root = medium(samples.medium), count**0.5
+    many, over = f"1 {kind.name}", "unknown"  # one sample says nothing about others
+    if count > 1:
+        many, over = f"{count} {kind.many}", f"{said.bits.std().item() / root:.4f}"
     say(
-        f"{said.bits.mean().item():.4f} bits per dimension, mean of {len(said.bits)}"
-        f" {medium(samples.medium).many} (standard error {spread:.4f} over them and"
-        f" {said.probe_error.square().mean().sqrt().item() / len(said.bits) ** 0.5:.4f} from the"
+        f"{said.bits.mean().item():.4f} bits per dimension, mean of {many} (standard error {over}"
+        f" over the data and {said.probe_error.square().mean().sqrt().item() / root:.4f} from the"
         f" probes; step error at most {said.step_error.mean().item():.4f})"
     )

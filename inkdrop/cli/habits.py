@@ -40,7 +40,8 @@ SAME: dict[str, str] = {
     "sampling-method": "sampler", "sample-method": "sampler", "neg-prompt": "negative",
     "n-prompt": "negative", "uncond": "negative", "schedule-type": "grid",
     "timestep-spacing": "grid", "num-images": "count", "num-images-per-prompt": "count",
-    "num-samples": "count", "n-samples": "count", "batch-count": "count", "num": "count",
+    "num-samples": "count", "n-samples": "count", "samples": "count", "batch-count": "count",
+    "num": "count",
     "output": "out", "output-file": "out", "output-path": "out", "outfile": "out", "save": "out",
     "ckpt": "model", "checkpoint": "model", "ckpt-path": "model", "model-path": "model",
     "model-id": "model", "model-name": "model", "base-model": "model", "sd-model": "model",
@@ -61,7 +62,8 @@ SAME_IN_TRAINING: dict[str, str] = {
     "learning-rate": "lr", "train-batch-size": "batch", "batch-size": "batch",
     "total-batch-size": "batch", "max-train-steps": "updates", "max-steps": "updates",
     "total-steps": "updates", "train-steps": "updates", "train-num-steps": "updates",
-    "num-steps": "updates", "iterations": "updates", "iters": "updates", "resolution": "size",
+    "num-steps": "updates", "steps": "updates", "iterations": "updates", "iters": "updates",
+    "resolution": "size",
     "image-size": "size", "img-size": "size", "output-dir": "out", "outdir": "out",
     "out-dir": "out", "save-dir": "out", "run-dir": "out", "results-folder": "out",
     "lr-warmup-steps": "warmup", "warmup-steps": "warmup", "num-warmup-steps": "warmup",
@@ -96,10 +98,17 @@ ELSEWHERE: dict[str, str] = {
                     " its steps, such as karras"),
     **dict.fromkeys(("safety-checker", "nsfw", "no-safety-checker", "disable-safety-checker"),
                     "there is no safety checker here, so there is nothing to switch"),
-    **dict.fromkeys(("refiner", "tiling", "seamless", "restore-faces", "gfpgan", "codeformer",
-                     "face-restore", "subseed", "variation-seed", "variation-amount",
-                     "seed-resize-from-w", "ensd"),
-                    "this is not here"),
+    **dict.fromkeys(("tiling", "seamless"), "pictures whose edges meet are not available here"),
+    **dict.fromkeys(("restore-faces", "gfpgan", "codeformer", "face-restore"),
+                    "repairing faces is not available here"),
+    **dict.fromkeys(("subseed", "variation-seed", "variation-amount", "variation-strength"),
+                    "a blend of two seeds is not available here; `inkdrop interpolate --seeds 3 7`"
+                    " walks between them"),
+    **dict.fromkeys(("seed-resize-from-w", "seed-resize-from-h", "ensd"),
+                    "noise is a function of --seed and the number of the sample alone"),
+    **dict.fromkeys(("refiner", "refiner-switch-at"),
+                    "a refiner cannot go on from another model's picture here; it is a model for"
+                    " --model"),
     **dict.fromkeys(("from-file", "prompt-file", "prompts-file"),
                     "one command takes one prompt; a loop in the shell or in Python takes many"),
     **dict.fromkeys(("skip-grid", "skip-save", "separate", "individual"),
@@ -211,6 +220,7 @@ class Command(click.Command):
         ctx.token_normalize_func = lambda name: names.get(dashed(name), dashed(name))
         given = list(args)  # click takes them off the list one by one
         try:
+            self._check_values(ctx, args)
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             raise click.UsageError(self._pointed(error.option_name, given), ctx) from None
@@ -221,6 +231,34 @@ class Command(click.Command):
             opts = error.param.opts if error.param is not None else []
             more = next((VALUES[each] for each in opts if each in VALUES), "")
             raise click.BadParameter(error.message + more, ctx, error.param) from None
+
+    def _check_values(self, ctx: click.Context, args: list[str]) -> None:
+        """UsageError for an option in the place of another's value, as in --seeds 3 --frames 4.
+
+        click would take it. As in --prompt=--seeds, a value may look like an option.
+        """
+        known = {
+            name: each
+            for each in self.params
+            if isinstance(each, click.Option)
+            for name in (*each.opts, *each.secondary_opts)
+        }
+        called = [self._called(ctx, word) for word in args]
+        for place, name in enumerate(called):
+            if name == "--":
+                return
+            option = known.get(name)
+            if option is None or option.is_flag or option.count:
+                continue
+            values = called[place + 1 : place + 1 + option.nargs]
+            if found := next((value for value in values if value in known), None):
+                many = "a value" if option.nargs == 1 else f"{option.nargs} values"
+                raise click.UsageError(f"{args[place]} takes {many}, but {found} follows", ctx)
+
+    def _called(self, ctx: click.Context, word: str) -> str:
+        """A word of the command line, if it is a second name of an option as the first one."""
+        normal = ctx.token_normalize_func
+        return f"--{normal(word[2:])}" if normal and word.startswith("--") else word
 
     def _example(self) -> str:
         """The first example of the help, as the end of a sentence."""

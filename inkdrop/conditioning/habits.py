@@ -37,6 +37,10 @@ HABITS = (
         " --lora FILE:WEIGHT, or use `with_lora` in Python",
     ),
     _habit(
+        r"(?i:<\s*(?:lora|lyco|locon)\s*:[^<>]*$)",
+        "begins the tag of a LoRA and has no end: write <lora:boat:0.8>",
+    ),
+    _habit(
         _TAG.format("hypernet|hypernetwork"),
         "loads a hypernetwork, which is not available here; LoRAs are, with --lora FILE:WEIGHT",
     ),

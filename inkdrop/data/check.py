@@ -72,11 +72,11 @@ def _captions(data: Dataset) -> Iterator[str]:
     lengths = sorted(map(len, said))
     empty = f" ({len(texts) - len(said):,} more are empty)" if len(said) < len(texts) else ""
     yield (
-        f"captions: {len(said):,}{empty}, {len(set(said)):,} of them different, of {lengths[0]:,}"
-        f" to {lengths[-1]:,} characters, half of at most {lengths[len(lengths) // 2]:,}"
+        f"captions: {len(said):,}{empty}, {len(set(said)):,} distinct, of {lengths[0]:,} to"
+        f" {lengths[-1]:,} characters, median {lengths[len(lengths) // 2]:,}"
     )
-    for place in sorted({0, len(said) // 2, len(said) - 1}):
-        yield f"  such as: {_cut(said[place])}"
+    for text in dict.fromkeys(said[i] for i in (0, len(said) // 2, len(said) - 1)):
+        yield f"  such as: {_cut(text)}"
     yield f"  longest: {_cut(max(said, key=len))}"
 
 

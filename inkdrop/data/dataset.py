@@ -76,6 +76,9 @@ class Dataset:
                     " there must be one for each"
                 )
 
+    def __repr__(self) -> str:
+        return f"Dataset({self.describe()})"
+
     def __len__(self) -> int:
         return self.count
 
@@ -142,7 +145,8 @@ class Dataset:
         parts = [f"{self.name}: {self.count:,} {many}, {self.describe_shape()}"]
         if self.labels is not None:
             shown = ", ".join(self.label_names[:10]) + (", ..." if self.label_names[10:] else "")
-            parts.append(f"{len(self.label_names)} labels ({shown})")
+            count = len(self.label_names)
+            parts.append(f"{count} {'label' if count == 1 else 'labels'} ({shown})")
         if self.several is not None:
             parts.append(f"up to {max(map(len, self.several))} captions each")
         elif self.captions is not None:

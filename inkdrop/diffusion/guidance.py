@@ -41,8 +41,14 @@ def many(
     """(x, t) -> a prediction [B, ...] for each condition.
 
     batched: one call with all conditions stacked, or one call after another, which takes less
-    memory.
+    memory. ValueError for conditions of different batches.
     """
+    sizes = {cond.batch for cond in conds if cond.batch is not None}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"the conditions are for {' and '.join(map(str, sorted(sizes)))} samples; give equally"
+            " many"
+        )
     if not batched:
         return lambda x, t: [predict(x, t, cond) for cond in conds]
     count, joined = len(conds), cat(list(conds))

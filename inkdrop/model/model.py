@@ -74,8 +74,13 @@ class Model:
     def predict(self, x: Tensor, t: Tensor, cond: Cond) -> tuple[Tensor, Tensor | None]:
         """x_0, and the fraction of the log variance if the network predicts it (else None).
 
-        x: x_t [B, ...]; t: [B]; both results are [B, ...] in x's precision.
+        x: x_t [B, ...]; t: [B]; both results are [B, ...] in x's precision. ValueError for a
+        condition of another batch.
         """
+        if cond.batch not in (None, len(x)):
+            raise ValueError(
+                f"the condition is for {cond.batch} samples, but x has {len(x)}; give one for each"
+            )
         seen, feature = self.parameterization.inputs(self.process, x, t)
         dtype = self._weight.dtype
         out = self.network(seen if seen.dtype == dtype else seen.to(dtype), feature, cond)
@@ -131,7 +136,7 @@ class Model:
         """The number of a class, from that number or from the class's name.
 
         A whole number is always a number. A string is a name, or the number of a class if no class
-        has that name.
+        has a number as its name.
         """
         labels = self.spec.labels
         if isinstance(name, Prompt | Between):
@@ -156,7 +161,9 @@ class Model:
         spelled = [unicodedata.normalize("NFC", label) for label in labels]
         if text in spelled:
             return spelled.index(text)
-        if text.isascii() and text.isdigit() and len(text) < 10 and int(text) < len(labels):
+        number = text.isascii() and text.isdigit() and len(text) < 10
+        # Where names are numbers, such as 1 to 12, a number without a class is a slip.
+        if number and int(text) < len(labels) and not any(map(str.isdecimal, spelled)):
             return int(text)
         raise ValueError(
             f"there is no class {text!r}; known: {', '.join(labels)}.{nearest(text, labels)}"

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inkdrop.networks.layers import conv, traced, zeroed
+from inkdrop.networks.layers import GroupNorm, conv, traced, zeroed
 from inkdrop.networks.resblock import BlockStyle
 
 
@@ -158,7 +158,7 @@ class Transformer(nn.Module):
         projection: Literal["conv", "linear"],
     ) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(style.groups, channels, eps=1e-6)
+        self.norm = GroupNorm(style.groups, channels, eps=1e-6)
         self.linear = projection == "linear"
         self.project_in = self._projection(style, channels)
         self.layers = nn.ModuleList(

@@ -111,18 +111,22 @@ class Embed(nn.Module):
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalization (Wu and He 2018) with an optional per-sample scale and shift."""
+    """Group normalization (Wu and He 2018) with an optional per-sample scale and shift.
+
+    torch's own refuses a group of one value in a batch of one, although it takes it in a batch of
+    two. Here it is normalized to 0 in both.
+    """
 
     def forward(
         self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None
     ) -> Tensor:
         """[B, C, *spatial] -> norm(x) (1 + scale) + shift, with scale and shift [B, C]."""
         if scale is None or shift is None:
-            return super().forward(x)
+            return self._plain(x)
         if not for_torch(x) or not x.is_contiguous():
             ones = (1,) * (x.ndim - 2)
             scale, shift = scale.view(*scale.shape, *ones), shift.view(*shift.shape, *ones)
-            return torch.addcmul(shift, super().forward(x), 1 + scale)
+            return torch.addcmul(shift, self._plain(x), 1 + scale)
         # Viewed as one sample with B*C channels, the norm's own affine step can apply the
         # modulation: one pass over memory instead of three.
         batch, channels = x.shape[:2]
@@ -130,4 +134,8 @@ class GroupNorm(nn.GroupNorm):
         bias = torch.addcmul(shift, self.bias, 1 + scale)
         joined = x.view(1, batch * channels, *x.shape[2:])
         groups = batch * self.num_groups
-        return F.group_norm(joined, groups, weight.flatten(), bias.flatten(), self.eps).view_as(x)
+        y = torch.group_norm(joined, groups, weight.flatten(), bias.flatten(), self.eps)
+        return y.view_as(x)
+
+    def _plain(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)

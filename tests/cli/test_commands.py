@@ -237,6 +237,11 @@ def test_invert_draws_three_rows_and_likelihood_states_its_errors(
     )  # fmt: skip
     said = capsys.readouterr().out
     assert "bits per dimension, mean of 2 pictures" in said and "from the probes" in said
+    inkdrop(
+        monkeypatch, "likelihood", saved, "--data", tmp_path / "tiny.npz", "--count", 1,
+        "--steps", 4,
+    )  # fmt: skip
+    assert "mean of 1 picture (standard error unknown over the data" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

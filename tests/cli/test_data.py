@@ -46,7 +46,7 @@ def test_what_is_there_is_said(photos: Path) -> None:
         "stored as: RGB (24), L (1)",
         "labels: 2: cat (16), dog [b] (9)",
     ]
-    assert lines[4].startswith("captions: 23 (2 more are empty), 23 of them different, of 9 to 10")
+    assert lines[4].startswith("captions: 23 (2 more are empty), 23 distinct, of 9 to 10")
     assert "copies: 1 picture equal to earlier ones: dog [b]/30.png = cat/1.png" in lines
     assert "  1 of them with another label" in lines
     assert any(line.startswith("note: 1 of 25 pictures is without a caption") for line in lines)

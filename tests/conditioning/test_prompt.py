@@ -107,6 +107,8 @@ def test_break_ends_a_part(prompt: str, expected: object) -> None:
     [
         ("a <lora:x:0.8> cat", "<lora:x:0.8>", "--lora FILE:WEIGHT"),
         ("<LyCO:x>", "<LyCO:x>", "--lora FILE:WEIGHT"),
+        ("a cat <lora:x:0.8", "<lora:x:0.8", "has no end"),
+        ("< LORA:x, a cat", "< LORA:x, a cat", "has no end"),
         ("<hypernet:x:1>", "<hypernet:x:1>", "not available"),
         ("<embed:glow>", "<embed:glow>", "--embedding"),
         ("a embedding:glow.pt, b", "embedding:glow.pt", "--embedding"),
@@ -214,9 +216,11 @@ def test_many_brackets_are_read_at_once() -> None:
     many = 50_000
     assert parse("[" * many + ")" * many) == ((("[" * many + ")" * many, 1.0),),)
     assert parse("(" * many + ")" * many) == ((),)
-    for run in ("a", "1", " ", "-", "_", ")1", "{|", "__a", "<lora:"):
+    for run in ("a", "1", " ", "-", "_", ")1", "{|", "__a", "<lora"):
         text = run * (many // 5)
         assert parse(text) == parse(escape(text)) == (((text, 1.0),),)
+    with pytest.raises(ValueError, match="has no end"):
+        parse("<lora:" * (many // 5))
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,10 @@ def test_one_line_says_what_it_is() -> None:
     assert said == "ramp: 6 pictures, 2x2 grey, 2 labels (even, odd), captions"
 
 
+def test_its_repr_is_that_line() -> None:
+    assert repr(make()) == f"Dataset({make().describe()})"
+
+
 def test_labels_and_pictures_must_be_as_many() -> None:
     with pytest.raises(ValueError, match=r"6 samples but 2 labels"):
         Dataset("x", (1, 1, 1), ArrayStore(np.zeros((6, 1, 1, 1))), 6, "", np.zeros(2, np.int64))

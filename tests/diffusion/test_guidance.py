@@ -84,6 +84,12 @@ def test_words_and_a_picture_each_have_a_scale(process: Process, batched: bool) 
     torch.testing.assert_close(process.eps(x, x0, t), expected, rtol=1e-12, atol=1e-12)
 
 
+def test_conditions_of_different_batches_are_refused() -> None:
+    two, three = (Cond(label=torch.zeros(n, dtype=torch.int64)) for n in (2, 3))
+    with pytest.raises(ValueError, match="for 2 and 3 samples"):
+        guide(lambda x, t, cond: x, two, three, lambda x0, null, t: x0)
+
+
 def test_scale_1_is_the_conditional_model_at_one_evaluation() -> None:
     x, t = gaussian(3, 2), f64(0.1, 0.2, 0.3)
     predict = Labelled()

@@ -133,6 +133,13 @@ def test_group_norm_takes_a_scale_and_shift_per_sample(memory: torch.memory_form
     torch.testing.assert_close(gradients(got, *inputs), gradients(expected, *inputs))
 
 
+def test_group_norm_of_one_value_is_its_shift() -> None:
+    norm = GroupNorm(6, 6)
+    x, scale, shift = torch.randn(1, 6, 1, 1), torch.randn(1, 6), torch.randn(1, 6)
+    assert torch.equal(norm(x), norm(x.repeat(2, 1, 1, 1))[:1])
+    torch.testing.assert_close(norm(x, scale, shift).flatten(1), shift)
+
+
 @pytest.mark.parametrize("modulation", ["scale_shift", "add"])
 def test_a_new_residual_block_is_its_shortcut(modulation: layers.Modulation) -> None:
     style = BlockStyle(2, embed=5, modulation=modulation, groups=2)
