@@ -219,9 +219,10 @@ class Command(click.Command):
         names = same(self.name or "", self._long())
         ctx.token_normalize_func = lambda name: names.get(dashed(name), dashed(name))
         given = list(args)  # click takes them off the list one by one
+        ctx.allow_extra_args = True  # so that the sentence about them is ours
         try:
             self._check_values(ctx, args)
-            return super().parse_args(ctx, args)
+            super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             raise click.UsageError(self._pointed(error.option_name, given), ctx) from None
         except click.MissingParameter as error:
@@ -231,6 +232,15 @@ class Command(click.Command):
             opts = error.param.opts if error.param is not None else []
             more = next((VALUES[each] for each in opts if each in VALUES), "")
             raise click.BadParameter(error.message + more, ctx, error.param) from None
+        if ctx.args:
+            words = ", ".join(map(repr, ctx.args))
+            extra = "the argument {} is" if len(ctx.args) == 1 else "the arguments {} are"
+            raise click.UsageError(
+                f"{extra.format(words)} too many; put a prompt or a path with spaces in quotes"
+                f"{self._example()}",
+                ctx,
+            )
+        return ctx.args
 
     def _check_values(self, ctx: click.Context, args: list[str]) -> None:
         """UsageError for an option in the place of another's value, as in --seeds 3 --frames 4.

@@ -94,6 +94,8 @@ def test_width_height_and_a_prompt_by_its_option(
         (["generate", "a", "-steps", "2"], "with two dashes it is --steps"),
         (["generate", "a", "-cfg", "2"], "with two dashes it is --cfg"),
         (["generate", "a", "--gidance", "2"], "did you mean --guidance?"),
+        (["generate", "a", "red", "heart"], "put a prompt or a path with spaces in quotes, as in: "),
+        (["train", "my", "photos"], "the argument 'photos' is too many; put a prompt or a path"),
         (["generate", "a", "--tiling"], "pictures whose edges meet are not available here"),
         (["generate", "a", "--subseed", "3"], "`inkdrop interpolate --seeds 3 7`"),
         (["generate", "--prompt", "--steps", "2"], "--prompt takes a value, but --steps follows"),
