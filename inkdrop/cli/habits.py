@@ -180,6 +180,9 @@ ELSEWHERE_IN_TRAINING: dict[str, str] = {
                     " a few pictures is not here yet"),
 }  # fmt: skip
 
+# Of these, the arguments that a command must have for the sentence to be true.
+ARGUMENTS = {"model": {"run", "model"}, "prompt": {"prompt", "words"}, "mask": {"words"}}
+
 # A value that belongs to another option.
 VALUES = {"--scale": " It enlarges the picture; the strength of guidance is --guidance."}
 
@@ -292,11 +295,16 @@ class Command(click.Command):
         if meant in long:  # with one dash
             return f"{said}; with two dashes it is --{meant}"
         sentence = elsewhere(command).get(name, "")
-        if sentence and self._has(sentence):
+        if sentence and self._has(sentence) and self._takes(name):
             return f"{said}: {sentence.format(command=command)}"
         near = difflib.get_close_matches(name, sorted(long), n=1, cutoff=0.7)
         hint = f"did you mean --{near[0]}?" if near else f"`inkdrop {command} --help` lists them"
         return f"{said} of `inkdrop {command}`; {hint}"
+
+    def _takes(self, name: str) -> bool:
+        """Whether this command takes an argument instead of an option of this name, if one does."""
+        mine = {each.name for each in self.params if isinstance(each, click.Argument)}
+        return name not in ARGUMENTS or bool(ARGUMENTS[name] & mine)
 
     def _has(self, sentence: str) -> bool:
         """Whether this command has all options that a sentence tells to use.
