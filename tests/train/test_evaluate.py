@@ -102,7 +102,7 @@ def test_an_autoencoder_is_measured_by_its_reconstructions(tmp_path: Path) -> No
     ask = TrainRequest(TrainConfig(updates=3, batch=8, precision="float32", condition_drop=0.0))
     list(train_autoencoder(data, run, shape, request=ask, world=World(device=CPU)))
     network = judge(tmp_path / "judge")
-    asked = dataclasses.replace(ASKED, count=20, judge=tmp_path / "judge")
+    asked = Evaluation(count=20, batch=4, judge=tmp_path / "judge", training=QUICK)
     *_, found = evaluate(run, data, asked, device=CPU)
     assert isinstance(found, Evaluated)
     measured = {m.name: m.value for m in found.report.measures}
