@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,8 +24,10 @@ _OLDER = re.compile(r"\.(.+)\.older")
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial(\..*)?")
 
 
-def must_exist(path: str | Path, what: str = "file or folder") -> Path:
+def must_exist(path: str | Path, what: str = "file or folder", others: Iterable[str] = ()) -> Path:
     """The path itself; ValueError unless it is a file or a folder, with the nearest name beside it.
+
+    others: further names that may have been meant
 
     A device or a pipe is refused: reading one may never end. For a folder that a crash caught
     between the two renames of `commit_folder`, the older one.
@@ -45,7 +47,7 @@ def must_exist(path: str | Path, what: str = "file or folder") -> Path:
         must_exist(path.parent, "folder")
         raise ValueError(f"there is no {what} {path}: {path.parent} is not a folder")
     beside = (entry.name for entry in path.parent.iterdir() if not entry.name.startswith("."))
-    raise ValueError(f"there is no {what} {path}.{nearest(path.name, beside)}")
+    raise ValueError(f"there is no {what} {path}.{nearest(path.name, (*beside, *others))}")
 
 
 def must_be_file(path: str | Path, what: str = "file") -> Path:

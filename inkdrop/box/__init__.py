@@ -7,6 +7,11 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 
 
+def names() -> list[str]:
+    """The names of all bundled models."""
+    return sorted(file.parent.name for file in FOLDER.glob("*/model.json"))
+
+
 def find(name: str | Path) -> Path | None:
     """The folder of a bundled model; None if there is none, or if a local path has that name."""
     folder = FOLDER / name

@@ -120,7 +120,8 @@ def sample(**options: Any) -> None:
     made, out = _make("generate", options, count=16)
     where = _named(made.save(out))
     seed, count = made.request.seed, made.request.count
-    say(f"{count} samples of seed {seed} are in {where}")
+    what = f"{count} samples of seed {seed} are" if count > 1 else f"a sample of seed {seed} is"
+    say(f"{what} in {where}")
     if out.suffix.lower() not in made.medium.settings_in:
         holds = ", ".join(made.medium.settings_in)
         say(f"{out} cannot hold its settings for --like; {holds} can", err=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from inkdrop import box
 from inkdrop.convert.autoencoder import folder_of
 from inkdrop.convert.families import family_at
 from inkdrop.convert.files.layout import is_own
@@ -60,7 +61,7 @@ def located(path: str | Path, what: str = "model", *, fetch: bool = True) -> Pat
         return _fetched(name, fetch)
     hint = "" if Path(path).exists() else hub_hint(path)
     if not hint:
-        return must_exist(path, what)
+        return must_exist(path, what, box.names())
     raise ValueError(f"there is no {what} {path} here.{hint}")
 
 

@@ -7,6 +7,7 @@ event.save("heart.png")
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inkdrop.convert.inspect.estimate import available
 from inkdrop.diffusion.samplers import Step
 from inkdrop.events import Note
 from inkdrop.find import open_with_notes, still_there
@@ -41,6 +43,7 @@ from inkdrop.tasks.request import (
 )
 from inkdrop.tasks.tags import with_tags
 from inkdrop.unload import unload
+from inkdrop.unwritten import size as bytes_said
 
 
 @dataclass(frozen=True)
@@ -158,12 +161,27 @@ def run(
 ) -> Iterator[Event]:
     """Samples a request with a prepared model; keep: False consumes the model. See `make`."""
     whole = _written_out(model, job, request)
+    _check_room(model, job)
     parts = list[Tensor]()
     for rows in job.rows:
         last = rows.stop == job.rows[-1].stop
         x = yield from _ran(model, job, rows, weak, keep=keep or not last)
         parts.append(job.finish(model, x))
     yield Made(torch.cat(parts), whole, model.medium, model.spec.span, job.look)
+
+
+def _check_room(model: Model, job: Job) -> None:
+    """ValueError, before any step, if all samples together do not fit into memory."""
+    count, free = job.rows[-1].stop - job.rows[0].start, available()
+    channels, *own = model.spec.shape
+    sides = (job.size, job.size) if isinstance(job.size, int) else job.size or own
+    needs = 2 * 4 * count * channels * math.prod(sides)  # float32: in parts, then together
+    if free is not None and needs > free:
+        shape = "x".join(map(str, (channels, *sides)))
+        raise ValueError(
+            f"{count:,} samples of {shape} take {bytes_said(needs)} of memory, but"
+            f" {bytes_said(free)} are free; make fewer at a time, with --count and --first"
+        )
 
 
 def _ran(

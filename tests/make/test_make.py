@@ -513,3 +513,9 @@ def test_a_walk_takes_one_class(classes: Model) -> None:
     walk = Interpolate(seeds=(1, 2), frames=2)
     with pytest.raises(ValueError, match="one class, not 2"):
         next(make(Request(labels=("0", "1"), task=walk, sampling=SAMPLING), model=classes))
+
+
+def test_more_samples_than_fit_into_memory_are_refused_before_the_first_step() -> None:
+    with pytest.raises(ValueError, match=r"1,000,000 samples of 3x64x64 take .* fewer at a time"):
+        for event in make(Request(prompt="a red heart", count=1_000_000)):
+            assert not isinstance(event, Step)
