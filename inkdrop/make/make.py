@@ -135,11 +135,7 @@ def make(
             model, request = yield from prepare(job, found, device)
             request = replace(request, weights=found.weights)
     else:
-        if request.engine is not None or request.precision is not None or request.half:
-            raise ValueError(
-                "engine and half do not apply to a loaded model, and neither does precision; leave"
-                " them out"
-            )
+        _check_loaded(request)
         model, keep = (yield from fitted(model, job)), True
         if request.weights == LOADED:
             request = replace(request, weights="")
@@ -153,6 +149,15 @@ def make(
         weak, notes = open_with_notes(weaker, device=model.device)
         yield from map(Note, notes)
     yield from run(model, request, job, weak=weak, keep=keep)
+
+
+def _check_loaded(request: Request) -> None:
+    """ValueError for options that apply only while a model is being loaded."""
+    if request.engine is not None or request.precision is not None or request.half:
+        raise ValueError(
+            "engine and half do not apply to a loaded model, and neither does precision; leave"
+            " them out"
+        )
 
 
 @torch.no_grad()
