@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inkdrop.cli.habits import Command
+from inkdrop.cli.command import Command
 from inkdrop.cli.options import given, options_of
 from inkdrop.cli.say import say
 from inkdrop.data.options import DataOptions

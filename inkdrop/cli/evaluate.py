@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from inkdrop.cli.habits import command
+from inkdrop.cli.command import command
 from inkdrop.cli.options import device_option, given, options_of
 from inkdrop.cli.say import say
 from inkdrop.config import parse

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from inkdrop.cli.habits import command
+from inkdrop.cli.command import command
 from inkdrop.cli.options import device_option
 from inkdrop.cli.say import say
 

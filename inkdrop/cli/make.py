@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inkdrop.cli.asked import files_and_prompt, requested, settings_for
+from inkdrop.cli.command import command
 from inkdrop.cli.complete import names
-from inkdrop.cli.habits import command
 from inkdrop.cli.options import Decorator, all_of, device_option, options_of, out_option
 from inkdrop.cli.say import say
 from inkdrop.tasks.request import (

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inkdrop.cli.command import command
 from inkdrop.cli.data import UNREAD
-from inkdrop.cli.habits import command
 from inkdrop.cli.options import device_option, given, options_of
 from inkdrop.cli.say import say
 from inkdrop.config import dump, parse

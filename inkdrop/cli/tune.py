@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inkdrop.cli.habits import Command, command
+from inkdrop.cli.command import Command, command
 from inkdrop.cli.options import Decorator, device_option, given, options_of, out_option
 from inkdrop.cli.say import say
 from inkdrop.printable import shell

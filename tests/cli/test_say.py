@@ -159,7 +159,7 @@ def test_a_narrow_terminal(tmp_path: Path) -> None:
     random_model(tmp_path).save(tmp_path / "model [/b]")
     out = tmp_path / "a [red].png"
     said = on_terminal(12, "sample", tmp_path / "model [/b]", "--count", 1, "--steps", 2, "-o", out)
-    assert f"are in {out}" in said.replace("\r\n", "")
+    assert f"is in {out}" in said.replace("\r\n", "")
 
 
 def test_nothing_on_a_screen_is_markup(capsys: pytest.CaptureFixture[str]) -> None:
