@@ -1,4 +1,4 @@
-"""Text from files and users, made safe to show on a terminal or a page."""
+"""What people are shown: text from files and users, made safe; commands; numbers of bytes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def printable(text: object) -> str:
 def shell(*words: object) -> str:
     """A command of inkdrop that a shell takes as it is printed, whatever is in its words."""
     return shlex.join(["inkdrop", *map(str, words)])
+
+
+def size(count: int) -> str:
+    """A number of bytes in MB or GB."""
+    return f"{count / 1e9:,.2f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
 
 
 def _acts(character: str) -> bool:

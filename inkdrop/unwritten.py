@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from inkdrop.printable import size
+
 # What an error number means for whoever wants to write, and what to do about it.
 REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space and try again"),
@@ -60,11 +62,6 @@ def sentence(number: int, path: Path, outcome: str = UNCHANGED, needs: int = 0) 
         told = f"{size(shutil.disk_usage(_place(path)).free)} free"
         reason += f" ({size(needs)} needed, {told})" if needs else f" ({told})"
     return f"{reason}, so {path} {outcome}; {way}"
-
-
-def size(count: int) -> str:
-    """A number of bytes for people."""
-    return f"{count / 1e9:,.2f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
 
 
 def _place(path: Path) -> Path:

@@ -9,7 +9,7 @@ import sys
 import click
 
 from inkdrop.cli.table import TABLE, commands
-from inkdrop.unwritten import size
+from inkdrop.printable import size
 
 # Words of torch on CPUs and GPUs, of NumPy, of C++ and of the system.
 _SAID = re.compile(

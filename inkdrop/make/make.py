@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inkdrop import printable
 from inkdrop.convert.inspect.estimate import available
 from inkdrop.diffusion.samplers import Step
 from inkdrop.events import Note
@@ -43,7 +44,6 @@ from inkdrop.tasks.request import (
 )
 from inkdrop.tasks.tags import with_tags
 from inkdrop.unload import unload
-from inkdrop.unwritten import size as bytes_said
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,8 @@ def _check_room(model: Model, job: Job) -> None:
     if free is not None and needs > free:
         shape = "x".join(map(str, (channels, *sides)))
         raise ValueError(
-            f"{count:,} samples of {shape} take {bytes_said(needs)} of memory, but"
-            f" {bytes_said(free)} are free; make fewer at a time, with --count and --first"
+            f"{count:,} samples of {shape} take {printable.size(needs)} of memory, but"
+            f" {printable.size(free)} are free; make fewer at a time, with --count and --first"
         )
 
 

@@ -6,6 +6,7 @@ from math import prod
 from typing import NamedTuple
 
 from inkdrop.convert.files.stored import Weights, types_of
+from inkdrop.printable import size
 
 
 class Part(NamedTuple):
@@ -31,8 +32,3 @@ def part(name: str, weights: Weights) -> Part:
         sum(prod(value.shape) * value.dtype.itemsize for value in values),
         types_of(values),
     )
-
-
-def size(count: int) -> str:
-    """A number of bytes in MB or GB."""
-    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -11,7 +11,7 @@ from inkdrop.convert.control import read_control
 from inkdrop.convert.families import adapter_at, family_at, is_control
 from inkdrop.convert.files.layout import is_own
 from inkdrop.convert.files.options import PLAIN
-from inkdrop.convert.files.parts import Part, size
+from inkdrop.convert.files.parts import Part
 from inkdrop.convert.inspect.alone import network_lines, own_lines, part_lines
 from inkdrop.convert.inspect.estimate import Kept, memory
 from inkdrop.convert.inspect.headers import headers_of, own_parts
@@ -21,6 +21,7 @@ from inkdrop.folder import NAME, read_description
 from inkdrop.model import Model
 from inkdrop.model.card import schedule
 from inkdrop.model.folder import build_model
+from inkdrop.printable import size
 from inkdrop.registry import PARAMETERIZATIONS, describe
 
 
