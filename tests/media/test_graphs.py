@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from texts import png
 
 from inkdrop.media.graphs import from_comfy
 from inkdrop.media.settings import read_settings
@@ -36,14 +35,6 @@ COMFY = {
     "guidance": 8, "seed": 156680208700286, "sampler": "euler_ancestral", "grid": "karras",
     "width": 512, "height": 768, "count": 2, "model": "v1-5.safetensors", "clip_skip": 2,
 }  # fmt: skip
-
-
-def png(path: Path, **texts: str) -> Path:
-    chunks = PngInfo()
-    for keyword, text in texts.items():
-        chunks.add_text(keyword, text)
-    Image.new("L", (8, 8)).save(path, pnginfo=chunks)
-    return path
 
 
 def test_the_graph_of_comfyui_is_followed(tmp_path: Path) -> None:

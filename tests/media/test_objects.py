@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from texts import png
 
 from inkdrop.media.objects import from_fooocus, from_invoke, from_swarm
 from inkdrop.media.settings import read_settings
@@ -51,14 +51,6 @@ READ_SWARM = {
     "guidance": 4.5, "steps": 30, "seed": 17, "sampler": "euler_ancestral", "grid": "sgm_uniform",
     "model": "noobai", "width": 832, "height": 1216, "usenegpip": True,
 }  # fmt: skip
-
-
-def png(path: Path, **texts: str) -> Path:
-    chunks = PngInfo()
-    for keyword, text in texts.items():
-        chunks.add_text(keyword, text)
-    Image.new("L", (8, 8)).save(path, pnginfo=chunks)
-    return path
 
 
 def test_the_metadata_of_invokeai(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from tiny_network import TinyNetwork
+from torch import Tensor
 
 from inkdrop.convert.sd.schedule import SCHEDULERS, read_schedule
 from inkdrop.convert.sd.schedule_own import DEFAULTS, EQUALS
@@ -98,23 +99,7 @@ TOGETHER: dict[str, tuple[dict[str, Any], ...]] = {
 }  # fmt: skip
 
 
-class Network(nn.Module):
-    """A random network of x and the time index 0 ... 999, near enough to the noise to stay put."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.first, self.last = nn.Conv2d(4, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
-        self.requires_grad_(False).double()
-
-    def forward(self, x: Tensor, index: Tensor) -> Tensor:
-        now = index.double().view(-1, 1, 1, 1) / 1000
-        plane = now.expand(len(x), 1, *x.shape[2:])
-        random: Tensor = self.last(torch.tanh(self.first(torch.cat([x, plane], 1))))
-        return x * now.clamp(min=0).sqrt() + 0.2 * random
-
-
-NETWORK = Network()
+NETWORK = TinyNetwork()
 
 
 class Stream:
